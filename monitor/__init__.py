@@ -1,0 +1,1 @@
+"""What the exploration is doing, live."""

@@ -1,0 +1,38 @@
+"""What can go wrong in Freshet, as one tree.
+
+FreshetError
+├── EventError            an event cannot be read or breaks a rule        (stream.errors)
+├── FrameError            bytes are not a frame, or are damaged or newer  (stream.errors)
+├── SnapshotError         a snapshot file is damaged, foreign or newer    (stream.errors)
+├── LogError              an event log or data folder cannot be used      (stream.errors)
+├── OverloadedError       a stated bound is reached; try again later      (stream.errors)
+└── each room's own errors, see <room>/errors.py
+"""
+
+from __future__ import annotations
+
+__all__ = ["EventError", "FrameError", "FreshetError", "LogError", "OverloadedError", "SnapshotError"]
+
+
+class FreshetError(Exception):
+    """Root of all errors that Freshet raises on purpose; the message is meant for a person."""
+
+
+class EventError(FreshetError):
+    """An event cannot be read or breaks a rule of the event schema."""
+
+
+class FrameError(FreshetError):
+    """Bytes are not a frame of ours, or are damaged, or were written by a newer version."""
+
+
+class SnapshotError(FreshetError):
+    """A snapshot file is damaged, of another kind, or newer than this program."""
+
+
+class LogError(FreshetError):
+    """An event log or a data folder cannot be opened, read or written."""
+
+
+class OverloadedError(FreshetError):
+    """A stated bound (memory, queue, disk) is reached; nothing was taken, try again later."""
