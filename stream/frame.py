@@ -1,0 +1,93 @@
+"""Frames: nested values and arrays as MessagePack bytes that a foreign program can read.
+
+A frame is a dictionary of strings to numbers, strings, bytes, lists, dictionaries and numpy arrays. An array
+becomes the map ``{"dtype": "<f4", "shape": [n, d], "data": bytes}``, little-endian and row-major. The outermost
+map carries ``"schema"``, the number of this layout.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from stream.errors import FrameError
+
+__all__ = ["FRAME_SCHEMA", "Frame", "pack", "unpack"]
+
+FRAME_SCHEMA = 1
+
+Frame = dict[str, Any]
+
+_ARRAY_KEYS = {"dtype", "shape", "data"}
+
+
+def _encode_array(value: object) -> object:
+    if isinstance(value, np.ndarray):
+        array = np.ascontiguousarray(value)
+        if array.dtype.byteorder == ">":
+            array = array.astype(array.dtype.newbyteorder("<"))
+        # A zero-size array has no buffer to view, and reshape(-1) gives every other one a flat view.
+        data = array.reshape(-1).view(np.uint8).data if array.size else b""
+        return {"dtype": array.dtype.str, "shape": value.shape, "data": data}
+    if isinstance(value, np.generic):
+        return value.item()
+    msg = f"a frame holds numbers, text, bytes, lists, maps and arrays; got {type(value).__name__}"
+    raise FrameError(msg)
+
+
+_encoder = msgspec.msgpack.Encoder(enc_hook=_encode_array)
+_decoder = msgspec.msgpack.Decoder()
+
+
+def pack(frame: Mapping[str, Any]) -> bytes:
+    """Turn a frame into bytes.
+
+    Raises:
+        FrameError: a value has no place in a frame.
+
+    Example:
+        >>> import numpy as np
+        >>> unpack(pack({"rows": np.array([3, 1], np.int32), "seq": 7}))
+        {'rows': array([3, 1], dtype=int32), 'seq': 7}
+    """
+    return _encoder.encode({"schema": FRAME_SCHEMA, **frame})
+
+
+def unpack(data: bytes | memoryview) -> Frame:
+    """Read back what `pack` wrote; arrays are read-only views of the decoded bytes.
+
+    Raises:
+        FrameError: the bytes are no frame, are cut short, or carry a newer schema number.
+    """
+    try:
+        frame = _decoder.decode(data)
+    except msgspec.DecodeError as error:
+        msg = f"not a frame ({error}); the bytes are damaged or of another kind"
+        raise FrameError(msg) from error
+    schema = frame.pop("schema", None) if isinstance(frame, dict) else None
+    if schema != FRAME_SCHEMA:
+        msg = f"frame schema {schema!r}: this program reads {FRAME_SCHEMA}; use the program that wrote it"
+        raise FrameError(msg)
+    revived: Frame = _revive(frame)
+    return revived
+
+
+def _revive(value: Any) -> Any:
+    if isinstance(value, dict):
+        if value.keys() == _ARRAY_KEYS:
+            return _array(value)
+        return {key: _revive(item) for key, item in value.items()}
+    if isinstance(value, list) and value and isinstance(value[0], dict | list):
+        return [_revive(item) for item in value]
+    return value
+
+
+def _array(value: dict[str, Any]) -> np.ndarray[Any, Any]:
+    try:
+        return np.frombuffer(value["data"], dtype=np.dtype(value["dtype"])).reshape(value["shape"])
+    except (TypeError, ValueError) as error:
+        msg = f"array of dtype {value['dtype']!r} and shape {value['shape']!r} does not fit its bytes: {error}"
+        raise FrameError(msg) from error
