@@ -1,8 +1,8 @@
 """Frames: nested values and arrays as MessagePack bytes that a foreign program can read.
 
-A frame is a dictionary of strings to numbers, strings, bytes, lists, dictionaries and numpy arrays. An array
-becomes the map ``{"dtype": "<f4", "shape": [n, d], "data": bytes}``, little-endian and row-major. The outermost
-map carries ``"schema"``, the number of this layout.
+A frame is a dictionary of strings to numbers, strings, bytes, lists, dictionaries and numpy arrays. An
+array becomes the map ``{"dtype": "<f4", "shape": [n, d], "data": bytes}``, little-endian and row-major. The
+outermost map carries ``"schema"``, the number of this layout.
 """
 
 from __future__ import annotations
@@ -89,5 +89,5 @@ def _array(value: dict[str, Any]) -> np.ndarray[Any, Any]:
     try:
         return np.frombuffer(value["data"], dtype=np.dtype(value["dtype"])).reshape(value["shape"])
     except (TypeError, ValueError) as error:
-        msg = f"array of dtype {value['dtype']!r} and shape {value['shape']!r} does not fit its bytes: {error}"
+        msg = f"array {value['dtype']!r} of shape {value['shape']!r} does not fit its bytes: {error}"
         raise FrameError(msg) from error

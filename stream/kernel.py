@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from numba import njit
 
@@ -31,5 +31,4 @@ def kernel(function: F) -> F:
     """
     # The cache is keyed by the source file; functions without one (a doctest, a console) skip it.
     has_file = not function.__code__.co_filename.startswith("<")
-    compiled: F = njit(cache=has_file, nogil=True)(function)
-    return compiled
+    return cast(F, njit(cache=has_file, nogil=True)(function))

@@ -84,7 +84,7 @@ def read_snapshot(path: Path, kind: str) -> Frame:
         raise SnapshotError(msg)
     payload = memoryview(data)[_HEADER.size :]
     if len(payload) != length or zlib.crc32(payload) != checksum:
-        msg = f"{path.name} is damaged ({len(payload)} of {length} bytes, checksum differs); restore another one"
+        msg = f"{path.name} is damaged ({len(payload)} of {length} bytes, or the checksum differs)"
         raise SnapshotError(msg)
     try:
         return unpack(payload)

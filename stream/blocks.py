@@ -1,0 +1,93 @@
+"""What JOIN hands to learning: outcomes in order, as columns.
+
+JOIN turns events into *segments*, in order: `FeedbackBlock` (outcomes of shown items and organic clicks),
+`ItemsBlock` (items as last sent) and `Forgotten` (a user to erase). A segment boundary has no meaning: the
+same events cut into other segments must give the same state, bit for bit.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import msgspec
+
+from stream.events import ItemEvent
+
+__all__ = ["CLICK", "CLOSED", "ORGANIC", "SHOWN", "FeedbackBlock", "Forgotten", "ItemsBlock", "Segment", "Slate"]
+
+SHOWN = 0
+"""A slate counts as shown: every place had one impression. For consumers in `immediate` mode."""
+CLICK = 1
+"""The reward of one shown place changed by `reward` (negative after a correction); `first` on its first."""
+CLOSED = 2
+"""A slate's window is over: places in `Slate.rewards` were positives, all others are negatives (`windowed`)."""
+ORGANIC = 3
+"""A click without a decision behind it: teaches embeddings, co-occurrence and popularity, never a policy."""
+
+
+class Slate(msgspec.Struct, kw_only=True, gc=False):
+    """One shown slate with the context its decision used; lives in JOIN until its window closes.
+
+    `rewards` maps a place to the reward counted for it so far. `features` is float32 bytes of shape
+    (n_items + n_others, n_features). `decided` is false for somebody else's impression: such a slate teaches
+    embeddings only. `rows` is a scratch pad of the learner (row numbers); it is not part of the state.
+    """
+
+    request_id: str
+    user_id: str
+    ts: int
+    items: list[str]
+    propensities: list[float | None] | None = None
+    decided: bool = False
+    policy: str = ""
+    clusters: list[int] = []
+    weights: list[float] = []
+    context: dict[str, Any] | None = None
+    features: bytes = b""
+    others: list[str] = []
+    explored: list[int] = []
+    placement: str | None = None
+    rewards: dict[int, float] = {}
+    rows: Any = None
+
+
+@dataclass(slots=True)
+class FeedbackBlock:
+    """Outcomes in order; parallel lists with one entry an operation, plus the slates and organics they name.
+
+    `kind[o]` is SHOWN, CLICK, CLOSED or ORGANIC. `ref[o]` indexes `slates` (SHOWN, CLICK, CLOSED) or `organic`
+    (ORGANIC). `place[o]` is the place in the slate for CLICK, else -1. `reward[o]`: change of reward for CLICK,
+    reward for ORGANIC, 0 otherwise. `ts[o]` is event time in ms (the click's for clicks).
+    """
+
+    slates: list[Slate] = field(default_factory=list)
+    organic: list[tuple[str, str]] = field(default_factory=list)
+    kind: list[int] = field(default_factory=list)
+    ref: list[int] = field(default_factory=list)
+    place: list[int] = field(default_factory=list)
+    reward: list[float] = field(default_factory=list)
+    first: list[bool] = field(default_factory=list)
+    ts: list[int] = field(default_factory=list)
+
+    def __len__(self) -> int:
+        """Number of operations."""
+        return len(self.kind)
+
+
+@dataclass(slots=True)
+class ItemsBlock:
+    """Items as last sent, in order; `deleted` ones are learned and never served."""
+
+    items: list[ItemEvent] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class Forgotten:
+    """Erase this user's rows and history now."""
+
+    user_id: str
+    ts: int
+
+
+Segment = FeedbackBlock | ItemsBlock | Forgotten
