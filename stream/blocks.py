@@ -14,14 +14,24 @@ import msgspec
 
 from stream.events import ItemEvent
 
-__all__ = ["CLICK", "CLOSED", "ORGANIC", "SHOWN", "FeedbackBlock", "Forgotten", "ItemsBlock", "Segment", "Slate"]
+__all__ = [
+    "CLICK",
+    "CLOSED",
+    "ORGANIC",
+    "SHOWN",
+    "FeedbackBlock",
+    "Forgotten",
+    "ItemsBlock",
+    "Segment",
+    "Slate",
+]
 
 SHOWN = 0
 """A slate counts as shown: every place had one impression. For consumers in `immediate` mode."""
 CLICK = 1
 """The reward of one shown place changed by `reward` (negative after a correction); `first` on its first."""
 CLOSED = 2
-"""A slate's window is over: places in `Slate.rewards` were positives, all others are negatives (`windowed`)."""
+"""A slate's window is over: places in `Slate.rewards` were positives, the others negatives (`windowed`)."""
 ORGANIC = 3
 """A click without a decision behind it: teaches embeddings, co-occurrence and popularity, never a policy."""
 
@@ -54,11 +64,11 @@ class Slate(msgspec.Struct, kw_only=True, gc=False):
 
 @dataclass(slots=True)
 class FeedbackBlock:
-    """Outcomes in order; parallel lists with one entry an operation, plus the slates and organics they name.
+    """Outcomes in order: parallel lists with an entry an operation, and the slates and organics they name.
 
-    `kind[o]` is SHOWN, CLICK, CLOSED or ORGANIC. `ref[o]` indexes `slates` (SHOWN, CLICK, CLOSED) or `organic`
-    (ORGANIC). `place[o]` is the place in the slate for CLICK, else -1. `reward[o]`: change of reward for CLICK,
-    reward for ORGANIC, 0 otherwise. `ts[o]` is event time in ms (the click's for clicks).
+    `kind[o]` is SHOWN, CLICK, CLOSED or ORGANIC. `ref[o]` indexes `slates` (SHOWN, CLICK, CLOSED) or
+    `organic`, pairs of user and item (ORGANIC). `place[o]` is the place in the slate for CLICK, else -1.
+    `reward[o]`: change of reward for CLICK, reward for ORGANIC, else 0. `ts[o]`: event time in ms.
     """
 
     slates: list[Slate] = field(default_factory=list)

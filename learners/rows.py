@@ -1,0 +1,63 @@
+"""A feedback block with ids turned into row numbers: what every learner and policy reads.
+
+Rows are those of the user table and the item table of one shard. A row of -1 means that the id is not admitted
+(yet): the operation still counts, but there is nothing to learn into.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+__all__ = ["RowBlock"]
+
+Int8 = npt.NDArray[np.int8]
+Int32 = npt.NDArray[np.int32]
+Int64 = npt.NDArray[np.int64]
+Float32 = npt.NDArray[np.float32]
+Float64 = npt.NDArray[np.float64]
+Bool = npt.NDArray[np.bool_]
+
+
+@dataclass(slots=True)
+class RowBlock:
+    """Columns of one feedback block; S slates, N shown places in all, O operations, in order.
+
+    Slate columns: `slate_user` (S,), `start` (S + 1,) so that slate s has places start[s]:start[s + 1],
+    `clusters` (S, K) padded with -1, `weights` (S, K), `decided` (S,), `slate_ts` (S,), `policy` (S,) number of the
+    policy that decided. Place columns: `items` (N,), `propensity` (N,) NaN where unknown, `rewards` (N,) reward
+    counted when the window closed (0: a negative; only meaningful for CLOSED), `features` (N, F) NaN where not
+    logged, `explored` (N,). `others` lists logged candidates that were not shown: `other_start` (S + 1,),
+    `other_items` (M,), `other_features` (M, F). Operation columns: `kind`, `slate` (-1 for ORGANIC), `place` (index
+    into the place columns for CLICK, else -1), `user`, `item` (CLICK and ORGANIC, else -1), `reward`, `first`, `ts`.
+    """
+
+    slate_user: Int32
+    slate_ts: Int64
+    start: Int32
+    clusters: Int32
+    weights: Float32
+    decided: Bool
+    policy: Int8
+    items: Int32
+    propensity: Float32
+    rewards: Float32
+    features: Float32
+    explored: Bool
+    other_start: Int32
+    other_items: Int32
+    other_features: Float32
+    kind: Int8
+    slate: Int32
+    place: Int32
+    user: Int32
+    item: Int32
+    reward: Float64
+    first: Bool
+    ts: Int64
+
+    def __len__(self) -> int:
+        """Number of operations."""
+        return int(self.kind.size)
