@@ -1,0 +1,36 @@
+"""Formulas are functions of arrays: no state, no clock, no files, no hidden generator."""
+
+from __future__ import annotations
+
+import ast
+from typing import Any
+
+ALLOWED = {"__future__", "collections", "math", "numba", "numpy", "scipy", "typing"}
+
+
+def _is_allowed(name: str) -> bool:
+    top = name.split(".")[0]
+    return top in ALLOWED or name == "stream.kernel.kernel" or ".ops." in name
+
+
+def test_ops_import_only_mathematics_and_each_other(product: list[Any]) -> None:
+    offenders = [
+        f"{source.path}:{line} imports {name}"
+        for source in product
+        if "/ops/" in source.path
+        for line, name in source.imports()
+        if not _is_allowed(name)
+    ]
+    assert not offenders, "\n".join(offenders)
+
+
+def test_ops_hold_no_state(product: list[Any]) -> None:
+    offenders = [
+        f"{source.path}:{node.lineno}"
+        for source in product
+        if "/ops/" in source.path
+        for node in ast.walk(source.tree)
+        if isinstance(node, ast.Global | ast.Nonlocal)
+        or (isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store))
+    ]
+    assert not offenders, "\n".join(["an op assigns to an attribute or a global", *offenders])
