@@ -94,7 +94,7 @@ def everything(product: list[Source], tests: list[Source]) -> list[Source]:
 def texts() -> dict[str, str]:
     """Every text file under version control (or about to be), by its path."""
     listing = subprocess.run(
-        ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"],
+        ["git", "-c", "safe.directory=*", "ls-files", "--cached", "--others", "--exclude-standard", "-z"],
         cwd=ROOT,
         capture_output=True,
         check=True,
