@@ -26,7 +26,7 @@ class Measures:
         >>> from stream.blocks import SHOWN, FeedbackBlock, Slate
         >>> slate = Slate(request_id="r", user_id="u", ts=0, items=["a", "b"], decided=True, policy="p")
         >>> slate.explored = [1]
-        >>> columns = {"kind": [SHOWN], "ref": [0], "place": [-1], "reward": [0.0], "first": [False], "ts": [0]}
+        >>> columns = dict(kind=[SHOWN], ref=[0], place=[-1], reward=[0.0], first=[False], ts=[0])
         >>> block = FeedbackBlock(slates=[slate], **columns)
         >>> measures = Measures()
         >>> measures.learn(block)

@@ -1,0 +1,155 @@
+"""All settings, read once: defaults, then ``freshet.toml``, then ``FRESHET_*``, then flags.
+
+A variable is named after its section and field: ``FRESHET_POLICY_EPSILON=0.1`` is ``[policy] epsilon = 0.1``.
+"""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import msgspec
+
+from freshet.errors import SettingsError
+from serving.settings import ServeSettings
+from stream.engine.settings import EngineSettings
+from stream.join import JoinSettings
+
+__all__ = ["LearnSettings", "PolicySettings", "Settings", "load_settings", "settings_digest"]
+
+_HOUR_MS = 3_600_000
+_DAY_MS = 24 * _HOUR_MS
+
+
+class LearnSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What is learned about users and items, and how much of it is kept."""
+
+    embedding_dim: int = 64
+    """Length of user and item vectors."""
+    learning_rate: float = 0.05
+    l2: float = 0.01
+    negatives: int = 4
+    """Sampled negatives for each positive."""
+    closed_weight: float = 0.1
+    """Weight of a shown-not-clicked place against a positive's 1."""
+    half_lives_ms: tuple[int, ...] = (6 * _HOUR_MS, _DAY_MS, 4 * _DAY_MS, 30 * _DAY_MS)
+    """Half-lives of the popularities; the one nearest to a day orders the `popular` source."""
+    neighbours: int = 50
+    """Co-occurring items kept for each item."""
+    history: int = 500
+    """Clicked items remembered for each user, which are not shown to them again."""
+    admission: int = 1
+    """Sightings before an id gets a row."""
+    ttl_ms: int = 0
+    """Expiry of rows untouched for so long in event time; 0 keeps them."""
+    max_users: int = 4_000_000
+    max_items: int = 4_000_000
+    seed: int = 0
+
+
+class PolicySettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The exploring policy and its cluster-item graph."""
+
+    name: Literal["diag_lin_ucb", "uniform", "epsilon_greedy", "thompson"] = "diag_lin_ucb"
+    epsilon: float = 0.05
+    """Probability at each place that the policy, not the ranker, picks; 1 lets it decide everything."""
+    alpha: float = 0.5
+    """Width of the confidence bonus."""
+    centroids: int = 64
+    context_clusters: int = 4
+    """Nearest centroids that make the context of a request."""
+    edges_per_item: int = 8
+    edges_per_cluster: int = 200
+
+
+class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Everything that can be set, by section."""
+
+    clock: Literal["wall", "event"] = "wall"
+    """`event`: time is the largest accepted ts (demos, replays, tests)."""
+    workers: int = 1
+    host: str = "127.0.0.1"
+    port: int = 8080
+    join: JoinSettings = JoinSettings()
+    learn: LearnSettings = LearnSettings()
+    policy: PolicySettings = PolicySettings()
+    serve: ServeSettings = ServeSettings()
+    engine: EngineSettings = EngineSettings()
+
+
+def load_settings(
+    path: Path | None = None,
+    environ: Mapping[str, str] | None = None,
+    flags: Mapping[str, Any] | None = None,
+) -> Settings:
+    """Merge the sources of settings; later ones win.
+
+    `path` defaults to ``freshet.toml`` in the current folder, if it is there. `flags` is a nested mapping like
+    the file; values of None are flags that were not given.
+
+    Raises:
+        SettingsError: a file cannot be read, a name is unknown, or a value does not fit; the message names it.
+
+    Example:
+        >>> load_settings(environ={"FRESHET_POLICY_EPSILON": "0.2"}).policy.epsilon
+        0.2
+    """
+    merged: dict[str, Any] = {}
+    _merge(merged, _from_file(path))
+    _merge(merged, _from_environment(os.environ if environ is None else environ))
+    _merge(merged, flags or {})
+    try:
+        return msgspec.convert(merged, Settings, strict=False)
+    except msgspec.ValidationError as error:
+        msg = f"settings: {error}; see `freshet up --help` and docs/reference/settings.md"
+        raise SettingsError(msg) from error
+
+
+def settings_digest(settings: Settings) -> bytes:
+    """The settings as canonical JSON: equal bytes mean equal behaviour of a learner."""
+    return msgspec.json.encode(settings, order="deterministic")
+
+
+def _merge(into: dict[str, Any], more: Mapping[str, Any]) -> None:
+    for key, value in more.items():
+        if isinstance(value, Mapping):
+            _merge(into.setdefault(key, {}), value)
+        elif value is not None:
+            into[key] = value
+
+
+def _from_file(path: Path | None) -> dict[str, Any]:
+    chosen = path or Path("freshet.toml")
+    if path is None and not chosen.exists():
+        return {}
+    try:
+        return tomllib.loads(chosen.read_text("utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        msg = f"settings file {chosen}: {error}"
+        raise SettingsError(msg) from error
+
+
+def _from_environment(environ: Mapping[str, str]) -> dict[str, Any]:
+    sections = {field.name for field in msgspec.structs.fields(Settings) if _is_section(field.type)}
+    found: dict[str, Any] = {}
+    for name, value in environ.items():
+        if not name.startswith("FRESHET_") or name.startswith("FRESHET_TEST_"):
+            continue
+        section, _, field = name.removeprefix("FRESHET_").lower().partition("_")
+        if section in sections and field:
+            found.setdefault(section, {})[field] = _listed(value)
+        else:
+            found[name.removeprefix("FRESHET_").lower()] = value
+    return found
+
+
+def _is_section(kind: Any) -> bool:
+    return isinstance(kind, type) and issubclass(kind, msgspec.Struct)
+
+
+def _listed(value: str) -> Any:
+    # A list or table is written as JSON; anything else is converted from text by its field's type.
+    return msgspec.json.decode(value) if value[:1] in "[{" else value
