@@ -87,11 +87,11 @@ def load_settings(
 ) -> Settings:
     """Merge the sources of settings; later ones win.
 
-    `path` defaults to ``freshet.toml`` in the current folder, if it is there. `flags` is a nested mapping like
-    the file; values of None are flags that were not given.
+    `path` defaults to ``freshet.toml`` in the current folder, if it is there. `flags` is a nested mapping
+    like the file; values of None are flags that were not given.
 
     Raises:
-        SettingsError: a file cannot be read, a name is unknown, or a value does not fit; the message names it.
+        SettingsError: a file cannot be read, a name is unknown, or a value does not fit.
 
     Example:
         >>> load_settings(environ={"FRESHET_POLICY_EPSILON": "0.2"}).policy.epsilon
