@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 # In CI the environment is truly empty and the dependencies are fetched; elsewhere those of the running
-# environment are lent to it, which takes seconds and no network. Our own code comes from the wheel both times.
+# environment are lent to it, which takes seconds and no network. Our own code is the wheel's both times.
 FETCH = os.environ.get("CI") == "true"
 
 pytestmark = pytest.mark.timeout(600)
