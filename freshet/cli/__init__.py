@@ -1,0 +1,58 @@
+"""The command line: one file a command, registered here."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+
+from freshet import __version__
+from freshet.cli import demo, doctor, feed, replay, schema, simulate, up
+from stream.errors import FreshetError
+
+__all__ = ["app", "main"]
+
+app = typer.Typer(
+    name="freshet",
+    help="A recommender that learns from every click while it serves.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode="markdown",
+    pretty_exceptions_enable=False,
+)
+
+app.command()(demo.demo)
+app.command()(up.up)
+app.command()(feed.feed)
+app.command()(replay.replay)
+app.command()(simulate.simulate)
+app.command()(doctor.doctor)
+app.command()(schema.schema)
+
+
+def _show_version(value: bool) -> None:
+    if value:
+        typer.echo(f"freshet {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version and end."),
+    ] = False,
+) -> None:
+    """Commands exit with 0 when all went well, 1 when something failed, 2 when they were called wrongly."""
+
+
+def main() -> None:
+    """Entry point: errors of ours become one clear line and exit code 1."""
+    try:
+        app()
+    except FreshetError as error:
+        typer.echo(f"freshet: {error}", err=True)
+        sys.exit(1)
+    except KeyboardInterrupt:
+        sys.exit(130)
