@@ -5,13 +5,22 @@ FreshetError
 ├── FrameError            bytes are not a frame, or are damaged or newer  (stream.errors)
 ├── SnapshotError         a snapshot file is damaged, foreign or newer    (stream.errors)
 ├── LogError              an event log or data folder cannot be used      (stream.errors)
+│   └── DiskFullError     the disk or the file's stated bound is full     (stream.errors)
 ├── OverloadedError       a stated bound is reached; try again later      (stream.errors)
 └── each room's own errors, see <room>/errors.py
 """
 
 from __future__ import annotations
 
-__all__ = ["EventError", "FrameError", "FreshetError", "LogError", "OverloadedError", "SnapshotError"]
+__all__ = [
+    "DiskFullError",
+    "EventError",
+    "FrameError",
+    "FreshetError",
+    "LogError",
+    "OverloadedError",
+    "SnapshotError",
+]
 
 
 class FreshetError(Exception):
@@ -32,6 +41,10 @@ class SnapshotError(FreshetError):
 
 class LogError(FreshetError):
     """An event log or a data folder cannot be opened, read or written."""
+
+
+class DiskFullError(LogError):
+    """No room left on the disk, or a file reached its stated bound; nothing was half-written."""
 
 
 class OverloadedError(FreshetError):

@@ -1,0 +1,202 @@
+"""The one door to SQLite: opened the same way everywhere, and its errors turned into ours.
+
+Every file is in WAL mode, has one writing process and any number of readers, gives freed pages back
+(incremental vacuum) and overwrites what it deletes with zeros (secure delete).
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from stream.errors import DiskFullError, LogError
+
+__all__ = ["META", "Database"]
+
+META = "CREATE TABLE IF NOT EXISTS meta(name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;"
+"""Table of named numbers that every file carries."""
+
+_APPLICATION_ID = 0x46524553  # "FRES": tells our files from other programs' databases
+_ADVICE = {
+    sqlite3.SQLITE_BUSY: "another process holds it; is a second Freshet running on this folder?",
+    sqlite3.SQLITE_LOCKED: "another process holds it; is a second Freshet running on this folder?",
+    sqlite3.SQLITE_CORRUPT: "the file is damaged; restore it from a backup or move it away",
+    sqlite3.SQLITE_NOTADB: "the file is no database (damaged or foreign); restore it or move it away",
+    sqlite3.SQLITE_CANTOPEN: "it cannot be opened; check that the folder exists and may be written",
+    sqlite3.SQLITE_READONLY: "it may not be written; check the owner and the mode of the folder",
+    sqlite3.SQLITE_PERM: "access is denied; check the owner and the mode of the folder",
+    sqlite3.SQLITE_IOERR: "the disk reported an error; check it, nothing was half-written",
+}
+
+
+class Database:
+    """One SQLite file of ours.
+
+    Args:
+        path: the file; a writer creates it.
+        schema: number of its layout; a file with a larger one is refused.
+        script: statements that create missing tables, run by a writer.
+        readonly: open an existing file for reading only.
+        timeout_s: how long to wait for another process's transaction.
+        max_bytes: bound on the size of the main file; beyond it writes raise `DiskFullError`.
+
+    Calls from several threads are serialised.
+
+    Raises:
+        LogError: missing, damaged, foreign, newer, or locked; `DiskFullError` when there is no room.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        schema: int,
+        script: str = "",
+        readonly: bool = False,
+        timeout_s: float = 10.0,
+        max_bytes: int | None = None,
+    ) -> None:
+        self.path = path
+        self.readonly = readonly
+        self._lock = threading.RLock()
+        self._synchronous: bool | None = None
+        if readonly and not path.is_file():
+            msg = f"{path.name} is not there; expected it in {path.parent}; has the writer been started?"
+            raise LogError(msg)
+        with self._translated("opened"):
+            uri = f"{path.absolute().as_uri()}?mode={'ro' if readonly else 'rwc'}"
+            self._connection = sqlite3.connect(
+                uri, uri=True, isolation_level=None, timeout=timeout_s, check_same_thread=False
+            )
+        try:
+            with self._translated("opened"):
+                self._prepare(schema, script, max_bytes)
+        except LogError:
+            self._connection.close()
+            raise
+
+    def _prepare(self, schema: int, script: str, max_bytes: int | None) -> None:
+        execute = self._connection.execute
+        (found,) = execute("PRAGMA user_version").fetchone()
+        (application,) = execute("PRAGMA application_id").fetchone()
+        (tables,) = execute("SELECT count(*) FROM sqlite_master").fetchone()
+        if application != _APPLICATION_ID and (tables or self.readonly):
+            msg = (
+                f"{self.path.name} belongs to another program (application id {application:#x}); move it away"
+            )
+            raise LogError(msg)
+        if found > schema:
+            msg = (
+                f"{self.path.name} has layout {found}, this program reads up to {schema}; upgrade the program"
+            )
+            raise LogError(msg)
+        execute("PRAGMA secure_delete=ON")
+        if self.readonly:
+            return
+        if not tables:
+            execute("PRAGMA auto_vacuum=INCREMENTAL")
+        execute("PRAGMA journal_mode=WAL").fetchone()
+        execute("PRAGMA wal_autocheckpoint=2000")
+        execute(f"PRAGMA journal_size_limit={64 << 20}")
+        if max_bytes is not None:
+            (page,) = execute("PRAGMA page_size").fetchone()
+            execute(f"PRAGMA max_page_count={max(1, max_bytes // page)}").fetchone()
+        if not tables or found < schema:
+            stamp = f"PRAGMA application_id={_APPLICATION_ID}; PRAGMA user_version={schema};"
+            self._connection.executescript(f"BEGIN IMMEDIATE; {META} {script} {stamp} COMMIT;")
+
+    @contextmanager
+    def _translated(self, doing: str) -> Iterator[None]:
+        try:
+            yield
+        except sqlite3.Error as error:
+            raise self._explain(doing, error) from error
+
+    def _explain(self, doing: str, error: sqlite3.Error) -> LogError:
+        code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+        if code == sqlite3.SQLITE_FULL:
+            msg = (
+                f"{self.path.name} could not be {doing}: no room is left on the disk or the file reached its "
+                "bound; nothing was half-written; free space or shorten the retention"
+            )
+            return DiskFullError(msg)
+        advice = _ADVICE.get(code, "this is unexpected; run `freshet doctor`")
+        return LogError(f"{self.path.name} could not be {doing} ({error}): {advice}")
+
+    def read(self, sql: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+        """All rows of one query."""
+        with self._lock, self._translated("read"):
+            return self._connection.execute(sql, parameters).fetchall()
+
+    def read_some(self, sql: str, parameters: Sequence[Any], max_bytes: int) -> list[tuple[Any, ...]]:
+        """Rows of a query whose last column is bytes, until these add up to `max_bytes`; at least one row."""
+        rows: list[tuple[Any, ...]] = []
+        size = 0
+        with self._lock, self._translated("read"):
+            cursor = self._connection.execute(sql, parameters)
+            for row in cursor:
+                rows.append(row)
+                size += len(row[-1])
+                if size >= max_bytes:
+                    break
+            cursor.close()
+        return rows
+
+    @contextmanager
+    def transaction(self, *, durable: bool) -> Iterator[sqlite3.Connection]:
+        """Statements that happen together or not at all.
+
+        `durable` syncs the write-ahead log, and all that stands in it, before the block ends; otherwise the
+        transaction survives a killed process, and power loss only once a later one was durable.
+        """
+        with self._lock, self._translated("written"):
+            if durable is not self._synchronous:
+                self._connection.execute(f"PRAGMA synchronous={'FULL' if durable else 'NORMAL'}")
+                self._synchronous = durable
+            self._connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield self._connection
+                self._connection.execute("COMMIT")
+            finally:
+                if self._connection.in_transaction:
+                    self._connection.execute("ROLLBACK")
+
+    def meta(self, name: str, default: int = 0) -> int:
+        """A named number of this file."""
+        rows = self.read("SELECT value FROM meta WHERE name=?", (name,))
+        return int(rows[0][0]) if rows else default
+
+    def set_meta(self, name: str, value: int) -> None:
+        """Store a named number durably."""
+        with self.transaction(durable=True) as connection:
+            connection.execute("INSERT OR REPLACE INTO meta VALUES(?,?)", (name, value))
+
+    def size(self) -> int:
+        """Bytes in pages that hold data: what the file weighs once freed pages are given back."""
+        (pages,), (free,), (page,) = (
+            self.read(f"PRAGMA {name}")[0] for name in ("page_count", "freelist_count", "page_size")
+        )
+        return int((pages - free) * page)
+
+    def shrink(self) -> None:
+        """Give freed pages back to the file system and empty the write-ahead log if no reader holds it."""
+        self.read("PRAGMA incremental_vacuum")
+        self.checkpoint()
+
+    def checkpoint(self) -> bool:
+        """Move the write-ahead log into the file and cut it; false while a reader still needs it."""
+        ((busy, _, _),) = self.read("PRAGMA wal_checkpoint(TRUNCATE)")
+        return not busy
+
+    def vacuum(self) -> None:
+        """Write the file anew, so that no page keeps remains of what was deleted."""
+        self.read("VACUUM")
+
+    def close(self) -> None:
+        """Close the connection; closing twice is fine."""
+        with self._lock, self._translated("closed"):
+            self._connection.close()

@@ -1,0 +1,62 @@
+"""What an event log is: records in the order in which they were accepted, each at a position."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal, NamedTuple, Protocol
+
+from stream.events import EVENT_SCHEMA
+
+__all__ = ["EventLog", "EventReader", "Record", "RecordKind"]
+
+RecordKind = Literal["events", "decision"]
+
+
+class Record(NamedTuple):
+    """One entry of a log: a bundle of events, or one decision.
+
+    `body` is JSON as `stream.codec` writes it. `accepted_at` is wall ms when the record was handed in; a log
+    raises it to that of the record before, so it never falls. `request_id` is set for decisions only and is
+    what they are found by. `schema` is the number of the event schema. `pos` is given by the log.
+    """
+
+    kind: RecordKind
+    body: bytes
+    accepted_at: int
+    backfill: bool = False
+    request_id: str | None = None
+    schema: int = EVENT_SCHEMA
+    pos: int = 0
+
+
+class EventReader(Protocol):
+    """The reading side of a log, safe beside a writer in another process."""
+
+    def read(self, after: int, limit: int, max_bytes: int = ...) -> list[Record]:
+        """Records with `pos > after` in order: up to `limit`, fewer once they hold `max_bytes`, not none."""
+
+    def end(self) -> int:
+        """Position of the last record, 0 for an empty log."""
+
+    def find_decision(self, request_id: str) -> bytes | None:
+        """Body of the first decision logged for a request."""
+
+    def close(self) -> None:
+        """Let go of files."""
+
+
+class EventLog(EventReader, Protocol):
+    """A log and its single writer.
+
+    Positions start above 0, strictly increase, may leave gaps, and are never given twice, even when records
+    that were not durable are lost with the power.
+    """
+
+    def append(self, records: Sequence[Record], *, durable: bool = True) -> list[int]:
+        """Add records, all or none, and return their positions.
+
+        With `durable` they survive power loss once this returns; without it a killed process.
+
+        Raises:
+            LogError: they were not added.
+        """
