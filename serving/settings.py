@@ -1,0 +1,71 @@
+"""How a serving worker behaves."""
+
+from __future__ import annotations
+
+import msgspec
+
+__all__ = ["AuthSettings", "ServeSettings", "SourceSettings"]
+
+
+class SourceSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How many candidates each source may offer for one request; 0 switches a source off."""
+
+    index: int = 100
+    """Nearest items to the user's vector."""
+    neighbours: int = 60
+    """Items that go together with the user's recent items."""
+    recent: int = 10
+    """Recent items whose neighbours are looked up."""
+    graph: int = 200
+    """Candidates of the policy."""
+    popular: int = 60
+    fresh: int = 20
+    """Newest items of the catalogue."""
+
+
+class AuthSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Bearer tokens by what they open; `control` opens everything. All empty: no token is asked for."""
+
+    read: tuple[str, ...] = ()
+    write: tuple[str, ...] = ()
+    control: tuple[str, ...] = ()
+
+    @property
+    def configured(self) -> bool:
+        """Whether any token is asked for."""
+        return bool(self.read or self.write or self.control)
+
+
+class ServeSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Everything about answering requests that can be set."""
+
+    k: int = 10
+    """Items of an answer whose request names no `k`."""
+    activate: str = "auto"
+    """`auto`: a decision counts as shown; `explicit`: it waits for the client's impression."""
+    after_wait_ms: int = 100
+    """Longest wait for `after`; then the answer says that it is stale."""
+    others: int = 20
+    """Candidates that were not shown, logged with their features beside those that were."""
+    sources: SourceSettings = SourceSettings()
+    max_ahead_ms: int = 300_000
+    """On the wall clock, events further ahead than this are refused."""
+    max_body_bytes: int = 8 * 1024 * 1024
+    max_recommend_bytes: int = 1024 * 1024
+    linger_ms: float = 0.5
+    """How long the first decision of a group waits for company before it is committed."""
+    max_queued_bytes: int = 64 * 1024 * 1024
+    """Accepted but uncommitted bytes of a worker; beyond it callers get 429."""
+    max_queued_requests: int = 10_000
+    max_concurrent: int = 4_096
+    """Connections and requests in progress; beyond it callers get 503."""
+    retry_after_s: int = 1
+    apply_slice_ms: float = 3.0
+    """Longest stretch of taking over the learner's rows between two requests."""
+    ready_lag_ms: int = 5_000
+    """Ready means: what is served is at most this much behind the learner."""
+    stop_timeout_s: int = 20
+    """How long a stop waits for requests in progress."""
+    auth: AuthSettings = AuthSettings()
+    insecure: bool = False
+    """Listen on other addresses than loopback without asking for tokens."""
