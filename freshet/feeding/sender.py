@@ -38,8 +38,8 @@ class Sender:
     """Sends rows to ``POST /v1/events`` of one Freshet.
 
     `rate` limits rows a second (0: as fast as they are taken). After every accepted batch `on_progress` is
-    called with the number of the next row, which is what a resume file stores. A batch is repeated until it is
-    accepted: the joiner drops what it has seen, so a repeated batch teaches nothing twice.
+    called with the number of the next row, which is what a resume file stores. A batch is repeated until it
+    is accepted: the joiner drops what it has seen, so a repeated batch teaches nothing twice.
     """
 
     def __init__(self, url: str, clock: Clock, *, token: str | None = None, backfill: bool = False) -> None:

@@ -1,0 +1,131 @@
+"""Plain recommenders that learn from the same events, for a fair table.
+
+They run inside the demo's own process, learn at once and completely, and never explore. A film enters their
+catalogue when it enters Freshet's: after its first rating has been scored.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+__all__ = ["Baseline", "Popular", "PopularCooccurrence", "Uniform", "all_baselines"]
+
+_DAY_MS = 86_400_000.0
+
+
+class Baseline(Protocol):
+    """Ask, score, then learn; items are dense numbers from 0."""
+
+    def top(self, user: int, seen: set[int], size: int, k: int, ts_ms: int) -> npt.NDArray[np.int64]:
+        """At most `k` unseen films of the first `size` of the catalogue, best first."""
+
+    def learn(self, user: int, item: int, ts_ms: int) -> None:
+        """Take one rating."""
+
+
+class Uniform:
+    """Films drawn uniformly at random."""
+
+    def __init__(self, seed: int = 0) -> None:
+        self._rng = np.random.default_rng(seed)
+
+    def top(self, user: int, seen: set[int], size: int, k: int, ts_ms: int) -> npt.NDArray[np.int64]:
+        """`k` distinct unseen films, uniformly."""
+        wanted = min(size, k + len(seen))
+        drawn = self._rng.choice(size, wanted, replace=False) if wanted else np.empty(0, np.int64)
+        return _unseen(drawn, seen, k)
+
+    def learn(self, user: int, item: int, ts_ms: int) -> None:
+        """Nothing to learn."""
+
+
+class Popular:
+    """Films by number of ratings, each counting 2^(-age / half_life); no half-life: all time."""
+
+    def __init__(self, n_items: int, start_ms: int, half_life_ms: float | None = None) -> None:
+        self._score = np.zeros(n_items)
+        self._start_ms, self._half_life_ms = start_ms, half_life_ms
+
+    def scores(self) -> npt.NDArray[np.float64]:
+        """Score of every film, on a scale that only ever grows (the common factor does not matter)."""
+        return self._score
+
+    def top(self, user: int, seen: set[int], size: int, k: int, ts_ms: int) -> npt.NDArray[np.int64]:
+        """The `k` most popular unseen films."""
+        return _best(self._score[:size], seen, k)
+
+    def learn(self, user: int, item: int, ts_ms: int) -> None:
+        """Count a rating at today's weight instead of shrinking all the others."""
+        age = ts_ms - self._start_ms
+        self._score[item] += 1.0 if self._half_life_ms is None else 2.0 ** (age / self._half_life_ms)
+
+
+class PopularCooccurrence:
+    """Half-life popularity, raised by what was rated together with the user's last films.
+
+    score(j) = p(j) · (1 + strength · sum over the last h films i of the user of n(i, j) / n(i)), where p is
+    the popularity with a half-life, n(i, j) the number of users with i and j among neighbouring ratings, n(i)
+    the number of ratings of i.
+    """
+
+    def __init__(self, n_items: int, start_ms: int, half_life_ms: float, recent: int = 10) -> None:
+        self._popular = Popular(n_items, start_ms, half_life_ms)
+        self._pairs: list[dict[int, float]] = [{} for _ in range(n_items)]
+        self._count = np.zeros(n_items)
+        self._recent: dict[int, list[int]] = {}
+        self._keep = recent
+
+    def top(self, user: int, seen: set[int], size: int, k: int, ts_ms: int) -> npt.NDArray[np.int64]:
+        """The `k` unseen films with the highest blended score."""
+        score = self._popular.scores()[:size].copy()
+        for item in self._recent.get(user, ()):
+            pairs = self._pairs[item]
+            if pairs:
+                near = np.fromiter(pairs.keys(), np.int64, len(pairs))
+                share = np.fromiter(pairs.values(), np.float64, len(pairs)) / self._count[item]
+                inside = near < size
+                score[near[inside]] *= 1.0 + 5.0 * share[inside]
+        return _best(score, seen, k)
+
+    def learn(self, user: int, item: int, ts_ms: int) -> None:
+        """Count the rating and its pairs with the user's last films."""
+        self._popular.learn(user, item, ts_ms)
+        self._count[item] += 1
+        last = self._recent.setdefault(user, [])
+        for other in last:
+            self._pairs[item][other] = self._pairs[item].get(other, 0.0) + 1
+            self._pairs[other][item] = self._pairs[other].get(item, 0.0) + 1
+        last.append(item)
+        del last[: -self._keep]
+
+
+def all_baselines(n_items: int, start_ms: int) -> dict[str, Baseline]:
+    """The contestants beside Freshet, by the name they have in the table.
+
+    Example:
+        >>> list(all_baselines(10, 0))
+        ['uniform', 'popular', 'popular_half_life', 'popular_cooccurrence']
+    """
+    return {
+        "uniform": Uniform(),
+        "popular": Popular(n_items, start_ms),
+        "popular_half_life": Popular(n_items, start_ms, _DAY_MS),
+        "popular_cooccurrence": PopularCooccurrence(n_items, start_ms, _DAY_MS),
+    }
+
+
+def _best(scores: npt.NDArray[np.float64], seen: set[int], k: int) -> npt.NDArray[np.int64]:
+    wanted = min(scores.size, k + len(seen))
+    if wanted < scores.size:
+        top = np.argpartition(-scores, wanted - 1)[:wanted] if wanted else np.empty(0, np.int64)
+    else:
+        top = np.arange(scores.size)
+    return _unseen(top[np.argsort(-scores[top], kind="stable")], seen, k)
+
+
+def _unseen(ranked: npt.NDArray[np.int64], seen: set[int], k: int) -> npt.NDArray[np.int64]:
+    kept = [int(item) for item in ranked if int(item) not in seen]
+    return np.array(kept[:k], np.int64)

@@ -1,0 +1,50 @@
+"""A small client of the public HTTP API: what a product would write, nothing private."""
+
+from __future__ import annotations
+
+import http.client
+from typing import Any
+
+import msgspec
+
+from freshet.errors import StartError
+
+__all__ = ["ApiClient"]
+
+
+class ApiClient:
+    """One kept-alive connection to a Freshet."""
+
+    def __init__(self, host: str, port: int, timeout_s: float = 30.0) -> None:
+        self._connection = http.client.HTTPConnection(host, port, timeout=timeout_s)
+        self._encode = msgspec.json.Encoder().encode
+        self._decode = msgspec.json.Decoder().decode
+
+    def recommend(self, **body: Any) -> dict[str, Any]:
+        """`POST /v1/recommend`; the answer as it came."""
+        answer: dict[str, Any] = self._decode(self._call("POST", "/v1/recommend", body))
+        return answer
+
+    def events(self, events: list[dict[str, Any]]) -> dict[str, Any]:
+        """`POST /v1/events`; the answer as it came."""
+        answer: dict[str, Any] = self._decode(self._call("POST", "/v1/events", {"events": events}))
+        return answer
+
+    def text(self, path: str) -> str:
+        """`GET` of a page, as text."""
+        return self._call("GET", path, None).decode("utf-8")
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._connection.close()
+
+    def _call(self, method: str, path: str, body: object) -> bytes:
+        data = None if body is None else self._encode(body)
+        headers = {"content-type": "application/json"} if data is not None else {}
+        self._connection.request(method, path, data, headers)
+        response = self._connection.getresponse()
+        answer = response.read()
+        if response.status >= 300:
+            msg = f"{method} {path} answered {response.status}: {answer[:500].decode('utf-8', 'replace')}"
+            raise StartError(msg)
+        return answer
