@@ -1,7 +1,7 @@
 """A feedback block with ids turned into row numbers: what every learner and policy reads.
 
-Rows are those of the user table and the item table of one shard. A row of -1 means that the id is not admitted
-(yet): the operation still counts, but there is nothing to learn into.
+Rows are those of the user table and the item table of one shard. A row of -1 means that the id is not
+admitted (yet): the operation still counts, but there is nothing to learn into.
 """
 
 from __future__ import annotations
@@ -25,13 +25,22 @@ Bool = npt.NDArray[np.bool_]
 class RowBlock:
     """Columns of one feedback block; S slates, N shown places in all, O operations, in order.
 
+    A slate whose ids were admitted or removed between two of its operations stands here once for each, so S
+    can exceed the block's own count.
+
     Slate columns: `slate_user` (S,), `start` (S + 1,) so that slate s has places start[s]:start[s + 1],
-    `clusters` (S, K) padded with -1, `weights` (S, K), `decided` (S,), `slate_ts` (S,), `policy` (S,) number of the
-    policy that decided. Place columns: `items` (N,), `propensity` (N,) NaN where unknown, `rewards` (N,) reward
-    counted when the window closed (0: a negative; only meaningful for CLOSED), `features` (N, F) NaN where not
-    logged, `explored` (N,). `others` lists logged candidates that were not shown: `other_start` (S + 1,),
-    `other_items` (M,), `other_features` (M, F). Operation columns: `kind`, `slate` (-1 for ORGANIC), `place` (index
-    into the place columns for CLICK, else -1), `user`, `item` (CLICK and ORGANIC, else -1), `reward`, `first`, `ts`.
+    `clusters` (S, K) padded with -1, `weights` (S, K), `decided` (S,), `slate_ts` (S,), `policy` (S,)
+    number of the policy that decided, -1 if it is not configured.
+
+    Place columns: `items` (N,), `propensity` (N,) NaN where unknown, `rewards` (N,) reward counted when the
+    window closed (0: a negative; only meaningful for CLOSED), `features` (N, F) NaN where not logged,
+    `explored` (N,).
+
+    Logged candidates that were not shown: `other_start` (S + 1,), `other_items` (M,), `other_features` (M,
+    F).
+
+    Operation columns: `kind`, `slate` (-1 for ORGANIC), `place` (index into the place columns for CLICK, else
+    -1), `user`, `item` (CLICK and ORGANIC, else -1), `reward`, `first`, `ts`.
     """
 
     slate_user: Int32

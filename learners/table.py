@@ -1,0 +1,372 @@
+"""The embedding table: every id has a row of its own, or none."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from learners.admission import Admission, Gate
+from learners.count_filter import key_of
+from learners.errors import LearnerError, ReplicaError, ShapeError
+from learners.ops.hashing import fill_vectors
+from learners.touched import Touched, grown
+from stream.frame import Frame
+
+__all__ = ["EmbeddingTable"]
+
+Int32 = npt.NDArray[np.int32]
+Float32 = npt.NDArray[np.float32]
+
+_NO_ROWS = np.zeros(0, np.int32)
+
+
+class EmbeddingTable:
+    """A collisionless table from id to row; vectors lie in one contiguous float32 array (capacity, dim).
+
+    *Reading* (`find`, `vectors`) never writes: an unknown id is row -1 and the zero vector. *Sighting*
+    (`rows`) admits ids by the rule of `admission`. A new row starts with a vector that depends on `seed` and
+    the id only, so the order of arrival does not matter. After Monolith (arXiv 2209.07663), sections 2.2 and 2.2.2; a
+    dictionary stands in for its cuckoo table: it, too, grows and never lets two keys share a place.
+
+    What grows: rows, up to `max_rows`. At a tick, rows untouched for `ttl_ms` (0: for ever) are freed, at
+    most one sweep every `sweep_ms`; above seven eighths of `max_rows` the longest untouched go too. Between ticks a
+    full table refuses new ids (`refused` counts them). A freed row is used again after the *next* tick, so
+    that row numbers depend on the events alone and not on when the changes were published.
+
+    Parameters: `dim` numbers a vector; `scale` the expected length of an initial vector. Public arrays, to be
+    read only below `size`: `data`, `clicks`, `impressions`, `version` (updates of the vector), `touched_at`
+    (event time in ms). `token` is an object that is replaced whenever rows may have changed owner.
+
+    Example:
+        >>> table = EmbeddingTable(2, seed=1)
+        >>> table.rows(["a", "b", "a"], ts=10)
+        array([0, 1, 0], dtype=int32)
+        >>> table.find(["b", "stranger"])
+        array([ 1, -1], dtype=int32)
+        >>> bool(table.vectors(["stranger"]).any()), len(table)
+        (False, 2)
+    """
+
+    def __init__(
+        self,
+        dim: int,
+        *,
+        seed: int = 0,
+        scale: float = 0.1,
+        admission: Admission | None = None,
+        ttl_ms: int = 0,
+        max_rows: int = 2_000_000,
+        sweep_ms: int = 60_000,
+        initial_rows: int = 1_024,
+    ) -> None:
+        if dim < 1 or max_rows < 8 or initial_rows < 1 or ttl_ms < 0:
+            msg = (
+                f"a table needs dim >= 1, max_rows >= 8, initial_rows >= 1 and ttl_ms >= 0; got {dim}, "
+                f"{max_rows}, {initial_rows}, {ttl_ms}"
+            )
+            raise LearnerError(msg)
+        self.dim, self.seed, self.scale = dim, seed, scale
+        self.ttl_ms, self.max_rows, self.sweep_ms = ttl_ms, max_rows, sweep_ms
+        self.admission = admission or Admission()
+        self._gate = Gate(self.admission, seed=seed)
+        capacity = min(initial_rows, max_rows)
+        self.data: Float32 = np.zeros((capacity, dim), np.float32)
+        self.clicks = np.zeros(capacity, np.int64)
+        self.impressions = np.zeros(capacity, np.int64)
+        self.version = np.zeros(capacity, np.int64)
+        self.touched_at = np.zeros(capacity, np.int64)
+        self._ids: list[str | None] = []
+        self._row: dict[str, int] = {}
+        self._free: list[int] = []
+        self._quarantine: list[int] = []
+        self._entering: list[tuple[int, int]] = []
+        self._swept_ms = -(1 << 62)
+        self.refused = 0
+        self.token = object()
+        self.moved = Touched(capacity)
+        self.counted = Touched(capacity)
+        self._new = Touched(capacity)
+        self._removed = Touched(capacity)
+
+    # -- reading ---------------------------------------------------------------------------------------------
+
+    def __len__(self) -> int:
+        """Live ids."""
+        return len(self._row)
+
+    def __contains__(self, name: str) -> bool:
+        """Whether the id has a row."""
+        return name in self._row
+
+    @property
+    def size(self) -> int:
+        """One more than the highest row number ever used."""
+        return len(self._ids)
+
+    @property
+    def capacity(self) -> int:
+        """Rows that the arrays can hold now."""
+        return len(self.data)
+
+    @property
+    def live(self) -> Int32:
+        """The rows in use, ascending."""
+        return np.fromiter(sorted(self._row.values()), np.int32, len(self._row))
+
+    def find(self, ids: Sequence[str]) -> Int32:
+        """Rows of `ids`, -1 where unknown; (n,)."""
+        get = self._row.get
+        return np.fromiter((get(name, -1) for name in ids), np.int32, len(ids))
+
+    def row_of(self, name: str) -> int:
+        """The row of an id, -1 where unknown."""
+        return self._row.get(name, -1)
+
+    def id_of(self, row: int) -> str | None:
+        """The id that owns `row`; None if nobody does."""
+        return self._ids[row] if 0 <= row < len(self._ids) else None
+
+    def ids_of(self, rows: Int32) -> list[str | None]:
+        """The owners of `rows`."""
+        return [self.id_of(row) for row in rows.tolist()]
+
+    def vectors(self, ids: Sequence[str]) -> Float32:
+        """Vectors (n, dim), a copy; zeros where unknown."""
+        return self.take(self.find(ids))
+
+    def take(self, rows: Int32) -> Float32:
+        """Vectors of `rows` (n, dim), a copy; zeros for negative rows."""
+        out = self.data[rows]
+        out[rows < 0] = 0.0
+        return out
+
+    # -- writing ---------------------------------------------------------------------------------------------
+
+    def rows(self, ids: Sequence[str], ts: int) -> Int32:
+        """Rows of `ids` (n,) after one sighting each at event time `ts`; -1 where not admitted (yet)."""
+        rows = np.array(self.sight(ids, ts), np.int32)
+        self.settle()
+        self._touch(rows[rows >= 0], ts)
+        return rows
+
+    def sight(self, ids: Sequence[str], ts: int) -> list[int]:
+        """As `rows`, as a list, touching nothing: the hot path of encoding; `settle` must follow a block."""
+        found: list[Any] = list(map(self._row.get, ids))
+        if None in found:
+            for n, row in enumerate(found):
+                if row is None:
+                    found[n] = self._sight_unknown(ids[n], ts)
+        return found
+
+    def admit(self, ids: Sequence[str], ts: int) -> Int32:
+        """As `rows`, past the admission rule (a catalogue's own items); -1 only where the table is full."""
+        for name in ids:
+            if name not in self._row:
+                self._enter(name, key_of(name), ts)
+        self.settle()
+        rows = self.find(ids)
+        self._touch(rows[rows >= 0], ts)
+        return rows
+
+    def _touch(self, rows: Int32, ts: int) -> None:
+        self.touched_at[rows] = np.maximum(self.touched_at[rows], ts)
+        self.counted.add(rows)
+
+    def _sight_unknown(self, name: str, ts: int) -> int:
+        if name in self._row:  # admitted a moment ago, by the same call
+            return self._row[name]
+        key = key_of(name)
+        return self._enter(name, key, ts) if self._gate.passes(key) else -1
+
+    def _enter(self, name: str, key: int, ts: int) -> int:
+        if self._free:
+            row = self._free.pop()
+            self._ids[row] = name
+        elif len(self._ids) < self.max_rows:
+            row = len(self._ids)
+            self._ids.append(name)
+            self._ensure(row + 1)
+        else:
+            self.refused += 1
+            return -1
+        self._row[name] = row
+        self.touched_at[row] = ts
+        self._entering.append((row, key))
+        return row
+
+    def settle(self) -> None:
+        """Give the rows that `sight` admitted their initial vectors; before this they are zero."""
+        if not self._entering:
+            return
+        rows = np.array([row for row, _ in self._entering], np.int32)
+        keys = np.array([key for _, key in self._entering], np.uint64)
+        self._entering.clear()
+        fill_vectors(self.data, rows, keys, self.seed, self.scale / self.dim**0.5)
+        for touched in (self._new, self.moved, self.counted):
+            touched.add(rows)
+
+    def _ensure(self, rows: int) -> None:
+        if rows <= self.capacity:
+            return
+        capacity = min(max(rows, 2 * self.capacity), max(self.max_rows, rows))
+        self.data = grown(self.data, capacity).astype(np.float32, copy=False)
+        for name in ("clicks", "impressions", "version", "touched_at"):
+            setattr(self, name, grown(getattr(self, name), capacity))
+        for touched in (self.moved, self.counted, self._new, self._removed):
+            touched.ensure(capacity)
+
+    def set_vectors(self, rows: Int32, vectors: Float32) -> None:
+        """Give `rows` (n,) these vectors (n, dim), as when an item comes with one of its own.
+
+        Raises:
+            ShapeError: the vectors do not have `dim` finite numbers each.
+        """
+        if vectors.shape != (rows.size, self.dim) or not np.isfinite(vectors).all():
+            msg = f"expected finite vectors of shape {(rows.size, self.dim)}, got {vectors.shape}"
+            raise ShapeError(msg)
+        self.data[rows] = vectors
+        self.version[rows] += 1
+        self.moved.add(rows)
+
+    def remove(self, ids: Sequence[str]) -> Int32:
+        """Let go of these ids; returns the rows they had, for the other learners to clear."""
+        return self._release([self._row[name] for name in dict.fromkeys(ids) if name in self._row])
+
+    def tick(self, now_ms: int) -> Int32:
+        """Event time has reached `now_ms`: expire and evict; returns the freed rows, ascending."""
+        self._free += self._quarantine
+        self._quarantine = []
+        full = len(self._row) > self.max_rows - self.max_rows // 8
+        if not full and (self.ttl_ms == 0 or now_ms - self._swept_ms < self.sweep_ms):
+            return _NO_ROWS
+        self._swept_ms = now_ms
+        rows = self.live
+        age_order = rows[np.argsort(self.touched_at[rows], kind="stable")]
+        gone = 0
+        if self.ttl_ms:
+            gone = int(np.searchsorted(self.touched_at[age_order], now_ms - self.ttl_ms, side="right"))
+        gone = max(gone, rows.size - (self.max_rows - self.max_rows // 8))
+        return self._release(np.sort(age_order[:gone]).tolist())
+
+    def _release(self, rows: list[int]) -> Int32:
+        freed = np.array(rows, np.int32)
+        if not rows:
+            return freed
+        for row in rows:
+            name = self._ids[row]
+            self._ids[row] = None
+            if name is not None:
+                del self._row[name]
+        self._clear(freed)
+        self._quarantine += rows
+        self._removed.add(freed)
+        self.token = object()
+        return freed
+
+    def _clear(self, rows: Int32) -> None:
+        self.data[rows] = 0.0
+        for counts in (self.clicks, self.impressions, self.version, self.touched_at):
+            counts[rows] = 0
+
+    # -- copying ---------------------------------------------------------------------------------------------
+
+    def snapshot(self) -> Frame:
+        """All state; size times (dim * 4 + 32) bytes and the ids."""
+        n = self.size
+        return {
+            "dim": self.dim,
+            "ids": list(self._ids),
+            "data": self.data[:n].copy(),
+            "clicks": self.clicks[:n].copy(),
+            "impressions": self.impressions[:n].copy(),
+            "version": self.version[:n].copy(),
+            "touched_at": self.touched_at[:n].copy(),
+            "free": np.array(self._free, np.int32),
+            "quarantine": np.array(self._quarantine, np.int32),
+            "swept_ms": self._swept_ms,
+            "refused": self.refused,
+            "gate": self._gate.snapshot(),
+            "marks": [touched.peek() for touched in (self.moved, self.counted, self._new, self._removed)],
+        }
+
+    def restore(self, frame: Frame) -> None:
+        """Become what `snapshot` described.
+
+        Raises:
+            ReplicaError: the frame's vectors have another dimension.
+        """
+        self._check_dim(frame["dim"])
+        self._ids = list(frame["ids"])
+        self._row = {name: row for row, name in enumerate(self._ids) if name is not None}
+        n = len(self._ids)
+        self._ensure(n)
+        for name in ("data", "clicks", "impressions", "version", "touched_at"):
+            array = getattr(self, name)
+            array[:n] = frame[name]
+            array[n:] = 0
+        self._free = frame["free"].tolist()
+        self._quarantine = frame["quarantine"].tolist()
+        self._swept_ms, self.refused = frame["swept_ms"], frame["refused"]
+        self._gate.restore(frame["gate"])
+        sets = (self.moved, self.counted, self._new, self._removed)
+        for touched, rows in zip(sets, frame["marks"], strict=True):
+            touched.put(rows)
+            touched.ensure(self.capacity)
+        self.token = object()
+
+    def changes(self) -> Frame:
+        """Removed rows, new rows with their ids, moved vectors and changed counts since the last call."""
+        removed, new = self._removed.take(), self._owned(self._new.take())
+        rows, counted = self._owned(self.moved.take()), self._owned(self.counted.take())
+        return {
+            "dim": self.dim,
+            "removed": removed,
+            "new_rows": new,
+            "new_ids": [self._ids[row] for row in new.tolist()],
+            "rows": rows,
+            "vectors": self.data[rows],
+            "version": self.version[rows],
+            "count_rows": counted,
+            "clicks": self.clicks[counted],
+            "impressions": self.impressions[counted],
+            "touched_at": self.touched_at[counted],
+        }
+
+    def _owned(self, rows: Int32) -> Int32:
+        return rows[[self._ids[row] is not None for row in rows.tolist()]] if rows.size else rows
+
+    def apply(self, frame: Frame) -> None:
+        """On a replica: removals first, then new ids, then vectors and counts.
+
+        Raises:
+            ReplicaError: the frame's vectors have another dimension.
+        """
+        self._check_dim(frame["dim"])
+        highest = [int(frame[key].max()) for key in ("new_rows", "rows", "count_rows") if frame[key].size]
+        self._ensure(max(highest, default=-1) + 1)
+        removed = frame["removed"][frame["removed"] < self.size]
+        for row in removed.tolist():
+            name = self._ids[row]
+            self._ids[row] = None
+            if name is not None:
+                del self._row[name]
+        self._clear(removed)
+        for row, name in zip(frame["new_rows"].tolist(), frame["new_ids"], strict=True):
+            if row >= len(self._ids):
+                self._ids.extend([None] * (row + 1 - len(self._ids)))
+            self._ids[row] = name
+            self._row[name] = row
+        self.data[frame["rows"]] = frame["vectors"]
+        self.version[frame["rows"]] = frame["version"]
+        for name in ("clicks", "impressions", "touched_at"):
+            getattr(self, name)[frame["count_rows"]] = frame[name]
+        if removed.size or frame["new_rows"].size:
+            self.token = object()
+
+    def _check_dim(self, dim: int) -> None:
+        if dim != self.dim:
+            msg = f"this table holds vectors of {self.dim}, the frame of {dim}; build it with dim={dim}"
+            raise ReplicaError(msg)
