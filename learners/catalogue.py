@@ -1,0 +1,184 @@
+"""The catalogue: what the items' owner said about them, by item row."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+
+from learners.base import Int32
+from learners.touched import Touched, grown
+from stream.events import ItemEvent
+from stream.frame import Frame
+
+__all__ = ["ALWAYS_MS", "Catalogue"]
+
+ALWAYS_MS = np.iinfo(np.int64).max
+"""`until_ms` of an item without an end."""
+
+_COLUMNS = ("known", "deleted", "group", "from_ms", "until_ms", "ts", "entered_ms")
+
+_attributes = msgspec.json.Decoder(dict[str, Any])
+
+
+class Catalogue:
+    """Items as last sent: group, availability and attributes; only items that were sent can be served.
+
+    An item event replaces the item as a whole; one older than what is known is ignored (`put` says so).
+    Deleting keeps the row, so that late clicks still teach, and withdraws it from every answer. An item of
+    which there was never an `item` event is not `known`: it is learned and never served.
+
+    Grows with the item rows: 45 bytes each, plus the attributes as JSON, plus the distinct group names.
+
+    Example:
+        >>> catalogue = Catalogue()
+        >>> catalogue.put(0, ItemEvent(item_id="a", ts=5, group="film", attributes={"title": "A"}))
+        True
+        >>> catalogue.servable(np.array([0, 1], np.int32), now_ms=9).tolist(), catalogue.attributes(0)
+        ([True, False], {'title': 'A'})
+        >>> catalogue.put(0, ItemEvent(item_id="a", ts=4, deleted=True))
+        False
+    """
+
+    def __init__(self) -> None:
+        self.known = np.zeros(0, np.bool_)
+        self.deleted = np.zeros(0, np.bool_)
+        self.group = np.zeros(0, np.int32)
+        self.from_ms = np.zeros(0, np.int64)
+        self.until_ms = np.zeros(0, np.int64)
+        self.ts = np.zeros(0, np.int64)
+        self.entered_ms = np.zeros(0, np.int64)
+        self._raw: dict[int, bytes] = {}
+        self.groups: list[str] = []
+        self._codes: dict[str, int] = {}
+        self._touched = Touched()
+        self._published_groups = 0
+
+    @property
+    def size(self) -> int:
+        """Rows that the columns hold; `known` says which of them are items."""
+        return int(self.known.size)
+
+    def ensure(self, n: int) -> None:
+        """Make room for rows below `n`."""
+        if n > self.size:
+            capacity = max(1_024, n, 2 * self.size)
+            for name in _COLUMNS:
+                array = getattr(self, name)
+                setattr(self, name, grown(array, capacity, -1 if name == "group" else 0).astype(array.dtype))
+            self._touched.ensure(capacity)
+
+    def put(self, row: int, item: ItemEvent) -> bool:
+        """Replace what is known of the item in `row`; False when the event is older than that."""
+        self.ensure(row + 1)
+        if self.known[row] and item.ts < self.ts[row]:
+            return False
+        if not self.known[row]:
+            self.entered_ms[row] = item.ts
+        self.known[row] = True
+        self.deleted[row] = bool(item.deleted)
+        self.group[row] = -1 if item.group is None else self._code(item.group)
+        self.from_ms[row] = 0 if item.available_from is None else item.available_from
+        self.until_ms[row] = ALWAYS_MS if item.available_until is None else item.available_until
+        self.ts[row] = item.ts
+        self._raw.pop(row, None)
+        if item.attributes:
+            self._raw[row] = msgspec.json.encode(item.attributes)
+        self._touched.add(np.array([row], np.int32))
+        return True
+
+    def servable(self, rows: Int32, now_ms: int) -> npt.NDArray[np.bool_]:
+        """Which of `rows` (n,) may be shown at `now_ms`: sent, not deleted, within their availability."""
+        out = np.zeros(rows.shape, np.bool_)
+        inside = (rows >= 0) & (rows < self.size)
+        at = rows[inside]
+        out[inside] = (
+            self.known[at] & ~self.deleted[at] & (self.from_ms[at] <= now_ms) & (now_ms < self.until_ms[at])
+        )
+        return out
+
+    def group_codes(self, names: list[str]) -> Int32:
+        """Numbers of the groups that exist among `names`."""
+        return np.array([self._codes[name] for name in names if name in self._codes], np.int32)
+
+    def group_name(self, row: int) -> str | None:
+        """The group of an item, if it has one."""
+        code = int(self.group[row]) if 0 <= row < self.size else -1
+        return self.groups[code] if code >= 0 else None
+
+    def attributes(self, row: int) -> dict[str, Any]:
+        """The attributes of an item as they were sent."""
+        raw = self._raw.get(row)
+        return _attributes.decode(raw) if raw is not None else {}
+
+    def remove_items(self, rows: Int32) -> None:
+        """Empty these rows for their next owners."""
+        rows = rows[(rows >= 0) & (rows < self.size)]
+        for name in _COLUMNS:
+            getattr(self, name)[rows] = -1 if name == "group" else 0
+        for row in rows.tolist():
+            self._raw.pop(row, None)
+        self._touched.add(rows)
+
+    def snapshot(self) -> Frame:
+        """All state."""
+        return {
+            **{name: getattr(self, name).copy() for name in _COLUMNS},
+            "groups": list(self.groups),
+            "raw_rows": np.fromiter(self._raw.keys(), np.int32, len(self._raw)),
+            "raw": list(self._raw.values()),
+            "touched": self._touched.peek(),
+            "published_groups": self._published_groups,
+        }
+
+    def restore(self, frame: Frame) -> None:
+        """Become what `snapshot` described."""
+        for name in _COLUMNS:
+            setattr(self, name, frame[name].copy())
+        self._raw = dict(zip(frame["raw_rows"].tolist(), frame["raw"], strict=True))
+        self._set_groups(list(frame["groups"]))
+        self._touched.ensure(self.size)
+        self._touched.put(frame["touched"])
+        self._touched.ensure(self.size)
+        self._published_groups = frame["published_groups"]
+
+    def changes(self) -> Frame:
+        """Rows put or emptied since the last call, and new group names."""
+        rows = self._touched.take()
+        if not rows.size:
+            return {}
+        start, self._published_groups = self._published_groups, len(self.groups)
+        return {
+            "rows": rows,
+            **{name: getattr(self, name)[rows] for name in _COLUMNS},
+            "raw": [self._raw.get(row) for row in rows.tolist()],
+            "groups_from": start,
+            "groups": self.groups[start:],
+        }
+
+    def apply(self, frame: Frame) -> None:
+        """On a replica: take over the rows of `changes`."""
+        if not frame:
+            return
+        rows = frame["rows"]
+        self.ensure(int(rows.max()) + 1)
+        for name in _COLUMNS:
+            getattr(self, name)[rows] = frame[name]
+        for row, raw in zip(rows.tolist(), frame["raw"], strict=True):
+            if raw is None:
+                self._raw.pop(row, None)
+            else:
+                self._raw[row] = raw
+        self._set_groups([*self.groups[: frame["groups_from"]], *frame["groups"]])
+
+    def _code(self, name: str) -> int:
+        code = self._codes.setdefault(name, len(self.groups))
+        if code == len(self.groups):
+            self.groups.append(name)
+        return code
+
+    def _set_groups(self, groups: list[str]) -> None:
+        self.groups = groups
+        self._codes = {name: code for code, name in enumerate(groups)}
