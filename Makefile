@@ -28,11 +28,13 @@ demo: install  ## the whole loop on real data, about a minute; ARGS="--events 10
 test: install-test  ## every test, doctest and house rule; ARGS="tests/stream -x" narrows it
 	@$(BIN)/pytest $(ARGS)
 
-check: install-test  ## formatting, lint, types, layers
-	@$(BIN)/ruff format --check .
-	$(BIN)/ruff check .
-	$(BIN)/mypy
-	$(BIN)/lint-imports --no-logo
+check: install-test  ## formatting, lint, types, layers: all four are run, then all must have held
+	@failed=""
+	for gate in "ruff format --check ." "ruff check ." "mypy" "lint-imports --no-logo"; do
+	  echo "-- $$gate"
+	  $(BIN)/$$gate || failed="$$failed '$$gate'"
+	done
+	if [[ -n $$failed ]]; then echo "make check: did not hold:$$failed" >&2; exit 1; fi
 
 bench: install-bench  ## our figures beside those of others, in one run; ARGS="--quick --json bench.json"
 	@$(BIN)/python -m benchmarks $(ARGS)

@@ -119,3 +119,9 @@ def test_every_relative_link_leads_somewhere(root: Path, texts: dict[str, str]) 
 
 def test_every_room_has_contract_tests_of_its_own(root: Path, room_names: tuple[str, ...]) -> None:
     assert [room for room in room_names if not list((root / "tests" / room).glob("test_*.py"))] == []
+
+
+def test_every_fragment_names_its_issue_and_room(root: Path, room_names: tuple[str, ...]) -> None:
+    names = [path.name for path in (root / "changelog.d").glob("*.md") if path.name != "README.md"]
+    pattern = re.compile(rf"\d+\.({'|'.join([*room_names, 'house'])})\.md")
+    assert [name for name in names if not pattern.fullmatch(name)] == []

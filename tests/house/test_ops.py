@@ -5,7 +5,8 @@ from __future__ import annotations
 import ast
 from typing import Any
 
-ALLOWED = {"__future__", "collections", "math", "numba", "numpy", "scipy", "typing"}
+# llvmlite: instructions that numba does not spell, such as a prefetch.
+ALLOWED = {"__future__", "collections", "llvmlite", "math", "numba", "numpy", "scipy", "typing"}
 
 
 def _is_allowed(name: str) -> bool:
