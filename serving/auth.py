@@ -54,7 +54,10 @@ class Gate:
 
     def __init__(self, auth: AuthSettings) -> None:
         self._configured = auth.configured
-        self._opens = {"read": _encoded(auth.read + auth.control), "write": _encoded(auth.write + auth.control)}
+        self._opens = {
+            "read": _encoded(auth.read + auth.control),
+            "write": _encoded(auth.write + auth.control),
+        }
         self._known = _encoded(auth.read + auth.write + auth.control)
 
     def check(self, right: Right, authorization: bytes | None) -> None:

@@ -7,7 +7,17 @@ from typing import Any, NamedTuple
 
 from serving.errors import RequestError, TooLargeError
 
-__all__ = ["JSON_TYPE", "Handler", "Receive", "Response", "Scope", "Send", "header", "read_body", "send_response"]
+__all__ = [
+    "JSON_TYPE",
+    "Handler",
+    "Receive",
+    "Response",
+    "Scope",
+    "Send",
+    "header",
+    "read_body",
+    "send_response",
+]
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]

@@ -1,0 +1,220 @@
+"""Prometheus metrics of a worker: what it counted itself, and what the learner's measures say."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from math import isnan
+from typing import Any
+
+from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from monitor import LatencyWindow
+
+__all__ = [
+    "METRICS_TYPE",
+    "EventMetrics",
+    "Freshness",
+    "HttpMetrics",
+    "LearnerMetrics",
+    "RecommendMetrics",
+    "exposition",
+]
+
+METRICS_TYPE = b"text/plain; version=0.0.4; charset=utf-8"
+
+_BUCKETS_S = (0.0005, 0.001, 0.002, 0.003, 0.005, 0.0075, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
+_MAX_PENDING = 8_192
+
+
+class HttpMetrics:
+    """Requests by route and status, and how long they took; labels are the routes of the table, so bounded."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self._requests = Counter(
+            "freshet_http_requests", "Requests answered.", ["route", "status"], registry=registry
+        )
+        self._seconds = Histogram(
+            "freshet_http_request_seconds",
+            "Time to answer.",
+            ["route"],
+            buckets=_BUCKETS_S,
+            registry=registry,
+        )
+        self._children: dict[tuple[str, int], tuple[Counter, Histogram]] = {}
+
+    def seen(self, route: str, status: int, seconds: float) -> None:
+        """Count one answered request."""
+        child = self._children.get((route, status))
+        if child is None:
+            child = (self._requests.labels(route, str(status)), self._seconds.labels(route))
+            self._children[route, status] = child
+        child[0].inc()
+        child[1].observe(seconds)
+
+
+class RecommendMetrics:
+    """What was recommended: by source, how much of it explored, fallbacks by name, stale and repeated answers."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self._items = Counter(
+            "freshet_shown_items", "Items in answers, by source.", ["source"], registry=registry
+        )
+        self.explored = Counter("freshet_explored_items", "Items that the policy placed.", registry=registry)
+        self._fallbacks = Counter(
+            "freshet_fallbacks",
+            "Answers without personal ranking, by reason.",
+            ["fallback"],
+            registry=registry,
+        )
+        self.stale = Counter("freshet_stale_answers", "Answers older than asked for.", registry=registry)
+        self.repeated = Counter("freshet_repeated_answers", "Answers given again.", registry=registry)
+        self.short = Counter(
+            "freshet_short_answers", "Answers with fewer items than asked for.", registry=registry
+        )
+        self._by_source: dict[str, Counter] = {}
+
+    def shown(self, sources: Iterable[str], explored: int, fallback: str | None) -> None:
+        """Count one answer."""
+        for source in sources:
+            child = self._by_source.get(source)
+            if child is None:
+                child = self._by_source[source] = self._items.labels(source)
+            child.inc()
+        if explored:
+            self.explored.inc(explored)
+        if fallback is not None:
+            self._fallbacks.labels(fallback).inc()
+
+
+class EventMetrics:
+    """Events by outcome; reasons of refusal are shortened to their first words, so their number is bounded."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self._accepted = Counter("freshet_events_accepted", "Events accepted.", registry=registry)
+        self._rejected = Counter("freshet_events_rejected", "Events refused.", ["reason"], registry=registry)
+        self.dead_letters = Counter(
+            "freshet_dead_letters", "Refused events kept as dead letters.", registry=registry
+        )
+        self._reasons: set[str] = set()
+
+    def accepted(self, n: int) -> None:
+        """Count accepted events."""
+        self._accepted.inc(n)
+
+    def rejected(self, reason: str) -> None:
+        """Count one refused event."""
+        # What stands before the colon names the field or kind; what follows quotes the sender.
+        label = reason.partition(":")[0][:40]
+        if label not in self._reasons:
+            if len(self._reasons) >= 64:
+                label = "other"
+            self._reasons.add(label)
+        self._rejected.labels(label).inc()
+
+
+class Freshness:
+    """How long accepted events took until they were absorbed here; policy and corpus updates apart.
+
+    Example:
+        >>> freshness = Freshness()
+        >>> freshness.accepted(1_000, clicks=True, items=False)
+        >>> freshness.absorbed(1_005, now_ms=1_007.5)
+        >>> freshness.windows["click"].percentile(50)
+        7.5
+    """
+
+    def __init__(self) -> None:
+        self.windows = {name: LatencyWindow() for name in ("click", "policy", "corpus")}
+        self._waiting: deque[tuple[int, bool, bool]] = deque(maxlen=_MAX_PENDING)
+
+    def accepted(self, accepted_at: int, *, clicks: bool, items: bool) -> None:
+        """A request's events were committed at `accepted_at`."""
+        self._waiting.append((accepted_at, clicks, items))
+
+    def absorbed(self, absorbed_at: int, now_ms: float) -> None:
+        """Everything accepted up to `absorbed_at` is part of what is served at `now_ms`."""
+        waiting = self._waiting
+        while waiting and waiting[0][0] <= absorbed_at:
+            accepted_at, clicks, items = waiting.popleft()
+            if clicks:
+                self.windows["click"].add(now_ms - accepted_at)
+                self.windows["policy"].add(now_ms - accepted_at)
+            if items:
+                self.windows["corpus"].add(now_ms - accepted_at)
+
+
+class LearnerMetrics(Collector):
+    """Reads, at each scrape, gauges from this worker and counts from the learner's measures."""
+
+    def __init__(
+        self,
+        gauges: Callable[[], dict[str, float]],
+        measures: Callable[[], dict[str, Any]],
+        freshness: Freshness,
+    ) -> None:
+        self._gauges, self._measures, self._freshness = gauges, measures, freshness
+
+    def collect(self) -> Iterator[Metric]:
+        """All families."""
+        for name, value in self._gauges().items():
+            yield GaugeMetricFamily(f"freshet_{name}", name.replace("_", " "), value=value)
+        texts = {
+            "click": "Accepted click to absorbed",
+            "policy": "Accepted feedback to policy row in use",
+            "corpus": "Accepted item to retrievable",
+        }
+        for name, text in texts.items():
+            window = self._freshness.windows[name]
+            family = GaugeMetricFamily(
+                f"freshet_{name}_freshness_ms", f"{text}, recent quantiles in ms.", labels=["quantile"]
+            )
+            for q in (50, 95, 99):
+                value = window.percentile(q)
+                if not isnan(value):
+                    family.add_metric([str(q / 100)], value)
+            yield family
+        yield from _families(self._measures())
+
+
+def _families(measures: dict[str, Any]) -> Iterator[Metric]:
+    by_policy: dict[str, dict[str, float]] = measures.get("policies", {})
+    for name in sorted({name for counts in by_policy.values() for name in counts}):
+        family = CounterMetricFamily(
+            f"freshet_policy_{name}", f"Learned {name} by policy.", labels=["policy"]
+        )
+        for policy, counts in by_policy.items():
+            family.add_metric([policy], counts.get(name, 0))
+        yield family
+    for ratio, (above, below) in {
+        "click_rate": ("clicks", "shown"),
+        "reward_rate": ("reward", "shown"),
+        "explored_share": ("explored", "shown"),
+    }.items():
+        rates = GaugeMetricFamily(
+            f"freshet_policy_{ratio}", f"{above} / {below} by policy.", labels=["policy"]
+        )
+        for policy, counts in by_policy.items():
+            if counts.get(below):
+                rates.add_metric([policy], counts.get(above, 0) / counts[below])
+        yield rates
+    if "organic" in measures:
+        yield CounterMetricFamily(
+            "freshet_organic_clicks", "Organic clicks learned.", value=measures["organic"]
+        )
+    for name, label in (("join", "outcome"), ("dead_letters", "reason")):
+        counted = measures.get(name)
+        if counted:
+            outcomes = CounterMetricFamily(
+                f"freshet_learner_{name}", f"Counted by the learner: {name}.", labels=[label]
+            )
+            for outcome, count in counted.items():
+                outcomes.add_metric([outcome], count)
+            yield outcomes
+
+
+def exposition(registry: CollectorRegistry) -> bytes:
+    """All metrics as Prometheus text."""
+    return generate_latest(registry)

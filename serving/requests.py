@@ -1,0 +1,297 @@
+"""What callers send to `recommend` and what the routes answer, as structs: checked, encoded, and in the schema."""
+
+from __future__ import annotations
+
+from hashlib import blake2b
+from math import isfinite
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import Meta
+
+from serving.errors import FieldError, UnreadableError
+from stream.events import MAX_ID_BYTES, MAX_SLATE
+
+__all__ = [
+    "MAX_EXCLUDE",
+    "AcceptedAnswer",
+    "ClusterView",
+    "EdgeView",
+    "HealthAnswer",
+    "ItemAnswer",
+    "NeighbourView",
+    "NeighboursAnswer",
+    "ReadyAnswer",
+    "RecentView",
+    "RecommendAnswer",
+    "RecommendRequest",
+    "RejectedView",
+    "Shown",
+    "UserAnswer",
+    "Versions",
+    "body_digest",
+    "decode_recommend",
+]
+
+MAX_EXCLUDE = 10_000
+_MAX_FEATURES = 4_096
+_MAX_DEPTH = 32
+_MAX_TS = 7_260_000_000_000
+
+Id = Annotated[str, Meta(min_length=1, max_length=MAX_ID_BYTES)]
+Ts = Annotated[int, Meta(ge=0, le=_MAX_TS)]
+
+
+class RecommendRequest(msgspec.Struct, kw_only=True, frozen=True):
+    """Body of ``POST /v1/recommend``. A missing field and null are the same; unknown fields are ignored."""
+
+    user_id: Id
+    k: Annotated[int, Meta(ge=1, le=MAX_SLATE)] | None = None
+    request_id: Id | None = None
+    ts: Ts | None = None
+    after: Ts | None = None
+    context: dict[str, Any] | None = None
+    exclude: Annotated[list[Id], Meta(max_length=MAX_EXCLUDE)] | None = None
+    groups: Annotated[list[Id], Meta(max_length=MAX_EXCLUDE)] | None = None
+    placement: Id | None = None
+    session_id: Id | None = None
+    policy: Id | None = None
+    activate: Literal["auto", "explicit"] | None = None
+
+
+class Shown(msgspec.Struct, gc=False):
+    """One item of an answer, in the order to show them."""
+
+    item_id: str
+    propensity: float
+    score: float
+    source: str
+    explored: bool
+
+
+class Versions(msgspec.Struct, gc=False):
+    """What the answer was made from; each number only grows."""
+
+    index: int
+    policy: int
+    graph: int
+
+
+class RecommendAnswer(msgspec.Struct, gc=False):
+    """Answer of ``POST /v1/recommend``."""
+
+    request_id: str
+    items: list[Shown]
+    policy: str
+    versions: Versions
+    absorbed_at: int
+    stale: bool
+    fallback: str | None
+
+
+class RejectedView(msgspec.Struct):
+    """An event of the batch that was refused, by its place in it."""
+
+    index: int
+    reason: str
+
+
+class AcceptedAnswer(msgspec.Struct):
+    """Answer of ``POST /v1/events``: everything that is not rejected is durable."""
+
+    accepted: int
+    accepted_at: int
+    rejected: list[RejectedView]
+
+
+class EdgeView(msgspec.Struct):
+    """One edge of the policy: centroid id and its two numbers."""
+
+    cluster: int
+    b: float
+    d: float
+
+
+class ItemAnswer(msgspec.Struct):
+    """An item as it is served here."""
+
+    item_id: str
+    group: str | None
+    clicks: int
+    impressions: int
+    version: int
+    absorbed_at: int
+    age_ms: int
+    edges: list[EdgeView]
+    attributes: dict[str, Any]
+
+
+class RecentView(msgspec.Struct):
+    """An item that a user reacted to, newest first."""
+
+    item_id: str
+    ts: int
+
+
+class ClusterView(msgspec.Struct):
+    """A centroid near the user and its weight."""
+
+    cluster: int
+    weight: float
+
+
+class UserAnswer(msgspec.Struct):
+    """A user as served here."""
+
+    user_id: str
+    clicks: int
+    impressions: int
+    version: int
+    absorbed_at: int
+    clusters: list[ClusterView]
+    recent: list[RecentView]
+
+
+class NeighbourView(msgspec.Struct):
+    """A near item and its cosine similarity."""
+
+    item_id: str
+    score: float
+
+
+class NeighboursAnswer(msgspec.Struct):
+    """Answer of ``GET /v1/items/{id}/neighbours``, nearest first."""
+
+    item_id: str
+    neighbours: list[NeighbourView]
+
+
+class HealthAnswer(msgspec.Struct):
+    """Answer of ``/healthz``."""
+
+    status: str
+    worker: str
+    version: str
+
+
+class ReadyAnswer(msgspec.Struct):
+    """Answer of ``/readyz``: with 503 `why` says what is missing."""
+
+    ready: bool
+    why: str
+    seq: int
+    absorbed_at: int
+    lag_ms: int
+
+
+_decoder = msgspec.json.Decoder(RecommendRequest)
+_canonical = msgspec.json.Encoder(order="deterministic")
+
+
+def decode_recommend(body: bytes) -> RecommendRequest:
+    """Read and check the body of a recommend request.
+
+    Raises:
+        UnreadableError: it is no JSON, or nested too deeply.
+        FieldError: a field does not fit; the message names it.
+
+    Example:
+        >>> decode_recommend(b'{"user_id": "u", "k": 3}').k
+        3
+        >>> decode_recommend(b'{"user_id": "u", "k": 0}')
+        Traceback (most recent call last):
+        ...
+        serving.errors.FieldError: field 'k': Expected `int` >= 1
+    """
+    try:
+        request = _decoder.decode(body)
+    except msgspec.ValidationError as error:
+        raise FieldError(_named(str(error))) from error
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        msg = f"body: expected a JSON object in UTF-8, could not read it: {error}"
+        raise UnreadableError(msg) from error
+    except RecursionError as error:
+        msg = "body: it is nested too deeply to be read; flatten it"
+        raise UnreadableError(msg) from error
+    _check_bytes(request)
+    if request.context is not None:
+        _check_context(request.context)
+    return request
+
+
+def body_digest(request: RecommendRequest) -> str:
+    """What tells one request from another under the same id: all fields but `request_id`, `ts` and `after`.
+
+    A client that tries again may have moved on in time; it still asks for the same thing.
+
+    Example:
+        >>> a = RecommendRequest(user_id="u", request_id="r", after=1)
+        >>> body_digest(a) == body_digest(RecommendRequest(user_id="u", ts=7))
+        True
+        >>> body_digest(a) == body_digest(RecommendRequest(user_id="u", k=7))
+        False
+    """
+    fields = (
+        request.user_id,
+        request.k,
+        request.context or None,
+        request.exclude or None,
+        request.groups or None,
+        request.placement,
+        request.session_id,
+        request.policy,
+        request.activate,
+    )
+    return blake2b(_canonical.encode(fields), digest_size=8).hexdigest()
+
+
+def _named(message: str) -> str:
+    what, _, path = message.partition(" - at `$")
+    field = path.strip("`").lstrip(".")
+    missing = what.removeprefix("Object missing required field `")
+    if missing != what:
+        return f"field '{missing.strip('`')}': it is required and was not there"
+    return f"field '{field}': {what}" if field else f"body: {what}"
+
+
+def _check_bytes(request: RecommendRequest) -> None:
+    for name in ("user_id", "request_id", "placement", "session_id", "policy"):
+        value = getattr(request, name)
+        # Only long text can be over the limit in bytes: a character is at most four.
+        if value is not None and 4 * len(value) > MAX_ID_BYTES:
+            _check_id(name, value)
+    for name in ("exclude", "groups"):
+        for value in getattr(request, name) or ():
+            if 4 * len(value) > MAX_ID_BYTES:
+                _check_id(name, value)
+
+
+def _check_id(name: str, value: str) -> None:
+    size = len(value.encode("utf-8", "surrogatepass"))
+    if size > MAX_ID_BYTES:
+        msg = f"field '{name}': expected 1 to {MAX_ID_BYTES} bytes of UTF-8, got {size}"
+        raise FieldError(msg)
+
+
+def _check_context(context: dict[str, Any]) -> None:
+    if _depth(context, _MAX_DEPTH) < 0:
+        msg = f"field 'context': it is nested more than {_MAX_DEPTH} deep; flatten it"
+        raise FieldError(msg)
+    features = context.get("features")
+    if features is not None:
+        fits = isinstance(features, list) and len(features) <= _MAX_FEATURES
+        if not fits or not all(type(x) in (int, float) and isfinite(x) for x in features):
+            msg = f"field 'context.features': expected at most {_MAX_FEATURES} finite numbers"
+            raise FieldError(msg)
+    item_id = context.get("item_id")
+    if item_id is not None and not (isinstance(item_id, str) and item_id):
+        msg = "field 'context.item_id': expected the id of an item"
+        raise FieldError(msg)
+
+
+def _depth(value: Any, left: int) -> int:
+    """What is left of a depth of `left` below `value`; negative when it is nested deeper."""
+    if left < 0 or not isinstance(value, dict | list):
+        return left
+    inner = value.values() if isinstance(value, dict) else value
+    return min((_depth(item, left - 1) for item in inner), default=left)

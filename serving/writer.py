@@ -1,0 +1,149 @@
+"""Group commit: what all requests of a worker want logged goes to its file in few transactions.
+
+The loop collects; one thread commits. While a commit is under way the next group gathers, so under load groups
+grow by themselves and a synced commit serves every request that waited for it. A group with events is synced
+before anyone hears of it; one with decisions only is not, since a decision need only survive a killed process.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import queue
+import threading
+from collections.abc import Callable, Sequence
+from math import ceil
+
+from serving.errors import BusyError, UnavailableError
+from stream.clock import Clock
+from stream.errors import FreshetError
+from stream.log import EventLog, Record
+
+__all__ = ["GroupWriter"]
+
+_Entry = tuple[Record, bool, "asyncio.Future[int]"]
+
+
+class GroupWriter:
+    """The one writer of a worker's log. `submit`, `start` and `stop` are called from the event loop.
+
+    Bounds: at most `max_bytes` and `max_requests` handed in and not yet committed.
+
+    Args:
+        log: where records go; only this object appends to it.
+        clock: gives `accepted_at`, read after the commit.
+        nudge: called on the writer's thread after each commit: the learner may look.
+        linger_ms: how long the first decision of a group waits for company; events do not wait.
+    """
+
+    def __init__(
+        self,
+        log: EventLog,
+        clock: Clock,
+        nudge: Callable[[], None],
+        *,
+        linger_ms: float = 0.5,
+        max_bytes: int = 64 << 20,
+        max_requests: int = 10_000,
+    ) -> None:
+        self._log, self._clock, self._nudge = log, clock, nudge
+        self._linger_s = linger_ms / 1e3
+        self._max_bytes, self._max_requests = max_bytes, max_requests
+        self._waiting: list[_Entry] = []
+        self._groups: queue.SimpleQueue[list[_Entry] | None] = queue.SimpleQueue()
+        self._thread = threading.Thread(target=self._work, name="writer", daemon=True)
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._busy = self._scheduled = self._stopping = False
+        self._last_accepted_at = 0
+        self.queued_bytes = 0
+        self.queued_requests = 0
+        self.commits = 0
+        self.failures = 0
+
+    def start(self) -> None:
+        """Start the writer's thread for the running event loop."""
+        self._loop = asyncio.get_running_loop()
+        self._thread.start()
+
+    def submit(self, record: Record, *, durable: bool) -> asyncio.Future[int]:
+        """Log `record` with the next group; the future gives `accepted_at` (wall ms) once it is committed.
+
+        Raises:
+            BusyError: a bound is reached; nothing was taken.
+            UnavailableError: the worker is stopping.
+        """
+        if self._loop is None or self._stopping:
+            msg = (
+                "worker: it is stopping and takes nothing more; send this again, another worker will take it"
+            )
+            raise UnavailableError(msg)
+        if (
+            self.queued_bytes + len(record.body) > self._max_bytes
+            or self.queued_requests >= self._max_requests
+        ):
+            msg = (
+                f"worker: {self.queued_requests} requests with {self.queued_bytes} bytes wait to be committed, "
+                f"the bounds are {self._max_requests} and {self._max_bytes}; send more slowly"
+            )
+            raise BusyError(msg)
+        future: asyncio.Future[int] = self._loop.create_future()
+        self._waiting.append((record, durable, future))
+        self.queued_bytes += len(record.body)
+        self.queued_requests += 1
+        if not self._busy and not self._scheduled:
+            self._scheduled = True
+            # An event's commit is synced and slow enough to gather its own followers.
+            self._loop.call_later(0.0 if durable else self._linger_s, self._flush)
+        return future
+
+    async def stop(self) -> None:
+        """Commit what was handed in, then end the thread; later calls of `submit` are refused."""
+        self._stopping = True
+        self._flush()
+        while self.queued_requests:
+            await asyncio.sleep(self._linger_s)
+        self._groups.put(None)
+        if self._thread.is_alive():
+            await asyncio.to_thread(self._thread.join)
+
+    def _flush(self) -> None:
+        self._scheduled = False
+        if self._busy or not self._waiting:
+            return
+        group, self._waiting = self._waiting, []
+        self._busy = True
+        self._groups.put(group)
+
+    def _work(self) -> None:
+        while (group := self._groups.get()) is not None:
+            outcome: int | FreshetError
+            try:
+                outcome = self._commit(group)
+            except FreshetError as error:
+                outcome = error
+            assert self._loop is not None
+            self._loop.call_soon_threadsafe(self._done, group, outcome)
+
+    def _commit(self, group: Sequence[_Entry]) -> int:
+        now = int(self._clock.now_ms())
+        durable = any(wanted for _, wanted, _ in group)
+        self._log.append([record._replace(accepted_at=now) for record, _, _ in group], durable=durable)
+        # Read after the commit, so that whoever reads the log later than this time finds the records there.
+        accepted_at = max(self._last_accepted_at, ceil(self._clock.now_ms()))
+        self._last_accepted_at = accepted_at
+        self._nudge()
+        return accepted_at
+
+    def _done(self, group: Sequence[_Entry], outcome: int | FreshetError) -> None:
+        self._busy = False
+        self.commits += 1
+        for record, _, future in group:
+            self.queued_bytes -= len(record.body)
+            self.queued_requests -= 1
+            if future.done():
+                continue
+            if isinstance(outcome, int):
+                future.set_result(outcome)
+            else:
+                future.set_exception(outcome)
+        self.failures += not isinstance(outcome, int)
+        self._flush()
