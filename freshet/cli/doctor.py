@@ -1,0 +1,153 @@
+"""`freshet doctor`: what is wrong here, and how to mend it."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import platform
+import shutil
+import socket
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, NamedTuple
+
+import typer
+from rich.table import Table
+
+from freshet import __version__
+from freshet.cli.output import console, write_json
+from freshet.config import load_settings
+from freshet.errors import SettingsError
+from stream.clock import Clock, WallClock
+from stream.errors import FreshetError
+from stream.folder import DataFolder
+
+__all__ = ["doctor"]
+
+_PACKAGES = ("numpy", "numba", "hnswlib", "msgspec", "starlette", "uvicorn", "uvloop", "httptools", "pyarrow")
+_SLOW_SYNC_MS = 50.0
+_LITTLE_DISK_GB = 2.0
+
+
+class Finding(NamedTuple):
+    """One thing looked at: `state` is ok, warn or bad; `advice` says what to do."""
+
+    what: str
+    state: str
+    found: str
+    advice: str = ""
+
+
+def doctor(
+    data: Annotated[Path | None, typer.Option(help="Also look into this data folder.")] = None,
+    port: Annotated[
+        int | None, typer.Option(min=1, max=65_535, help="Also see if this port is free.")
+    ] = None,
+    json_out: Annotated[Path | None, typer.Option("--json", help="Write the findings here.")] = None,
+) -> None:
+    """Look at this machine, the installation and, when asked, a data folder and a port.
+
+    Example: `freshet doctor --data ./freshet-data --port 8080`
+    """
+    checks: list[Callable[[], Finding]] = [
+        _python,
+        _settings,
+        lambda: _disk(data or Path.cwd()),
+        lambda: _sync(data or Path(tempfile.gettempdir()), WallClock()),
+        _kernel_cache,
+    ]
+    if port is not None:
+        checks.append(lambda: _port(port))
+    if data is not None:
+        checks.append(lambda: _folder(data))
+    findings = [*(check() for check in checks), *_packages()]
+    table = Table("", "what", "found", "what to do", title=f"freshet {__version__}", title_justify="left")
+    marks = {"ok": "[green]ok[/]", "warn": "[yellow]look[/]", "bad": "[red]bad[/]"}
+    for finding in findings:
+        table.add_row(marks[finding.state], finding.what, finding.found, finding.advice)
+    console.print(table)
+    if json_out is not None:
+        write_json(json_out, [finding._asdict() for finding in findings])
+    if any(finding.state == "bad" for finding in findings):
+        raise typer.Exit(1)
+
+
+def _python() -> Finding:
+    found = f"{platform.python_version()} on {platform.system()} {platform.machine()}, {os.cpu_count()} cores"
+    if sys.version_info < (3, 11):
+        return Finding("Python", "bad", found, "install Python 3.11 or newer")
+    return Finding("Python", "ok", found)
+
+
+def _settings() -> Finding:
+    try:
+        settings = load_settings()
+    except SettingsError as error:
+        return Finding("settings", "bad", str(error), "mend freshet.toml or the FRESHET_* variable it names")
+    return Finding("settings", "ok", f"policy {settings.policy.name}, clock {settings.clock}")
+
+
+def _disk(folder: Path) -> Finding:
+    existing = next(path for path in (folder, *folder.resolve().parents) if path.exists())
+    free = shutil.disk_usage(existing).free / 2**30
+    if free < _LITTLE_DISK_GB:
+        advice = "free some space; a full disk makes Freshet refuse events with 503"
+        return Finding("disk", "warn", f"{free:.1f} GiB free", advice)
+    return Finding("disk", "ok", f"{free:.1f} GiB free")
+
+
+def _sync(folder: Path, clock: Clock) -> Finding:
+    where = folder if folder.is_dir() else Path(tempfile.gettempdir())
+    times = []
+    with tempfile.NamedTemporaryFile(dir=where) as file:
+        for _ in range(10):
+            started = clock.monotonic_s()
+            file.write(b"x" * 4_096)
+            file.flush()
+            os.fsync(file.fileno())
+            times.append((clock.monotonic_s() - started) * 1e3)
+    median = sorted(times)[len(times) // 2]
+    if median > _SLOW_SYNC_MS:
+        return Finding("disk sync", "warn", f"{median:.1f} ms", "put the data folder on a faster disk")
+    return Finding("disk sync", "ok", f"{median:.2f} ms")
+
+
+def _kernel_cache() -> Finding:
+    here = Path(__file__).resolve().parents[1]
+    chosen = os.environ.get("NUMBA_CACHE_DIR")
+    folder = Path(chosen) if chosen else here
+    if os.access(folder if folder.exists() else folder.parent, os.W_OK):
+        return Finding("compiled kernels", "ok", f"kept under {folder.name}")
+    advice = "set NUMBA_CACHE_DIR to a writable folder, or every start compiles anew"
+    return Finding("compiled kernels", "warn", "the package folder is read-only", advice)
+
+
+def _port(port: int) -> Finding:
+    with socket.socket() as probe:
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError as error:
+            return Finding(
+                f"port {port}", "bad", str(error), "choose another with --port, or end who holds it"
+            )
+    return Finding(f"port {port}", "ok", "free")
+
+
+def _folder(data: Path) -> Finding:
+    try:
+        facts = DataFolder.describe(data)
+    except FreshetError as error:
+        return Finding(f"data folder {data}", "bad", str(error), "see docs/guides/operating.md")
+    return Finding(f"data folder {data}", "ok", facts)
+
+
+def _packages() -> list[Finding]:
+    found = []
+    for name in _PACKAGES:
+        try:
+            found.append(Finding(name, "ok", importlib.metadata.version(name)))
+        except importlib.metadata.PackageNotFoundError:
+            found.append(Finding(name, "bad", "not installed", "pip install freshet"))
+    return found
