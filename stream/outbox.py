@@ -1,0 +1,141 @@
+"""Segments in the making: where the joiner puts its outcomes, in order."""
+
+from __future__ import annotations
+
+from stream.blocks import (
+    CLICK,
+    CLOSED,
+    ORGANIC,
+    SHOWN,
+    FeedbackBlock,
+    Forgotten,
+    ItemsBlock,
+    Segment,
+    Slate,
+)
+from stream.events import ItemEvent
+
+__all__ = ["Mark", "OpenSlate", "Outbox"]
+
+Mark = tuple[int, str, float, str, str]
+"""What is kept of a click: (ts, event id or "", value, item, kind). Larger marks win over smaller ones."""
+
+
+class OpenSlate(Slate, kw_only=True, gc=False):
+    """A shown slate whose window is open, with the clicks that were joined to it.
+
+    `marks`: the joined clicks by identity. `aside`: clicks that did not fit an undecided slate, kept in case
+    its decision is still to come. `taught`: places whose first click has already left, though their reward
+    is zero now. `serial` and `ref` say where the slate lies in the block that is being filled.
+    """
+
+    marks: dict[tuple[str, str] | str, Mark] | None = None
+    aside: list[Mark] | None = None
+    taught: list[int] | None = None
+    serial: int = -1
+    ref: int = -1
+
+    def stored(self) -> dict[str, object]:
+        """The state of this slate as plain values."""
+        fields = {name: getattr(self, name) for name in _STORED}
+        fields["rewards"] = list(self.rewards.items())
+        fields["marks"] = list((self.marks or {}).values())
+        fields["aside"] = list(self.aside or ())
+        fields["taught"] = list(self.taught or ())
+        return fields
+
+
+_STORED = tuple(
+    name
+    for name in OpenSlate.__struct_fields__
+    if name not in {"rewards", "rows", "marks", "aside", "taught", "serial", "ref"}
+)
+
+
+class Outbox:
+    """Collects outcomes into segments; a slate enters a block's `slates` at its first outcome there.
+
+    Example:
+        >>> outbox = Outbox()
+        >>> slate = OpenSlate(request_id="r", user_id="u", ts=7, items=["a", "b"])
+        >>> outbox.shown(slate)
+        >>> outbox.click(slate, 1, 1.0, True, 9)
+        >>> [block] = outbox.take()
+        >>> block.kind, block.ref, block.place, len(block.slates)
+        ([0, 1], [0, 0], [-1, 1], 1)
+    """
+
+    __slots__ = ("_block", "_segments", "_serial")
+
+    def __init__(self) -> None:
+        self._segments: list[Segment] = []
+        self._block: FeedbackBlock | None = None
+        self._serial = 0
+
+    def _open(self) -> FeedbackBlock:
+        block = self._block
+        if block is None:
+            block = self._block = FeedbackBlock()
+            self._segments.append(block)
+            self._serial += 1
+        return block
+
+    def _put(self, slate: OpenSlate, kind: int, place: int, reward: float, first: bool, ts: int) -> None:
+        block = self._block
+        if block is None:
+            block = self._open()
+        if slate.serial != self._serial:
+            slate.serial = self._serial
+            slate.ref = len(block.slates)
+            block.slates.append(slate)
+        block.kind.append(kind)
+        block.ref.append(slate.ref)
+        block.place.append(place)
+        block.reward.append(reward)
+        block.first.append(first)
+        block.ts.append(ts)
+
+    def shown(self, slate: OpenSlate) -> None:
+        """The slate counts as shown, at its own time."""
+        self._put(slate, SHOWN, -1, 0.0, False, slate.ts)
+
+    def click(self, slate: OpenSlate, place: int, change: float, first: bool, ts: int) -> None:
+        """The reward of one place changed."""
+        self._put(slate, CLICK, place, change, first, ts)
+
+    def closed(self, slate: OpenSlate, ts: int) -> None:
+        """The window of the slate ended at `ts`."""
+        self._put(slate, CLOSED, -1, 0.0, False, ts)
+
+    def organic(self, user_id: str, item_id: str, reward: float, ts: int) -> None:
+        """A click without a decision behind it."""
+        block = self._block
+        if block is None:
+            block = self._open()
+        block.kind.append(ORGANIC)
+        block.ref.append(len(block.organic))
+        block.organic.append((user_id, item_id))
+        block.place.append(-1)
+        block.reward.append(reward)
+        block.first.append(True)
+        block.ts.append(ts)
+
+    def item(self, event: ItemEvent) -> None:
+        """An item as last sent."""
+        last = self._segments[-1] if self._segments else None
+        if isinstance(last, ItemsBlock):
+            last.items.append(event)
+        else:
+            self._segments.append(ItemsBlock([event]))
+            self._block = None
+
+    def forgotten(self, user_id: str, ts: int) -> None:
+        """A user to erase."""
+        self._segments.append(Forgotten(user_id, ts))
+        self._block = None
+
+    def take(self) -> list[Segment]:
+        """The segments since the last call; they are the caller's now."""
+        segments, self._segments = self._segments, []
+        self._block = None
+        return segments

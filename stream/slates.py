@@ -1,0 +1,82 @@
+"""From decisions and impressions to slates that count as shown."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from stream.events import Decision, Impression
+from stream.outbox import OpenSlate
+
+__all__ = ["decided_slate", "foreign_slate", "pick_features"]
+
+
+def foreign_slate(impression: Impression) -> OpenSlate:
+    """Somebody else's slate: it teaches embeddings only."""
+    return OpenSlate(
+        request_id=impression.request_id,
+        user_id=impression.user_id,
+        ts=impression.ts,
+        items=impression.items,
+        propensities=impression.propensities,
+        policy=impression.policy or "",
+        context=impression.context,
+        placement=impression.placement,
+    )
+
+
+def decided_slate(decision: Decision, ts: int | None = None, items: list[str] | None = None) -> OpenSlate:
+    """The decision as it was shown: whole at its own time, or only `items`, in their order, at `ts`.
+
+    Whatever belongs to an item travels with it to its new place. An item that the decision does not know was
+    shown all the same: its propensity is None, its features are NaN and it was not explored.
+    """
+    slate = OpenSlate(
+        request_id=decision.request_id,
+        user_id=decision.user_id,
+        ts=decision.ts if ts is None else ts,
+        items=decision.items,
+        propensities=decision.propensities,  # type: ignore[arg-type]
+        decided=True,
+        policy=decision.policy,
+        clusters=decision.clusters,
+        weights=decision.weights,
+        context=decision.context,
+        features=decision.features,
+        others=decision.others,
+        explored=decision.explored,
+        placement=decision.placement,
+    )
+    if items is not None and items != decision.items:
+        _rearrange(slate, items)
+    return slate
+
+
+def _rearrange(slate: OpenSlate, items: list[str]) -> None:
+    place = {item: at for at, item in enumerate(slate.items)}
+    was = [place.get(item, -1) for item in items]
+    known = slate.propensities or []
+    slate.propensities = [known[at] if 0 <= at < len(known) else None for at in was]
+    # `explored` lists places.
+    explored = set(slate.explored)
+    slate.explored = [now for now, at in enumerate(was) if at in explored]
+    slate.features = pick_features(slate.features, was, len(slate.items), len(slate.others))
+    slate.items = items
+
+
+def pick_features(features: bytes, places: Sequence[int], n_shown: int, n_others: int) -> bytes:
+    """Rows `places` of the shown items (-1: a row of NaN) followed by the rows of the others.
+
+    `features` is float32, little-endian, of shape (n_shown + n_others, F); the answer has the shape
+    (len(places) + n_others, F). Bytes of another shape give no features at all.
+    """
+    n_rows = n_shown + n_others
+    if not features or n_rows == 0 or len(features) % (4 * n_rows):
+        return b""
+    rows = np.frombuffer(features, "<f4").reshape(n_rows, -1)
+    picked = np.full((len(places) + n_others, rows.shape[1]), np.nan, "<f4")
+    at = np.array(places, np.intp)
+    picked[np.flatnonzero(at >= 0)] = rows[at[at >= 0]]
+    picked[len(places) :] = rows[n_shown:]
+    return picked.tobytes()
