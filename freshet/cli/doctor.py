@@ -7,7 +7,6 @@ import os
 import platform
 import shutil
 import socket
-import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -76,8 +75,6 @@ def doctor(
 
 def _python() -> Finding:
     found = f"{platform.python_version()} on {platform.system()} {platform.machine()}, {os.cpu_count()} cores"
-    if sys.version_info < (3, 11):
-        return Finding("Python", "bad", found, "install Python 3.11 or newer")
     return Finding("Python", "ok", found)
 
 
