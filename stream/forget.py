@@ -18,8 +18,8 @@ _NEVER = -(2**62)
 class ForgetBook:
     """The largest forget time of each user, under a keyed hash of the id; the id itself is never stored.
 
-    Without the key nobody can test whether an id is in the book, so the key belongs into a file of its own and
-    never into a snapshot. Grows by one entry (about 120 bytes) for each user who ever sent a forget, until
+    Without the key nobody can test whether an id is in the book, so the key belongs into a file of its own
+    and never into a snapshot. Grows by one entry (about 120 bytes) for each user who sent a forget, until
     `prune` drops those older than the horizon within which events may be delivered again.
 
     Args:
@@ -88,7 +88,7 @@ class ForgetBook:
         """
         digests, ts = np.asarray(frame["digests"], np.uint8), np.asarray(frame["ts"], np.int64)
         if digests.shape != (ts.size, _DIGEST):
-            msg = f"forget book: hashes of shape {digests.shape} beside {ts.size} times, expected {_DIGEST} bytes each"
+            msg = f"forget book: expected {ts.size} hashes of {_DIGEST} bytes, got the shape {digests.shape}"
             raise FrameError(msg)
         self._until = {row.tobytes(): int(t) for row, t in zip(digests, ts, strict=True)}
         self._latest = int(ts.max()) if ts.size else _NEVER

@@ -3,113 +3,49 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from hashlib import blake2b
-from math import fsum, isfinite
 from typing import Any
 
 import msgspec
 
+from stream.attribution import Attribution
 from stream.blocks import Segment
 from stream.events import Click, Decision, Forget, Impression, ItemEvent, LoggedEvent, Tick
 from stream.forget import ForgetBook
 from stream.frame import Frame
+from stream.join_settings import OUTCOMES, JoinSettings
 from stream.outbox import Mark, OpenSlate, Outbox
+from stream.seen import Seen, identity
 from stream.slates import decided_slate, foreign_slate
+from stream.waiting import Waiting
 from stream.window import Agenda
 
 __all__ = ["OUTCOMES", "JoinSettings", "Joiner"]
 
-OUTCOMES = {
-    "shown": "slates that count as shown, whoever decided them",
-    "foreign": "of these, slates without a decision of ours",
-    "upgraded": "foreign slates whose decision came after them",
-    "joined": "clicks that found their place",
-    "organic": "clicks taught without a decision behind them",
-    "correction": "clicks that replaced an older one of the same identity",
-    "superseded": "clicks dropped because a newer one of the same identity was there",
-    "duplicate": "events seen before",
-    "conflicting_decision": "decisions under a request id that another decision holds",
-    "late": "events older than the watermark less the allowed lateness",
-    "orphan": "clicks whose slate never came",
-    "out_of_window": "clicks before their slate or after its window",
-    "not_in_slate": "clicks on an item that the slate does not hold",
-    "unknown_kind": "clicks of a kind that has no weight",
-    "unrewarded": "organic clicks of no value",
-    "excess": "clicks beyond the bound of one slate",
-    "closed": "slates whose window is over",
-    "expired_decision": "decisions that were never shown",
-    "forgotten": "events and slates dropped because their user asked for it",
-    "items": "items as last sent",
-    "forgets": "users to erase",
-}
-"""The counters of a `Joiner` and what each counts."""
-
 _START = -(2**62)
-_MARK = 2**60
-
-
-class JoinSettings(msgspec.Struct, frozen=True, kw_only=True):
-    """How outcomes are joined; times in milliseconds.
-
-    `window_ms`: how long after a slate a click still counts for it. `lateness_ms`: how far behind the watermark an
-    event may be. `weights`: what a click of each kind is worth; other kinds are counted and dropped. `cap`: the
-    largest reward of one place. `max_pending`, `max_seen`: see `Joiner.pressure`. `max_clicks`: clicks kept for one
-    slate. `forget_horizon_ms`: how long a forget is remembered.
-    """
-
-    window_ms: int = 30 * 60_000
-    lateness_ms: int = 10 * 60_000
-    weights: dict[str, float] = msgspec.field(default_factory=lambda: {"click": 1.0})
-    cap: float = 1.0
-    max_pending: int = 200_000
-    max_seen: int = 2_000_000
-    max_clicks: int = 2_000
-    forget_horizon_ms: int = 30 * 86_400_000
-
-    def __post_init__(self) -> None:
-        for name in (
-            "window_ms",
-            "lateness_ms",
-            "max_pending",
-            "max_seen",
-            "max_clicks",
-            "forget_horizon_ms",
-        ):
-            if getattr(self, name) < (0 if name.endswith("_ms") else 1):
-                msg = f"join.{name} must not be negative, and a bound must be at least 1; got {getattr(self, name)}"
-                raise ValueError(msg)
-        if not self.cap > 0 or not all(map(isfinite, self.weights.values())):
-            msg = f"join.cap must be above 0 and weights finite; got cap {self.cap}, weights {self.weights}"
-            raise ValueError(msg)
-
-
-def _digest(*parts: str | int) -> bytes:
-    """Sixteen bytes that stand for an identity, so that no id has to be kept."""
-    return blake2b(msgspec.msgpack.encode(parts), digest_size=16).digest()
 
 
 class Joiner:
-    """Joins what was shown with what was clicked; the words are those of the design, section 2.
+    """Joins what was shown with what was clicked; the words are those of the reference page on events.
 
-    A plain machine: events and ticks in, segments out, no input or output, no clock. What counts is the set of
-    events, not their order: as long as every event is within the allowed lateness when it arrives, decided slates
-    are shown with the same context and each of their places ends with the same reward.
+    A plain machine: events and ticks in, segments out, no input or output, no clock. What counts is the set
+    of events, not their order: as long as every event is within the allowed lateness when it arrives, decided
+    slates are shown with the same context and each of their places ends with the same reward.
 
     Choices made here:
 
     * An impression without a decision is shown at once, as somebody else's. If its decision still comes (from
-      another worker's log), the rewards counted so far are taken back, the slate is shown again as decided, and
-      the clicks are joined to it with ``first`` false, so that policies and other sums end as if the decision
-      had been there first.
+      another worker's log), the rewards counted so far are taken back, the slate is shown again as decided,
+      and the clicks are joined to it with ``first`` false: policies and other sums end as if the decision had
+      been there first.
     * An `explicit` decision and its impression belong together when their times differ by at most the window.
-    * A window closes when the watermark is *beyond* ts + window + lateness: a click that can still be in
-      time always finds its slate.
+    * A window closes when the watermark is *beyond* ts + window + lateness: a click that can still be in time
+      always finds its slate.
     * A click waits for its slate until no slate that could hold it can come any more.
     * Clicks that a slate's window does not hold never compete with those it holds.
 
     Grows with the slates of the last window + lateness, at most `max_pending`, and with clicks and identities
     of the last lateness, at most `max_seen`, if the door refuses events when `pressure` reaches 1; the joiner
-    itself never drops anything to save memory (but see `max_clicks`).
+    itself never drops a slate or an identity to save memory. A forget looks through all that is pending.
 
     Args:
         settings: windows, weights and bounds.
@@ -132,7 +68,6 @@ class Joiner:
         self.settings = settings
         self.forgotten = forgotten
         self.counters = dict.fromkeys(OUTCOMES, 0)
-        self.watermark = _START
         self._clear()
         self._handlers: dict[type, Callable[[Any], None]] = {
             Impression: self._on_impression,
@@ -144,19 +79,17 @@ class Joiner:
         }
 
     def _clear(self) -> None:
+        self.watermark = _START
         self._horizon = _START  # events before it are late
         self._outbox = Outbox()
+        self._attribution = Attribution(self.settings, self.counters)
         self._open: dict[str, OpenSlate] = {}
         self._closing: Agenda[OpenSlate] = Agenda()
         self._unshown: dict[str, Decision] = {}
         self._expiring: Agenda[Decision] = Agenda()
-        self._waiting: dict[str, dict[Mark, str | None]] = {}
-        self._orphaning: Agenda[tuple[str, Mark]] = Agenda()
-        self._n_waiting = 0
-        self._seen: dict[bytes, str] = {}
-        self._unseeing: Agenda[bytes] = Agenda()
-        self._erased: dict[bytes, int] = {}
-        self._n_marks = 0
+        self._waiting = Waiting(self.settings.max_clicks)
+        self._seen = Seen()
+        self._erased = Seen()
 
     def on_event(self, event: LoggedEvent) -> None:
         """Take one event, or a tick, in log order."""
@@ -176,8 +109,9 @@ class Joiner:
     def pressure(self) -> float:
         """Share of the memory bounds in use; at 1 the door must refuse events until windows have closed."""
         settings = self.settings
-        pending = (len(self._open) + len(self._unshown)) / settings.max_pending
-        return max(pending, (len(self._seen) + self._n_waiting + self._n_marks) / settings.max_seen)
+        kept = len(self._seen) + len(self._erased) + len(self._waiting) + self._attribution.n_marks
+        pending = len(self._open) + len(self._unshown)
+        return max(pending / settings.max_pending, kept / settings.max_seen)
 
     @property
     def full(self) -> bool:
@@ -192,8 +126,12 @@ class Joiner:
         request_id = decision.request_id
         there = self._unshown.get(request_id)
         slate = self._open.get(request_id)
-        if there is not None or (slate is not None and slate.decided):
-            self._count_second(decision, there, slate)
+        if there is not None:
+            self.counters["duplicate" if there == decision else "conflicting_decision"] += 1
+        elif slate is not None and slate.decided:
+            # Of the first decision only what was shown is left to compare with.
+            same = set(slate.items) <= set(decision.items) and slate.policy == decision.policy
+            self.counters["duplicate" if same else "conflicting_decision"] += 1
         elif decision.auto:
             self._show(decided_slate(decision), slate)
         elif slate is None:
@@ -203,14 +141,6 @@ class Joiner:
             self._show(decided_slate(decision, slate.ts, slate.items), slate)
         else:
             self.counters["expired_decision"] += 1
-
-    def _count_second(self, decision: Decision, there: Decision | None, slate: OpenSlate | None) -> None:
-        """A second decision under one id: the same again, or a conflict that is never evaluated."""
-        if there is not None:
-            same = there == decision
-        else:
-            same = slate is not None and set(slate.items) <= set(decision.items)
-        self.counters["duplicate" if same else "conflicting_decision"] += 1
 
     def _on_impression(self, impression: Impression) -> None:
         if not self._admits(impression):
@@ -234,180 +164,88 @@ class Joiner:
             self.counters["late"] += 1
             return False
         if self.forgotten.covers(event.user_id, event.ts):
-            self.counters["forgotten"] += 1
             self._erase(event.request_id, event.ts)
             return False
         return True
 
     def _show(self, slate: OpenSlate, foreign: OpenSlate | None) -> None:
-        """Count a slate as shown, in place of a foreign one if that was first, and join what waited for it."""
-        request_id = slate.request_id
-        self._open[request_id] = slate
+        """Count a slate as shown, in place of a foreign one if that came first; join what waited for it."""
+        self._open[slate.request_id] = slate
         self._closing.add(slate.ts, slate)
         if foreign is None:
             self.counters["shown"] += 1
             self._outbox.shown(slate)
         else:
-            self._upgrade(slate, foreign)
-        waiting = self._waiting.pop(request_id, None)
-        if waiting is not None:
-            self._n_waiting -= len(waiting)
-            # The largest first, so that those it supersedes never leave.
-            for mark in sorted(waiting, reverse=True):
-                self._attach(slate, mark, waiting[mark])
-
-    def _upgrade(self, slate: OpenSlate, foreign: OpenSlate) -> None:
-        self.counters["upgraded"] += 1
-        for place, reward in sorted(foreign.rewards.items()):
-            self._outbox.click(foreign, place, -reward, False, foreign.ts)
-        self._outbox.shown(slate)
-        marks = [*(foreign.marks or {}).values(), *(foreign.aside or ())]
-        self._n_marks -= len(marks)
-        # All of these have taught the embeddings already.
-        clicked = {mark[3] for mark in marks}
-        slate.taught = [place for place, item in enumerate(slate.items) if item in clicked]
-        for mark in sorted(marks, reverse=True):
-            self._fit(slate, mark)
+            self.counters["upgraded"] += 1
+            self._attribution.upgrade(foreign, slate, self._outbox)
+        if self._waiting:
+            for mark, user_id in self._waiting.take(slate.request_id):
+                self._attach(slate, mark, user_id)
 
     # What was clicked
 
     def _on_click(self, click: Click) -> None:
-        ts = click.ts
+        ts, user_id, request_id = click.ts, click.user_id, click.request_id
         if ts < self._horizon:
             self.counters["late"] += 1
             return
-        user_id, request_id = click.user_id, click.request_id
         if user_id is not None and self.forgotten.covers(user_id, ts):
             self.counters["forgotten"] += 1
             return
-        kind = "click" if click.kind is None else click.kind
+        kind = click.kind or "click"
         if kind not in self.settings.weights:
             self.counters["unknown_kind"] += 1
             return
         event_id = click.event_id or ""
-        if event_id and self._is_again(_digest("event", event_id), ts, request_id):
+        if self._is_repeated(click, event_id, kind):
+            self.counters["duplicate"] += 1
             return
-        mark = (ts, event_id, 1.0 if click.value is None else click.value, click.item_id, kind)
-        if request_id is None:
-            if event_id or not self._is_again(
-                _digest("organic", user_id or "", click.item_id, kind, ts), ts, None
-            ):
-                self._teach_organic(mark, user_id)
-            return
-        slate = self._open.get(request_id)
+        mark = (ts, event_id, 1.0 if click.value is None else float(click.value), click.item_id, kind)
+        slate = None if request_id is None else self._open.get(request_id)
         if slate is not None:
             self._attach(slate, mark, user_id)
-        elif self._erased and _digest(request_id) in self._erased:
+        elif request_id is None:
+            self._teach_organic(mark, user_id)
+        elif self._erased and identity(request_id) in self._erased:
             self.counters["forgotten"] += 1
-        else:
-            self._wait(request_id, mark, user_id)
+        elif (outcome := self._waiting.add(request_id, mark, user_id)) is not None:
+            self.counters[outcome] += 1
 
-    def _is_again(self, identity: bytes, ts: int, request_id: str | None) -> bool:
-        """Whether an identity was seen, then counted; else it is from now on, until `ts` is late.
+    def _is_repeated(self, click: Click, event_id: str, kind: str) -> bool:
+        """Whether an identity came before; an attributed click is compared at its slate, not here."""
+        request_id = click.request_id
+        if event_id:
+            scope = "" if request_id is None else "r" + request_id
+            before = self._seen.add(identity(event_id), click.ts, scope)
+            return before is not None and not (scope and before == scope)
+        if request_id is None:
+            name = identity(click.user_id or "", click.item_id, kind, click.ts)
+            return self._seen.add(name, click.ts) is not None
+        return False
 
-        An attributed click with an event id comes again for its own request only to be compared there.
-        """
-        scope = "" if request_id is None else "r" + request_id
-        before = self._seen.get(identity)
-        if before is None:
-            self._seen[identity] = scope
-            self._unseeing.add(ts, identity)
-            return False
-        if scope and before == scope:
-            return False
-        self.counters["duplicate"] += 1
-        return True
+    def _attach(self, slate: OpenSlate, mark: Mark, user_id: str | None) -> None:
+        """Join a click to its slate, or teach it as organic where it does not fit."""
+        misfit = self._attribution.fit(slate, mark, self._outbox)
+        if misfit is None:
+            return
+        ts, event_id, _, item_id, kind = mark
+        if self._seen.add(identity("misfit", slate.request_id, event_id, item_id, kind), ts) is not None:
+            self.counters["duplicate"] += 1
+            return
+        self.counters[misfit] += 1
+        if not slate.decided:
+            self._attribution.put_aside(slate, mark)
+        self._teach_organic(mark, user_id)
 
     def _teach_organic(self, mark: Mark, user_id: str | None) -> None:
         if user_id is None:
             return
-        settings = self.settings
-        reward = min(settings.cap, settings.weights[mark[4]] * mark[2])
+        reward = self._attribution.worth(mark)
         if reward == 0.0:
             self.counters["unrewarded"] += 1
             return
         self.counters["organic"] += 1
         self._outbox.organic(user_id, mark[3], reward, mark[0])
-
-    def _wait(self, request_id: str, mark: Mark, user_id: str | None) -> None:
-        waiting = self._waiting.setdefault(request_id, {})
-        if mark in waiting:
-            self.counters["duplicate"] += 1
-        elif len(waiting) >= self.settings.max_clicks:
-            self.counters["excess"] += 1
-        else:
-            waiting[mark] = user_id
-            self._n_waiting += 1
-            self._orphaning.add(mark[0], (request_id, mark))
-
-    def _attach(self, slate: OpenSlate, mark: Mark, user_id: str | None) -> None:
-        """Join a click to its slate, or teach it as organic where it does not fit."""
-        misfit = self._fit(slate, mark)
-        if misfit is None:
-            return
-        ts, event_id, _, item_id, kind = mark
-        if self._is_again(_digest("misfit", slate.request_id, event_id, item_id, kind), ts, None):
-            return
-        self.counters[misfit] += 1
-        if not slate.decided and len(slate.aside or ()) < self.settings.max_clicks:
-            slate.aside = [*(slate.aside or ()), mark]
-            self._n_marks += 1
-        self._teach_organic(mark, user_id)
-
-    def _fit(self, slate: OpenSlate, mark: Mark) -> str | None:
-        """Join a click to a place; the outcome's name where it has none."""
-        ts, event_id, _, item_id, kind = mark
-        if not 0 <= ts - slate.ts <= self.settings.window_ms:
-            return "out_of_window"
-        if item_id not in slate.items:
-            return "not_in_slate"
-        marks = slate.marks
-        if marks is None:
-            marks = slate.marks = {}
-        identity = event_id or (item_id, kind)
-        old = marks.get(identity)
-        if old is None:
-            if len(marks) >= self.settings.max_clicks:
-                self.counters["excess"] += 1
-                return None
-            self._n_marks += 1
-            self.counters["joined"] += 1
-        elif mark <= old:
-            self.counters["duplicate" if mark == old else "superseded"] += 1
-            return None
-        else:
-            self.counters["correction"] += 1
-        marks[identity] = mark
-        if old is not None and old[3] != item_id:
-            self._reward(slate, old[3], ts)
-        self._reward(slate, item_id, ts)
-        return None
-
-    def _reward(self, slate: OpenSlate, item_id: str, ts: int) -> None:
-        """Count the reward of an item's place anew and pass on how it changed."""
-        weights = self.settings.weights
-        # An exactly rounded sum does not depend on the order in which the clicks came.
-        total = fsum(
-            weights[mark[4]] * mark[2] for mark in (slate.marks or {}).values() if mark[3] == item_id
-        )
-        total = min(self.settings.cap, total)
-        place = slate.items.index(item_id)
-        rewards = slate.rewards
-        before = rewards.get(place)
-        change = total - (before or 0.0)
-        if change == 0.0:
-            return
-        taught = slate.taught
-        first = before is None and (taught is None or place not in taught)
-        if total == 0.0:
-            del rewards[place]
-            if taught is None:
-                slate.taught = [place]
-            elif place not in taught:
-                taught.append(place)
-        else:
-            rewards[place] = total
-        self._outbox.click(slate, place, change, first, ts)
 
     # Items, forgets and time
 
@@ -421,126 +259,77 @@ class Joiner:
         self.forgotten.add(user_id, ts)
         for slate in [s for s in self._open.values() if s.user_id == user_id and s.ts <= ts]:
             del self._open[slate.request_id]
-            self._n_marks -= len(slate.marks or ()) + len(slate.aside or ())
+            self._attribution.let_go(slate)
             self._erase(slate.request_id, slate.ts)
-            self.counters["forgotten"] += 1
         for decision in [d for d in self._unshown.values() if d.user_id == user_id and d.ts <= ts]:
             del self._unshown[decision.request_id]
             self._erase(decision.request_id, decision.ts)
-            self.counters["forgotten"] += 1
-        self._forget_waiting(user_id, ts)
+        self.counters["forgotten"] += self._waiting.forget(user_id, ts)
         self._outbox.forgotten(user_id, ts)
 
-    def _forget_waiting(self, user_id: str, ts: int) -> None:
-        for request_id, waiting in list(self._waiting.items()):
-            gone = [mark for mark, who in waiting.items() if who == user_id and mark[0] <= ts]
-            for mark in gone:
-                self._unwait(request_id, mark)
-            self.counters["forgotten"] += len(gone)
-
-    def _unwait(self, request_id: str, mark: Mark) -> None:
-        waiting = self._waiting[request_id]
-        del waiting[mark]
-        self._n_waiting -= 1
-        if not waiting:
-            del self._waiting[request_id]
-
     def _erase(self, request_id: str, ts: int) -> None:
-        """Remember that this request's outcomes are to be dropped, as long as its clicks can come."""
-        self._erased[_digest(request_id)] = ts + self.settings.window_ms
-        for mark in list(self._waiting.get(request_id, ())):
-            self._unwait(request_id, mark)
-            self.counters["forgotten"] += 1
+        """Drop this request's outcomes, now and as long as its clicks can come."""
+        self._erased.add(identity(request_id), ts + self.settings.window_ms)
+        self.counters["forgotten"] += 1 + len(self._waiting.take(request_id))
 
     def on_tick(self, ts: int) -> None:
-        """Time has reached `ts` ms: give up waiting, close windows, forget identities. Never goes back."""
+        """Time has reached `ts` ms: give up waiting, close windows, drop identities. Never goes back."""
         if ts <= self.watermark:
             return
         self.watermark = ts
         self._horizon = horizon = ts - self.settings.lateness_ms
-        opened_before = horizon - self.settings.window_ms
-        self._give_up(horizon)
-        self._close(opened_before)
+        for mark, user_id in self._waiting.due(horizon):
+            self.counters["orphan"] += 1
+            self._teach_organic(mark, user_id)
+        self._close(horizon - self.settings.window_ms)
+        self._seen.expire(horizon)
+        self._erased.expire(horizon)
+        self.forgotten.prune(ts - self.settings.forget_horizon_ms)
+
+    def _close(self, opened_before: int) -> None:
+        due = self._closing.due(opened_before)
+        # In an order that does not depend on the order of arrival.
+        due.sort(key=lambda pair: (pair[0], pair[1].request_id))
+        for ts, slate in due:
+            if self._open.get(slate.request_id) is slate:
+                del self._open[slate.request_id]
+                self._attribution.let_go(slate)
+                self.counters["closed"] += 1
+                self._outbox.closed(slate, ts + self.settings.window_ms)
         for _, decision in self._expiring.due(opened_before):
             if self._unshown.get(decision.request_id) is decision:
                 del self._unshown[decision.request_id]
                 self.counters["expired_decision"] += 1
-        for _, identity in self._unseeing.due(horizon):
-            self._seen.pop(identity, None)
-        if self._erased:
-            self._erased = {name: until for name, until in self._erased.items() if until >= horizon}
-        self.forgotten.prune(ts - self.settings.forget_horizon_ms)
-
-    def _give_up(self, horizon: int) -> None:
-        due = self._orphaning.due(horizon)
-        due.sort()
-        for _, (request_id, mark) in due:
-            waiting = self._waiting.get(request_id)
-            if waiting is not None and mark in waiting:
-                user_id = waiting[mark]
-                self._unwait(request_id, mark)
-                self.counters["orphan"] += 1
-                self._teach_organic(mark, user_id)
-
-    def _close(self, opened_before: int) -> None:
-        due = self._closing.due(opened_before)
-        due.sort(key=lambda pair: (pair[0], pair[1].request_id))
-        window_ms = self.settings.window_ms
-        for ts, slate in due:
-            if self._open.get(slate.request_id) is slate:
-                del self._open[slate.request_id]
-                self._n_marks -= len(slate.marks or ()) + len(slate.aside or ())
-                self.counters["closed"] += 1
-                self._outbox.closed(slate, ts + window_ms)
 
     # State
 
     def snapshot(self) -> Frame:
-        """Everything but the outcomes that were not taken yet, and the forget book."""
+        """Everything but the forget book and the outcomes that were not taken yet."""
         return {
             "watermark": self.watermark,
             "counters": dict(self.counters),
             "open": [slate.stored() for slate in self._open.values()],
             "unshown": [msgspec.to_builtins(d, builtin_types=(bytes,)) for d in self._unshown.values()],
-            "waiting": [
-                [request_id, user_id, *mark]
-                for request_id, waiting in self._waiting.items()
-                for mark, user_id in waiting.items()
-            ],
-            "seen": [[ts, identity, self._seen[identity]] for ts, identity in self._unseeing],
-            "erased": list(self._erased.items()),
+            "waiting": self._waiting.snapshot(),
+            "seen": self._seen.snapshot(),
+            "erased": self._erased.snapshot(),
         }
 
     def restore(self, frame: Frame) -> None:
         """Become the joiner that `snapshot` described, with the settings of this one."""
+        self.counters.update(dict.fromkeys(OUTCOMES, 0) | frame["counters"])
         self._clear()
         self.watermark = frame["watermark"]
         self._horizon = _START if self.watermark == _START else self.watermark - self.settings.lateness_ms
-        self.counters = dict.fromkeys(OUTCOMES, 0) | dict(frame["counters"])
         for stored in frame["open"]:
-            slate = _revived(stored)
+            slate = OpenSlate.revived(stored)
             self._open[slate.request_id] = slate
             self._closing.add(slate.ts, slate)
-            self._n_marks += len(slate.marks or ()) + len(slate.aside or ())
+            self._attribution.n_marks += len(slate.marks or ()) + len(slate.aside or ())
         for stored in frame["unshown"]:
             decision = msgspec.convert(stored, Decision)
             self._unshown[decision.request_id] = decision
             self._expiring.add(decision.ts, decision)
-        for request_id, user_id, *mark in frame["waiting"]:
-            self._wait(request_id, tuple(mark), user_id)
-        for ts, identity, scope in frame["seen"]:
-            self._seen[identity] = scope
-            self._unseeing.add(ts, identity)
-        self._erased = {name: until for name, until in frame["erased"]}
-
-
-def _revived(stored: dict[str, Any]) -> OpenSlate:
-    fields = dict(stored)
-    marks: list[Mark] = [tuple(mark) for mark in fields.pop("marks")]
-    aside: list[Mark] = [tuple(mark) for mark in fields.pop("aside")]
-    rewards = {place: reward for place, reward in fields.pop("rewards")}
-    taught = fields.pop("taught")
-    slate = OpenSlate(**fields, rewards=rewards)
-    slate.marks = {mark[1] or (mark[3], mark[4]): mark for mark in marks} or None
-    slate.aside, slate.taught = aside or None, taught or None
-    return slate
+        self._waiting.restore(frame["waiting"])
+        self._seen.restore(frame["seen"])
+        self._erased.restore(frame["erased"])

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from stream.blocks import (
     CLICK,
     CLOSED,
@@ -43,6 +46,18 @@ class OpenSlate(Slate, kw_only=True, gc=False):
         fields["aside"] = list(self.aside or ())
         fields["taught"] = list(self.taught or ())
         return fields
+
+    @classmethod
+    def revived(cls, stored: Mapping[str, Any]) -> OpenSlate:
+        """The slate that `stored` described."""
+        fields = dict(stored)
+        marks: list[Mark] = [tuple(mark) for mark in fields.pop("marks")]
+        aside: list[Mark] = [tuple(mark) for mark in fields.pop("aside")]
+        taught = fields.pop("taught")
+        slate = cls(**fields | {"rewards": dict(fields["rewards"])})
+        slate.marks = {mark[1] or (mark[3], mark[4]): mark for mark in marks} or None
+        slate.aside, slate.taught = aside or None, taught or None
+        return slate
 
 
 _STORED = tuple(

@@ -1,0 +1,126 @@
+"""Which place of a slate a click rewards, and by how much the reward changes."""
+
+from __future__ import annotations
+
+from math import fsum
+
+from stream.join_settings import JoinSettings
+from stream.outbox import Mark, OpenSlate, Outbox
+
+__all__ = ["Attribution"]
+
+
+class Attribution:
+    """Joins clicks to the places of open slates: reward = min(cap, sum of weight[kind] * value).
+
+    Of the clicks of one identity the largest (ts, event id, value) counts. The sum is rounded exactly, so it
+    does not depend on the order in which they came.
+
+    Args:
+        settings: window, weights, cap and the bound of clicks for one slate.
+        counters: where the outcomes are counted; shared with the joiner.
+
+    Example:
+        >>> counters = {"joined": 0, "correction": 0}
+        >>> attribution = Attribution(JoinSettings(), counters)
+        >>> slate = OpenSlate(request_id="r", user_id="u", ts=1_000, items=["a", "b"])
+        >>> outbox = Outbox()
+        >>> attribution.fit(slate, (1_500, "", 1.0, "b", "click"), outbox)
+        >>> attribution.fit(slate, (999, "", 1.0, "b", "click"), outbox)
+        'out_of_window'
+        >>> slate.rewards, outbox.take()[0].reward
+        ({1: 1.0}, [1.0])
+    """
+
+    __slots__ = ("_cap", "_counters", "_max_clicks", "_weights", "_window_ms", "n_marks")
+
+    def __init__(self, settings: JoinSettings, counters: dict[str, int]) -> None:
+        self._window_ms = settings.window_ms
+        self._weights = settings.weights
+        self._cap = settings.cap
+        self._max_clicks = settings.max_clicks
+        self._counters = counters
+        self.n_marks = 0
+
+    def worth(self, mark: Mark) -> float:
+        """The reward of one click alone."""
+        return min(self._cap, self._weights[mark[4]] * mark[2])
+
+    def fit(self, slate: OpenSlate, mark: Mark, outbox: Outbox) -> str | None:
+        """Join a click to its place, or say with an outcome's name why it has none there."""
+        ts, event_id, _, item_id, kind = mark
+        if not 0 <= ts - slate.ts <= self._window_ms:
+            return "out_of_window"
+        if item_id not in slate.items:
+            return "not_in_slate"
+        marks = slate.marks
+        if marks is None:
+            marks = slate.marks = {}
+        name = event_id or (item_id, kind)
+        old = marks.get(name)
+        if old is None:
+            if len(marks) >= self._max_clicks:
+                self._counters["excess"] += 1
+                return None
+            self.n_marks += 1
+            self._counters["joined"] += 1
+        elif mark <= old:
+            self._counters["duplicate" if mark == old else "superseded"] += 1
+            return None
+        else:
+            self._counters["correction"] += 1
+        marks[name] = mark
+        if old is not None and old[3] != item_id:
+            self._count(slate, old[3], ts, outbox)
+        self._count(slate, item_id, ts, outbox)
+        return None
+
+    def put_aside(self, slate: OpenSlate, mark: Mark) -> None:
+        """Keep a click that did not fit an undecided slate: its decision may hold a place for it."""
+        if slate.aside is None:
+            slate.aside = []
+        if len(slate.aside) < self._max_clicks:
+            slate.aside.append(mark)
+            self.n_marks += 1
+
+    def let_go(self, slate: OpenSlate) -> list[Mark]:
+        """The clicks kept for a slate that leaves, the largest first."""
+        marks = [*(slate.marks or {}).values(), *(slate.aside or ())]
+        self.n_marks -= len(marks)
+        marks.sort(reverse=True)
+        return marks
+
+    def upgrade(self, foreign: OpenSlate, decided: OpenSlate, outbox: Outbox) -> None:
+        """Show a foreign slate again as decided, and join its clicks anew.
+
+        What was counted for the foreign slate is taken back from sums; embeddings, which have learned these
+        clicks, see no first click.
+        """
+        for place, reward in sorted(foreign.rewards.items()):
+            outbox.click(foreign, place, -reward, False, foreign.ts)
+        outbox.shown(decided)
+        marks = self.let_go(foreign)
+        clicked = {mark[3] for mark in marks}
+        decided.taught = [place for place, item in enumerate(decided.items) if item in clicked]
+        for mark in marks:
+            self.fit(decided, mark, outbox)
+
+    def _count(self, slate: OpenSlate, item_id: str, ts: int, outbox: Outbox) -> None:
+        """Sum up the reward of an item's place and pass on how it changed."""
+        marks, weights = slate.marks or {}, self._weights
+        total = fsum([weights[mark[4]] * mark[2] for mark in marks.values() if mark[3] == item_id])
+        total = min(self._cap, total)
+        place = slate.items.index(item_id)
+        before = slate.rewards.get(place)
+        change = total - (before or 0.0)
+        if change == 0.0:
+            return
+        taught = slate.taught
+        first = before is None and (taught is None or place not in taught)
+        if total != 0.0:
+            slate.rewards[place] = total
+        else:
+            del slate.rewards[place]
+            if taught is None or place not in taught:
+                slate.taught = [*(taught or ()), place]
+        outbox.click(slate, place, change, first, ts)

@@ -1,0 +1,76 @@
+"""What JOIN can be told, and what it counts."""
+
+from __future__ import annotations
+
+import msgspec
+
+__all__ = ["OUTCOMES", "JoinSettings"]
+
+OUTCOMES = {
+    "shown": "slates that count as shown, whoever decided them",
+    "foreign": "of these, slates without a decision of ours",
+    "upgraded": "foreign slates whose decision came after them",
+    "joined": "clicks that found their place, once more when their slate is upgraded",
+    "organic": "clicks taught without a decision behind them",
+    "correction": "clicks that replaced an older one of the same identity",
+    "superseded": "clicks dropped because a newer one of the same identity was there",
+    "duplicate": "events seen before",
+    "conflicting_decision": "decisions under a request id that another decision holds",
+    "late": "events older than the watermark less the allowed lateness",
+    "orphan": "clicks whose slate never came",
+    "out_of_window": "clicks before their slate or after its window",
+    "not_in_slate": "clicks on an item that the slate does not hold",
+    "unknown_kind": "clicks of a kind that has no weight",
+    "unrewarded": "organic clicks of no value",
+    "excess": "clicks beyond the bound of one request",
+    "closed": "slates whose window is over",
+    "expired_decision": "decisions that were never shown",
+    "forgotten": "events and slates dropped because their user asked for it",
+    "items": "items as last sent",
+    "forgets": "users to erase",
+}
+"""The counters of a `Joiner` and what each counts."""
+
+
+class JoinSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """How outcomes are joined; times in milliseconds.
+
+    `window_ms`: how long after a slate a click still counts for it. `lateness_ms`: how far behind the
+    watermark an event may be. `weights`: what a click of each kind is worth; other kinds are counted and
+    dropped. `cap`: the largest reward of one place. `max_pending`, `max_seen`: see `Joiner.pressure`.
+    `max_clicks`: clicks kept for one request. `forget_horizon_ms`: how long a forget is remembered.
+
+    Example:
+        >>> JoinSettings(weights={"click": 1.0, "purchase": 5.0}, cap=6.0).window_ms
+        1800000
+    """
+
+    window_ms: int = 30 * 60_000
+    lateness_ms: int = 10 * 60_000
+    weights: dict[str, float] = msgspec.field(default_factory=lambda: {"click": 1.0})
+    cap: float = 1.0
+    max_pending: int = 200_000
+    max_seen: int = 2_000_000
+    max_clicks: int = 2_000
+    forget_horizon_ms: int = 30 * 86_400_000
+
+    def __post_init__(self) -> None:
+        for name in (
+            "window_ms",
+            "lateness_ms",
+            "forget_horizon_ms",
+            "max_pending",
+            "max_seen",
+            "max_clicks",
+        ):
+            least = 0 if name.endswith("_ms") else 1
+            if getattr(self, name) < least:
+                msg = f"join.{name}: expected at least {least}, got {getattr(self, name)}"
+                raise ValueError(msg)
+        if not 0 < self.cap < float("inf"):
+            msg = f"join.cap: expected a finite number above 0, got {self.cap}"
+            raise ValueError(msg)
+        for kind, weight in self.weights.items():
+            if not abs(weight) <= 1e6:
+                msg = f"join.weights: expected numbers up to 1e6 either way, got {weight} for {kind!r}"
+                raise ValueError(msg)
