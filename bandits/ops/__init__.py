@@ -1,1 +1,5 @@
-"""Pure functions of arrays."""
+"""Formulas of the bandits room: functions of arrays, compiled, without state."""
+
+from __future__ import annotations
+
+__all__: list[str] = []

@@ -1,0 +1,178 @@
+"""Online centroids of user vectors: the clusters that a request's context is made of."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from bandits.errors import PolicyError
+from bandits.ops.arrays import Float32, Int32
+from bandits.ops.centroids import observe, to_unit, top_context
+from stream.frame import Frame
+
+__all__ = ["DEFAULT_CLUSTER", "Centroids"]
+
+DEFAULT_CLUSTER = 0
+"""The cluster of users of whom nothing is known; it has no vector and never dies."""
+
+
+class Centroids:
+    """Sequential k-means over user vectors of unit length, from one centroid up to `max_clusters`.
+
+    A vector moves its nearest centroid by 1/n, n capped at `memory` so that centroids follow drift. A centroid that
+    took `split_after` vectors since its last split, met by one farther away than its mean distance, gives birth to a
+    new one there. Every `review_after` vectors the centroid with the fewest of late dies if it took less than a
+    sixteenth of the average, so that a crowded place can split. Ids start at 1 and are never used again.
+
+    The context of a user vector u: the `top` centroids by inner product, with weights
+    ``softmax(<u, mu> / tau)`` over just those (Eq. 10 of Online Matching). Vectors are taken at unit length, a
+    departure from the paper, so that tau means the same while vectors grow. A zero, missing or not finite vector,
+    and any before the first centroid: cluster 0 with weight 1.
+
+    Bounded: `max_clusters` rows of `dim` float32.
+
+    Example:
+        >>> centroids = Centroids(2, tau=0.5)
+        >>> centroids.context(np.array([1.0, 0.0], np.float32))
+        (array([0], dtype=int32), array([1.], dtype=float32))
+        >>> centroids.observe(np.array([[1.0, 0.0], [0.9, 0.1]], np.float32))
+        >>> centroids.context(np.array([2.0, 0.0], np.float32))
+        (array([1], dtype=int32), array([1.], dtype=float32))
+    """
+
+    def __init__(
+        self,
+        dim: int,
+        *,
+        max_clusters: int = 64,
+        top: int = 4,
+        tau: float = 0.25,
+        memory: int = 1_000,
+        split_after: int = 32,
+        review_after: int = 4_096,
+    ) -> None:
+        if min(dim, max_clusters, top, memory, split_after, review_after) < 1 or not tau > 0:
+            msg = (
+                f"centroids need positive settings; got dim={dim}, max_clusters={max_clusters}, top={top}, tau={tau}, "
+                f"memory={memory}, split_after={split_after}, review_after={review_after}"
+            )
+            raise PolicyError(msg)
+        self.dim = dim
+        self.max_clusters = max_clusters
+        self.top = top
+        self.tau = tau
+        self.memory = memory
+        self.split_after = split_after
+        self.review_after = review_after
+        self._clear()
+
+    def _clear(self) -> None:
+        c = self.max_clusters
+        self._state = np.array([0, 0, 1, 0], np.int64)
+        self._ids = np.zeros((c, 2), np.int32)
+        self._vectors = np.zeros((c, self.dim), np.float32)
+        self._counts = np.zeros((c, 3), np.int64)
+        self._spread = np.zeros(c)
+        self._published = (0, 0)
+        self._due = False
+
+    @property
+    def version(self) -> int:
+        """Vectors taken so far; each moves a centroid."""
+        return int(self._state[0])
+
+    @property
+    def structure(self) -> int:
+        """Births and deaths so far."""
+        return int(self._state[1])
+
+    @property
+    def ids(self) -> Int32:
+        """Ids (c,) of the living centroids, ascending."""
+        return self._ids[: self._state[3], 0].copy()
+
+    @property
+    def parents(self) -> Int32:
+        """The centroid (c,) that each living one was born from, alive or not; 0 for the first."""
+        return self._ids[: self._state[3], 1].copy()
+
+    @property
+    def vectors(self) -> Float32:
+        """Vectors (c, dim) of the living centroids, in the order of `ids`."""
+        return self._vectors[: self._state[3]].copy()
+
+    def context(self, vector: Float32 | None) -> tuple[Int32, Float32]:
+        """Clusters (k,) by inner product, best first, and weights (k,) that sum to 1; k <= `top`."""
+        n = int(self._state[3])
+        unit = np.empty(self.dim, np.float32)
+        if n == 0 or vector is None or not to_unit(self._checked(vector, (self.dim,)), unit):
+            return np.array([DEFAULT_CLUSTER], np.int32), np.ones(1, np.float32)
+        places, weights = top_context(unit, self._vectors, n, min(self.top, n), self.tau)
+        return self._ids[places, 0], weights
+
+    def _checked(self, vectors: Float32, shape: tuple[int, ...]) -> Float32:
+        if vectors.shape != shape:
+            msg = f"user vectors of shape {vectors.shape} came; these centroids take {shape}, dim={self.dim}"
+            raise PolicyError(msg)
+        return vectors
+
+    # --- learning ---
+
+    def observe(self, vectors: Float32) -> None:
+        """Take user vectors (n, dim), one after the other; those that are zero or not finite are left out."""
+        observe(
+            self._checked(vectors, (len(vectors), self.dim)), self.memory, self.split_after, self.review_after,
+            self._state, self._ids, self._vectors, self._counts, self._spread,
+        )  # fmt: skip
+
+    def tick(self, now_ms: int) -> None:
+        """Time has passed: the centroids as they have moved are part of the next `changes`."""
+        self._due = True
+
+    # --- state ---
+
+    def snapshot(self) -> Frame:
+        """All centroids with the counts that decide splits and deaths."""
+        n = int(self._state[3])
+        return {
+            "version": self.version,
+            "structure": self.structure,
+            "next_id": int(self._state[2]),
+            "ids": self.ids,
+            "parents": self.parents,
+            "vectors": self.vectors,
+            "counts": self._counts[:n].copy(),
+            "spread": self._spread[:n].copy(),
+        }
+
+    def restore(self, frame: Frame) -> None:
+        """Become the state of a snapshot.
+
+        Raises:
+            PolicyError: it holds more centroids than `max_clusters`, or vectors of another length.
+        """
+        n = int(frame["ids"].size)
+        if n > self.max_clusters or frame["vectors"].shape != (n, self.dim):
+            msg = (
+                f"a snapshot of {n} centroids, vectors {frame['vectors'].shape}, does not fit "
+                f"max_clusters={self.max_clusters}, dim={self.dim}; use the settings it was made with"
+            )
+            raise PolicyError(msg)
+        self._clear()
+        self._state[:] = frame["version"], frame["structure"], frame["next_id"], n
+        self._ids[:n, 0], self._ids[:n, 1] = frame["ids"], frame["parents"]
+        self._vectors[:n] = frame["vectors"]
+        self._counts[:n], self._spread[:n] = frame["counts"], frame["spread"]
+        self._published = (self.version, self.structure)
+
+    def changes(self) -> Frame:
+        """All centroids: at once after a birth or death, after a tick if any moved; else empty."""
+        version, structure = self._published
+        if self.structure == structure and not (self._due and self.version != version):
+            return {}
+        self._published, self._due = (self.version, self.structure), False
+        return self.snapshot()
+
+    def apply(self, frame: Frame) -> None:
+        """Take over the centroids of one `changes()`."""
+        if frame:
+            self.restore(frame)

@@ -1,0 +1,296 @@
+"""Diag-LinUCB (Online Matching, arXiv 2307.15893): two sums for each (cluster, item), additive and order-free."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from bandits.base import Context, Rule, RulePolicy
+from bandits.errors import PolicyError
+from bandits.graph import ClusterItemGraph
+from bandits.ops import diagonal
+from bandits.ops.arrays import Float64, Int32, grown
+from bandits.touched import Touched
+from learners.rows import RowBlock
+from stream.frame import Frame
+
+__all__ = ["DiagLinUcb"]
+
+_PENDING = 2  # how many calls of `age_pending` a served row outlives
+
+
+class DiagLinUcb(RulePolicy):
+    """LinUCB over a request's clusters with the diagonal of each item's covariance only.
+
+    For context weights w: an impression adds d += w^2 (Eq. 8), a reward r adds b += w r (Eq. 9), and the score is
+    ``sum w b/d + alpha sqrt(sum w^2/d)`` (Eq. 7). d starts at 1, b at 0. Both accumulate under (centroid id, item)
+    whether or not the graph has an edge now; the graph only says who may be chosen. All updates are additions of
+    *logged* weights, so order, sharding and merging do not matter; JOIN has dropped duplicates before.
+
+    An item never shown, by anyone, scores +inf until its first served impression, ties drawn at random; on the
+    serving side an impression still on its way (`served`) counts. Otherwise the choice is a softmax over the `top`
+    scores with the best one's confidence width times `temperature` as temperature, `spread` of it dealt out evenly:
+    where the table is uncertain, and so most likely stale, traffic is spread; no item ever takes all of it (a
+    departure from the paper's arg-max, as its authors did in serving).
+
+    Args:
+        graph: whose edges limit the candidates; None lets every offered candidate be chosen.
+        alpha: weight of the confidence width.
+        top: how many of the best share the traffic.
+        temperature: softmax temperature in units of the best item's confidence width.
+        spread: share dealt out evenly among the top.
+
+    Grows with the items (13 bytes each) and with (item, cluster) pairs seen together (20 bytes each, in blocks of
+    8): at most items x living clusters, since `retire` drops the pairs of a dead cluster.
+
+    Example:
+        >>> from bandits.base import Context
+        >>> policy = DiagLinUcb(alpha=1.0)
+        >>> context = Context(np.array([3], np.int32), np.array([1.0], np.float32))
+        >>> policy.probabilities(context, np.array([0, 1], np.int32)).tolist()
+        [0.5, 0.5]
+    """
+
+    name = "diag_lin_ucb"
+
+    def __init__(
+        self,
+        graph: ClusterItemGraph | None = None,
+        *,
+        alpha: float = 0.5,
+        top: int = 5,
+        temperature: float = 0.25,
+        spread: float = 0.05,
+    ) -> None:
+        if not (alpha >= 0 and top >= 1 and temperature >= 0 and 0 <= spread <= 1):
+            msg = (
+                f"diag_lin_ucb needs alpha >= 0, top >= 1, temperature >= 0 and spread in 0..1; "
+                f"got alpha={alpha}, top={top}, temperature={temperature}, spread={spread}"
+            )
+            raise PolicyError(msg)
+        self.graph = graph
+        self.alpha = alpha
+        self.top = top
+        self.temperature = temperature
+        self.spread = spread
+        self._clear()
+
+    def _clear(self) -> None:
+        self.version = 0
+        self._head = np.zeros(0, np.int32)
+        self._shown = np.zeros(0, np.int64)
+        self._mark = np.zeros(0, np.bool_)
+        self._following = np.zeros(0, np.int32)
+        self._slot_cluster = np.zeros(0, np.int32)
+        self._slot_sums = np.zeros((0, 2))
+        self._pool = np.array([0, -1, 0], np.int64)
+        self._retired = np.zeros(0, np.bool_)
+        self._pending = np.zeros(0, np.int8)
+        self._touched = Touched()
+
+    def ensure(self, n: int) -> None:
+        """Make room for item rows 0..n - 1."""
+        if n > self._head.size:
+            self._head = grown(self._head, n, -1)
+            self._shown = grown(self._shown, self._head.size)
+            self._mark = grown(self._mark, self._head.size)
+
+    # --- deciding ---
+
+    def candidates(self, context: Context) -> Int32 | None:
+        """The items with an edge to one of the context's clusters; None without a graph."""
+        return None if self.graph is None else self.graph.candidates(context.clusters)
+
+    def plan(self, context: Context, candidates: Int32) -> Rule:
+        """Eq. 7 for each candidate; -inf for one without an edge to the context's clusters."""
+        scores, widths = self._scores(context, candidates)
+        if self.graph is not None:
+            self.graph.exclude(context.clusters, candidates, scores)
+        return Rule(scores, widths, self.top, self.temperature, self.spread)
+
+    def ucb(self, context: Context, candidates: Int32) -> Float64:
+        """Eq. 7 (n,), whether or not there is an edge; +inf for an item never shown."""
+        return self._scores(context, candidates)[0]
+
+    def means(self, context: Context, candidates: Int32) -> Float64:
+        """The exploit score, the first sum of Eq. 7 (n,); 0 for what was never shown."""
+        scores, widths = np.empty(candidates.size), np.empty(candidates.size)
+        everyone = np.ones(int(candidates.max(initial=-1)) + 1, np.int8)
+        self._fill(context, candidates, 0.0, everyone, scores, widths)
+        return scores
+
+    def _scores(self, context: Context, candidates: Int32) -> tuple[Float64, Float64]:
+        scores, widths = np.empty(candidates.size), np.empty(candidates.size)
+        self._fill(context, candidates, self.alpha, self._pending, scores, widths)
+        return scores, widths
+
+    def _fill(
+        self,
+        context: Context,
+        candidates: Int32,
+        alpha: float,
+        pending: Any,
+        scores: Float64,
+        widths: Float64,
+    ) -> None:
+        diagonal.ucb_scores(
+            candidates, context.clusters, context.weights, alpha, self._head, self._following,
+            self._slot_cluster, self._slot_sums, self._shown, pending, scores, widths,
+        )  # fmt: skip
+
+    def served(self, rows: Int32) -> None:
+        """These rows are in an answer: they are not infinite any more, though nothing is learned yet."""
+        if rows.size:
+            self._pending = grown(self._pending, int(rows.max()) + 1)
+            self._pending[rows] = _PENDING
+
+    def age_pending(self) -> None:
+        """Call once an attribution window: an answer that was never shown stops counting after two calls."""
+        np.maximum(self._pending - 1, 0, out=self._pending)
+
+    def shown(self, rows: Int32) -> Any:
+        """Served impressions (n,) int64 of each row."""
+        known = (rows >= 0) & (rows < self._shown.size)
+        return np.where(known, self._shown[np.where(known, rows, 0)] if self._shown.size else 0, 0)
+
+    def edges(self, row: int) -> tuple[Int32, Float64, Float64]:
+        """What is known of one item: clusters (e,) ascending, b (e,), d (e,)."""
+        if not 0 <= row < self._head.size:
+            return np.zeros(0, np.int32), np.zeros(0), np.zeros(0)
+        _, clusters, sums = self._export(np.array([row], np.int32))
+        return clusters, sums[:, 0], sums[:, 1]
+
+    # --- learning ---
+
+    def learn(self, rows: RowBlock) -> Int32:
+        """Add the block's impressions and rewards of decided slates, in order; returns the rows touched."""
+        self.ensure(int(rows.items.max(initial=-1)) + 1)
+        touched, counts = np.empty(rows.items.size, np.int32), np.zeros(2, np.int64)
+        done = 0
+        while done < len(rows):
+            done = self._absorb(rows, done, touched, counts)
+            if done < len(rows):
+                self._grow_pool(rows.clusters.shape[1] * int(np.diff(rows.start).max(initial=1)))
+        self.version += int(counts[1])
+        result = np.sort(touched[: counts[0]])
+        self._mark[result] = False
+        self._settle(result)
+        return result
+
+    def _absorb(self, rows: RowBlock, first: int, touched: Int32, counts: Any) -> int:
+        return diagonal.absorb(
+            first, rows.kind, rows.slate, rows.place, rows.reward, rows.start, rows.items,
+            rows.clusters, rows.weights, rows.decided, self._retired, self._head, self._following,
+            self._slot_cluster, self._slot_sums, self._pool, self._shown, self._mark, touched, counts,
+        )  # fmt: skip
+
+    def _grow_pool(self, blocks: int) -> None:
+        """Make room for at least `blocks` more blocks."""
+        n = int(self._pool[0]) + blocks
+        if n > self._following.size:
+            self._following = grown(self._following, max(n, 64), -1)
+            size = self._following.size * diagonal.SLOTS
+            self._slot_cluster = grown(self._slot_cluster, size, -1)
+            self._slot_sums = grown(self._slot_sums, size)
+
+    def _settle(self, rows: Int32) -> None:
+        """Rows that changed: no longer on their way, and part of the next `changes`."""
+        here = rows[rows < self._pending.size]
+        self._pending[here] = 0
+        self._touched.add(rows)
+
+    def merge(self, other: DiagLinUcb) -> None:
+        """Add what another shard has learned; the same as having learned it here."""
+        rows = np.arange(other._head.size, dtype=np.int32)
+        counts, clusters, sums = other._export(rows)
+        self.ensure(rows.size)
+        self._add(rows, counts, clusters, sums)
+        self._shown[: rows.size] += other._shown
+        self.version += other.version
+        self._settle(rows[(counts > 0) | (other._shown > 0)])
+
+    def remove_items(self, rows: Int32) -> None:
+        """Forget these rows; they may be given to other items."""
+        rows = rows[(rows >= 0) & (rows < self._head.size)]
+        diagonal.free_rows(rows, self._head, self._following, self._pool)
+        self._shown[rows] = 0
+        self._settle(np.unique(rows))
+
+    def retire(self, clusters: Int32) -> None:
+        """Drop all sums of dead centroids, whose ids are never used again; their late feedback is ignored."""
+        if clusters.size == 0:
+            return
+        self._retired = grown(self._retired, int(clusters.max()) + 1)
+        self._retired[clusters] = True
+        rows = np.arange(self._head.size, dtype=np.int32)
+        counts, kept, sums = self._export(rows)
+        alive = ~np.isin(kept, clusters)
+        owner = np.repeat(rows, counts)
+        changed = np.unique(owner[~alive])
+        here = alive & np.isin(owner, changed)
+        diagonal.free_rows(changed, self._head, self._following, self._pool)
+        left = np.bincount(owner[here], minlength=rows.size)[changed].astype(np.int32)
+        self._add(changed, left, kept[here], sums[here])
+        self._settle(changed)
+
+    # --- state ---
+
+    def _export(self, rows: Int32) -> tuple[Int32, Int32, Float64]:
+        """Counts (n,), clusters (m,) and sums (m, 2) of rows that exist here."""
+        counts = diagonal.count_edges(rows, self._head, self._following, self._slot_cluster)
+        clusters, sums = np.empty(int(counts.sum()), np.int32), np.empty((int(counts.sum()), 2))
+        diagonal.export_edges(
+            rows, counts, self._head, self._following, self._slot_cluster, self._slot_sums, clusters, sums
+        )
+        return counts, clusters, sums
+
+    def _add(self, rows: Int32, counts: Int32, clusters: Int32, sums: Float64) -> None:
+        self._grow_pool(int((-(-counts // diagonal.SLOTS)).sum()) + rows.size)
+        diagonal.add_edges(
+            rows, counts, clusters, sums,
+            self._head, self._following, self._slot_cluster, self._slot_sums, self._pool,
+        )  # fmt: skip
+
+    def _frame(self, rows: Int32) -> Frame:
+        counts, clusters, sums = self._export(rows)
+        return {
+            "version": self.version,
+            "rows": rows,
+            "shown": self._shown[rows],
+            "edges": counts,
+            "clusters": clusters,
+            "b": sums[:, 0].copy(),
+            "d": sums[:, 1].copy(),
+        }
+
+    def snapshot(self) -> Frame:
+        """All sums, by row and cluster id; d as in Eq. 8, its start value of 1 included."""
+        rows = np.flatnonzero((self._head >= 0) | (self._shown > 0)).astype(np.int32)
+        return {**self._frame(rows), "retired": np.flatnonzero(self._retired).astype(np.int32)}
+
+    def restore(self, frame: Frame) -> None:
+        """Become the state of a snapshot."""
+        self._clear()
+        if frame["retired"].size:
+            self._retired = grown(self._retired, int(frame["retired"].max()) + 1)
+            self._retired[frame["retired"]] = True
+        self.apply(frame)
+        self._touched = Touched()
+
+    def changes(self) -> Frame:
+        """The rows touched since the last call, each with all its edges; empty when there are none."""
+        rows = self._touched.take()
+        return self._frame(rows) if rows.size else {}
+
+    def apply(self, frame: Frame) -> None:
+        """Replace the rows of one `changes()`."""
+        if not frame:
+            return
+        rows, sums = np.array(frame["rows"]), np.stack([frame["b"], frame["d"]], axis=1)
+        self.ensure(int(rows.max(initial=-1)) + 1)
+        diagonal.free_rows(rows, self._head, self._following, self._pool)
+        self._add(rows, np.array(frame["edges"]), np.array(frame["clusters"]), sums)
+        self._shown[rows] = frame["shown"]
+        self.version = int(frame["version"])
+        self._settle(rows)

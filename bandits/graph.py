@@ -1,0 +1,340 @@
+"""The cluster-item graph: which items a cluster's users may be offered by a policy."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from bandits.centroids import DEFAULT_CLUSTER, Centroids
+from bandits.errors import PolicyError
+from bandits.ops import graph as ops
+from bandits.ops.arms import count_outcomes
+from bandits.ops.arrays import Float32, Float64, Int32, grown
+from learners.rows import RowBlock
+from stream.frame import Frame
+
+__all__ = ["ClusterItemGraph"]
+
+
+class ClusterItemGraph:
+    """Edges between centroids and items; they decide who may be served, and nothing else.
+
+    A cluster has at most `max_items` members, those with the largest inner product to its centroid; an item has at
+    most `max_clusters` edges. A new item gets its edges at once: to the nearest centroids by inner product, or,
+    without a usable vector, to the clusters with the fewest members. An *unexplored* item (fewer than `trial` served
+    impressions) is never pushed out; up to `quota` of a cluster's places are for those, and one that finds no place
+    anywhere waits and is placed first at the next `refresh`. The default cluster (users of whom nothing is known)
+    is a cluster like the others whose affinity is the item's smoothed reward rate, so it keeps new and well-liked items.
+
+    When a centroid is born its cluster starts with those members of its parent that have an edge left; when one dies
+    its edges go. `refresh` then moves edges to where item vectors have moved, a bounded number of items a call.
+
+    Grows with the items (4 x `max_clusters` + 14 bytes each); clusters take at most
+    8 x `max_items` bytes each, and 4 bytes for each centroid id ever used.
+
+    Example:
+        >>> centroids = Centroids(2)
+        >>> centroids.observe(np.array([[1.0, 0.0]], np.float32))
+        >>> graph = ClusterItemGraph(centroids)
+        >>> graph.add_item(5, np.array([0.3, 0.1], np.float32))
+        >>> graph.candidates(centroids.ids), graph.clusters_of(5)
+        (array([5], dtype=int32), array([0, 1], dtype=int32))
+    """
+
+    def __init__(
+        self,
+        centroids: Centroids,
+        *,
+        max_items: int = 200,
+        max_clusters: int = 8,
+        quota: int | None = None,
+        trial: int = 1,
+    ) -> None:
+        quota = max(1, max_items // 2) if quota is None else quota
+        if not (max_items >= 1 and max_clusters >= 2 and 1 <= quota <= max_items and trial >= 1):
+            msg = (
+                "a graph needs max_items >= 1, max_clusters >= 2 (one is for the default cluster), quota in "
+                f"1..max_items and trial >= 1; got {max_items}, {max_clusters}, {quota}, {trial}"
+            )
+            raise PolicyError(msg)
+        self.centroids = centroids
+        self.max_items = max_items
+        self.max_clusters = max_clusters
+        self.quota = quota
+        self.trial = trial
+        self._clear()
+
+    def _clear(self) -> None:
+        n_slots = self.centroids.max_clusters + 1
+        self.version = 0
+        self._structure = -1
+        self._cursor = 0
+        self._slot_of = np.zeros(1, np.int32)
+        self._slot_id = np.full(n_slots, -1, np.int32)
+        self._slot_id[0] = DEFAULT_CLUSTER
+        self._members = np.full((n_slots, self.max_items), -1, np.int32)
+        self._affinity = np.zeros((n_slots, self.max_items), np.float32)
+        self._sizes = np.zeros((n_slots, 2), np.int32)
+        self._edges = np.full((0, self.max_clusters), -1, np.int32)
+        self._fresh = np.zeros(0, np.bool_)
+        self._known = np.zeros(0, np.bool_)
+        self._mark = np.zeros(0, np.bool_)
+        self._shown = np.zeros(0, np.int64)
+        self._reward = np.zeros(0)
+        self._waiting: dict[int, None] = {}
+        self._changed = np.zeros(n_slots, np.bool_)
+        self._gone: list[int] = []
+
+    def ensure(self, n: int) -> None:
+        """Make room for item rows 0..n - 1."""
+        if n > self._known.size:
+            self._known = grown(self._known, n, fill=False)
+            size = self._known.size
+            self._fresh = grown(self._fresh, size, fill=False)
+            self._mark = grown(self._mark, size, fill=False)
+            self._shown, self._reward = grown(self._shown, size), grown(self._reward, size)
+            self._edges = grown(self._edges, size, -1)
+
+    # --- reading ---
+
+    def __len__(self) -> int:
+        """Number of edges."""
+        return int(self._sizes[:, 0].sum())
+
+    def candidates(self, clusters: Int32) -> Int32:
+        """Item rows (n,) with an edge to any of these clusters, each once."""
+        return ops.union(clusters, self._slot_of, self._members, self._sizes)
+
+    def exclude(self, clusters: Int32, candidates: Int32, scores: Float64) -> None:
+        """Set the scores (n,) of candidates (n,) without an edge to any of these clusters to -inf."""
+        ops.exclude(clusters, candidates, self._edges, scores)
+
+    def clusters_of(self, row: int) -> Int32:
+        """Ids of the clusters that an item has edges to, ascending."""
+        if not 0 <= row < self._known.size:
+            return np.zeros(0, np.int32)
+        held = self._edges[row]
+        return np.sort(held[held >= 0])
+
+    @property
+    def waiting(self) -> int:
+        """Unexplored items for which no cluster had a place yet."""
+        return len(self._waiting)
+
+    # --- items come, go and are seen ---
+
+    def add_item(self, row: int, vector: Float32 | None = None) -> None:
+        """Give a new item its edges at once; an item that is here already keeps what it has."""
+        if row < 0 or (row < self._known.size and self._known[row]):
+            return
+        self.ensure(row + 1)
+        self._known[row] = True
+        self._fresh[row] = self._shown[row] < self.trial
+        self._follow_centroids()
+        self._place(row, vector)
+
+    def remove_items(self, rows: Int32) -> None:
+        """Remove items with all their edges; the rows may be given to others."""
+        for row in rows.tolist():
+            if not 0 <= row < self._known.size:
+                continue
+            for cluster in self.clusters_of(row).tolist():
+                self._unlink(row, cluster)
+            self._known[row] = self._fresh[row] = False
+            self._shown[row], self._reward[row] = 0, 0.0
+            self._waiting.pop(row, None)
+
+    def learn(self, rows: RowBlock) -> None:
+        """Count served impressions and rewards: what makes an item explored, and well-liked by anyone."""
+        self.ensure(int(rows.items.max(initial=-1)) + 1)
+        touched = count_outcomes(
+            rows.kind, rows.slate, rows.place, rows.reward, rows.start, rows.items, rows.decided,
+            self._shown, self._reward, self._mark,
+        )  # fmt: skip
+        for row in touched[self._fresh[touched] & (self._shown[touched] >= self.trial)].tolist():
+            self._fresh[row] = False
+            for cluster in self.clusters_of(row).tolist():
+                self._sizes[self._slot_of[cluster], 1] -= 1
+
+    def refresh(self, vectors: Float32, budget: int = 256) -> None:
+        """Place items that wait, then move edges of the next `budget` items, in turn, to their best clusters.
+
+        `vectors` (n, dim) is indexed by item row; a zero or not finite row is no usable vector.
+        """
+        self._follow_centroids()
+        for row in list(self._waiting)[:budget]:
+            self._place(row, vectors[row] if row < len(vectors) else None)
+        known = np.flatnonzero(self._known[: len(vectors)])
+        if known.size == 0:
+            return
+        first = int(np.searchsorted(known, self._cursor))
+        rows = known[(first + np.arange(min(budget, known.size))) % known.size]
+        self._cursor = int(rows[-1]) + 1
+        for row in rows.tolist():
+            self._place(row, vectors[row])
+
+    # --- edges ---
+
+    def _place(self, row: int, vector: Float32 | None) -> None:
+        """Link an item to the clusters it should have; one that finds no place waits."""
+        wanted, strengths = self._nearest(vector)
+        if strengths is None:
+            if (self._edges[row] >= 0).any():
+                return
+            strengths = np.zeros(wanted.size, np.float32)
+        rate = (self._reward[row] + 1.0) / (self._shown[row] + 20.0)
+        wanted = np.concatenate([np.array([DEFAULT_CLUSTER], np.int32), wanted])
+        strengths = np.concatenate([np.array([rate], np.float32), strengths])
+        self.version += ops.relink(
+            row, wanted, strengths, min(self.max_clusters, wanted.size), self.quota, self._slot_of, self._members,
+            self._affinity, self._sizes, self._edges, self._fresh, self._changed,
+        )  # fmt: skip
+        if (self._edges[row] >= 0).any() or not self._fresh[row]:
+            self._waiting.pop(row, None)
+        else:
+            self._waiting[row] = None
+
+    def _nearest(self, vector: Float32 | None) -> tuple[Int32, Float32 | None]:
+        """Clusters in the order an item wants them, with inner products where its vector is usable."""
+        ids = self._cluster_ids
+        if vector is not None and np.isfinite(vector).all() and vector.any():
+            products = self._cluster_vectors @ vector
+            order = np.argsort(-products, kind="stable")
+            return ids[order], products[order]
+        return ids[np.argsort(self._sizes[self._slot_of[ids], 0], kind="stable")], None
+
+    def _unlink(self, row: int, cluster: int) -> None:
+        ops.unlink(
+            row, cluster, self._slot_of, self._members, self._affinity, self._sizes, self._edges, self._fresh
+        )
+        self._changed[self._slot_of[cluster]] = True
+        self.version += 1
+
+    def _follow_centroids(self) -> None:
+        """Take over births and deaths of centroids."""
+        self._cluster_ids, self._cluster_vectors = self.centroids.ids, self.centroids.vectors
+        if self.centroids.structure == self._structure:
+            return
+        self._structure = self.centroids.structure
+        held = self._slot_id[self._slot_id > DEFAULT_CLUSTER]
+        for cluster in np.sort(held[~np.isin(held, self._cluster_ids)]).tolist():
+            self._bury(cluster)
+        for cluster, parent in zip(self._cluster_ids.tolist(), self.centroids.parents.tolist(), strict=True):
+            if cluster not in held:
+                self._open(cluster)
+                source = parent if self._slot_of[parent] >= 0 else DEFAULT_CLUSTER
+                self.version += 1 + ops.seed_cluster(
+                    cluster, source, self.quota, self._slot_of, self._members, self._affinity,
+                    self._sizes, self._edges, self._fresh,
+                )  # fmt: skip
+
+    def _open(self, cluster: int) -> int:
+        """A free slot for this cluster id."""
+        slot = int(np.flatnonzero(self._slot_id < 0)[0])
+        self._slot_of = grown(self._slot_of, cluster + 1, -1)
+        self._slot_of[cluster], self._slot_id[slot] = slot, cluster
+        self._sizes[slot] = 0
+        self._changed[slot] = True
+        return slot
+
+    def _bury(self, cluster: int) -> None:
+        slot = int(self._slot_of[cluster])
+        for row in self._members[slot, : self._sizes[slot, 0]].tolist():
+            held = self._edges[row]
+            held[held == cluster] = -1
+            if self._fresh[row] and (held < 0).all():
+                self._waiting[row] = None
+        self._slot_of[cluster] = self._slot_id[slot] = -1
+        self._sizes[slot] = 0
+        self._changed[slot] = False
+        self._gone.append(cluster)
+        self.version += 1
+
+    # --- state ---
+
+    def _frame(self, slots: Int32) -> Frame:
+        """These clusters with their members, in order."""
+        sizes = self._sizes[slots, 0]
+        rows = [self._members[s, :n] for s, n in zip(slots.tolist(), sizes.tolist(), strict=True)]
+        return {
+            "version": self.version,
+            "clusters": self._slot_id[slots],
+            "sizes": sizes,
+            "rows": np.concatenate([np.zeros(0, np.int32), *rows]),
+        }
+
+    def changes(self) -> Frame:
+        """Clusters whose members changed since the last call, with all their members, and the dead; or empty."""
+        slots = np.flatnonzero(self._changed).astype(np.int32)
+        gone, self._gone = self._gone, []
+        self._changed[:] = False
+        if slots.size == 0 and not gone:
+            return {}
+        return {**self._frame(slots), "gone": np.array(gone, np.int32)}
+
+    def apply(self, frame: Frame) -> None:
+        """On a replica: take over the members of these clusters."""
+        if not frame:
+            return
+        for cluster in frame["gone"].tolist():
+            if cluster < self._slot_of.size and self._slot_of[cluster] >= 0:
+                self._bury(cluster)
+        rows = np.array(frame["rows"])
+        self.ensure(int(rows.max(initial=-1)) + 1)
+        slots = [self._slot(cluster) for cluster in frame["clusters"].tolist()]
+        # All old members go before any new one comes, so that no item holds more edges than it may.
+        for cluster, slot in zip(frame["clusters"].tolist(), slots, strict=True):
+            ops.clear_members(slot, cluster, self._members, self._sizes, self._edges)
+        low = 0
+        for cluster, slot, n in zip(frame["clusters"].tolist(), slots, frame["sizes"].tolist(), strict=True):
+            ops.set_members(slot, cluster, rows[low : low + n], self._members, self._sizes, self._edges)
+            low += n
+        self._waiting, self._gone = {}, []
+        self._changed[:] = False
+        self.version = int(frame["version"])
+
+    def _slot(self, cluster: int) -> int:
+        """The slot of a cluster, opened if it is new."""
+        known = cluster < self._slot_of.size and self._slot_of[cluster] >= 0
+        return int(self._slot_of[cluster]) if known else self._open(cluster)
+
+    def snapshot(self) -> Frame:
+        """Everything, affinities, counts and the refresh cursor included."""
+        slots = np.flatnonzero(self._slot_id >= 0).astype(np.int32)
+        rows = np.flatnonzero(self._known | (self._shown > 0)).astype(np.int32)
+        return {
+            **self._frame(slots),
+            "slots": slots,
+            "strengths": np.concatenate([self._affinity[s, : self._sizes[s, 0]] for s in slots.tolist()]),
+            "fresh_sizes": self._sizes[slots, 1],
+            "items": rows,
+            "edges": self._edges[rows],
+            "known": self._known[rows],
+            "fresh": self._fresh[rows],
+            "shown": self._shown[rows],
+            "reward": self._reward[rows],
+            "waiting": np.array(list(self._waiting), np.int32),
+            "cursor": self._cursor,
+            "structure": self._structure,
+        }
+
+    def restore(self, frame: Frame) -> None:
+        """Become the state of a snapshot."""
+        self._clear()
+        self._slot_id[0] = self._slot_of[0] = -1
+        low = 0
+        parts = (frame["clusters"].tolist(), frame["slots"].tolist(), frame["sizes"].tolist())
+        for cluster, slot, n in zip(*parts, strict=True):
+            self._slot_of = grown(self._slot_of, cluster + 1, -1)
+            self._slot_of[cluster], self._slot_id[slot] = slot, cluster
+            self._members[slot, :n] = frame["rows"][low : low + n]
+            self._affinity[slot, :n] = frame["strengths"][low : low + n]
+            low += n
+        self._sizes[frame["slots"], 0], self._sizes[frame["slots"], 1] = frame["sizes"], frame["fresh_sizes"]
+        items = frame["items"]
+        self.ensure(int(items.max(initial=-1)) + 1)
+        self._edges[items], self._known[items] = frame["edges"], frame["known"]
+        self._fresh[items], self._shown[items] = frame["fresh"], frame["shown"]
+        self._reward[items] = frame["reward"]
+        self._waiting = dict.fromkeys(frame["waiting"].tolist())
+        self._cursor, self._structure = int(frame["cursor"]), int(frame["structure"])
+        self.version = int(frame["version"])

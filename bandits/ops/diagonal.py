@@ -1,0 +1,274 @@
+"""Diag-LinUCB on edges (cluster, item): two sums an edge, kept in an item's chain of small blocks.
+
+Storage: block p holds SLOTS edges: `slot_cluster[p * SLOTS + j]` (-1: free) and `slot_sums[p * SLOTS + j]` = (b, d).
+`head[row]` is an item's newest block (-1: none), `following[p]` the next one. `pool` = (used, first free block, free
+blocks). An item rarely has more than a few blocks, so a scan beats a hash.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from bandits.ops.arrays import Bool, Float32, Float64, Int8, Int32, Int64
+from stream.kernel import kernel
+
+__all__ = ["SLOTS", "absorb", "add_edges", "count_edges", "export_edges", "free_rows", "ucb_scores"]
+
+SLOTS = 8
+_SHOWN, _CLICK = 0, 1  # stream.blocks; formulas import nothing but mathematics
+
+
+@kernel
+def _slot_for(
+    row: int,
+    cluster: int,
+    head: Int32,
+    following: Int32,
+    slot_cluster: Int32,
+    slot_sums: Float64,
+    pool: Int64,
+) -> int:
+    """The slot of (row, cluster), taken from the pool if it is new; the caller has made room."""
+    block = head[row]
+    while block >= 0:
+        for slot in range(block * SLOTS, block * SLOTS + SLOTS):
+            if slot_cluster[slot] == cluster:
+                return slot
+        block = following[block]
+    block = head[row]
+    if block >= 0:
+        # Only the newest block of a chain may have free slots, and they are its last ones.
+        for slot in range(block * SLOTS, block * SLOTS + SLOTS):
+            if slot_cluster[slot] == -1:
+                slot_cluster[slot] = cluster
+                return slot
+    if pool[1] >= 0:
+        block = pool[1]
+        pool[1] = following[block]
+        pool[2] -= 1
+    else:
+        block = pool[0]
+        pool[0] += 1
+    slot_cluster[block * SLOTS : block * SLOTS + SLOTS] = -1
+    slot_sums[block * SLOTS : block * SLOTS + SLOTS, 0] = 0.0
+    slot_sums[block * SLOTS : block * SLOTS + SLOTS, 1] = 1.0
+    following[block] = head[row]
+    head[row] = block
+    slot_cluster[block * SLOTS] = cluster
+    return block * SLOTS
+
+
+@kernel
+def _learn_place(
+    row: int,
+    clusters: Int32,
+    weights: Float32,
+    retired: Bool,
+    is_click: bool,
+    reward: float,
+    head: Int32,
+    following: Int32,
+    slot_cluster: Int32,
+    slot_sums: Float64,
+    pool: Int64,
+) -> None:
+    """Eq. 8 (d += w^2) for one shown place, or Eq. 9 (b += w * reward) for one reward."""
+    for k in range(clusters.size):
+        cluster, w = clusters[k], float(weights[k])
+        if cluster < 0 or w == 0.0 or (cluster < retired.size and retired[cluster]):
+            continue
+        slot = _slot_for(row, cluster, head, following, slot_cluster, slot_sums, pool)
+        if is_click:
+            slot_sums[slot, 0] += w * reward
+        else:
+            slot_sums[slot, 1] += w * w
+
+
+@kernel
+def absorb(
+    first: int,
+    kind: Int8,
+    slate: Int32,
+    place: Int32,
+    reward: Float64,
+    start: Int32,
+    items: Int32,
+    clusters: Int32,
+    weights: Float32,
+    decided: Bool,
+    retired: Bool,
+    head: Int32,
+    following: Int32,
+    slot_cluster: Int32,
+    slot_sums: Float64,
+    pool: Int64,
+    shown: Int64,
+    mark: Bool,
+    touched: Int32,
+    n_touched: Int64,
+) -> int:
+    """Learn the operations from `first` on, in order; returns the operation it stopped before for want of blocks.
+
+    `n_touched` (2,): rows written to `touched` so far, and operations learned. `mark` (n_items,) is set for them.
+    """
+    n_slates, width = clusters.shape
+    for o in range(first, kind.size):
+        s = slate[o]
+        is_click = kind[o] == _CLICK
+        if not (is_click or kind[o] == _SHOWN) or s < 0 or s >= n_slates or not decided[s]:
+            continue
+        low = place[o] if is_click else start[s]
+        high = low + 1 if is_click else start[s + 1]
+        if following.size - pool[0] + pool[2] < (high - low) * width:
+            return o
+        n_touched[1] += 1
+        for n in range(low, high):
+            row = items[n]
+            if row < 0:
+                continue
+            _learn_place(
+                row, clusters[s], weights[s], retired, is_click, reward[o],
+                head, following, slot_cluster, slot_sums, pool,
+            )  # fmt: skip
+            if not is_click:
+                shown[row] += 1
+            if not mark[row]:
+                mark[row] = True
+                touched[n_touched[0]] = row
+                n_touched[0] += 1
+    return int(kind.size)
+
+
+@kernel
+def ucb_scores(
+    candidates: Int32,
+    clusters: Int32,
+    weights: Float32,
+    alpha: float,
+    head: Int32,
+    following: Int32,
+    slot_cluster: Int32,
+    slot_sums: Float64,
+    shown: Int64,
+    pending: Int8,
+    scores: Float64,
+    widths: Float64,
+) -> None:
+    """Eq. 7 for each candidate: sum w b/d + alpha sqrt(sum w^2/d); +inf for one never shown and not pending.
+
+    Sums run over the context's clusters in their order, whatever order the edges were made in.
+    """
+    n_clusters = clusters.size
+    b, d = np.empty(n_clusters), np.empty(n_clusters)
+    for i in range(candidates.size):
+        row = candidates[i]
+        known = 0 <= row < head.size
+        widths[i] = alpha
+        if row < 0 or not known or shown[row] == 0:
+            if row < 0:
+                scores[i] = -np.inf
+                continue
+            if row >= pending.size or pending[row] == 0:
+                scores[i] = np.inf
+                continue
+        b[:], d[:] = 0.0, 1.0
+        block = head[row] if known else -1
+        while block >= 0:
+            for slot in range(block * SLOTS, block * SLOTS + SLOTS):
+                for k in range(n_clusters):
+                    if slot_cluster[slot] == clusters[k]:
+                        b[k] = slot_sums[slot, 0]
+                        d[k] = slot_sums[slot, 1]
+            block = following[block]
+        mean, variance = 0.0, 0.0
+        for k in range(n_clusters):
+            if clusters[k] >= 0:
+                w = float(weights[k])
+                mean += w * b[k] / d[k]
+                variance += w * w / d[k]
+        widths[i] = alpha * math.sqrt(variance)
+        scores[i] = mean + widths[i]
+
+
+@kernel
+def free_rows(rows: Int32, head: Int32, following: Int32, pool: Int64) -> None:
+    """Give back all blocks of these rows."""
+    for row in rows:
+        block = head[row]
+        while block >= 0:
+            after = following[block]
+            following[block] = pool[1]
+            pool[1] = block
+            pool[2] += 1
+            block = after
+        head[row] = -1
+
+
+@kernel
+def count_edges(rows: Int32, head: Int32, following: Int32, slot_cluster: Int32) -> Int32:
+    """Number of edges of each row (n,)."""
+    counts = np.zeros(rows.size, np.int32)
+    for i in range(rows.size):
+        block = head[rows[i]]
+        while block >= 0:
+            for slot in range(block * SLOTS, block * SLOTS + SLOTS):
+                if slot_cluster[slot] >= 0:
+                    counts[i] += 1
+            block = following[block]
+    return counts
+
+
+@kernel
+def export_edges(
+    rows: Int32,
+    counts: Int32,
+    head: Int32,
+    following: Int32,
+    slot_cluster: Int32,
+    slot_sums: Float64,
+    clusters: Int32,
+    sums: Float64,
+) -> None:
+    """Write the edges of `rows`, one row after the other, by cluster id, into `clusters` (m,) and `sums` (m, 2)."""
+    low = 0
+    for i in range(rows.size):
+        high = low
+        block = head[rows[i]]
+        while block >= 0:
+            for slot in range(block * SLOTS, block * SLOTS + SLOTS):
+                if slot_cluster[slot] < 0:
+                    continue
+                j = high
+                while j > low and clusters[j - 1] > slot_cluster[slot]:
+                    clusters[j] = clusters[j - 1]
+                    sums[j] = sums[j - 1]
+                    j -= 1
+                clusters[j] = slot_cluster[slot]
+                sums[j] = slot_sums[slot]
+                high += 1
+            block = following[block]
+        low += counts[i]
+
+
+@kernel
+def add_edges(
+    rows: Int32,
+    counts: Int32,
+    clusters: Int32,
+    sums: Float64,
+    head: Int32,
+    following: Int32,
+    slot_cluster: Int32,
+    slot_sums: Float64,
+    pool: Int64,
+) -> None:
+    """Add b and d - 1 of listed edges to those here, exactly on new edges; the caller has made room."""
+    e = 0
+    for i in range(rows.size):
+        for _ in range(counts[i]):
+            slot = _slot_for(rows[i], clusters[e], head, following, slot_cluster, slot_sums, pool)
+            slot_sums[slot, 0] += sums[e, 0]
+            slot_sums[slot, 1] += sums[e, 1] - 1.0
+            e += 1

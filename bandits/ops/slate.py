@@ -1,0 +1,156 @@
+"""Building a slate place by place, with the probability of each item at its place given the items above.
+
+At each place the ranker's choice is the first of `ranked` not yet placed. With probability epsilon the policy draws
+from its candidates not yet placed; where it has none epsilon is 0, where the ranker has none it is 1. So
+
+    propensity = (1 - epsilon) [item is the ranker's choice] + epsilon pi(item | above)
+
+and these sum to 1 over all items at a place. Lane 0 of a place decides, lane 1 draws (`bandits.ops.draws`).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from bandits.ops.arrays import Bool, Float64, Int32
+from bandits.ops.choice import draw_index, share, survey
+from bandits.ops.draws import beta_draw, uniform
+from stream.kernel import kernel
+
+__all__ = ["fill_by_beliefs", "fill_by_rule", "sample_beliefs"]
+
+
+@kernel
+def _index(values: Int32, wanted: int) -> int:
+    for i in range(values.size):
+        if values[i] == wanted:
+            return i
+    return -1
+
+
+@kernel
+def _next_ranked(ranked: Int32, first: int, items: Int32, placed: int) -> int:
+    """Position in `ranked`, from `first` on, of the first item not yet placed; its length if there is none."""
+    while first < ranked.size and _index(items[:placed], ranked[first]) >= 0:
+        first += 1
+    return first
+
+
+@kernel
+def fill_by_rule(
+    ranked: Int32,
+    candidates: Int32,
+    scores: Float64,
+    widths: Float64,
+    top: int,
+    temperature: float,
+    spread: float,
+    uniform_share: float,
+    epsilon: float,
+    key: np.uint64,
+    given: Int32,
+    items: Int32,
+    propensities: Float64,
+    explored: Bool,
+) -> int:
+    """Fill `items` (k,), `propensities` (k,), `explored` (k,); returns how many places were filled.
+
+    `given` (k,) are items to price instead of drawing, or empty. `scores` is used up: placed candidates become -inf.
+    """
+    few, position = np.empty(top), 0
+    for place in range(items.size):
+        position = _next_ranked(ranked, position, items, place)
+        choice = ranked[position] if position < ranked.size else -1
+        item, index, pi, eps = choice, -1, 0.0, epsilon
+        seen = survey(scores, widths, top, temperature, few)
+        if seen[0] == 0:
+            eps = 0.0
+        elif choice < 0:
+            eps = 1.0
+        if given.size > 0:
+            item = given[place]
+        elif eps > 0.0 and uniform(key, place, 0) < eps:
+            index = draw_index(scores, seen, spread, uniform_share, uniform(key, place, 1))
+            item = candidates[index]
+            explored[place] = True
+        if item < 0:
+            return place
+        index = _index(candidates, item)
+        if index >= 0:
+            pi = share(scores[index], seen, spread, uniform_share)
+            scores[index] = -np.inf
+        items[place] = item
+        propensities[place] = (1.0 - eps) * (item == choice) + eps * pi
+    return int(items.size)
+
+
+@kernel
+def sample_beliefs(a: Float64, b: Float64, n_draws: int, key: np.uint64, place: int) -> Float64:
+    """Draws (n_draws, n) from Beta(a, b); lanes of draw t and candidate i follow 2 + t * n + i."""
+    out = np.empty((n_draws, a.size))
+    for t in range(n_draws):
+        for i in range(a.size):
+            out[t, i] = beta_draw(key, place, 2 + t * a.size + i, a[i], b[i])
+    return out
+
+
+@kernel
+def _argmax(values: Float64, alive: Bool) -> int:
+    best = -1
+    for i in range(values.size):
+        if alive[i] and (best < 0 or values[i] > values[best]):
+            best = i
+    return best
+
+
+@kernel
+def fill_by_beliefs(
+    ranked: Int32,
+    candidates: Int32,
+    a: Float64,
+    b: Float64,
+    n_draws: int,
+    epsilon: float,
+    key: np.uint64,
+    given: Int32,
+    items: Int32,
+    propensities: Float64,
+    explored: Bool,
+) -> int:
+    """As `fill_by_rule`, for a policy that takes the best of one draw from Beta(a, b) at each place of its own.
+
+    pi is estimated as (hits + 1) / (n + 1) over `n_draws` further draws, made once for all places under the place
+    number 2**31 and independent of the draws that decide.
+    """
+    alive, position = np.ones(candidates.size, np.bool_), 0
+    samples = sample_beliefs(a, b, n_draws if candidates.size else 0, key, 2**31)
+    winner = np.full(n_draws, -2, np.int64)
+    n_alive = candidates.size
+    for place in range(items.size):
+        position = _next_ranked(ranked, position, items, place)
+        choice = ranked[position] if position < ranked.size else -1
+        item, eps = choice, epsilon
+        if n_alive == 0:
+            eps = 0.0
+        elif choice < 0:
+            eps = 1.0
+        if given.size > 0:
+            item = given[place]
+        elif eps > 0.0 and uniform(key, place, 0) < eps:
+            item = candidates[_argmax(sample_beliefs(a, b, 1, key, place)[0], alive)]
+            explored[place] = True
+        if item < 0:
+            return place
+        index, pi = _index(candidates, item), 0.0
+        if index >= 0 and alive[index]:
+            hits = 0
+            for t in range(n_draws):
+                if winner[t] < 0 or not alive[winner[t]]:
+                    winner[t] = _argmax(samples[t], alive)
+                hits += winner[t] == index
+            pi = (hits + 1.0) / (n_draws + 1.0)
+            alive[index] = False
+            n_alive -= 1
+        items[place] = item
+        propensities[place] = (1.0 - eps) * (item == choice) + eps * pi
+    return int(items.size)

@@ -1,0 +1,117 @@
+"""Slates with propensities: the ranker proposes, at some places the policy decides, and the odds are logged."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from bandits.base import Context, Policy, PropensityKind, Rule
+from bandits.draws import Draws
+from bandits.errors import PolicyError
+from bandits.ops.arrays import Bool, Float64, Int32
+from bandits.ops.slate import fill_by_beliefs, fill_by_rule
+
+__all__ = ["Slated", "build_slate", "slate_propensities", "slate_weight"]
+
+_NONE = np.zeros(0, np.int32)
+
+
+@dataclass(frozen=True, slots=True)
+class Slated:
+    """A built slate of n places: item rows, propensities given the items above, whether the policy decided there.
+
+    `propensity_kind` and `draws` say whether the propensities are exact (0 draws) or estimated over that many.
+    """
+
+    items: Int32
+    propensities: Float64
+    explored: Bool
+    propensity_kind: PropensityKind
+    draws: int
+
+
+def build_slate(
+    ranked: Int32,
+    policy: Policy,
+    candidates: Int32,
+    context: Context,
+    *,
+    epsilon: float,
+    k: int,
+    draws: Draws,
+) -> Slated:
+    """Build a slate of at most k items; the same seed, request id and state give the same slate.
+
+    `ranked` (m,) distinct rows in the ranker's order; `candidates` (n,) distinct rows that the policy may place:
+    its own, already filtered. Fewer than k places are filled when both run out.
+
+    Raises:
+        PolicyError: epsilon is not in 0..1, or k is negative.
+
+    Example:
+        >>> from bandits.uniform import Uniform
+        >>> nobody = Context(np.array([0], np.int32), np.ones(1, np.float32))
+        >>> ranked, own = np.array([3, 1, 2], np.int32), np.array([7, 8], np.int32)
+        >>> s = build_slate(ranked, Uniform(), own, nobody, epsilon=0.1, k=3, draws=Draws(1, "r1"))
+        >>> s.items.tolist(), s.propensities.round(3).tolist()
+        ([3, 1, 2], [0.9, 0.9, 0.9])
+    """
+    return _fill(ranked, policy, candidates, context, epsilon, k, draws.key, _NONE)
+
+
+def slate_propensities(
+    ranked: Int32,
+    policy: Policy,
+    candidates: Int32,
+    context: Context,
+    items: Int32,
+    *,
+    epsilon: float,
+    draws: Draws,
+) -> Float64:
+    """What the propensities (k,) of a slate would have been under this ranker, policy and epsilon."""
+    return _fill(ranked, policy, candidates, context, epsilon, int(items.size), draws.key, items).propensities
+
+
+def _fill(
+    ranked: Int32,
+    policy: Policy,
+    candidates: Int32,
+    context: Context,
+    epsilon: float,
+    k: int,
+    key: np.uint64,
+    given: Int32,
+) -> Slated:
+    if not 0.0 <= epsilon <= 1.0 or k < 0:
+        msg = f"a slate needs epsilon in 0..1 and k >= 0; got epsilon={epsilon}, k={k}"
+        raise PolicyError(msg)
+    items, propensities, explored = np.empty(k, np.int32), np.empty(k), np.zeros(k, np.bool_)
+    plan = policy.plan(context, candidates)
+    if isinstance(plan, Rule):
+        n_draws = 0
+        filled = fill_by_rule(
+            ranked, candidates, plan.scores.copy(), plan.widths, plan.top, plan.temperature, plan.spread,
+            plan.uniform, epsilon, key, given, items, propensities, explored,
+        )  # fmt: skip
+    else:
+        n_draws = plan.draws
+        filled = fill_by_beliefs(
+            ranked, candidates, plan.a, plan.b, n_draws, epsilon, key, given, items, propensities, explored
+        )
+    kind = policy.propensity_kind
+    return Slated(items[:filled], propensities[:filled], explored[:filled], kind, n_draws)
+
+
+def slate_weight(target: Float64, logged: Float64) -> Float64:
+    """Weight (k,) of each place of a logged slate: the product of target / logged over it and the places above.
+
+    Example:
+        >>> slate_weight(np.array([0.5, 0.1]), np.array([0.25, 0.2])).tolist()
+        [2.0, 1.0]
+    """
+    if target.shape != logged.shape or target.ndim != 1:
+        msg = f"a weight needs two propensities for each place; got shapes {target.shape} and {logged.shape}"
+        raise PolicyError(msg)
+    return np.cumprod(target / logged)

@@ -1,0 +1,50 @@
+"""Choosing at random: the honest baseline."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from bandits.base import Context, Rule, RulePolicy
+from bandits.ops.arrays import Int32
+from learners.rows import RowBlock
+from stream.frame import Frame
+
+__all__ = ["Uniform"]
+
+
+class Uniform(RulePolicy):
+    """Every candidate with the same probability; learns nothing and holds nothing.
+
+    Example:
+        >>> nobody = Context(np.array([0], np.int32), np.ones(1, np.float32))
+        >>> Uniform().probabilities(nobody, np.array([4, 7], np.int32)).tolist()
+        [0.5, 0.5]
+    """
+
+    name = "uniform"
+
+    def plan(self, context: Context, candidates: Int32) -> Rule:
+        """Equal scores; a row below 0 is no item."""
+        scores = np.where(candidates >= 0, 0.0, -np.inf)
+        return Rule(scores, np.ones(candidates.size), uniform=1.0)
+
+    def learn(self, rows: RowBlock) -> Int32:
+        """Nothing to learn."""
+        return np.zeros(0, np.int32)
+
+    def remove_items(self, rows: Int32) -> None:
+        """Nothing is held."""
+
+    def snapshot(self) -> Frame:
+        """An empty frame."""
+        return {}
+
+    def restore(self, frame: Frame) -> None:
+        """Nothing is held."""
+
+    def changes(self) -> Frame:
+        """An empty frame."""
+        return {}
+
+    def apply(self, frame: Frame) -> None:
+        """Nothing is held."""
