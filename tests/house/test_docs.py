@@ -50,6 +50,18 @@ def _command_line() -> dict[str, Any]:
     return dict(_commands(typer.main.get_command(importlib.import_module("freshet.cli").app)))
 
 
+def _named(texts: dict[str, str], pattern: str) -> set[tuple[str, str]]:
+    """(page, name) of the commands that open a line of code or a code span in some Markdown page."""
+    found = set()
+    for path, text in texts.items():
+        fenced = "\n".join(re.findall(r"^```[^\n]*\n(.*?)^```", text, re.MULTILINE | re.DOTALL))
+        lines = [*fenced.splitlines(), *re.findall(r"`([^`\n]+)`", text)] if path.endswith(".md") else []
+        for line in lines:
+            if match := re.match(rf"\s*(?:\$ )?(?:\S*/bin/)?{pattern}", line):
+                found.add((path, match[1]))
+    return found
+
+
 def test_every_exported_class_has_a_docstring(rooms: list[ModuleType]) -> None:
     offenders = [
         name
@@ -86,24 +98,12 @@ def test_every_command_shows_an_example_in_its_help() -> None:
 
 def test_every_make_target_that_a_page_names_exists(root: Path, texts: dict[str, str]) -> None:
     targets = set(re.findall(r"^([a-z-]+):", (root / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
-    named = {
-        (path, target)
-        for path, text in texts.items()
-        if path.endswith(".md")
-        for target in re.findall(r"(?:`|^\s*)make ([a-z-]+)", text, re.MULTILINE)
-    }
-    assert {(path, target) for path, target in named if target not in targets} == set()
+    assert {named for named in _named(texts, r"make ([a-z-]+)") if named[1] not in targets} == set()
 
 
 def test_every_command_that_a_page_names_exists(texts: dict[str, str]) -> None:
     known = {path.split()[1] for path in _command_line()}
-    named = {
-        (path, command)
-        for path, text in texts.items()
-        if path.endswith(".md")
-        for command in re.findall(r"(?:`|^\s*|bin/)freshet ([a-z]+)", text, re.MULTILINE)
-    }
-    assert {(path, command) for path, command in named if command not in known} == set()
+    assert {named for named in _named(texts, r"freshet ([a-z]+)") if named[1] not in known} == set()
 
 
 def test_every_relative_link_leads_somewhere(root: Path, texts: dict[str, str]) -> None:
