@@ -18,10 +18,11 @@ from serving.settings import ServeSettings
 from stream.engine.settings import EngineSettings
 from stream.join import JoinSettings
 
-__all__ = ["LearnSettings", "PolicySettings", "Settings", "load_settings", "settings_digest"]
+__all__ = ["LearnSettings", "PolicyName", "PolicySettings", "Settings", "load_settings", "settings_digest"]
 
-_HOUR_MS = 3_600_000
-_DAY_MS = 24 * _HOUR_MS
+_DAY_MS = 86_400_000
+
+PolicyName = Literal["diag_lin_ucb", "uniform", "epsilon_greedy", "thompson"]
 
 
 class LearnSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -35,9 +36,9 @@ class LearnSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Sampled negatives for each positive."""
     closed_weight: float = 0.1
     """Weight of a shown-not-clicked place against a positive's 1."""
-    half_lives_ms: tuple[int, ...] = (6 * _HOUR_MS, _DAY_MS, 4 * _DAY_MS, 30 * _DAY_MS)
-    """Half-lives of the popularities; the one nearest to a day orders the `popular` source."""
-    neighbours: int = 50
+    half_lives_ms: tuple[int, ...] = (_DAY_MS, 4 * _DAY_MS)
+    """Half-lives of the popularities; the first orders the `popular` source."""
+    neighbours: int = 100
     """Co-occurring items kept for each item."""
     history: int = 500
     """Clicked items remembered for each user, which are not shown to them again."""
@@ -45,6 +46,8 @@ class LearnSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Sightings before an id gets a row."""
     ttl_ms: int = 0
     """Expiry of rows untouched for so long in event time; 0 keeps them."""
+    maintain_ms: int = 60_000
+    """Time between looks at expiry, centroids and graph."""
     max_users: int = 4_000_000
     max_items: int = 4_000_000
     seed: int = 0
@@ -53,7 +56,9 @@ class LearnSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class PolicySettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The exploring policy and its cluster-item graph."""
 
-    name: Literal["diag_lin_ucb", "uniform", "epsilon_greedy", "thompson"] = "diag_lin_ucb"
+    name: PolicyName = "diag_lin_ucb"
+    others: tuple[PolicyName, ...] = ("uniform",)
+    """Further policies that learn from the same log and that a request may name."""
     epsilon: float = 0.05
     """Probability at each place that the policy, not the ranker, picks; 1 lets it decide everything."""
     alpha: float = 0.5
@@ -63,6 +68,8 @@ class PolicySettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Nearest centroids that make the context of a request."""
     edges_per_item: int = 8
     edges_per_cluster: int = 200
+    refresh_budget: int = 256
+    """Items whose edges are looked at again at each maintenance."""
 
 
 class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

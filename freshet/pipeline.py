@@ -1,0 +1,170 @@
+"""The whole learning side as one step: join, learn users, learn items, measure.
+
+The same object runs live, in replay and in benchmarks. Order matters only where one part reads another: history
+before co-occurrence (it names the pairs), embeddings before centroids and graph (they look at vectors, at ticks).
+Policies read nothing but the block: what they learn from was logged.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from freshet.config import Settings
+from freshet.parts import Parts, build_parts
+from learners import encode
+from learners.rows import RowBlock
+from monitor import Measures
+from stream.blocks import FeedbackBlock, Forgotten, ItemsBlock, Segment
+from stream.events import LoggedEvent
+from stream.forget import ForgetBook
+from stream.frame import Frame
+from stream.join import Joiner
+
+__all__ = ["Pipeline"]
+
+
+class Pipeline:
+    """A `stream.step.Step` made of the joiner, the learners, the policies and the measures.
+
+    `take()` gives one frame with the changes of every part, by name; `freshet.parts.Parts` on the serving side
+    applies it to the same classes. `forget_key` keys the hashes of forgotten users.
+
+    Example:
+        >>> from freshet.config import Settings
+        >>> from stream.events import Click
+        >>> pipeline = Pipeline(Settings(), b"sixteen bytes or more")
+        >>> pipeline.on_events([Click(ts=5, user_id="u", item_id="a")])
+        >>> pipeline.parts.items.find(["a"]).tolist(), pipeline.joiners[False].counters["organic"]
+        ([0], 1)
+    """
+
+    def __init__(self, settings: Settings, forget_key: bytes) -> None:
+        self.settings = settings
+        self.forgotten = ForgetBook(forget_key)
+        self.joiners = {backfill: Joiner(settings.join, self.forgotten) for backfill in (False, True)}
+        self.parts: Parts = build_parts(settings)
+        self.measures: Measures = self.parts.measures
+        self._maintained_ms = 0
+        self._moved_users: dict[int, None] = {}
+
+    # -- the step --------------------------------------------------------------------------------------------
+
+    def on_events(self, events: Sequence[LoggedEvent], *, backfill: bool = False) -> None:
+        """Take events in log order."""
+        joiner = self.joiners[backfill]
+        joiner.on_events(events)
+        self._learn(joiner.take())
+
+    def on_tick(self, now_ms: int, *, backfill: bool = False) -> None:
+        """Close windows; on the live stream also keep tables, centroids and graph in shape."""
+        joiner = self.joiners[backfill]
+        joiner.on_tick(now_ms)
+        self._learn(joiner.take())
+        if not backfill and now_ms - self._maintained_ms >= self.settings.learn.maintain_ms:
+            self._maintained_ms = now_ms
+            self._maintain(now_ms)
+
+    def take(self) -> Frame:
+        """Changed rows of every part since the last call, and the joiner's outcomes."""
+        frame = self.parts.changes()
+        frame["join"] = self._join_figures()
+        return frame
+
+    def snapshot(self) -> Frame:
+        """All state."""
+        return {
+            "parts": self.parts.snapshot(),
+            "forgotten": self.forgotten.snapshot(),
+            "live": self.joiners[False].snapshot(),
+            "backfill": self.joiners[True].snapshot(),
+            "maintained_ms": self._maintained_ms,
+            "moved_users": np.fromiter(self._moved_users, np.int32, len(self._moved_users)),
+            "join": self._join_figures(),
+        }
+
+    def restore(self, frame: Frame) -> None:
+        """Become what `snapshot` described."""
+        self.parts.restore(frame["parts"])
+        self.forgotten.restore(frame["forgotten"])
+        self.joiners[False].restore(frame["live"])
+        self.joiners[True].restore(frame["backfill"])
+        self._maintained_ms = frame["maintained_ms"]
+        self._moved_users = dict.fromkeys(frame["moved_users"].tolist())
+
+    # -- learning --------------------------------------------------------------------------------------------
+
+    def _learn(self, segments: list[Segment]) -> None:
+        for segment in segments:
+            if isinstance(segment, FeedbackBlock):
+                self._learn_block(segment)
+            elif isinstance(segment, ItemsBlock):
+                self._put_items(segment)
+            else:
+                self._forget(segment)
+
+    def _learn_block(self, block: FeedbackBlock) -> None:
+        parts = self.parts
+        rows: RowBlock = encode(
+            block,
+            parts.users,
+            parts.items,
+            n_features=parts.ranker.n_features,
+            max_clusters=self.settings.policy.context_clusters,
+            policies=tuple(parts.policies),
+        )
+        touched_users, _ = parts.mf.learn(rows)
+        parts.popularity.learn(rows)
+        parts.cooccurrence.learn(parts.history.learn(rows))
+        parts.ranker.learn(rows)
+        for policy in parts.policies.values():
+            policy.learn(rows)
+        parts.graph.learn(rows)
+        parts.measures.learn(block)
+        self._moved_users.update(dict.fromkeys(touched_users.tolist()))
+
+    def _put_items(self, block: ItemsBlock) -> None:
+        parts, dim = self.parts, self.settings.learn.embedding_dim
+        for item in block.items:
+            row = int(parts.items.admit([item.item_id], item.ts)[0])
+            if row < 0 or not parts.catalogue.put(row, item):
+                continue
+            if item.vector is not None and len(item.vector) == dim:
+                parts.items.set_vectors(np.array([row], np.int32), np.array([item.vector], np.float32))
+            if item.deleted:
+                parts.graph.remove_items(np.array([row], np.int32))
+            else:
+                parts.graph.add_item(row, parts.items.data[row])
+
+    def _forget(self, user: Forgotten) -> None:
+        rows = self.parts.users.remove([user.user_id])
+        self._drop_users(rows)
+
+    def _drop_users(self, rows: Any) -> None:
+        if not rows.size:
+            return
+        self.parts.remove_users(rows)
+        for row in rows.tolist():
+            self._moved_users.pop(row, None)
+
+    def _maintain(self, now_ms: int) -> None:
+        parts, policy = self.parts, self.settings.policy
+        parts.remove_items(parts.items.tick(now_ms))
+        self._drop_users(parts.users.tick(now_ms))
+        parts.popularity.tick(now_ms)
+        parts.cooccurrence.tick(now_ms)
+        before = parts.centroids.ids
+        # Sorted: the set of moved users does not depend on how events were cut into blocks, their order would.
+        moved = np.array(sorted(self._moved_users), np.int32)
+        self._moved_users.clear()
+        parts.centroids.observe(parts.users.data[moved])
+        parts.centroids.tick(now_ms)
+        parts.retire(np.setdiff1d(before, parts.centroids.ids).astype(np.int32))
+        parts.graph.refresh(parts.items.data[: parts.items.size], policy.refresh_budget)
+
+    def _join_figures(self) -> Frame:
+        live, backfill = self.joiners[False], self.joiners[True]
+        counters = {name: live.counters[name] + backfill.counters[name] for name in live.counters}
+        return {"counters": counters, "pressure": max(live.pressure, backfill.pressure)}
