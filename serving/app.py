@@ -1,16 +1,16 @@
 """The ASGI application: tokens, dispatch, errors and counters around a handful of routes.
 
-Bare ASGI on purpose: the routes are few, and every layer between the socket and the handler is paid for by every
-answer (a trivial POST a second under uvicorn: bare 19,500, with a framework 12,300 or fewer).
+Bare ASGI on purpose: the routes are few, and every layer between the socket and the handler is paid for by
+every answer (a trivial POST a second under uvicorn: bare 19,500, with a framework 12,300 or fewer).
 """
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 
+from serving.asgi import Receive, Response, Scope, Send, header, send_response
 from serving.auth import Gate
 from serving.errors import MissingError, ServingError, UnavailableError
-from serving.http import Receive, Response, Scope, Send, header, send_response
 from serving.metrics import HttpMetrics
 from serving.problems import problem_response
 from serving.routing import Request, Route, Router

@@ -30,7 +30,7 @@ _MAX_PENDING = 8_192
 
 
 class HttpMetrics:
-    """Requests by route and status, and how long they took; labels are the routes of the table, so bounded."""
+    """Requests by route and status, and how long they took; a label is a route of the table: bounded."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self._requests = Counter(
@@ -56,7 +56,7 @@ class HttpMetrics:
 
 
 class RecommendMetrics:
-    """What was recommended: by source, how much of it explored, fallbacks by name, stale and repeated answers."""
+    """What was recommended: by source, how much explored, fallbacks by name, stale and repeated answers."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self._items = Counter(
@@ -90,7 +90,7 @@ class RecommendMetrics:
 
 
 class EventMetrics:
-    """Events by outcome; reasons of refusal are shortened to their first words, so their number is bounded."""
+    """Events by outcome; reasons of refusal are shortened to their first words, and at most 64."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self._accepted = Counter("freshet_events_accepted", "Events accepted.", registry=registry)

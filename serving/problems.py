@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import msgspec
 
+from serving.asgi import Response
 from serving.errors import BusyError, ServingError, UnauthorisedError, UnavailableError
-from serving.http import Response
 from stream.errors import FreshetError, LogError, OverloadedError
 
 __all__ = ["PROBLEM_TYPE", "Problem", "problem_response"]

@@ -1,4 +1,4 @@
-"""What callers send to `recommend` and what the routes answer, as structs: checked, encoded, and in the schema."""
+"""What callers send to `recommend` and what the routes answer: structs that are checked, encoded and shown."""
 
 from __future__ import annotations
 

@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 from urllib.parse import parse_qsl, unquote_to_bytes
 
+from serving.asgi import Receive, Response, Scope
 from serving.auth import Right
 from serving.errors import FieldError, MissingError
-from serving.http import Receive, Response, Scope
 
 __all__ = ["Match", "Parameter", "Request", "Route", "Router", "query_int"]
 
@@ -36,8 +36,8 @@ class Parameter(NamedTuple):
 class Route:
     """One call of the interface.
 
-    `path` is exact, or has parts in braces. `body` maps a content type to its struct or schema; `answers` maps a
-    status to the struct of its body, or to a content type for text; `problems` lists the error statuses.
+    `path` is exact, or has parts in braces. `body` maps a content type to its struct or schema; `answers`
+    maps a status to the struct of its body, or to a content type for text; `problems` lists error statuses.
     """
 
     method: str

@@ -1,8 +1,8 @@
 """Group commit: what all requests of a worker want logged goes to its file in few transactions.
 
-The loop collects; one thread commits. While a commit is under way the next group gathers, so under load groups
-grow by themselves and a synced commit serves every request that waited for it. A group with events is synced
-before anyone hears of it; one with decisions only is not, since a decision need only survive a killed process.
+The loop collects; one thread commits. While a commit is under way the next group gathers, so under load
+groups grow by themselves and a synced commit serves every request that waited for it. A group with events is
+synced before anyone hears of it; one with decisions only is not: these need only survive a killed process.
 """
 
 from __future__ import annotations
@@ -81,7 +81,7 @@ class GroupWriter:
             or self.queued_requests >= self._max_requests
         ):
             msg = (
-                f"worker: {self.queued_requests} requests with {self.queued_bytes} bytes wait to be committed, "
+                f"worker: {self.queued_requests} requests with {self.queued_bytes} bytes wait for their commit, "
                 f"the bounds are {self._max_requests} and {self._max_bytes}; send more slowly"
             )
             raise BusyError(msg)

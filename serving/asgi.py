@@ -51,8 +51,8 @@ def header(scope: Scope, name: bytes) -> bytes | None:
 async def read_body(scope: Scope, receive: Receive, limit: int) -> bytes:
     """The whole body, of at most `limit` bytes.
 
-    A declared length over the limit is refused before a byte is read, and a body that turns out longer as soon as
-    it does: memory never holds more than the limit and one chunk.
+    A declared length over the limit is refused before a byte is read, and a body that turns out longer as
+    soon as it does: memory never holds more than the limit and one chunk.
 
     Raises:
         TooLargeError: the body is longer than `limit`.

@@ -1,0 +1,94 @@
+"""Keeps the live index in step with the item table and the catalogue."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from index import LiveIndex
+from learners.catalogue import Catalogue
+from learners.table import EmbeddingTable
+from stream.frame import Frame
+
+__all__ = ["ItemIndex"]
+
+Int32 = npt.NDArray[np.int32]
+
+_NEWEST = 1_024
+_NONE = np.zeros(0, np.int32)
+
+
+class ItemIndex:
+    """Items that may be served, by vector and by age.
+
+    In the index are exactly the catalogue's items that are not deleted; groups and availability travel along
+    as attributes (group number + 1, since 0 means no group there). `newest` lists up to 1,024 rows, the last
+    entered first.
+    """
+
+    def __init__(self, index: LiveIndex, items: EmbeddingTable, catalogue: Catalogue) -> None:
+        self.index, self._items, self._catalogue = index, items, catalogue
+        self.newest: Int32 = _NONE
+
+    def rebuild(self) -> None:
+        """Start over from the tables, as after a snapshot was taken over."""
+        alive = self.index.table.alive()
+        stale = alive[~self._live(alive)]
+        if stale.size:
+            self.index.remove(stale)
+        rows = np.flatnonzero(self._catalogue.known[: self._items.size]).astype(np.int32)
+        self._write(rows[self._live(rows)])
+        self._set_attributes(rows)
+        self._remember_newest(rows)
+        self.index.tidy()
+
+    def apply(self, frame: Frame) -> None:
+        """Follow one commit: the rows whose vector moved, and the items that were put or deleted."""
+        moved: dict[str, Any] = frame.get("items") or {}
+        put: dict[str, Any] = frame.get("catalogue") or {}
+        rows = moved.get("rows", _NONE)
+        gone = moved.get("removed", _NONE)
+        if put:
+            changed = np.asarray(put["rows"])
+            rows = np.union1d(rows, changed).astype(np.int32)
+            gone = np.union1d(gone, changed[~self._live(changed)]).astype(np.int32)
+        if gone.size:
+            self.index.remove(gone)
+        if rows.size:
+            self._write(rows[self._live(rows)])
+        if put:
+            self._set_attributes(changed)
+            self._remember_newest(changed)
+
+    def _live(self, rows: Int32) -> npt.NDArray[np.bool_]:
+        out = np.zeros(rows.shape, np.bool_)
+        inside = rows < min(self._catalogue.size, self._items.capacity)
+        at = rows[inside]
+        out[inside] = self._catalogue.known[at] & ~self._catalogue.deleted[at]
+        return out
+
+    def _write(self, rows: Int32) -> None:
+        if not rows.size:
+            return
+        vectors = self._items.data[rows]
+        usable = np.isfinite(vectors).all(axis=1) & vectors.any(axis=1)
+        if not usable.all():
+            rows, vectors = rows[usable], vectors[usable]
+        if rows.size:
+            self.index.upsert(rows, vectors)
+
+    def _set_attributes(self, rows: Int32) -> None:
+        rows = rows[self._live(rows)]
+        if rows.size:
+            c = self._catalogue
+            self.index.set_attributes(
+                rows, group=c.group[rows] + 1, from_ms=c.from_ms[rows], until_ms=c.until_ms[rows]
+            )
+
+    def _remember_newest(self, rows: Int32) -> None:
+        merged = np.union1d(self.newest, rows).astype(np.int32)
+        merged = merged[self._live(merged)]
+        order = np.lexsort((merged, -self._catalogue.entered_ms[merged]))
+        self.newest = merged[order[:_NEWEST]]

@@ -1,0 +1,239 @@
+"""A worker's copy of everything learned: the newest snapshot, then every commit's changes, in order.
+
+Everything here runs on the event loop's thread, between requests, so an answer never sees half a commit. A
+commit's rows are applied at once; a long backlog is taken in slices with requests in between.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+import logging
+from collections.abc import Callable, Mapping
+from typing import Protocol
+
+from serving.errors import UnavailableError
+from stream.clock import Clock
+from stream.commits import BehindError, Delta
+from stream.engine import Nudge
+from stream.frame import Frame, unpack
+from stream.step import Replicated
+
+__all__ = ["DeltaReader", "Nudges", "Replica", "SnapshotReader"]
+
+_log = logging.getLogger(__name__)
+
+_READ_DELTAS = 32
+_READ_BYTES = 4 << 20
+_POLL_S = 0.25
+
+
+class DeltaReader(Protocol):
+    """Where commits come from; `stream.commits.CommitReader` is one."""
+
+    def last_seq(self) -> int:
+        """Sequence number of the last commit."""
+
+    def read_deltas(self, after_seq: int, limit: int = ..., max_bytes: int = ...) -> list[Delta]:
+        """Commits behind `after_seq`, without a hole; `BehindError` when they are no longer kept."""
+
+
+class SnapshotReader(Protocol):
+    """Where snapshots come from; `stream.engine.SnapshotStore` is one."""
+
+    def load(self) -> tuple[Frame | None, list[str]]:
+        """The newest good one, and what was wrong with newer ones."""
+
+
+class Nudges(Protocol):
+    """Where the learner's nudges arrive; `stream.engine.NudgeSocket` is one."""
+
+    def fileno(self) -> int:
+        """A descriptor that becomes readable."""
+
+    def drain(self) -> Nudge | None:
+        """The last of what has arrived."""
+
+
+class Replica:
+    """Follows the learner's commits.
+
+    Args:
+        components: by the name under which their changes stand in a frame. A commit is applied in this order.
+        reader: commits; `snapshots`: where to begin.
+        clock: for lag, and the length of a slice.
+        on_restored: called after a snapshot was taken over; `on_applied` with each later commit's frame.
+        on_absorbed: called with `absorbed_at` and the wall time whenever that grows.
+        slice_ms: longest stretch of applying before requests get their turn.
+    """
+
+    def __init__(
+        self,
+        components: Mapping[str, Replicated],
+        *,
+        reader: DeltaReader,
+        snapshots: SnapshotReader,
+        clock: Clock,
+        on_restored: Callable[[], None] = lambda: None,
+        on_applied: Callable[[Frame], None] = lambda _: None,
+        on_absorbed: Callable[[int, float], None] = lambda _a, _b: None,
+        slice_ms: float = 3.0,
+    ) -> None:
+        self.components = dict(components)
+        self._reader, self._snapshots, self._clock = reader, snapshots, clock
+        self._on_restored, self._on_applied, self._on_absorbed = on_restored, on_applied, on_absorbed
+        self._slice_s = slice_ms / 1e3
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._nudges: Nudges | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._waiting: list[tuple[int, int, asyncio.Future[None]]] = []
+        self._tickets = 0
+        self._announced = Nudge(0, 0)
+        self._running = False
+        self.seq = 0
+        self.absorbed_at = 0
+        self.watermark = 0
+        self.applied = 0
+        self.restored = 0
+        self.heard_at_ms = 0.0
+
+    # --- starting ---
+
+    def bootstrap(self) -> None:
+        """Load the newest snapshot, if there is one, and every commit behind it.
+
+        Raises:
+            SnapshotError: there are snapshots and none can be read.
+            LogError: the commits cannot be read.
+        """
+        self._restore()
+        while self.poll():
+            pass
+
+    def _restore(self) -> None:
+        frame, problems = self._snapshots.load()
+        for problem in problems:
+            _log.warning("%s; using the snapshot before it", problem)
+        if frame is None:
+            return
+        missing = [name for name in self.components if name not in frame["step"]]
+        if missing:
+            msg = f"snapshot {frame['seq']} holds no {', '.join(missing)}; was it written by another program?"
+            raise UnavailableError(msg)
+        for name, component in self.components.items():
+            component.restore(frame["step"][name])
+        self.seq, self.watermark = frame["seq"], frame["tickers"]["live"]
+        self.restored += 1
+        self._on_restored()
+        self._advance(frame["absorbed_at"])
+
+    def follow(self, nudges: Nudges) -> None:
+        """Apply commits as they are announced, on the running loop, until `stop`."""
+        self._loop = asyncio.get_running_loop()
+        self._nudges = nudges
+        self._loop.add_reader(nudges.fileno(), self._hear)
+        self._running = True
+        self._turn()
+
+    def stop(self) -> None:
+        """Follow no longer."""
+        self._running = False
+        if self._loop is not None and self._nudges is not None:
+            self._loop.remove_reader(self._nudges.fileno())
+        if self._timer is not None:
+            self._timer.cancel()
+
+    # --- applying ---
+
+    def _hear(self) -> None:
+        nudge = self._nudges.drain() if self._nudges is not None else None
+        if nudge is None:
+            return
+        self.heard_at_ms = self._clock.now_ms()
+        self._announced = nudge
+        if nudge.seq > self.seq:
+            self._turn()
+        else:
+            self._advance(nudge.absorbed_at)
+
+    def _turn(self) -> None:
+        """Apply a slice; come back at once if there is more, else when nudged or after a while."""
+        if not self._running or self._loop is None:
+            return
+        if self._timer is not None:
+            self._timer.cancel()
+        more = self.poll()
+        # A lost nudge costs no more than the poll's interval.
+        self._timer = self._loop.call_later(0.0 if more else _POLL_S, self._turn)
+
+    def poll(self) -> bool:
+        """Apply what there is, for at most a slice; whether there may be more."""
+        began_s = self._clock.monotonic_s()
+        try:
+            deltas = self._reader.read_deltas(self.seq, _READ_DELTAS, _READ_BYTES)
+        except BehindError:
+            self._restore()
+            return self._reader.last_seq() > self.seq
+        for n, delta in enumerate(deltas):
+            self._apply(delta)
+            if self._clock.monotonic_s() - began_s > self._slice_s and n + 1 < len(deltas):
+                return True
+        if self._announced.seq <= self.seq:
+            self._advance(self._announced.absorbed_at)
+        return len(deltas) == _READ_DELTAS
+
+    def _apply(self, delta: Delta) -> None:
+        frame = unpack(delta.frame)
+        for name, component in self.components.items():
+            changes = frame.get(name)
+            if changes:
+                component.apply(changes)
+        self.seq, self.watermark = delta.seq, delta.watermark
+        self.applied += 1
+        self._on_applied(frame)
+        self._advance(delta.absorbed_at)
+
+    def _advance(self, absorbed_at: int) -> None:
+        if absorbed_at <= self.absorbed_at:
+            return
+        self.absorbed_at = absorbed_at
+        self._on_absorbed(absorbed_at, self._clock.now_ms())
+        while self._waiting and self._waiting[0][0] <= absorbed_at:
+            future = heapq.heappop(self._waiting)[2]
+            if not future.done():
+                future.set_result(None)
+
+    # --- asking ---
+
+    async def wait_absorbed(self, after: int, timeout_s: float) -> bool:
+        """Wait until everything accepted up to `after` is absorbed; false if that takes longer."""
+        if after <= self.absorbed_at:
+            return True
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._tickets += 1
+        heapq.heappush(self._waiting, (after, self._tickets, future))
+        try:
+            await asyncio.wait_for(future, timeout_s)
+        except TimeoutError:
+            self._waiting = [entry for entry in self._waiting if entry[2] is not future]
+            heapq.heapify(self._waiting)
+            return after <= self.absorbed_at
+        return True
+
+    @property
+    def lag_ms(self) -> int:
+        """How far what is served lies behind the wall clock."""
+        return max(0, int(self._clock.now_ms()) - self.absorbed_at)
+
+    def why_not_ready(self, most_lag_ms: int) -> str:
+        """What is missing to be caught up; empty when nothing is."""
+        if self.absorbed_at == 0:
+            return "the learner has not been heard of yet; is its process running?"
+        if self._announced.seq > self.seq:
+            return f"commit {self.seq} is applied, {self._announced.seq} is the last; catching up"
+        if self.lag_ms > most_lag_ms:
+            return (
+                f"what is served is {self.lag_ms} ms old, at most {most_lag_ms} are allowed; "
+                "the learner is behind or away"
+            )
+        return ""
