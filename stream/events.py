@@ -7,14 +7,16 @@ missing field and ``null`` are the same. Unknown fields are kept in the log and 
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
-import msgspec
+from msgspec import Meta, Struct
 
 __all__ = [
     "EVENT_SCHEMA",
+    "LAST_TS",
     "MAX_ID_BYTES",
     "MAX_SLATE",
+    "MAX_VALUE",
     "Click",
     "Decision",
     "Event",
@@ -31,61 +33,87 @@ EVENT_SCHEMA = 1
 MAX_ID_BYTES = 256
 MAX_SLATE = 1_000
 
+LAST_TS = 7_260_000_000_000
+"""Times are ms from 1970 on and before this, the year 2200; microseconds are beyond it."""
 
-class Impression(msgspec.Struct, tag="impression", tag_field="type", kw_only=True, gc=False):
+MAX_VALUE = 1e15
+"""Largest number of a value or a vector, either way: its square is still a float32."""
+
+# The rules that JSON Schema can express are checked while decoding; `stream.rules` checks the others.
+_Id = Annotated[str, Meta(min_length=1, max_length=MAX_ID_BYTES, description="1 to 256 bytes of UTF-8")]
+_Label = Annotated[str, Meta(max_length=MAX_ID_BYTES)]
+_Time = Annotated[int, Meta(ge=0, lt=LAST_TS, description="milliseconds since 1970-01-01 UTC")]
+_Instant = Annotated[int, Meta(ge=-(2**53), le=2**53, description="milliseconds since 1970-01-01 UTC")]
+_Number = Annotated[float, Meta(ge=-MAX_VALUE, le=MAX_VALUE)]
+_Probability = Annotated[float, Meta(gt=0, le=1)]
+_Items = Annotated[
+    list[_Id],
+    Meta(
+        min_length=1,
+        max_length=MAX_SLATE,
+        description="in the order shown",
+        extra_json_schema={"uniqueItems": True},
+    ),
+]
+_Propensities = Annotated[
+    list[_Probability | None], Meta(description="one for each item, null where unknown")
+]
+
+
+class Impression(Struct, tag="impression", tag_field="type", kw_only=True, gc=False):
     """A slate that was shown to a user.
 
     After a decision of the same `request_id` only the required fields count; without one it is somebody
     else's slate: it teaches embeddings, and never enters off-policy evaluation.
     """
 
-    request_id: str
-    ts: int
-    user_id: str
-    items: list[str]
-    propensities: list[float | None] | None = None
-    policy: str | None = None
+    request_id: _Id
+    ts: _Time
+    user_id: _Id
+    items: _Items
+    propensities: _Propensities | None = None
+    policy: _Label | None = None
     context: dict[str, Any] | None = None
-    source: str | None = None
-    placement: str | None = None
-    session_id: str | None = None
-    experiment: str | None = None
+    source: _Label | None = None
+    placement: _Label | None = None
+    session_id: _Id | None = None
+    experiment: _Label | None = None
 
 
-class Click(msgspec.Struct, tag="click", tag_field="type", kw_only=True, gc=False):
+class Click(Struct, tag="click", tag_field="type", kw_only=True, gc=False):
     """A user's reaction to an item; attributed when it names a `request_id`, organic otherwise."""
 
-    ts: int
-    item_id: str
-    user_id: str | None = None
-    request_id: str | None = None
-    kind: str | None = None
-    value: float | None = None
-    event_id: str | None = None
-    session_id: str | None = None
+    ts: _Time
+    item_id: _Id
+    user_id: _Id | None = None
+    request_id: _Id | None = None
+    kind: _Label | None = None
+    value: _Number | None = None
+    event_id: _Id | None = None
+    session_id: _Id | None = None
 
 
-class ItemEvent(msgspec.Struct, tag="item", tag_field="type", kw_only=True, gc=False):
+class ItemEvent(Struct, tag="item", tag_field="type", kw_only=True, gc=False):
     """An item as it now is; replaces what was known of it as a whole."""
 
-    item_id: str
-    ts: int
-    group: str | None = None
-    vector: list[float] | None = None
-    available_from: int | None = None
-    available_until: int | None = None
+    item_id: _Id
+    ts: _Time
+    group: _Label | None = None
+    vector: list[_Number] | None = None
+    available_from: _Instant | None = None
+    available_until: _Instant | None = None
     deleted: bool | None = None
     attributes: dict[str, Any] | None = None
 
 
-class Forget(msgspec.Struct, tag="forget", tag_field="type", kw_only=True, gc=False):
+class Forget(Struct, tag="forget", tag_field="type", kw_only=True, gc=False):
     """Erase a user: rows and history at once, outcomes not newer than `ts` now and on re-delivery."""
 
-    user_id: str
-    ts: int
+    user_id: _Id
+    ts: _Time
 
 
-class Decision(msgspec.Struct, tag="decision", tag_field="type", kw_only=True, gc=False, omit_defaults=True):
+class Decision(Struct, tag="decision", tag_field="type", kw_only=True, gc=False, omit_defaults=True):
     """What `recommend` decided, logged before it answered.
 
     `features` holds float32 bytes, little-endian, of shape (n_shown + n_others, n_features): what the ranker
@@ -123,7 +151,7 @@ class Decision(msgspec.Struct, tag="decision", tag_field="type", kw_only=True, g
     body_digest: str = ""
 
 
-class Tick(msgspec.Struct, tag="tick", tag_field="type", kw_only=True, gc=False):
+class Tick(Struct, tag="tick", tag_field="type", kw_only=True, gc=False):
     """The passing of time, as the engine wrote it into the log; the watermark is the last one's `ts`."""
 
     ts: int

@@ -1,0 +1,223 @@
+"""Bytes to events and back: what clients send, and what the logs hold.
+
+A client's events are logged as the client wrote them, unknown fields included; Freshet's own are encoded
+here. Every record of a log carries the number of its schema, so that older ones can be raised to the current one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import msgspec
+
+from stream.errors import EventError
+from stream.events import EVENT_SCHEMA, Event, LoggedEvent
+from stream.rules import MAX_NESTING, broken_rule, nesting, reason_of, too_deep
+
+__all__ = [
+    "Decoded",
+    "Rejection",
+    "decode_events",
+    "decode_logged",
+    "encode_events",
+    "record_bytes",
+    "upgrade",
+]
+
+
+class _Envelope(msgspec.Struct):
+    events: msgspec.Raw
+    backfill: bool | None = None
+
+
+_envelope_decoder = msgspec.json.Decoder(_Envelope)
+_raws_decoder = msgspec.json.Decoder(list[msgspec.Raw])
+_event_decoder = msgspec.json.Decoder(Event)
+_events_decoder = msgspec.json.Decoder(list[Event])
+_anything_decoder = msgspec.json.Decoder()
+_logged_decoder = msgspec.json.Decoder(LoggedEvent | list[LoggedEvent])
+_encoder = msgspec.json.Encoder()
+
+_UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError)
+
+
+class Rejection(msgspec.Struct, frozen=True):
+    """An event that was refused: its place in what was sent, from 0, and why."""
+
+    index: int
+    reason: str
+
+
+@dataclass(slots=True)
+class Decoded:
+    """What a client sent: the accepted events, the refused ones, and which stream they belong to.
+
+    `raw` holds the accepted events as they were written, `refused` the others, in the order of `rejected`.
+    """
+
+    events: list[Event]
+    raw: list[bytes]
+    rejected: list[Rejection]
+    refused: list[bytes]
+    backfill: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class _Limits:
+    dimension: int | None
+    latest_ts: int | None
+
+
+def decode_events(
+    body: bytes | bytearray | memoryview,
+    *,
+    ndjson: bool = False,
+    dimension: int | None = None,
+    latest_ts: int | None = None,
+) -> Decoded:
+    """Read what a client sent; one bad event does not refuse the others.
+
+    Args:
+        body: ``{"events": [...], "backfill": false}``, or with `ndjson` one event a line (blank lines are
+            skipped and not counted).
+        ndjson: which of the two it is.
+        dimension: numbers that an item's `vector` must have; None takes any.
+        latest_ts: the largest `ts` accepted now, in ms; None takes any.
+
+    Raises:
+        EventError: the body as a whole cannot be read.
+
+    Example:
+        >>> body = b'{"events": [{"type": "forget", "user_id": "u", "ts": 5}, {"type": "click", "ts": 5}]}'
+        >>> decoded = decode_events(body)
+        >>> decoded.events
+        [Forget(user_id='u', ts=5)]
+        >>> decoded.rejected
+        [Rejection(index=1, reason='item_id: required, but missing')]
+        >>> record_bytes(decoded)
+        b'[{"type": "forget", "user_id": "u", "ts": 5}]'
+    """
+    text = bytes(body)
+    if ndjson:
+        raws, backfill = [line for line in map(bytes.strip, text.split(b"\n")) if line], False
+        array = b"[" + b",".join(raws) + b"]"
+    else:
+        array, raws, backfill = _open(text)
+    limits = _Limits(dimension, latest_ts)
+    events = _all_good(array, len(raws), limits)
+    if events is not None:
+        return Decoded(events, raws, [], [], backfill)
+    return _one_by_one(raws, limits, backfill)
+
+
+def _open(text: bytes) -> tuple[bytes, list[bytes], bool]:
+    """The array of events, its elements, and whether they are history."""
+    try:
+        envelope = _envelope_decoder.decode(text)
+        raws = _raws_decoder.decode(envelope.events)
+    except _UNREADABLE as error:
+        msg = f'the body cannot be read: expected JSON like {{"events": [...], "backfill": false}}: {error}'
+        raise EventError(msg) from error
+    except RecursionError as error:
+        msg = f"the body cannot be read: expected at most {MAX_NESTING} levels of arrays and objects an event"
+        raise EventError(msg) from error
+    return bytes(envelope.events), [bytes(raw) for raw in raws], bool(envelope.backfill)
+
+
+def _all_good(array: bytes, n: int, limits: _Limits) -> list[Event] | None:
+    """The events if there is nothing to say against any of them: the short way, one decoding for all."""
+    ascii_only = array.isascii() and b"\\u" not in array
+    try:
+        events = _events_decoder.decode(array)
+        if not ascii_only:
+            # Fields that no event has are skipped without a look at their text, and are logged all the same.
+            str(array, "utf-8")
+            _anything_decoder.decode(array)
+    except (*_UNREADABLE, RecursionError):
+        return None
+    if len(events) != n or nesting(array) > MAX_NESTING + 1:
+        return None
+    dimension, latest_ts = limits.dimension, limits.latest_ts
+    for event in events:
+        if broken_rule(event, dimension=dimension, latest_ts=latest_ts, ascii_only=ascii_only) is not None:
+            return None
+    return events
+
+
+def _one_by_one(raws: Sequence[bytes], limits: _Limits, backfill: bool) -> Decoded:
+    decoded = Decoded([], [], [], [], backfill)
+    for index, raw in enumerate(raws):
+        event = _read(raw, limits)
+        if isinstance(event, str):
+            decoded.rejected.append(Rejection(index, event))
+            decoded.refused.append(raw)
+        else:
+            decoded.events.append(event)
+            decoded.raw.append(raw)
+    return decoded
+
+
+def _read(raw: bytes, limits: _Limits) -> Event | str:
+    """One event, or the reason why it is refused."""
+    try:
+        levels = nesting(raw)
+        if levels > MAX_NESTING:
+            return too_deep(levels)
+        event = _event_decoder.decode(raw)
+        str(raw, "utf-8")
+        _anything_decoder.decode(raw)
+    except _UNREADABLE as error:
+        return reason_of(error, raw)
+    except RecursionError:
+        return too_deep(nesting(raw))
+    reason = broken_rule(event, dimension=limits.dimension, latest_ts=limits.latest_ts)
+    return event if reason is None else reason
+
+
+def record_bytes(decoded: Decoded) -> bytes:
+    """The accepted events as one record of a log: a JSON array of what the client wrote."""
+    return b"[" + b",".join(decoded.raw) + b"]"
+
+
+def encode_events(events: Sequence[LoggedEvent]) -> bytes:
+    """One record of a log.
+
+    Example:
+        >>> from stream.events import Tick
+        >>> encode_events([Tick(ts=7)])
+        b'[{"type":"tick","ts":7}]'
+    """
+    return _encoder.encode(events)
+
+
+def decode_logged(record: bytes | memoryview, schema: int = EVENT_SCHEMA) -> list[LoggedEvent]:
+    """The events of one record, an array or a single object, written under an event schema.
+
+    Raises:
+        EventError: the record cannot be read, or its schema is not known.
+
+    Example:
+        >>> decode_logged(b'{"type": "tick", "ts": 7, "more": true}')
+        [Tick(ts=7)]
+    """
+    if schema != EVENT_SCHEMA:
+        record = upgrade(schema, bytes(record))
+    try:
+        events = _logged_decoder.decode(record)
+    except (*_UNREADABLE, RecursionError) as error:
+        msg = f"the record cannot be read: expected events of schema {EVENT_SCHEMA} as JSON: {error}"
+        raise EventError(msg) from error
+    return events if isinstance(events, list) else [events]
+
+
+def upgrade(schema: int, record: bytes) -> bytes:
+    """The record as the current schema writes it; `schema` is the number that it was written under.
+
+    Raises:
+        EventError: the number is not known here: the record was written by a newer program.
+    """
+    if schema == EVENT_SCHEMA:
+        return record
+    msg = f"event schema {schema}: this program reads 1 to {EVENT_SCHEMA}; use the one that wrote the record"
+    raise EventError(msg)

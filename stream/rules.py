@@ -1,0 +1,165 @@
+"""The rules of events that a JSON Schema cannot express, and the reasons given for a refusal."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from stream.errors import EventError
+from stream.events import MAX_ID_BYTES, Click, Event, Impression, ItemEvent
+
+__all__ = ["MAX_NESTING", "broken_rule", "check_event", "nesting", "reason_of", "too_deep"]
+
+MAX_NESTING = 32
+"""Levels of arrays and objects in one event: few enough for any parser at any depth of its stack."""
+
+_TYPES = "expected impression, click, item or forget"
+_NO_BRACKETS = bytes(set(range(256)) - set(b'"[]{}'))
+_STEP = re.compile(r"\.(\w+)|\[(\d+)\]")
+
+
+def nesting(text: bytes) -> int:
+    """Levels of arrays and objects in a JSON text, brackets inside strings left out.
+
+    Example:
+        >>> nesting(b'{"a": [[1], "]]]"], "b": {}}')
+        3
+    """
+    if b"\\" in text:
+        text = text.replace(b"\\\\", b"").replace(b'\\"', b"")
+    bare = b"".join(text.translate(None, _NO_BRACKETS).split(b'"')[::2])
+    codes = np.frombuffer(bare, np.uint8)
+    # In ASCII, bit 2 is set in the closing bracket and brace (5d, 7d), not in the opening ones (5b, 7b).
+    steps = 1 - (codes & 4).astype(np.int64) // 2
+    return int(np.cumsum(steps).max(initial=0))
+
+
+def broken_rule(
+    event: Event, *, dimension: int | None = None, latest_ts: int | None = None, ascii_only: bool = False
+) -> str | None:
+    """The rule that a decoded event breaks, as a reason, or None.
+
+    `dimension`: what `vector` must have, if anything. `latest_ts`: the largest `ts` accepted now, in ms.
+    `ascii_only` says that the text had no other characters, so lengths in bytes need no second look.
+    """
+    if latest_ts is not None and event.ts > latest_ts:
+        return f"ts: expected at most {latest_ts} (the present and a little more), got {event.ts}"
+    if not ascii_only and (reason := _long_id(event)) is not None:
+        return reason
+    if type(event) is Click:
+        if event.user_id is None and event.request_id is None:
+            return "user_id: expected user_id or request_id in a click, got neither"
+    elif type(event) is Impression:
+        return _broken_slate(event)
+    elif (
+        type(event) is ItemEvent
+        and event.vector is not None
+        and len(event.vector) != (dimension or len(event.vector))
+    ):
+        return f"vector: expected {dimension} numbers, got {len(event.vector)}"
+    return None
+
+
+def _broken_slate(impression: Impression) -> str | None:
+    items, propensities = impression.items, impression.propensities
+    if len(set(items)) != len(items):
+        seen: set[str] = set()
+        twice = next(item for item in items if item in seen or seen.add(item))  # type: ignore[func-returns-value]
+        return f"items: expected distinct ids, got {_short(twice)} twice"
+    if propensities is not None and len(propensities) != len(items):
+        return f"propensities: expected one for each of {len(items)} items, got {len(propensities)}"
+    return None
+
+
+def _long_id(event: Event) -> str | None:
+    for field in event.__struct_fields__:
+        value = getattr(event, field)
+        texts = value if field == "items" else (value,)
+        if type(value) is not str and field != "items":
+            continue
+        for text in texts:
+            if 4 * len(text) > MAX_ID_BYTES and len(text.encode()) > MAX_ID_BYTES:
+                return f"{field}: expected at most {MAX_ID_BYTES} bytes of UTF-8, got {len(text.encode())}"
+    return None
+
+
+def check_event(event: Event, *, dimension: int | None = None, latest_ts: int | None = None) -> None:
+    """Hold an event that was built in Python against every rule of the schema.
+
+    Raises:
+        EventError: the rule that it breaks: which field, what was expected, what came.
+
+    Example:
+        >>> check_event(Click(ts=1, item_id="a"))
+        Traceback (most recent call last):
+            ...
+        stream.errors.EventError: user_id: expected user_id or request_id in a click, got neither
+    """
+    try:
+        text = msgspec.json.encode(event)
+        msgspec.json.decode(text, type=type(event))
+    except msgspec.ValidationError as error:
+        raise EventError(reason_of(error, text)) from error
+    except (UnicodeEncodeError, TypeError, RecursionError) as error:
+        msg = f"the event cannot be written as JSON: {error}"
+        raise EventError(msg) from error
+    if nesting(text) > MAX_NESTING:
+        raise EventError(too_deep(nesting(text)))
+    reason = broken_rule(event, dimension=dimension, latest_ts=latest_ts)
+    if reason is not None:
+        raise EventError(reason)
+
+
+def too_deep(levels: int) -> str:
+    """The reason for refusing an event of so many levels."""
+    return f"event: expected at most {MAX_NESTING} levels of arrays and objects, got {levels}"
+
+
+def reason_of(error: Exception, text: bytes) -> str:
+    """Say of a decoding error in one event which field, what was expected, and what came.
+
+    Example:
+        >>> text = b'{"type": "click", "ts": -1, "item_id": "a"}'
+        >>> try:
+        ...     msgspec.json.decode(text, type=Event)
+        ... except msgspec.ValidationError as error:
+        ...     reason_of(error, text)
+        'ts: expected int >= 0, got -1'
+    """
+    if not isinstance(error, msgspec.ValidationError):
+        return f"event: expected JSON in UTF-8, got bytes that cannot be read: {error}"
+    said, _, path = str(error).replace("`", "").partition(" - at $")
+    field = path.removeprefix(".") or "event"
+    if said.startswith("Object missing required field "):
+        field = said.removeprefix("Object missing required field ")
+        return f"type: {_TYPES}, got none" if field == "type" else f"{field}: required, but missing"
+    came = _short(_at(text, path))
+    if field == "type":
+        return f"type: {_TYPES}, got {came}"
+    expected = said.partition(", got ")[0]
+    if expected.startswith("Expected "):
+        return f"{field}: e{expected[1:]}, got {came}"
+    return f"{field}: {expected[:1].lower()}{expected[1:]}, got {came}"
+
+
+def _at(text: bytes, path: str) -> Any:
+    """The value at a path like ``.items[3]``; as far as the path leads, where a step of it is not known."""
+    try:
+        value = msgspec.json.decode(text)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return msgspec.Raw(b"something unreadable")
+    for key, index in _STEP.findall(path):
+        try:
+            value = value[key] if key else value[int(index)]
+        except (KeyError, IndexError, TypeError):
+            break
+    return value
+
+
+def _short(value: Any) -> str:
+    """A value as it stood in the text, cut short."""
+    text = bytes(value).decode() if isinstance(value, msgspec.Raw) else msgspec.json.encode(value).decode()
+    return text if len(text) <= 60 else f"{text[:40]}... ({len(text)} characters)"
