@@ -117,7 +117,7 @@ def test_every_relative_link_leads_somewhere(root: Path, texts: dict[str, str]) 
     assert not offenders, "\n".join(offenders)
 
 
-def test_every_room_has_contract_tests_of_its_own(root: Path, room_names: tuple[str, ...]) -> None:
+def test_every_room_has_tests_of_its_own(root: Path, room_names: tuple[str, ...]) -> None:
     assert [room for room in room_names if not list((root / "tests" / room).glob("test_*.py"))] == []
 
 
