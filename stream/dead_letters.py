@@ -65,7 +65,7 @@ class DeadLetters:
             (self._max_count, self._max_bytes),
         )
 
-    def list(self, limit: int = 100) -> list[DeadLetter]:
+    def newest(self, limit: int = 100) -> list[DeadLetter]:
         """The newest letters, newest first."""
         rows = self._database.read(
             "SELECT at, reason, place, original FROM dead_letters ORDER BY id DESC LIMIT ?", (limit,)

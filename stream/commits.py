@@ -1,0 +1,283 @@
+"""What the learner committed: outputs, merge order and positions, together or not at all.
+
+One row a commit, in ``learner.db``: a sequence number, which records of which source were taken in which
+order (and which wall-clock ticks), the frame that `Step.take` gave (outputs and changed rows, for replicas),
+`absorbed_at` and the watermark. Private state is not in it: the newest snapshot plus the committed order,
+run again, give it back bit for bit.
+
+Durability: a commit survives a killed process. Power loss may take the last commits (they are synced with
+each snapshot, not each time). That is harmless: accepted events are synced in the workers' files and are
+learned again, and replicas, which may have seen more, lost their memory too. The order in which they are
+merged the second time may differ from what was published before the power went; the state stays consistent.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import msgspec
+
+from stream.database import Database
+from stream.dead_letters import DEAD_LETTERS, DeadLetter, DeadLetters
+from stream.errors import LogError
+from stream.filelock import FileLock
+
+__all__ = [
+    "COMMITS_LAYOUT",
+    "BehindError",
+    "CommitLog",
+    "CommitReader",
+    "Delta",
+    "Pending",
+    "Span",
+    "TickMark",
+]
+
+COMMITS_LAYOUT = 1
+
+_SCRIPT = (
+    """
+CREATE TABLE IF NOT EXISTS commits(
+  seq INTEGER PRIMARY KEY, absorbed_at INTEGER NOT NULL, watermark INTEGER NOT NULL, merge BLOB NOT NULL,
+  size INTEGER NOT NULL, frame BLOB NOT NULL);
+CREATE TABLE IF NOT EXISTS positions(source TEXT PRIMARY KEY, pos INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS snapshots(seq INTEGER PRIMARY KEY, at INTEGER NOT NULL, positions BLOB NOT NULL);
+CREATE TABLE IF NOT EXISTS scrubs(
+  id INTEGER PRIMARY KEY AUTOINCREMENT, user BLOB NOT NULL, ts INTEGER NOT NULL, seq INTEGER NOT NULL,
+  UNIQUE(user, ts));
+CREATE TABLE IF NOT EXISTS scrub_requests(
+  request BLOB PRIMARY KEY, scrub INTEGER NOT NULL) WITHOUT ROWID;
+"""
+    + DEAD_LETTERS
+)
+
+
+class Span(msgspec.Struct, frozen=True, array_like=True, tag="s"):
+    """`count` records of `source` with `after < pos <= last`, taken in order."""
+
+    source: str
+    after: int
+    last: int
+    count: int
+
+
+class TickMark(msgspec.Struct, frozen=True, array_like=True, tag="t"):
+    """The wall clock reached `ts` while every source was at its end."""
+
+    ts: int
+
+
+class Delta(NamedTuple):
+    """One commit as a replica sees it; `frame` is the packed `Step.take()`."""
+
+    seq: int
+    absorbed_at: int
+    watermark: int
+    frame: bytes
+
+
+class Pending(NamedTuple):
+    """A forget whose traces are still being taken out of the files.
+
+    `user` is the keyed hash of the user id, `ts` the time of the forget, `seq` the commit that learned it.
+    """
+
+    id: int
+    user: bytes
+    ts: int
+    seq: int
+
+
+class BehindError(LogError):
+    """The deltas that follow are gone; start again from the newest snapshot."""
+
+
+_MERGE = msgspec.msgpack.Decoder(list[Span | TickMark])
+_POSITIONS = msgspec.msgpack.Decoder(dict[str, int])
+
+
+class CommitReader:
+    """Reads ``learner.db`` beside the learner that writes it.
+
+    Raises:
+        LogError: the file is missing, damaged, newer, or cannot be read.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.database = Database(path, schema=COMMITS_LAYOUT, readonly=True)
+
+    def last_seq(self) -> int:
+        """Sequence number of the last commit, 0 before the first."""
+        sql = (
+            "SELECT coalesce(max(seq), 0) FROM (SELECT seq FROM commits UNION ALL SELECT seq FROM snapshots)"
+        )
+        return int(self.database.read(sql)[0][0])
+
+    def read_deltas(self, after_seq: int, limit: int = 256, max_bytes: int = 32 << 20) -> list[Delta]:
+        """Deltas `after_seq + 1`, `after_seq + 2`, … without a hole; empty when there is nothing newer.
+
+        Raises:
+            BehindError: the next one was dropped (retention, a forget, a restart after power loss).
+        """
+        last = self.last_seq()
+        sql = "SELECT seq, absorbed_at, watermark, frame FROM commits WHERE seq > ? ORDER BY seq LIMIT ?"
+        found = [Delta(*row) for row in self.database.read_some(sql, (after_seq, limit), max_bytes)]
+        deltas = [delta for n, delta in enumerate(found, after_seq + 1) if delta.seq == n]
+        if not deltas and last > after_seq:
+            msg = (
+                f"delta {after_seq + 1} is no longer kept, the last is {last}; start from the newest snapshot"
+            )
+            raise BehindError(msg)
+        return deltas
+
+    def merge_order(self, after_seq: int, limit: int = 256) -> list[tuple[int, list[Span | TickMark]]]:
+        """What was merged in which order by the commits behind `after_seq`."""
+        rows = self.database.read(
+            "SELECT seq, merge FROM commits WHERE seq > ? ORDER BY seq LIMIT ?", (after_seq, limit)
+        )
+        return [(seq, _MERGE.decode(merge)) for seq, merge in rows]
+
+    def positions(self) -> dict[str, int]:
+        """For each source the position up to which it is committed."""
+        return dict(self.database.read("SELECT source, pos FROM positions"))
+
+    def absorbed(self) -> tuple[int, int]:
+        """`absorbed_at` and watermark (ms) of the last kept commit; zeros when there is none."""
+        rows = self.database.read("SELECT absorbed_at, watermark FROM commits ORDER BY seq DESC LIMIT 1")
+        return (int(rows[0][0]), int(rows[0][1])) if rows else (0, 0)
+
+    def snapshots(self) -> list[tuple[int, dict[str, int]]]:
+        """Sequence number and positions of the kept snapshots, newest first."""
+        rows = self.database.read("SELECT seq, positions FROM snapshots ORDER BY seq DESC")
+        return [(seq, _POSITIONS.decode(positions)) for seq, positions in rows]
+
+    def covered(self, source: str, n_snapshots: int = 2) -> int:
+        """Position up to which `source` is held by each of the newest `n_snapshots`, 0 if there are fewer."""
+        kept = self.snapshots()[:n_snapshots]
+        return min((at.get(source, 0) for _, at in kept), default=0) if len(kept) == n_snapshots else 0
+
+    def pending(self) -> list[Pending]:
+        """Forgets whose traces may still be in a file, in order."""
+        return [
+            Pending(*row) for row in self.database.read("SELECT id, user, ts, seq FROM scrubs ORDER BY id")
+        ]
+
+    def ready_scrub(self) -> int:
+        """Files may be rewritten for pending forgets up to this id."""
+        return self.database.meta("ready_scrub")
+
+    def scrub_requests(self) -> set[bytes]:
+        """Keyed hashes of request ids whose attributed clicks belong to a pending forget."""
+        return {bytes(row[0]) for row in self.database.read("SELECT request FROM scrub_requests")}
+
+    def dead_letters(self) -> DeadLetters:
+        """What the learner could not read."""
+        return DeadLetters(self.database)
+
+    def close(self) -> None:
+        """Close the file."""
+        self.database.close()
+
+
+class CommitLog(CommitReader):
+    """The commits and their only writer, the learner; a second one is refused.
+
+    Grows by a delta a commit until `trim`; the engine trims with each snapshot.
+
+    Example:
+        >>> import tempfile
+        >>> folder = tempfile.TemporaryDirectory()
+        >>> commits = CommitLog(Path(folder.name) / "learner.db")
+        >>> commits.commit(1, [Span("events-0", 0, 3, 3)], b"rows", absorbed_at=7, watermark=1_000)
+        >>> commits.read_deltas(0)
+        [Delta(seq=1, absorbed_at=7, watermark=1000, frame=b'rows')]
+        >>> commits.positions()
+        {'events-0': 3}
+        >>> commits.close(); folder.cleanup()
+    """
+
+    def __init__(self, path: Path, *, max_letters: int = 10_000, max_letter_bytes: int = 64 << 20) -> None:
+        self._held = FileLock(path.with_name(f"{path.name}.lock"), path.name)
+        try:
+            self.database = Database(path, schema=COMMITS_LAYOUT, script=_SCRIPT)
+        except BaseException:
+            self._held.close()
+            raise
+        self._letters = DeadLetters(self.database, max_count=max_letters, max_bytes=max_letter_bytes)
+
+    def commit(
+        self,
+        seq: int,
+        merge: Sequence[Span | TickMark],
+        frame: bytes,
+        *,
+        absorbed_at: int,
+        watermark: int,
+        letters: Iterable[DeadLetter] = (),
+        forgets: Iterable[tuple[bytes, int]] = (),
+    ) -> None:
+        """Store one commit; `forgets` are (keyed hash of the user, ts), to be scrubbed from the files.
+
+        Raises:
+            LogError: nothing of it was stored.
+        """
+        row = (seq, absorbed_at, watermark, msgspec.msgpack.encode(merge), len(frame), frame)
+        reached = {entry.source: entry.last for entry in merge if isinstance(entry, Span)}
+        letters, forgets = list(letters), list(forgets)
+        with self.database.transaction(durable=False) as connection:
+            connection.execute("INSERT INTO commits VALUES(?,?,?,?,?,?)", row)
+            connection.executemany("INSERT OR REPLACE INTO positions VALUES(?,?)", list(reached.items()))
+            if letters:
+                self._letters.add_within(connection, letters)
+            if forgets:
+                connection.executemany(
+                    "INSERT OR IGNORE INTO scrubs(user, ts, seq) VALUES(?,?,?)",
+                    [(user, ts, seq) for user, ts in forgets],
+                )
+
+    def sync(self) -> None:
+        """Make all commits so far survive power loss."""
+        self.database.set_meta("synced_seq", self.last_seq())
+
+    def keep_snapshots(self, kept: Mapping[int, Mapping[str, int]], *, at: int) -> None:
+        """Note which snapshots exist (sequence number → positions) and drop the deltas that none needs.
+
+        The deltas behind the oldest kept snapshot stay. `at` is wall ms.
+        """
+        rows = [(seq, at, msgspec.msgpack.encode(dict(positions))) for seq, positions in kept.items()]
+        with self.database.transaction(durable=True) as connection:
+            connection.execute("DELETE FROM snapshots")
+            connection.executemany("INSERT INTO snapshots VALUES(?,?,?)", rows)
+            connection.execute("DELETE FROM commits WHERE seq <= ?", (min(kept),))
+
+    def bytes_after(self, seq: int) -> int:
+        """Bytes of the deltas behind `seq`: what a replica or a recovery would have to read."""
+        sql = "SELECT coalesce(sum(size), 0) FROM commits WHERE seq > ?"
+        return int(self.database.read(sql, (seq,))[0][0])
+
+    def add_scrub_requests(self, requests: Iterable[tuple[bytes, int]]) -> None:
+        """Keep (keyed hash of a request id, id of its pending forget)."""
+        with self.database.transaction(durable=False) as connection:
+            connection.executemany("INSERT OR IGNORE INTO scrub_requests VALUES(?,?)", list(requests))
+
+    def finish_scrubs(self, upto: int) -> None:
+        """Every file is free of the pending forgets with `id <= upto`."""
+        with self.database.transaction(durable=True) as connection:
+            connection.execute("DELETE FROM scrubs WHERE id <= ?", (upto,))
+            connection.execute("DELETE FROM scrub_requests WHERE scrub <= ?", (upto,))
+
+    def dead_letters(self) -> DeadLetters:
+        """What the learner could not read."""
+        return self._letters
+
+    def close(self) -> None:
+        """Sync and close; closing twice is fine."""
+        if self._held.closed:
+            return
+        try:
+            self.sync()
+            self.database.close()
+        finally:
+            self._held.close()

@@ -1,0 +1,125 @@
+"""Feeds records and ticks into a step; the same for live running and for recovery.
+
+Wall clock: a live record's time is its `accepted_at`, so a backlog is lived through at the pace at which it
+was accepted, and nothing in it is late only because the learner was away; once every source is at its end,
+the wall clock itself ticks, and that tick is committed in the merge order. Event clock (and backfill always):
+time is the largest `ts` so far. Ticks that follow from the records are not recorded, the tickers' state is in
+the snapshot.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+from stream.dead_letters import DeadLetter
+from stream.engine.ticker import Ticker
+from stream.errors import EventError, LogError
+from stream.events import EVENT_SCHEMA, Forget, LoggedEvent
+from stream.frame import Frame
+from stream.log import Record
+from stream.step import Step
+
+__all__ = ["ClockMode", "Driver"]
+
+ClockMode = Literal["wall", "event"]
+
+_decoder = msgspec.json.Decoder(list[LoggedEvent])
+
+
+def decode_logged(body: bytes) -> list[LoggedEvent]:
+    """Events of one record."""
+    try:
+        return _decoder.decode(body)
+    except msgspec.DecodeError as error:
+        raise EventError(str(error)) from error
+
+
+class Driver:
+    """Drives one step through one sequence of records and ticks.
+
+    How the sequence is cut into calls of `flush` changes nothing. `forgets` and `letters` gather what the
+    caller has to commit besides the step's outputs.
+    """
+
+    def __init__(self, step: Step, mode: ClockMode, tick_ms: int) -> None:
+        self._step = step
+        self._mode = mode
+        self._tickers = {False: Ticker(tick_ms), True: Ticker(tick_ms)}
+        self._batch: list[LoggedEvent] = []
+        self._backfill = False
+        self.forgets: list[tuple[str, int]] = []
+        """User and ts of each forget since this list was last emptied."""
+        self.letters: list[DeadLetter] = []
+        """Records that could not be decoded, likewise."""
+
+    @property
+    def watermark(self) -> int:
+        """Time of the last live tick, 0 before the first."""
+        return max(0, self._tickers[False].last)
+
+    def feed(self, source: str, record: Record) -> None:
+        """Take one record; what cannot be decoded becomes a dead letter.
+
+        Raises:
+            LogError: a newer program wrote it.
+        """
+        if record.schema > EVENT_SCHEMA:
+            msg = (
+                f"{source}/{record.pos} has event schema {record.schema}, this program reads {EVENT_SCHEMA}; "
+                "use the program that wrote it"
+            )
+            raise LogError(msg)
+        if record.backfill is not self._backfill:
+            self.flush()
+            self._backfill = record.backfill
+        by_event = record.backfill or self._mode == "event"
+        if not by_event:
+            self._tick(self._tickers[False].due(record.accepted_at), backfill=False)
+        try:
+            events = decode_logged(record.body)
+        except EventError as error:
+            place = f"{source}/{record.pos}"
+            self.letters.append(DeadLetter(record.accepted_at, str(error), place, record.body))
+            return
+        if by_event:
+            self._feed_by_event(events, self._tickers[record.backfill])
+        else:
+            self._batch.extend(events)
+        self.forgets.extend((event.user_id, event.ts) for event in events if type(event) is Forget)
+
+    def _feed_by_event(self, events: list[LoggedEvent], ticker: Ticker) -> None:
+        due = ticker.next
+        for event in events:
+            if event.ts >= due:
+                self._tick(ticker.due(event.ts), backfill=self._backfill)
+                due = ticker.next
+            self._batch.append(event)
+
+    def wall_tick(self, now: int) -> int | None:
+        """The tick due at wall time `now` when nothing is left to read; given to the step. Wall mode only."""
+        if self._mode == "event":
+            return None
+        ts = self._tickers[False].due(now)
+        self._tick(ts, backfill=False)
+        return ts
+
+    def _tick(self, ts: int | None, *, backfill: bool) -> None:
+        if ts is not None:
+            self.flush()
+            self._step.on_tick(ts, backfill=backfill)
+
+    def flush(self) -> None:
+        """Hand the step what has gathered."""
+        if self._batch:
+            batch, self._batch = self._batch, []
+            self._step.on_events(batch, backfill=self._backfill)
+
+    def snapshot(self) -> Frame:
+        """Where the tickers stand; call it after `flush`."""
+        return {"live": self._tickers[False].last, "backfill": self._tickers[True].last}
+
+    def restore(self, frame: Frame) -> None:
+        """Put the tickers back."""
+        self._tickers[False].last, self._tickers[True].last = frame["live"], frame["backfill"]

@@ -1,0 +1,56 @@
+"""Several logs as one sequence, by the time at which they accepted each record."""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Mapping, Sequence
+
+from stream.commits import Span
+from stream.log import Record
+
+__all__ = ["merge_reads", "spans"]
+
+
+def merge_reads(
+    reads: Mapping[str, Sequence[Record]], unfinished: Mapping[str, bool]
+) -> tuple[list[tuple[str, Record]], int | None]:
+    """Order what was read from each source by (`accepted_at`, source, position).
+
+    A source that was not read to its end (`unfinished`) may hold more records from its last `accepted_at` on;
+    whatever is newer than that is left for the next time, so a long backlog of one source is not overtaken
+    by the present of another. Returns the sequence and that bound (ms), or None when all ends were reached.
+
+    Example:
+        >>> a = [Record("events", b"", 1, pos=1), Record("events", b"", 9, pos=2)]
+        >>> b = [Record("events", b"", 5, pos=1)]
+        >>> order, bound = merge_reads({"a": a, "b": b}, {"a": False, "b": True})
+        >>> [(source, record.pos) for source, record in order], bound
+        ([('a', 1), ('b', 1)], 5)
+    """
+    bound = min((reads[name][-1].accepted_at for name, more in unfinished.items() if more), default=None)
+    queues = [
+        [(record.accepted_at, name, record) for record in reads[name]]
+        for name in sorted(reads)
+        if reads[name]
+    ]
+    merged = heapq.merge(*queues, key=lambda entry: entry[:2])
+    return [(name, record) for at, name, record in merged if bound is None or at <= bound], bound
+
+
+def spans(order: Sequence[tuple[str, Record]], positions: Mapping[str, int]) -> list[Span]:
+    """The sequence in brief: runs of one source, starting behind `positions`.
+
+    Example:
+        >>> one, two = Record("events", b"", 1, pos=4), Record("events", b"", 2, pos=9)
+        >>> spans([("a", one), ("a", two)], {"a": 3})
+        [Span(source='a', after=3, last=9, count=2)]
+    """
+    reached = dict(positions)
+    found: list[Span] = []
+    for source, record in order:
+        if found and found[-1].source == source:
+            found[-1] = Span(source, found[-1].after, record.pos, found[-1].count + 1)
+        else:
+            found.append(Span(source, reached.get(source, 0), record.pos, 1))
+        reached[source] = record.pos
+    return found

@@ -1,0 +1,205 @@
+"""The data folder: what lies where, who may open it, and which version wrote it.
+
+```
+freshet.json                format number
+key                         32 secret bytes (mode 0600): hashes of forgotten users are keyed with them
+lock                        held by the one system that runs on this folder
+events-<w>.db               accepted events, decisions and dead letters of serving worker w
+learner.db                  commits of the learner: deltas, merge order, positions, pending forgets
+claims.db                   which worker answers a request id that a client chose
+snapshots/learner-*.snapshot   the learner's whole state, the newest two
+*.sock                      where processes nudge each other
+```
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+from pathlib import Path
+
+import msgspec
+
+from stream.commits import CommitLog, CommitReader
+from stream.engine.snapshots import SnapshotStore
+from stream.errors import LogError
+from stream.filelock import FileLock
+from stream.log import Claims, SQLiteLog, SQLiteLogReader
+from stream.snapshot import sync_folder
+
+__all__ = ["FOLDER_FORMAT", "DataFolder"]
+
+FOLDER_FORMAT = 1
+"""Number of the layout; raised with any file format inside, so an older program refuses the whole folder."""
+
+_KEY_BYTES = 32
+
+
+class _Header(msgspec.Struct):
+    format: int
+
+
+class DataFolder:
+    """A data folder, created when missing.
+
+    Args:
+        path: the folder.
+        exclusive: take the folder's lock; the process that starts all others does, they themselves do not.
+
+    Raises:
+        LogError: another process runs on it (the message names it), a newer program wrote it, it is damaged,
+            or it cannot be written.
+
+    Example:
+        >>> import tempfile
+        >>> parent = tempfile.TemporaryDirectory()
+        >>> folder = DataFolder(Path(parent.name) / "data", exclusive=True)
+        >>> folder.prepare(workers=2)
+        >>> folder.sources(), len(folder.key)
+        (['events-0', 'events-1'], 32)
+        >>> folder.close(); parent.cleanup()
+    """
+
+    def __init__(self, path: Path, *, exclusive: bool = False) -> None:
+        self.path = path
+        self._held: FileLock | None = None
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+            self._check_header()
+            if exclusive:
+                self._held = FileLock(path / "lock", f"the data folder {path}")
+            self.key = self._read_key()
+        except OSError as error:
+            self.close()
+            msg = f"the data folder {path} cannot be used: {error}; check its owner, its mode and the disk"
+            raise LogError(msg) from error
+        except LogError:
+            self.close()
+            raise
+
+    def _check_header(self) -> None:
+        file = self.path / "freshet.json"
+        if not file.exists():
+            self._check_empty()
+            self._write("freshet.json", msgspec.json.encode(_Header(FOLDER_FORMAT)), 0o644)
+        try:
+            header = msgspec.json.decode(file.read_bytes(), type=_Header)
+        except msgspec.DecodeError as error:
+            msg = f'{file} is damaged ({error}); expected {{"format": {FOLDER_FORMAT}}}; restore it'
+            raise LogError(msg) from error
+        if not 1 <= header.format <= FOLDER_FORMAT:
+            msg = (
+                f"{self.path} has format {header.format}, this program reads 1 to {FOLDER_FORMAT}; upgrade it"
+            )
+            raise LogError(msg)
+
+    def _check_empty(self) -> None:
+        if any(entry.suffix == ".db" for entry in self.path.iterdir()):
+            msg = f"{self.path} holds databases and no freshet.json; restore it, or choose an empty folder"
+            raise LogError(msg)
+
+    def _read_key(self) -> bytes:
+        file = self.path / "key"
+        if not file.exists():
+            if (self.path / "learner.db").exists():
+                msg = f"{file} is missing: forgotten users could not be recognised; restore it from a backup"
+                raise LogError(msg)
+            self._write("key", secrets.token_bytes(_KEY_BYTES), 0o600)
+        key = file.read_bytes()
+        if len(key) != _KEY_BYTES:
+            msg = (
+                f"{file} is damaged: expected {_KEY_BYTES} bytes, found {len(key)}; restore it from a backup"
+            )
+            raise LogError(msg)
+        return key
+
+    def _write(self, name: str, data: bytes, mode: int) -> None:
+        # Aside, synced and linked: whoever comes first wins, and nobody ever reads half a file.
+        aside = self.path / f"{name}.{os.getpid()}.aside"
+        descriptor = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        try:
+            os.link(aside, self.path / name)
+        except FileExistsError:
+            pass
+        finally:
+            aside.unlink()
+        sync_folder(self.path)
+
+    def prepare(self, workers: int) -> None:
+        """Create the files of `workers` workers and of the learner, so that readers find them."""
+        for worker in range(workers):
+            SQLiteLog(self.events_path(self.source(worker))).close()
+        CommitLog(self.learner_path).close()
+        Claims(self.claims_path).close()
+        self.snapshots_path.mkdir(exist_ok=True)
+
+    @staticmethod
+    def source(worker: int) -> str:
+        """Name of a worker's log, as it stands in the merge order."""
+        return f"events-{worker}"
+
+    def sources(self) -> list[str]:
+        """Names of all logs that are here, also of workers that run no longer."""
+        names = [path.stem for path in self.path.glob("events-*.db")]
+        return sorted(names, key=lambda name: (len(name), name))
+
+    def owned(self, worker: int, workers: int) -> list[str]:
+        """Logs that a worker looks after: its own, and for worker 0 those of workers that run no longer."""
+        running = {self.source(w) for w in range(workers)}
+        return [n for n in self.sources() if n == self.source(worker) or (worker == 0 and n not in running)]
+
+    def events_path(self, source: str) -> Path:
+        """File of a log."""
+        return self.path / f"{source}.db"
+
+    @property
+    def learner_path(self) -> Path:
+        """File of the commits."""
+        return self.path / "learner.db"
+
+    @property
+    def claims_path(self) -> Path:
+        """File of the claims."""
+        return self.path / "claims.db"
+
+    @property
+    def snapshots_path(self) -> Path:
+        """Folder of the snapshots."""
+        return self.path / "snapshots"
+
+    def socket_path(self, name: str) -> Path:
+        """Where the process called `name` (``learner``, ``worker-0``) listens for nudges."""
+        return self.path / f"{name}.sock"
+
+    def writer(self, source: str, *, max_bytes: int | None = None) -> SQLiteLog:
+        """Open a log for writing; its process only."""
+        return SQLiteLog(self.events_path(source), max_bytes=max_bytes)
+
+    def readers(self) -> dict[str, SQLiteLogReader]:
+        """Open every log for reading."""
+        return {source: SQLiteLogReader(self.events_path(source)) for source in self.sources()}
+
+    def commit_log(self) -> CommitLog:
+        """Open the commits for writing; the learner only."""
+        return CommitLog(self.learner_path)
+
+    def commit_reader(self) -> CommitReader:
+        """Open the commits for reading."""
+        return CommitReader(self.learner_path)
+
+    def snapshot_store(self) -> SnapshotStore:
+        """The learner's snapshots."""
+        return SnapshotStore(self.snapshots_path)
+
+    def claims(self) -> Claims:
+        """Open the claims."""
+        return Claims(self.claims_path)
+
+    def close(self) -> None:
+        """Release the lock; closing twice is fine."""
+        if self._held is not None:
+            self._held.close()
