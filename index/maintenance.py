@@ -1,0 +1,110 @@
+"""The thread that keeps a live index good within a share of one core."""
+
+from __future__ import annotations
+
+from threading import Event, Thread
+
+from index.live import LiveIndex
+from stream.clock import Clock, WallClock
+
+__all__ = ["Maintenance"]
+
+_TURN_S = 0.02  # work between two rests
+_IDLE_S = 0.02  # rest when nothing waits
+_MARGIN = 0.02  # how far below a fresh build's recall is reason to build again
+
+
+class Maintenance:
+    """Re-links, measures recall on live queries, and rebuilds when it falls below the floor.
+
+    Data whose fresh build does not reach the floor (random directions, say) is not rebuilt for ever: after a
+    rebuild the floor is at most what the rebuild reached, less 0.02.
+
+    Args:
+        share: of one core, for linking; a rebuild takes one whole core while it lasts.
+        floor: recall@10 below which the graph is rebuilt.
+        probe_every_s: seconds between two measurements.
+    """
+
+    def __init__(
+        self,
+        index: LiveIndex,
+        *,
+        clock: Clock | None = None,
+        share: float = 0.3,
+        floor: float = 0.95,
+        probe_every_s: float = 10.0,
+    ) -> None:
+        self._index = index
+        self._clock = clock or WallClock()
+        self._rest_per_work = (1.0 - share) / share
+        self._floor = floor
+        self._attainable = 1.0
+        self._probe_every_s = probe_every_s
+        self._probed_at_s = self._clock.monotonic_s()
+        self._stop = Event()
+        self._thread: Thread | None = None
+        self.recall = 1.0
+
+    def start(self) -> None:
+        """Begin; from now on `upsert` leaves the linking to this thread."""
+        self._index.background = True
+        self._stop.clear()
+        self._thread = Thread(target=self._loop, name="index-maintenance", daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End and wait for the end: milliseconds, or up to a few hundred in a rebuild, which is given up."""
+        self._stop.set()
+        if self._thread is not None:
+            self._thread.join()
+            self._thread = None
+        self._index.background = False
+
+    def figures(self) -> dict[str, float]:
+        """What an operator watches."""
+        index = self._index
+        graph = index.graph
+        return {
+            "recall": self.recall,
+            "relinked_rows": float(index.relinker.n_relinked),
+            "backlog": float(index.relinker.backlog),
+            "pending": 0.0 if graph is None else float(graph.entry.pending.size),
+            "dead": 0.0 if graph is None else float(graph.dead.size),
+            "rebuilds": float(index.n_rebuilds),
+            "size": float(index.size),
+            "version": float(index.version),
+        }
+
+    def turn(self) -> bool:
+        """One piece of work: link for 20 ms, and measure or rebuild if that is due; returns whether any was
+        done."""
+        index = self._index
+        if index.rebuild_is_due():
+            return index.rebuild(proceed=self._go_on)
+        done = index.relinker.run(budget_s=_TURN_S).n_rows > 0
+        now_s = self._clock.monotonic_s()
+        if now_s - self._probed_at_s >= self._probe_every_s:
+            self._probed_at_s = now_s
+            self._probe()
+            done = True
+        return done
+
+    def _probe(self) -> None:
+        index = self._index
+        recall, n_queries = index.probe.measure(index)
+        self.recall = recall
+        if index.graph is None or n_queries == 0 or recall >= min(self._floor, self._attainable - _MARGIN):
+            return
+        if index.rebuild(proceed=self._go_on):
+            self.recall = self._attainable = index.probe.measure(index).value
+
+    def _go_on(self) -> bool:
+        return not self._stop.is_set()
+
+    def _loop(self) -> None:
+        while not self._stop.is_set():
+            began_s = self._clock.monotonic_s()
+            worked = self.turn()
+            took_s = self._clock.monotonic_s() - began_s
+            self._stop.wait(took_s * self._rest_per_work if worked else _IDLE_S)

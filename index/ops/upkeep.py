@@ -1,0 +1,125 @@
+"""Passes over all rows: writing vectors, who moved most, and who still points at removed rows."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from index.ops.records import ALIVE, PENDING, Links, Rows
+from stream.kernel import kernel
+
+__all__ = ["distance_moved", "links_to", "most_moved", "write_rows"]
+
+_BINS = 256
+_SPAN = 2.0  # a path longer than this is simply "far"
+
+
+@kernel
+def write_rows(
+    targets: NDArray[np.int32],
+    units: NDArray[np.float32],
+    rows: Rows,
+    jump: float,
+    unplaced: NDArray[np.int32],
+) -> tuple[int, int]:
+    """Copy `units` (n, width) into the rows `targets` (n,), adding to each row's path.
+
+    A row that comes to life, or moves farther than `jump` at once, has no links that lead to it: it is marked
+    pending and written to `unplaced` (n,), unless it was pending before.
+
+    Returns:
+        How many rows came to life, and how many are unplaced.
+    """
+    n_born = 0
+    n_unplaced = 0
+    for i in range(targets.size):
+        row = targets[i]
+        born = rows.state[row] & ALIVE == 0
+        total = np.float32(0.0)
+        for f in range(units.shape[1]):
+            step = units[i, f] - rows.vectors[row, f]
+            total += step * step
+            rows.vectors[row, f] = units[i, f]
+        if born or total > jump * jump:
+            rows.moved[row] = np.float32(_SPAN)
+            if rows.state[row] & PENDING == 0:
+                unplaced[n_unplaced] = row
+                n_unplaced += 1
+            rows.state[row] |= np.uint8(ALIVE | PENDING)
+        else:
+            rows.moved[row] += np.sqrt(total)
+        if born:
+            n_born += 1
+    return n_born, n_unplaced
+
+
+@kernel
+def most_moved(rows: Rows, n_rows: int, least: float, out: NDArray[np.int32], start: int) -> tuple[int, int]:
+    """Find linked rows whose path is at least `least`, those with the longest first in line.
+
+    A histogram finds the bar over which about `out.size` rows stand; rows are then taken from `start` on,
+    around the end, so that equals have their turn.
+
+    Returns:
+        How many rows were written to `out`, and how many there are in all (the backlog).
+    """
+    counts = np.zeros(_BINS, np.int64)
+    backlog = 0
+    for row in range(n_rows):
+        if rows.moved[row] >= least and rows.state[row] & (ALIVE | PENDING) == ALIVE:
+            counts[min(_BINS - 1, int(rows.moved[row] * (_BINS / _SPAN)))] += 1
+            backlog += 1
+    above = 0
+    bar = _BINS
+    while bar > 0 and above < out.size:
+        bar -= 1
+        above += counts[bar]
+    strictly = above - counts[bar] if bar < _BINS else 0
+    spare = out.size - strictly  # places left for rows of the bar's own bin
+    n = 0
+    for i in range(n_rows):
+        row = start + i
+        if row >= n_rows:
+            row -= n_rows
+        if rows.moved[row] < least or rows.state[row] & (ALIVE | PENDING) != ALIVE:
+            continue
+        place = min(_BINS - 1, int(rows.moved[row] * (_BINS / _SPAN)))
+        if place < bar or n >= out.size:
+            continue
+        if place == bar:
+            if spare == 0:
+                continue
+            spare -= 1
+        out[n] = row
+        n += 1
+    return n, backlog
+
+
+@kernel
+def distance_moved(targets: NDArray[np.int32], then: NDArray[np.float32], rows: Rows) -> None:
+    """Set each target's path to its distance from where it stood `then` (n, width)."""
+    for i in range(targets.size):
+        row = targets[i]
+        total = np.float32(0.0)
+        for f in range(then.shape[1]):
+            step = then[i, f] - rows.vectors[row, f]
+            total += step * step
+        rows.moved[row] = np.sqrt(total)
+
+
+@kernel
+def links_to(
+    rows: Rows, n_rows: int, links: Links, leaving: NDArray[np.bool_], out: NDArray[np.int32]
+) -> int:
+    """Find the living rows with a link to one that is `leaving` (n_rows,); returns how many are in `out`."""
+    n = 0
+    for row in range(n_rows):
+        if rows.state[row] & ALIVE == 0:
+            continue
+        for e in range(links.degree[row]):
+            to = links.to[row, e]
+            if to < leaving.size and leaving[to]:
+                out[n] = row
+                n += 1
+                break
+    return n

@@ -1,0 +1,78 @@
+"""Arithmetic on unit vectors: a fast score to choose by, an exact one to answer with.
+
+The room's space is cosine. Inner product is no metric: an item can be nearer to a longer one than to itself
+(papers.md section 15), and a graph's greedy walk rests on the triangle inequality. So rows are scaled to unit
+length at the door, where inner product = cosine = 1 - distance² / 2, and the norm is left to the ranker.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar, cast
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from stream.kernel import kernel
+
+__all__ = ["between", "exact_score", "fast_score", "unit_rows"]
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def _reordered(function: F) -> F:
+    """A kernel whose sums may be reordered into vector lanes: for choosing, never for answers."""
+    compiled: Any = njit(cache=True, nogil=True, fastmath={"reassoc", "contract", "nsz"})(function)
+    return cast("F", compiled)
+
+
+@_reordered
+def fast_score(query: NDArray[np.float32], vectors: NDArray[np.float32], row: int) -> np.float32:
+    """Inner product of `query` (width,) and one row of `vectors` (n, width), lanes in any order."""
+    total = np.float32(0.0)
+    for f in range(query.size):
+        total += query[f] * vectors[row, f]
+    return total
+
+
+@_reordered
+def between(vectors: NDArray[np.float32], a: int, b: int) -> np.float32:
+    """Inner product of two rows of `vectors` (n, width), lanes in any order."""
+    total = np.float32(0.0)
+    for f in range(vectors.shape[1]):
+        total += vectors[a, f] * vectors[b, f]
+    return total
+
+
+@kernel
+def exact_score(query: NDArray[np.float32], vectors: NDArray[np.float32], row: int) -> np.float32:
+    """Inner product summed in order and in double, then rounded once: the same bits in every index."""
+    total = 0.0
+    for f in range(query.size):
+        total += np.float64(query[f]) * np.float64(vectors[row, f])
+    return np.float32(total)
+
+
+@kernel
+def unit_rows(raw: NDArray[np.float32], out: NDArray[np.float32]) -> tuple[int, int]:
+    """Scale each row of `raw` (n, dim) to unit length into `out` (n, width ≥ dim).
+
+    Returns:
+        `(row, fault)` of the first bad row, fault 1 = not finite, 2 = all zero; `(-1, 0)` if none.
+    """
+    dim = raw.shape[1]
+    for i in range(raw.shape[0]):
+        total = 0.0
+        for f in range(dim):
+            total += np.float64(raw[i, f]) * np.float64(raw[i, f])
+        if not np.isfinite(total):
+            return i, 1
+        if total == 0.0:
+            return i, 2
+        scale = 1.0 / np.sqrt(total)
+        for f in range(dim):
+            out[i, f] = np.float32(raw[i, f] * scale)
+        for f in range(dim, out.shape[1]):
+            out[i, f] = np.float32(0.0)
+    return -1, 0

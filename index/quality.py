@@ -1,0 +1,60 @@
+"""How good are the answers really: live queries, asked again of brute force."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from index.checks import EVERYTHING
+
+if TYPE_CHECKING:
+    from index.live import LiveIndex
+
+__all__ = ["Recall", "RecallProbe"]
+
+
+class Recall(NamedTuple):
+    """Share of the true nearest that were found, over so many queries; 1.0 of none."""
+
+    value: float
+    n_queries: int
+
+
+class RecallProbe:
+    """Keeps a sample of recent queries and measures recall@k with them.
+
+    Bound: `room` queries. Not part of the index's state: a search leaves the index as it was.
+    """
+
+    def __init__(self, width: int, room: int = 256, every: int = 8) -> None:
+        self._ring = np.zeros((room, width), np.float32)
+        self._every = every
+        self._seen = 0
+
+    def observe(self, unit: NDArray[np.float32]) -> None:
+        """Keep one in `every` queries (width,), the first included, over the oldest."""
+        if self._seen % self._every == 0:
+            self._ring[self._seen // self._every % len(self._ring)] = unit
+        self._seen += 1
+
+    @property
+    def n_queries(self) -> int:
+        """Queries in the sample."""
+        return min(len(self._ring), -(-self._seen // self._every))
+
+    def measure(self, index: LiveIndex, k: int = 10, most: int = 64) -> Recall:
+        """recall@k = mean over at most `most` of the kept queries of |live answer ∩ exact answer| / |exact
+        answer|."""
+        n = min(most, self.n_queries)
+        shares = []
+        for unit in self._ring[:: max(1, self.n_queries // max(1, n))][:n]:
+            query = unit.copy()
+            if not query.any():
+                continue  # a slot whose query is being written
+            live = index.nearest(query, k).rows
+            true = index.table.scan(query, EVERYTHING, k, exact=True).rows
+            if true.size:
+                shares.append(np.intersect1d(live, true).size / true.size)
+        return Recall(float(np.mean(shares)) if shares else 1.0, len(shares))
