@@ -42,8 +42,9 @@ Int32 = npt.NDArray[np.int32]
 class Parts:
     """Everything that learns, and that a serving worker follows.
 
-    `policies` maps names to policies, the default one first. A graph and centroids are there for every policy:
-    they give the context that decisions log, so that a policy may be changed without losing what was learned.
+    `policies` maps names to policies, the default one first. A graph and centroids are there for every
+    policy: they give the context that decisions log, so that a policy may be changed without losing what was
+    learned.
     """
 
     users: EmbeddingTable
@@ -60,12 +61,13 @@ class Parts:
     measures: Measures
 
     def named(self) -> dict[str, Replicated]:
-        """Every part by the name that it has in frames; tables come first, since others refer to their rows."""
+        """Every part by the name that it has in frames; tables come first, since others refer to their
+        rows."""
         fixed = {
             name: cast(Replicated, getattr(self, name))
             for name in (
-                "users", "items", "catalogue", "mf", "popularity", "cooccurrence", "history", "ranker", "centroids",
-                "graph", "measures",
+                "users", "items", "catalogue", "mf", "popularity", "cooccurrence", "history", "ranker",
+                "centroids", "graph", "measures",
             )
         }  # fmt: skip
         return {**fixed, **{f"policy:{name}": policy for name, policy in self.policies.items()}}

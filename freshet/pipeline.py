@@ -1,8 +1,8 @@
 """The whole learning side as one step: join, learn users, learn items, measure.
 
-The same object runs live, in replay and in benchmarks. Order matters only where one part reads another: history
-before co-occurrence (it names the pairs), embeddings before centroids and graph (they look at vectors, at ticks).
-Policies read nothing but the block: what they learn from was logged.
+The same object runs live, in replay and in benchmarks. Order matters only where one part reads another:
+history before co-occurrence (it names the pairs), embeddings before centroids and graph (they look at
+vectors, at ticks). Policies read nothing but the block: what they learn from was logged.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ __all__ = ["Pipeline"]
 class Pipeline:
     """A `stream.step.Step` made of the joiner, the learners, the policies and the measures.
 
-    `take()` gives one frame with the changes of every part, by name; `freshet.parts.Parts` on the serving side
-    applies it to the same classes. `forget_key` keys the hashes of forgotten users.
+    `take()` gives one frame with the changes of every part, by name; `freshet.parts.Parts` on the serving
+    side applies it to the same classes. `forget_key` keys the hashes of forgotten users.
 
     Example:
         >>> from freshet.config import Settings
@@ -76,7 +76,7 @@ class Pipeline:
     def snapshot(self) -> Frame:
         """All state."""
         return {
-            "parts": self.parts.snapshot(),
+            **self.parts.snapshot(),
             "forgotten": self.forgotten.snapshot(),
             "live": self.joiners[False].snapshot(),
             "backfill": self.joiners[True].snapshot(),
@@ -87,7 +87,7 @@ class Pipeline:
 
     def restore(self, frame: Frame) -> None:
         """Become what `snapshot` described."""
-        self.parts.restore(frame["parts"])
+        self.parts.restore(frame)
         self.forgotten.restore(frame["forgotten"])
         self.joiners[False].restore(frame["live"])
         self.joiners[True].restore(frame["backfill"])
@@ -156,7 +156,8 @@ class Pipeline:
         parts.popularity.tick(now_ms)
         parts.cooccurrence.tick(now_ms)
         before = parts.centroids.ids
-        # Sorted: the set of moved users does not depend on how events were cut into blocks, their order would.
+        # Sorted: the set of moved users does not depend on how events were cut into blocks, their order
+        # would.
         moved = np.array(sorted(self._moved_users), np.int32)
         self._moved_users.clear()
         parts.centroids.observe(parts.users.data[moved])

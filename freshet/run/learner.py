@@ -1,0 +1,74 @@
+"""The learner process: `python -m freshet.run.learner DATA SETTINGS WORKERS`, started by the supervisor."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from hashlib import blake2b
+from pathlib import Path
+
+import msgspec
+
+from freshet.config import Settings, settings_digest
+from freshet.pipeline import Pipeline
+from freshet.run.lifeline import StopFlag, watch_lifeline
+from stream.clock import WallClock
+from stream.engine import LocalEngine, NudgeSocket, SocketNotifier
+from stream.errors import FreshetError
+from stream.folder import DataFolder
+from stream.scrub import LearnerScrub
+
+__all__ = ["build_engine", "fingerprint", "main"]
+
+
+def fingerprint(settings: Settings) -> str:
+    """Names the settings that learned state depends on; serving and addresses do not matter."""
+    relevant = msgspec.structs.replace(
+        settings, workers=1, host="", port=0, serve=Settings().serve, engine=Settings().engine
+    )
+    return blake2b(settings_digest(relevant), digest_size=16).hexdigest()
+
+
+def build_engine(
+    folder: DataFolder, settings: Settings, *, workers: int = 0, nudges: NudgeSocket | None = None
+) -> LocalEngine:
+    """The engine over a data folder, not yet recovered; `workers` are told of commits."""
+    commits, sources = folder.commit_log(), folder.readers()
+    return LocalEngine(
+        Pipeline(settings, folder.key),
+        sources,
+        commits,
+        folder.snapshot_store(),
+        clock=WallClock(),
+        mode=settings.clock,
+        settings=settings.engine,
+        fingerprint=fingerprint(settings),
+        notifier=SocketNotifier([folder.socket_path(f"worker-{n}") for n in range(workers)]),
+        nudges=nudges,
+        scrubs=LearnerScrub(commits, sources, folder.key),
+    )
+
+
+def main(arguments: list[str]) -> int:
+    """Learn until told to stop; 0 after a clean stop, 1 with a reason on standard error."""
+    logging.basicConfig(level=logging.WARNING, format="freshet learner: %(message)s", stream=sys.stderr)
+    path, text, workers = arguments
+    stop = StopFlag()
+    stop.on_signals()
+    watch_lifeline()
+    try:
+        settings = msgspec.json.decode(text, type=Settings)
+        folder = DataFolder(Path(path))
+        nudges = NudgeSocket(folder.socket_path("learner"))
+        engine = build_engine(folder, settings, workers=int(workers), nudges=nudges)
+        engine.recover()
+        engine.run(stop)
+        nudges.close()
+    except FreshetError as error:
+        logging.getLogger(__name__).error("%s", error)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,164 @@
+"""The embedded system as one object: the folder's lock, the port, the processes."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import socket
+from pathlib import Path
+from types import TracebackType
+
+import msgspec
+
+from freshet.config import Settings
+from freshet.errors import StartError
+from freshet.run.supervisor import ProcessSpec, Supervisor
+from serving.auth import check_exposure
+from stream.clock import Clock
+from stream.folder import DataFolder
+
+__all__ = ["EmbeddedSystem"]
+
+_BACKLOG = 1_024
+
+
+class EmbeddedSystem:
+    """Workers and a learner over one data folder; a context manager that starts and stops them.
+
+    The listening socket is opened here and handed to every worker, so a port in use is known at once and a
+    restarted worker takes up where the killed one was. The lock of the data folder is held here.
+
+    Raises:
+        LogError: the data folder is in use, damaged or newer.
+        StartError: the port is in use, or a process does not come up.
+    """
+
+    def __init__(self, data: Path, settings: Settings, clock: Clock) -> None:
+        check_exposure(settings.host, settings.serve)
+        self._settings, self._clock = settings, clock
+        self._folder = DataFolder(data.resolve(), exclusive=True)
+        try:
+            self._folder.prepare(settings.workers)
+            self._socket = _listen(settings.host, settings.port)
+        except BaseException:
+            self._folder.close()
+            raise
+        self.host = settings.host
+        self.port = int(self._socket.getsockname()[1])
+        text = msgspec.json.encode(settings).decode()
+        where = str(self._folder.path)
+        count = str(settings.workers)
+        workers = [
+            ProcessSpec(
+                f"worker-{n}",
+                ("-m", "freshet.run.worker", where, text, str(n), str(self._socket.fileno())),
+                (self._socket.fileno(),),
+            )
+            for n in range(settings.workers)
+        ]
+        learner = ProcessSpec("learner", ("-m", "freshet.run.learner", where, text, count))
+        # Stopped in this order: the workers drain, then the learner takes what they left.
+        self._supervisor = Supervisor([*workers, learner], clock)
+
+    @property
+    def url(self) -> str:
+        """Where clients find it."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"http://{host}:{self.port}"
+
+    def __enter__(self) -> EmbeddedSystem:
+        """Start everything and wait until it is ready."""
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Stop everything in order."""
+        self.stop()
+
+    def start(self, timeout_s: float = 180.0) -> None:
+        """Start the processes and wait until every one is ready.
+
+        Raises:
+            StartError: a process keeps dying, or it takes longer than `timeout_s`.
+        """
+        self._supervisor.start()
+        try:
+            self._wait_ready(timeout_s)
+        except BaseException:
+            self.stop()
+            raise
+
+    def watch(self) -> None:
+        """Restart what has died."""
+        self._supervisor.watch()
+
+    def pid(self, name: str) -> int:
+        """Process id of ``learner`` or ``worker-0``."""
+        return self._supervisor.pid(name)
+
+    def stop(self) -> dict[str, int]:
+        """Stop in order and release port and folder; the exit codes by name."""
+        codes = self._supervisor.stop()
+        self._socket.close()
+        self._folder.close()
+        return codes
+
+    def index_recall(self) -> float | None:
+        """recall@10 of the live index against brute force, as a worker last probed it."""
+        connection = http.client.HTTPConnection(self.host, self.port, timeout=30)
+        try:
+            connection.request("GET", "/metrics")
+            lines = connection.getresponse().read().decode("utf-8").splitlines()
+        except (OSError, http.client.HTTPException):
+            return None
+        finally:
+            connection.close()
+        values = [line.rsplit(" ", 1)[1] for line in lines if line.startswith("freshet_index_recall")]
+        return float(values[0]) if values and values[0] != "NaN" else None
+
+    def _wait_ready(self, timeout_s: float) -> None:
+        deadline = self._clock.monotonic_s() + timeout_s
+        reason = "no answer yet"
+        while self._clock.monotonic_s() < deadline:
+            self.watch()
+            reason = self._why_not_ready()
+            if not reason:
+                return
+            self._clock.sleep_s(0.05)
+        msg = f"not ready after {timeout_s:.0f} s: {reason}; run `freshet doctor --data {self._folder.path}`"
+        raise StartError(msg)
+
+    def _why_not_ready(self) -> str:
+        # The socket listens before a worker does, so a connection may wait until one accepts it.
+        connection = http.client.HTTPConnection(self.host, self.port, timeout=5)
+        try:
+            connection.request("GET", "/readyz")
+            response = connection.getresponse()
+            body = response.read()
+        except (OSError, http.client.HTTPException) as error:
+            return f"no worker answers ({error})"
+        finally:
+            connection.close()
+        if response.status == 200:
+            return ""
+        try:
+            return str(json.loads(body).get("detail", body))
+        except ValueError:
+            return f"/readyz answered {response.status}"
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((host, port))
+        listener.listen(_BACKLOG)
+    except OSError as error:
+        listener.close()
+        msg = f"cannot listen on {host}:{port}: {error.strerror or error}; choose another port with --port"
+        raise StartError(msg) from error
+    listener.set_inheritable(True)
+    return listener
