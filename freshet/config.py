@@ -30,16 +30,18 @@ class LearnSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     embedding_dim: int = 64
     """Length of user and item vectors."""
-    learning_rate: float = 0.05
-    l2: float = 0.01
-    negatives: int = 4
+    learning_rate: float = 0.1
+    l2: float = 0.001
+    negatives: int = 5
     """Sampled negatives for each positive."""
-    closed_weight: float = 0.1
+    shown_weight: float = 0.25
     """Weight of a shown-not-clicked place against a positive's 1."""
     half_lives_ms: tuple[int, ...] = (_DAY_MS, 4 * _DAY_MS)
     """Half-lives of the popularities; the first orders the `popular` source."""
     neighbours: int = 100
     """Co-occurring items kept for each item."""
+    pair_window: int = 5
+    """Earlier items that a click is paired with."""
     history: int = 500
     """Clicked items remembered for each user, which are not shown to them again."""
     admission: int = 1

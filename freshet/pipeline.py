@@ -115,7 +115,7 @@ class Pipeline:
             max_clusters=self.settings.policy.context_clusters,
             policies=tuple(parts.policies),
         )
-        touched_users, _ = parts.mf.learn(rows)
+        moved = parts.mf.learn(rows)
         parts.popularity.learn(rows)
         parts.cooccurrence.learn(parts.history.learn(rows))
         parts.ranker.learn(rows)
@@ -123,7 +123,7 @@ class Pipeline:
             policy.learn(rows)
         parts.graph.learn(rows)
         parts.measures.learn(block)
-        self._moved_users.update(dict.fromkeys(touched_users.tolist()))
+        self._moved_users.update(dict.fromkeys(moved.users.tolist()))
 
     def _put_items(self, block: ItemsBlock) -> None:
         parts, dim = self.parts, self.settings.learn.embedding_dim
@@ -153,8 +153,6 @@ class Pipeline:
         parts, policy = self.parts, self.settings.policy
         parts.remove_items(parts.items.tick(now_ms))
         self._drop_users(parts.users.tick(now_ms))
-        parts.popularity.tick(now_ms)
-        parts.cooccurrence.tick(now_ms)
         before = parts.centroids.ids
         # Sorted: the set of moved users does not depend on how events were cut into blocks, their order
         # would.

@@ -13,7 +13,7 @@ import msgspec
 from freshet.config import Settings
 from freshet.errors import StartError
 from freshet.run.supervisor import ProcessSpec, Supervisor
-from serving.auth import check_exposure
+from serving.auth import refuse_exposure
 from stream.clock import Clock
 from stream.folder import DataFolder
 
@@ -34,7 +34,7 @@ class EmbeddedSystem:
     """
 
     def __init__(self, data: Path, settings: Settings, clock: Clock) -> None:
-        check_exposure(settings.host, settings.serve)
+        refuse_exposure(settings.host, settings.serve.auth, insecure=settings.serve.insecure)
         self._settings, self._clock = settings, clock
         self._folder = DataFolder(data.resolve(), exclusive=True)
         try:
