@@ -1,7 +1,8 @@
 """Bytes to events and back: what clients send, and what the logs hold.
 
 A client's events are logged as the client wrote them, unknown fields included; Freshet's own are encoded
-here. Every record of a log carries the number of its schema, so that older ones can be raised to the current one.
+here. Every record of a log carries the number of its schema, so that older ones can be raised to the
+current one.
 """
 
 from __future__ import annotations

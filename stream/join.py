@@ -197,10 +197,14 @@ class Joiner:
             self.counters["unknown_kind"] += 1
             return
         event_id = click.event_id or ""
+        mark = (ts, event_id, 1.0 if click.value is None else float(click.value), click.item_id, kind)
+        if request_id is None and self._attribution.worth(mark) == 0.0:
+            # Not remembered: it must not stand in the way of one that is worth something.
+            self.counters["unrewarded"] += 1
+            return
         if self._is_repeated(click, event_id, kind):
             self.counters["duplicate"] += 1
             return
-        mark = (ts, event_id, 1.0 if click.value is None else float(click.value), click.item_id, kind)
         slate = None if request_id is None else self._open.get(request_id)
         if slate is not None:
             self._attach(slate, mark, user_id)
@@ -228,8 +232,7 @@ class Joiner:
         misfit = self._attribution.fit(slate, mark, self._outbox)
         if misfit is None:
             return
-        ts, event_id, _, item_id, kind = mark
-        if self._seen.add(identity("misfit", slate.request_id, event_id, item_id, kind), ts) is not None:
+        if self._seen.add(identity("misfit", slate.request_id, *mark), mark[0]) is not None:
             self.counters["duplicate"] += 1
             return
         self.counters[misfit] += 1

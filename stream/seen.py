@@ -11,7 +11,7 @@ from stream.window import Agenda
 __all__ = ["Seen", "identity"]
 
 
-def identity(*parts: str | int) -> bytes:
+def identity(*parts: str | float) -> bytes:
     """Sixteen bytes that stand for an identity, so that no id has to be kept.
 
     Example:
