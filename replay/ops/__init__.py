@@ -1,0 +1,1 @@
+"""The mathematics of off-policy evaluation, as functions of arrays."""
