@@ -83,9 +83,11 @@ def _tables(path: Path, kind: str) -> Iterator[pa.RecordBatch]:
         yield from pq.ParquetFile(path).iter_batches(_BATCH_ROWS)
         return
     # Everything is read as text: an id like 007 is not a number.
-    names = pa_csv.open_csv(_open(path)).schema.names
+    with _open(path) as file, pa_csv.open_csv(file) as reader:
+        names = reader.schema.names
     types = pa_csv.ConvertOptions(column_types=dict.fromkeys(names, pa.string()), strings_can_be_null=True)
-    yield from pa_csv.open_csv(_open(path), convert_options=types)
+    with _open(path) as file, pa_csv.open_csv(file, convert_options=types) as reader:
+        yield from reader
 
 
 def _format_of(path: Path) -> str:

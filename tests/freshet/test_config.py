@@ -1,0 +1,49 @@
+"""Settings: later sources win, and what does not fit is named."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from freshet.config import Settings, load_settings, settings_digest
+from freshet.errors import SettingsError
+
+
+def test_a_flag_beats_a_variable_beats_a_file_beats_the_default(tmp_path: Path) -> None:
+    file = tmp_path / "freshet.toml"
+    file.write_text("port = 1\nworkers = 2\nclock = 'event'\n[policy]\nalpha = 2.0\n")
+    settings = load_settings(file, {"FRESHET_WORKERS": "3", "FRESHET_PORT": "4"}, {"port": 5, "host": None})
+    assert (settings.port, settings.workers, settings.clock, settings.policy.alpha) == (5, 3, "event", 2.0)
+    assert settings.host == Settings().host
+
+
+def test_a_list_in_a_variable_is_json() -> None:
+    settings = load_settings(environ={"FRESHET_LEARN_HALF_LIVES_MS": "[1000, 2000]"})
+    assert settings.learn.half_lives_ms == (1000, 2000)
+
+
+@pytest.mark.parametrize(
+    ("text", "named"),
+    [("[policy]\nepsilom = 0.1", "epsilom"), ("port = 'x'", "port"), ("clock = 'sun'", "clock")],
+)
+def test_a_setting_that_does_not_fit_is_named(tmp_path: Path, text: str, named: str) -> None:
+    file = tmp_path / "freshet.toml"
+    file.write_text(text)
+    with pytest.raises(SettingsError, match=named):
+        load_settings(file, {})
+
+
+def test_a_file_that_is_no_toml_is_named(tmp_path: Path) -> None:
+    file = tmp_path / "freshet.toml"
+    file.write_text("port = = 1")
+    with pytest.raises(SettingsError, match=r"freshet\.toml"):
+        load_settings(file, {})
+
+
+def test_settings_survive_json_and_equal_settings_have_equal_digests() -> None:
+    settings = load_settings(environ={"FRESHET_POLICY_EPSILON": "0.2"})
+    again = msgspec.json.decode(msgspec.json.encode(settings), type=Settings)
+    assert again == settings
+    assert settings_digest(again) == settings_digest(settings) != settings_digest(Settings())

@@ -1,0 +1,77 @@
+"""Every format and compression gives the same events."""
+
+from __future__ import annotations
+
+import bz2
+import gzip
+import json
+import lzma
+from collections.abc import Callable
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.csv as pa_csv
+import pyarrow.parquet as pq
+import pytest
+
+from freshet.feeding import count_rows, read_rows
+from stream.errors import EventError
+
+EVENTS = [
+    {"type": "click", "ts": 1, "user_id": "007", "item_id": "a", "value": 1.5},
+    {"type": "click", "ts": 2, "user_id": "u", "item_id": "b", "value": 2.5},
+]
+LINES = "".join(json.dumps(event) + "\n" for event in EVENTS).encode()
+
+
+def table() -> pa.Table:
+    return pa.Table.from_pylist(EVENTS)
+
+
+def as_csv(path: Path) -> None:
+    pa_csv.write_csv(table(), path)
+
+
+def as_zst(path: Path) -> None:
+    with pa.CompressedOutputStream(str(path), "zstd") as out:
+        out.write(LINES)
+
+
+WRITERS: dict[str, Callable[[Path], object]] = {
+    "e.jsonl": lambda path: path.write_bytes(LINES),
+    "e.jsonl.gz": lambda path: path.write_bytes(gzip.compress(LINES)),
+    "e.jsonl.bz2": lambda path: path.write_bytes(bz2.compress(LINES)),
+    "e.ndjson.xz": lambda path: path.write_bytes(lzma.compress(LINES)),
+    "e.jsonl.zst": as_zst,
+    "e.csv": as_csv,
+    "e.parquet": lambda path: pq.write_table(table(), path),
+}
+
+
+@pytest.mark.parametrize("name", WRITERS)
+def test_a_file_gives_its_events_in_order(tmp_path: Path, name: str) -> None:
+    WRITERS[name](tmp_path / name)
+    rows = list(read_rows(tmp_path / name))
+    assert [json.loads(row.body) for row in rows] == EVENTS
+    assert [row.number for row in read_rows(tmp_path / name, skip=1)] == [1]
+
+
+def test_lists_in_csv_cells_are_json_and_types_may_be_left_out(tmp_path: Path) -> None:
+    path = tmp_path / "slates.csv"
+    path.write_text('request_id,ts,user_id,items\nr,5,u,"[""a"",""b""]"\n')
+    [row] = read_rows(path, default_type="impression")
+    assert json.loads(row.body) == {
+        "request_id": "r", "ts": 5, "user_id": "u", "items": ["a", "b"], "type": "impression",
+    }  # fmt: skip
+
+
+def test_parquet_knows_its_length(tmp_path: Path) -> None:
+    pq.write_table(table(), tmp_path / "e.parquet")
+    assert count_rows(tmp_path / "e.parquet") == 2
+
+
+@pytest.mark.parametrize(("name", "data"), [("e.xml", b"<a/>"), ("e.parquet", b"no"), ("e.jsonl.gz", b"no")])
+def test_a_file_that_cannot_be_read_is_named(tmp_path: Path, name: str, data: bytes) -> None:
+    (tmp_path / name).write_bytes(data)
+    with pytest.raises(EventError, match=name):
+        list(read_rows(tmp_path / name))

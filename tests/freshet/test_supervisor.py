@@ -1,0 +1,91 @@
+"""Real children: restarted when killed, stopped in order, ended with their supervisor."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from freshet.errors import StartError
+from freshet.run.supervisor import ProcessSpec, Supervisor
+from stream.clock import WallClock
+
+CLOCK = WallClock()
+SLEEPER = ("-c", "import signal, sys; signal.signal(15, lambda *_: sys.exit(7)); signal.pause()")
+READY = ("-c", "import signal,sys,pathlib; signal.signal(15, lambda *_: sys.exit(7)); "
+         "pathlib.Path(sys.argv[1]).touch(); signal.pause()")  # fmt: skip
+
+
+def wait_until(condition: object, timeout_s: float = 20.0) -> None:
+    deadline = CLOCK.monotonic_s() + timeout_s
+    while not condition():  # type: ignore[operator]
+        assert CLOCK.monotonic_s() < deadline
+        CLOCK.sleep_s(0.01)
+
+
+def test_a_killed_child_is_started_again(tmp_path: Path) -> None:
+    supervisor = Supervisor([ProcessSpec("a", SLEEPER)], CLOCK)
+    supervisor.start()
+    before = supervisor.pid("a")
+    os.kill(before, signal.SIGKILL)
+
+    def restarted() -> bool:
+        supervisor.watch()
+        return supervisor.restarts == 1
+
+    wait_until(restarted)
+    assert supervisor.pid("a") != before
+    supervisor.stop()
+
+
+def test_children_are_asked_to_stop_and_their_codes_come_back(tmp_path: Path) -> None:
+    flag = tmp_path / "ready"
+    supervisor = Supervisor([ProcessSpec("a", (*READY, str(flag)))], CLOCK)
+    supervisor.start()
+    wait_until(flag.exists)
+    assert supervisor.stop() == {"a": 7}
+
+
+def test_a_child_that_keeps_dying_is_given_up_with_its_code() -> None:
+    supervisor = Supervisor([ProcessSpec("a", ("-c", "raise SystemExit(3)"))], CLOCK)
+    supervisor.start()
+
+    def watch_forever() -> bool:
+        supervisor.watch()
+        return False
+
+    with pytest.raises(StartError, match=r"'a' ended 11 times .* code 3"):
+        wait_until(watch_forever)
+    supervisor.stop()
+
+
+def test_children_end_when_their_supervisor_is_killed(tmp_path: Path) -> None:
+    flag = tmp_path / "pid"
+    child = (
+        "import os, pathlib, signal, sys; from freshet.run.lifeline import watch_lifeline; watch_lifeline(); "
+        "p = pathlib.Path(sys.argv[1]); p.with_suffix('.new').write_text(str(os.getpid())); "
+        "p.with_suffix('.new').rename(p); signal.pause()"
+    )
+    parent = (
+        "import signal, sys; from freshet.run.supervisor import *; from stream.clock import WallClock; "
+        "s = Supervisor([ProcessSpec('a', ('-c', sys.argv[1], sys.argv[2]))], WallClock()); s.start(); "
+        "signal.pause()"
+    )
+    process = subprocess.Popen([sys.executable, "-c", parent, child, str(flag)])
+    wait_until(flag.exists)
+    orphan = int(flag.read_text())
+    process.kill()
+    process.wait()
+    wait_until(lambda: not _alive(orphan))
+
+
+def _alive(pid: int) -> bool:
+    # A zombie whose parent is gone is reaped by init, or not at all in a bare container: it counts as ended.
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
