@@ -4,18 +4,28 @@ from __future__ import annotations
 
 from learners.admission import Admission
 from learners.base import Learner
+from learners.cooccurrence import CoOccurrence
 from learners.encode import encode
 from learners.errors import LearnerError, ReplicaError, ShapeError
+from learners.history import Histories, Pairs
+from learners.mf import MatrixFactorisation, TouchedRows
+from learners.popularity import Popularity
 from learners.rows import RowBlock
 from learners.table import EmbeddingTable
 
 __all__ = [
     "Admission",
+    "CoOccurrence",
     "EmbeddingTable",
+    "Histories",
     "Learner",
     "LearnerError",
+    "MatrixFactorisation",
+    "Pairs",
+    "Popularity",
     "ReplicaError",
     "RowBlock",
     "ShapeError",
+    "TouchedRows",
     "encode",
 ]

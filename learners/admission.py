@@ -20,7 +20,8 @@ class Admission(msgspec.Struct, frozen=True, kw_only=True):
     """The rule of one table: `rule` is all, threshold, share or equal.
 
     `threshold` sightings admit an id; `share` admits with probability sightings / threshold each time,
-    `equal` with 1 - 0.05^(1 / threshold). `width`, `splits` and `split_sightings` size the ageing count filter.
+    `equal` with 1 - 0.05^(1 / threshold). `width`, `splits` and `split_sightings` size the
+    ageing count filter.
     """
 
     rule: str = "all"

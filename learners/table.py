@@ -28,13 +28,13 @@ class EmbeddingTable:
 
     *Reading* (`find`, `vectors`) never writes: an unknown id is row -1 and the zero vector. *Sighting*
     (`rows`) admits ids by the rule of `admission`. A new row starts with a vector that depends on `seed` and
-    the id only, so the order of arrival does not matter. After Monolith (arXiv 2209.07663), sections 2.2 and 2.2.2; a
-    dictionary stands in for its cuckoo table: it, too, grows and never lets two keys share a place.
+    the id only, so the order of arrival does not matter. After Monolith (arXiv 2209.07663,
+    section 2.2); a dictionary stands in for its cuckoo table: it, too, grows and no two keys share a place.
 
     What grows: rows, up to `max_rows`. At a tick, rows untouched for `ttl_ms` (0: for ever) are freed, at
-    most one sweep every `sweep_ms`; above seven eighths of `max_rows` the longest untouched go too. Between ticks a
-    full table refuses new ids (`refused` counts them). A freed row is used again after the *next* tick, so
-    that row numbers depend on the events alone and not on when the changes were published.
+    most one sweep every `sweep_ms`; above seven eighths of `max_rows` the longest untouched go too. Between
+    ticks a full table refuses new ids (`refused` counts them). A freed row is used again after the *next*
+    tick, so that row numbers depend on the events alone and not on when the changes were published.
 
     Parameters: `dim` numbers a vector; `scale` the expected length of an initial vector. Public arrays, to be
     read only below `size`: `data`, `clicks`, `impressions`, `version` (updates of the vector), `touched_at`

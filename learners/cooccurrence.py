@@ -1,0 +1,212 @@
+"""What goes with what: items clicked by the same users shortly after each other."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from learners.errors import LearnerError, ReplicaError
+from learners.history import Pairs
+from learners.ops.cooccurrence import accumulate, add_pairs, drop_rows, rebase
+from learners.touched import Touched, grown
+from stream.frame import Frame
+
+__all__ = ["CoOccurrence"]
+
+Int32 = npt.NDArray[np.int32]
+Float32 = npt.NDArray[np.float32]
+Float64 = npt.NDArray[np.float64]
+
+_DAY_MS = 86_400_000
+_NO_ROWS = np.zeros(0, np.int32)
+
+
+class CoOccurrence:
+    """For each item row up to `slots` neighbours with weights that halve every `half_life_ms`.
+
+    A pair that `Histories.learn` found adds 2^-(gap / `gap_half_life_ms`) (0: always 1) to both directions. A
+    full list gives up its lightest entry. A user's recent items i_0 (the newest), i_1, ... score an item j by
+
+        sum over q of rank_decay^q * w(i_q, j) / ((d(i_q) + smoothing) * (d(j) + smoothing))^power
+
+    with d an item's sum of weights: `power` 0 counts pairs, 0.5 is the cosine of item-to-item filtering
+    (Linden et al., IEEE Internet Computing 2003), in between tempers popularity. What grows: 8 * `slots` + 8
+    bytes an item row; rows are bounded by the item table.
+
+    Example:
+        >>> pairs = Pairs(np.array([[1, 0, 50, 40, 0], [2, 0, 60, 40, 0], [2, 0, 70, 60, 0]]))
+        >>> together = CoOccurrence(slots=4, power=0.0)
+        >>> together.learn(pairs)
+        >>> together.neighbours(0, 2)[0]
+        array([2, 1], dtype=int32)
+        >>> together.recommend(np.array([1], np.int32), k=3, now_ms=70)[0]
+        array([0], dtype=int32)
+    """
+
+    def __init__(
+        self,
+        *,
+        slots: int = 100,
+        half_life_ms: int = 180 * _DAY_MS,
+        gap_half_life_ms: int = 0,
+        rank_decay: float = 0.8,
+        smoothing: float = 3.0,
+        power: float = 0.5,
+    ) -> None:
+        if slots < 1 or half_life_ms < 1 or gap_half_life_ms < 0 or smoothing <= 0:
+            msg = (
+                "co-occurrence needs slots >= 1, half_life_ms >= 1, gap_half_life_ms >= 0, smoothing > 0; "
+                f"got {slots}, {half_life_ms}, {gap_half_life_ms}, {smoothing}"
+            )
+            raise LearnerError(msg)
+        self.slots, self.half_life_ms, self.gap_half_life_ms = slots, half_life_ms, gap_half_life_ms
+        self.rank_decay, self.smoothing, self.power = rank_decay, smoothing, power
+        self._clear(1_024)
+
+    def _clear(self, capacity: int) -> None:
+        self._neighbours = np.full((capacity, self.slots), -1, np.int32)
+        self._weights = np.zeros((capacity, self.slots), np.float32)
+        self._degree = np.zeros(capacity)
+        self._reference = np.zeros(1, np.int64)
+        self._used = 0
+        self._touched = Touched(capacity)
+
+    # -- reading ---------------------------------------------------------------------------------------------
+
+    def neighbours(self, row: int, k: int) -> tuple[Int32, Float64]:
+        """The `k` rows most often clicked with `row` and their shares of its pairs, best first."""
+        if not 0 <= row < self._used:
+            return _NO_ROWS, np.zeros(0)
+        rows, weights = self._neighbours[row], self._weights[row].astype(np.float64)
+        order = np.lexsort((rows, -weights))[:k]
+        order = order[rows[order] >= 0]
+        return rows[order], weights[order] / max(float(self._degree[row]), 1e-300)
+
+    def score(self, recent: Int32, candidates: Int32, now_ms: int) -> Float64:
+        """How well `candidates` (c,) go with the items `recent` (q,), newest first; 0 where nothing links."""
+        if not candidates.size:
+            return np.zeros(0)
+        return self._accumulate(recent, candidates, now_ms)[1]
+
+    def recommend(
+        self, recent: Int32, k: int, now_ms: int, *, exclude: Int32 = _NO_ROWS
+    ) -> tuple[Int32, Float64]:
+        """The `k` items that go best with `recent`, without those and `exclude`: (rows, scores)."""
+        rows, scores = self._accumulate(recent, _NO_ROWS, now_ms)
+        keep = ~np.isin(rows, np.concatenate([recent, exclude]))
+        rows, scores = rows[keep], scores[keep]
+        order = np.lexsort((rows, -scores))[:k]
+        return rows[order], scores[order]
+
+    def _accumulate(self, recent: Int32, candidates: Int32, now_ms: int) -> tuple[Int32, Float64]:
+        age = (now_ms - int(self._reference[0])) / self.half_life_ms
+        fade = 2.0 ** -min(max(age, -64.0), 1_000.0)
+        return accumulate(
+            np.ascontiguousarray(recent, np.int32), candidates, self._neighbours, self._weights, self._degree,
+            fade, self.rank_decay, self.smoothing, self.power,
+        )  # fmt: skip
+
+    # -- writing ---------------------------------------------------------------------------------------------
+
+    def ensure(self, rows: int) -> None:
+        """Make room for item rows below `rows`."""
+        self._used = max(self._used, rows)
+        if rows <= self._degree.size:
+            return
+        capacity = max(rows, 2 * self._degree.size)
+        self._neighbours = grown(self._neighbours, capacity, -1).astype(np.int32, copy=False)
+        self._weights = grown(self._weights, capacity).astype(np.float32, copy=False)
+        self._degree = grown(self._degree, capacity).astype(np.float64, copy=False)
+        self._touched.ensure(capacity)
+
+    def learn(self, pairs: Pairs) -> None:
+        """Add pairs in order; cutting them into other blocks changes no bit."""
+        if not len(pairs):
+            return
+        self.ensure(int(max(pairs.item.max(), pairs.other.max())) + 1)
+        touched = self._touched
+        add_pairs(
+            pairs.item, pairs.other, pairs.ts, pairs.other_ts, float(self.half_life_ms),
+            float(self.gap_half_life_ms), self._reference, self._neighbours, self._weights, self._degree,
+            self._used, touched.flags, touched.rows, touched.size,
+        )  # fmt: skip
+
+    def remove_items(self, rows: Int32) -> None:
+        """Forget these items, in every list; one pass over all lists."""
+        rows = rows[rows < self._used]
+        if not rows.size:
+            return
+        gone = np.zeros(int(rows.max()) + 1, np.bool_)
+        gone[rows] = True
+        touched = self._touched
+        drop_rows(
+            self._neighbours, self._weights, self._degree, self._used, gone, touched.flags, touched.rows,
+            touched.size,
+        )  # fmt: skip
+
+    def remove_users(self, rows: Int32) -> None:
+        """Nothing here is kept by user: a forgotten user's pairs stay in the sums."""
+
+    # -- copying ---------------------------------------------------------------------------------------------
+
+    def _columns(self, rows: Int32) -> Frame:
+        return {
+            "half_life_ms": self.half_life_ms,
+            "slots": self.slots,
+            "reference": int(self._reference[0]),
+            "rows": rows,
+            "neighbours": self._neighbours[rows],
+            "weights": self._weights[rows],
+            "degree": self._degree[rows],
+        }
+
+    def snapshot(self) -> Frame:
+        """All rows with a neighbour or a sum of weights."""
+        is_used = (self._neighbours[: self._used] >= 0).any(axis=1) | (self._degree[: self._used] > 0)
+        rows = np.flatnonzero(is_used).astype(np.int32)
+        return {**self._columns(rows), "used": self._used, "touched": self._touched.peek()}
+
+    def restore(self, frame: Frame) -> None:
+        """Become what `snapshot` described.
+
+        Raises:
+            ReplicaError: the frame was written with another half-life or number of slots.
+        """
+        self._check(frame)
+        self._clear(1_024)
+        self.ensure(frame["used"])
+        self._reference[0] = frame["reference"]
+        self._write(frame)
+        self._touched.put(frame["touched"])
+        self._touched.ensure(self._degree.size)
+
+    def changes(self) -> Frame:
+        """The touched rows' lists, and the reference that their weights stand on."""
+        return self._columns(self._touched.take())
+
+    def apply(self, frame: Frame) -> None:
+        """On a replica: follow the reference (an exact power of two), then take over the lists.
+
+        Raises:
+            ReplicaError: the frame was written with another half-life or number of slots.
+        """
+        self._check(frame)
+        moved = (frame["reference"] - int(self._reference[0])) / self.half_life_ms
+        if moved > 0:
+            rebase(self._neighbours, self._weights, self._degree, self._used, moved)
+            self._reference[0] = frame["reference"]
+        if frame["rows"].size:
+            self.ensure(int(frame["rows"].max()) + 1)
+            self._write(frame)
+
+    def _write(self, frame: Frame) -> None:
+        rows = frame["rows"]
+        self._neighbours[rows] = frame["neighbours"]
+        self._weights[rows] = frame["weights"]
+        self._degree[rows] = frame["degree"]
+
+    def _check(self, frame: Frame) -> None:
+        theirs, mine = (frame["half_life_ms"], frame["slots"]), (self.half_life_ms, self.slots)
+        if theirs != mine:
+            msg = f"co-occurrence with (half-life, slots) {mine} cannot follow one with {theirs}"
+            raise ReplicaError(msg)

@@ -1,0 +1,253 @@
+"""Matrix factorisation that learns from every click."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from learners.errors import LearnerError, ReplicaError
+from learners.ops.mf import Rates, Side, learn_block, score_rows
+from learners.rows import RowBlock
+from learners.table import EmbeddingTable
+from learners.touched import Touched, grown
+from stream.frame import Frame
+
+__all__ = ["MatrixFactorisation", "TouchedRows"]
+
+Int32 = npt.NDArray[np.int32]
+Float32 = npt.NDArray[np.float32]
+
+_NO_ROWS = np.zeros(0, np.int32)
+
+
+class TouchedRows(NamedTuple):
+    """What one `learn` moved: user rows, item rows, and how many samples were learned."""
+
+    users: Int32
+    items: Int32
+    samples: int
+
+
+class _Columns:
+    """Bias and step state of one side, grown along with its table."""
+
+    def __init__(self, table: EmbeddingTable) -> None:
+        self.table = table
+        self.bias = np.zeros(0, np.float32)
+        self.squares = np.zeros(0, np.float32)
+        self.stamp = np.zeros(0, np.int64)
+        self.met = np.zeros(0, np.int32)
+        self.n_met = np.zeros(1, np.int64)
+        self.touched = Touched()
+        self.ensure()
+
+    def ensure(self, rows: int = 0) -> None:
+        capacity = max(self.table.capacity, rows)
+        if capacity <= self.bias.size:
+            return
+        self.bias = grown(self.bias, capacity).astype(np.float32, copy=False)
+        self.squares = grown(self.squares, capacity).astype(np.float32, copy=False)
+        self.stamp = grown(self.stamp, capacity).astype(np.int64, copy=False)
+        self.met = np.zeros(capacity, np.int32)
+        self.touched.ensure(capacity)
+
+    def side(self) -> Side:
+        self.ensure()
+        self.n_met[0] = 0
+        table, moved, marked = self.table, self.table.moved, self.touched
+        return Side(
+            table.data, self.bias, self.squares, table.version, moved.flags, moved.rows, moved.size,
+            marked.flags, marked.rows, marked.size, self.stamp, self.met, self.n_met,
+        )  # fmt: skip
+
+    def taken(self) -> Int32:
+        return self.met[: int(self.n_met[0])].copy()
+
+    def remove(self, rows: Int32) -> None:
+        self.ensure()
+        self.bias[rows] = 0.0
+        self.squares[rows] = 0.0
+        self.touched.add(rows)
+
+    def snapshot(self) -> Frame:
+        n = self.table.size
+        return {
+            "bias": self.bias[:n].copy(),
+            "squares": self.squares[:n].copy(),
+            "touched": self.touched.peek(),
+        }
+
+    def restore(self, frame: Frame) -> None:
+        n = len(frame["bias"])
+        self.ensure(n)
+        for array, name in ((self.bias, "bias"), (self.squares, "squares")):
+            array[:n] = frame[name]
+            array[n:] = 0.0
+        self.touched.put(frame["touched"])
+        self.touched.ensure(self.bias.size)
+
+    def apply(self, rows: Int32, bias: Float32) -> None:
+        self.ensure(int(rows.max()) + 1 if rows.size else 0)
+        self.bias[rows] = bias
+
+
+class MatrixFactorisation:
+    """Incremental implicit matrix factorisation over the vectors of two embedding tables.
+
+    z(u, i) = mean + b_u + b_i + p_u . q_i, trained by the logistic loss (learners/ops/mf.py has the
+    equations). A first or organic click is a positive with `negatives` sampled ones of weight
+    `negative_weight`, drawn from the last `ring` clicked items in proportion to their count ^ `power`. When a
+    slate closes, its places without a reward are negatives of weight `shown_weight` * place^-`examination` (a
+    lower place was looked at less). Departures from Koren, Bell, Volinsky (IEEE Computer 2009): logistic
+    loss, drawn negatives, one user step an operation. An item moves by the user vector from *before* the
+    operation.
+
+    `adaptive` divides the step of a row by sqrt(1 + its squared errors so far), AdaGrad for a row as one.
+    What grows: 20 bytes a row of either table; vectors are the tables' own and are published by them.
+
+    Example:
+        >>> from learners.testing import organic_rows
+        >>> users, items = EmbeddingTable(8, seed=1), EmbeddingTable(8, seed=2)
+        >>> _ = users.rows(["ann", "bob"], 0), items.rows(["tea", "mate", "coffee", "cocoa"], 0)
+        >>> model = MatrixFactorisation(users, items, learning_rate=0.3)
+        >>> for _ in range(200):
+        ...     touched = model.learn(organic_rows([(0, 0), (1, 2), (0, 1), (1, 3)]))
+        >>> scores = model.scores(0, np.arange(4, dtype=np.int32))
+        >>> bool(scores[:2].min() > scores[2:].max())
+        True
+    """
+
+    def __init__(
+        self,
+        users: EmbeddingTable,
+        items: EmbeddingTable,
+        *,
+        learning_rate: float = 0.1,
+        l2: float = 0.001,
+        negatives: int = 5,
+        negative_weight: float = 1.0,
+        shown_weight: float = 0.25,
+        examination: float = 0.0,
+        power: float = 0.75,
+        mean: float = 0.0,
+        adaptive: bool = False,
+        ring: int = 16_384,
+        seed: int = 0,
+    ) -> None:
+        if users.dim != items.dim:
+            msg = f"users have vectors of {users.dim}, items of {items.dim}; give both tables the same dim"
+            raise LearnerError(msg)
+        if not 0 < learning_rate <= 1 or not 0 <= negatives <= 64 or ring < 1 or l2 < 0:
+            msg = (
+                "matrix factorisation needs 0 < learning_rate <= 1, 0 <= negatives <= 64, ring >= 1, l2 >= 0;"
+                f" got {learning_rate}, {negatives}, {ring}, {l2}"
+            )
+            raise LearnerError(msg)
+        self.users, self.items = users, items
+        self.learning_rate, self.l2, self.adaptive, self.mean = learning_rate, l2, adaptive, mean
+        self.negatives, self.negative_weight, self.power = negatives, negative_weight, power
+        self.shown_weight, self.examination = shown_weight, examination
+        self.ring, self.seed = ring, seed
+        self._rates = Rates(
+            np.float32(learning_rate), np.float32(l2), np.float32(mean), np.float32(negative_weight),
+            np.float32(shown_weight), float(examination), float(power), negatives, adaptive, np.uint64(seed),
+        )  # fmt: skip
+        self._users, self._items = _Columns(users), _Columns(items)
+        self._ring = np.full(ring, -1, np.int32)
+        self._counts = np.zeros(self._items.bias.size, np.int32)
+        self._cursor = np.zeros(3, np.int64)
+        self._calls = 0
+
+    @property
+    def steps(self) -> int:
+        """Clicks learned so far; it addresses the draws of negatives."""
+        return int(self._cursor[2])
+
+    # -- reading ---------------------------------------------------------------------------------------------
+
+    def scores(self, user: int, rows: Int32) -> Float32:
+        """Scores z (n,) of item `rows` for user row `user`; a negative or unknown user is the zero vector."""
+        known = 0 <= user < min(self.users.size, self._users.bias.size)
+        p = self.users.data[user] if known else np.zeros(self.users.dim, np.float32)
+        bias = self.mean + float(self._users.bias[user]) if known else self.mean
+        rows = np.where(rows < min(self.items.size, self._items.bias.size), rows, -1).astype(np.int32)
+        return score_rows(p, bias, self.items.data, self._items.bias, rows)
+
+    def item_bias(self, rows: Int32) -> Float32:
+        """Biases (n,) of item `rows`."""
+        return self._items.bias[rows]
+
+    # -- writing ---------------------------------------------------------------------------------------------
+
+    def learn(self, rows: RowBlock) -> TouchedRows:
+        """Learn the operations in order; cutting them into other blocks changes no bit."""
+        if not len(rows):
+            return TouchedRows(_NO_ROWS, _NO_ROWS, 0)
+        users, items = self._users.side(), self._items.side()
+        if self._counts.size < self._items.bias.size:
+            self._counts = grown(self._counts, self._items.bias.size).astype(np.int32, copy=False)
+        self._calls += 1
+        samples = learn_block(
+            rows.kind, rows.first, rows.slate, rows.user, rows.item, rows.start, rows.items, rows.rewards,
+            users, items, self._ring, self._counts, self._cursor, self._rates, self._calls,
+        )  # fmt: skip
+        return TouchedRows(self._users.taken(), self._items.taken(), samples)
+
+    def remove_items(self, rows: Int32) -> None:
+        """Forget the state of these item rows; they are drawn as negatives no more."""
+        self._items.remove(rows)
+        if rows.size:
+            self._ring[np.isin(self._ring, rows)] = -1
+            self._counts[rows[rows < self._counts.size]] = 0
+
+    def remove_users(self, rows: Int32) -> None:
+        """Forget the state of these user rows."""
+        self._users.remove(rows)
+
+    # -- copying ---------------------------------------------------------------------------------------------
+
+    def snapshot(self) -> Frame:
+        """Biases, step state and the ring; the vectors are in the tables' snapshots."""
+        return {
+            "dim": self.users.dim,
+            "users": self._users.snapshot(),
+            "items": self._items.snapshot(),
+            "ring": self._ring.copy(),
+            "cursor": self._cursor.copy(),
+        }
+
+    def restore(self, frame: Frame) -> None:
+        """Become what `snapshot` described; restore the tables first.
+
+        Raises:
+            ReplicaError: the frame is of a model with another dimension or ring.
+        """
+        if frame["dim"] != self.users.dim or len(frame["ring"]) != self.ring:
+            msg = (
+                f"the frame has dim {frame['dim']} and a ring of {len(frame['ring'])}, "
+                f"this model {self.users.dim} and {self.ring}"
+            )
+            raise ReplicaError(msg)
+        self._users.restore(frame["users"])
+        self._items.restore(frame["items"])
+        self._ring[:] = frame["ring"]
+        self._cursor[:] = frame["cursor"]
+        drawn = self._ring[self._ring >= 0]
+        self._counts = np.bincount(drawn, minlength=self._items.bias.size).astype(np.int32)
+
+    def changes(self) -> Frame:
+        """Biases of the touched rows."""
+        users, items = self._users.touched.take(), self._items.touched.take()
+        return {
+            "user_rows": users,
+            "user_bias": self._users.bias[users],
+            "item_rows": items,
+            "item_bias": self._items.bias[items],
+        }
+
+    def apply(self, frame: Frame) -> None:
+        """On a replica: take over the biases."""
+        self._users.apply(frame["user_rows"], frame["user_bias"])
+        self._items.apply(frame["item_rows"], frame["item_bias"])

@@ -1,0 +1,125 @@
+"""Counts that fade: forward decay, so that time never has to touch a count (Cormode et al., ICDE 2009).
+
+A click at t adds 2^((t - reference) / half_life) to its item's weight; the score now is the weight times
+2^-((now - reference) / half_life). The order of items does not depend on now. References advance by whole
+half-lives, which divides weights by an exact power of two.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from learners.ops.table import mark
+from stream.kernel import kernel
+
+__all__ = ["ROOM", "add_clicks", "offer", "offer_all", "rebase"]
+
+ROOM = 64
+"""Half-lives that a weight may lie beyond its reference before the reference moves."""
+
+Float64 = npt.NDArray[np.float64]
+Int32 = npt.NDArray[np.int32]
+Int64 = npt.NDArray[np.int64]
+
+
+@kernel
+def rebase(weights: Float64, used: int, steps: float) -> None:
+    """Move one half-life's reference on by `steps` (whole) half-lives; what fades below 2^-900 becomes 0."""
+    factor = 2.0**-steps
+    for row in range(used):
+        value = weights[row] * factor
+        weights[row] = value if value >= 2.0**-900 else 0.0
+
+
+@kernel
+def offer(
+    weights: Float64, pool: Int32, inside: npt.NDArray[np.uint8], n: int, floor: Float64, row: int
+) -> int:
+    """Let `row` into the pool of the heaviest rows; returns the pool's new length.
+
+    `pool` (P,) holds n rows, `inside` flags them. Exact as long as weights only grow: a full pool gives up
+    its lightest row (the highest row number among equals) if `row` outranks it.
+    `floor` (1,) is a lower bound of the pool's weights, which spares most rows the search for the lightest.
+    """
+    if inside[row]:
+        return n
+    if n < pool.size:
+        pool[n] = row
+        inside[row] = 1
+        return n + 1
+    if weights[row] < floor[0]:
+        return n
+    worst = 0
+    for p in range(1, n):
+        a, b = pool[p], pool[worst]
+        if weights[a] < weights[b] or (weights[a] == weights[b] and a > b):
+            worst = p
+    last = pool[worst]
+    if weights[row] > weights[last] or (weights[row] == weights[last] and row < last):
+        inside[last] = 0
+        inside[row] = 1
+        pool[worst] = row
+    floor[0] = weights[last]
+    return n
+
+
+@kernel
+def offer_all(
+    weights: Float64, pool: Int32, inside: npt.NDArray[np.uint8], n: int, floor: Float64, rows: Int32
+) -> int:
+    """Offer every row of `rows` (n,); returns the pool's new length."""
+    for m in range(rows.size):
+        n = offer(weights, pool, inside, n, floor, rows[m])
+    return n
+
+
+@kernel
+def add_clicks(
+    kind: npt.NDArray[np.int8],
+    item: Int32,
+    first: npt.NDArray[np.bool_],
+    ts: Int64,
+    half_lives: Float64,
+    reference: Int64,
+    weights: Float64,
+    used: int,
+    clicks: Int64,
+    first_at: Int64,
+    last_at: Int64,
+    pools: Int32,
+    inside: npt.NDArray[np.uint8],
+    lengths: Int64,
+    floors: Float64,
+    flags: npt.NDArray[np.uint8],
+    marked: Int32,
+    size: Int64,
+) -> int:
+    """Add the block's first and organic clicks in order; returns how many there were.
+
+    `weights`, `inside` (H, capacity), `pools` (H, P), `reference` and `lengths` (H,),
+    `floors` (H, 1).
+    """
+    n = 0
+    for o in range(kind.size):
+        row = item[o]
+        if row < 0 or not (kind[o] == 3 or (kind[o] == 1 and first[o])):
+            continue
+        n += 1
+        if clicks[row] == 0:
+            first_at[row] = ts[o]
+            last_at[row] = ts[o]
+        clicks[row] += 1
+        last_at[row] = max(last_at[row], ts[o])
+        mark(flags, marked, size, row)
+        for h in range(half_lives.size):
+            ahead = (ts[o] - reference[h]) / half_lives[h]
+            if ahead > ROOM:
+                steps = np.floor(ahead)
+                rebase(weights[h], used, steps)
+                floors[h, 0] = 0.0
+                reference[h] += np.int64(steps * half_lives[h])
+                ahead = (ts[o] - reference[h]) / half_lives[h]
+            weights[h, row] += 2.0**ahead
+            lengths[h] = offer(weights[h], pools[h], inside[h], lengths[h], floors[h], row)
+    return n

@@ -1,0 +1,224 @@
+"""What is clicked now, on several time scales at once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from learners.errors import LearnerError, ReplicaError
+from learners.ops.popularity import add_clicks, offer_all, rebase
+from learners.rows import RowBlock
+from learners.touched import Touched, grown
+from stream.frame import Frame
+
+__all__ = ["Popularity"]
+
+Int32 = npt.NDArray[np.int32]
+Float64 = npt.NDArray[np.float64]
+
+_DAY_MS = 86_400_000
+
+
+class Popularity:
+    """Exponentially fading click counts for each item row, for every half-life in `half_lives_ms`.
+
+    score_h(item, now) = sum over its clicks of 2^-((now - t) / half_life_h): forward decay after Cormode et
+    al., "Forward decay", ICDE 2009, equation 2. First clicks and organic clicks count 1 each. Beside it:
+    `clicks`, `first_at`, `last_at` (event ms) of each row.
+
+    The `pool` heaviest rows of each half-life are kept ready, exactly, at every click; `top` sorts only
+    those, and only more than `pool` asked at once costs a pass over all rows. What grows: 8 bytes a
+    half-life, 25 more an item row; rows are bounded by the item table.
+
+    Example:
+        >>> from learners.testing import organic_rows
+        >>> popular = Popularity(half_lives_ms=(1_000,))
+        >>> _ = popular.learn(organic_rows([(0, 3), (0, 4), (0, 4)], ts=[0, 1_000, 2_000]))
+        >>> popular.scores(2_000, 0, np.array([3, 4, 99], np.int32)).tolist()
+        [0.25, 1.5, 0.0]
+        >>> popular.top(2, 0)
+        array([4, 3], dtype=int32)
+    """
+
+    def __init__(
+        self,
+        *,
+        half_lives_ms: Sequence[int] = (_DAY_MS, 4 * _DAY_MS),
+        pool: int = 1_024,
+    ) -> None:
+        if not half_lives_ms or min(half_lives_ms) < 1 or pool < 1:
+            msg = f"popularity needs half-lives of at least 1 ms and pool >= 1; got {half_lives_ms!r}, {pool}"
+            raise LearnerError(msg)
+        self.half_lives_ms = tuple(int(h) for h in half_lives_ms)
+        self.pool = pool
+        self._half_lives = np.array(self.half_lives_ms, np.float64)
+        self._clear(1_024)
+
+    def _clear(self, capacity: int) -> None:
+        n = len(self.half_lives_ms)
+        self._weights = np.zeros((n, capacity))
+        self._reference = np.zeros(n, np.int64)
+        self.clicks = np.zeros(capacity, np.int64)
+        self.first_at = np.zeros(capacity, np.int64)
+        self.last_at = np.zeros(capacity, np.int64)
+        self._used = 0
+        self._pools = np.zeros((n, self.pool), np.int32)
+        self._inside = np.zeros((n, capacity), np.uint8)
+        self._lengths = np.zeros(n, np.int64)
+        self._floors = np.zeros((n, 1))
+        self._touched = Touched(capacity)
+
+    # -- reading ---------------------------------------------------------------------------------------------
+
+    def scores(self, now_ms: int, half_life: int, rows: Int32) -> Float64:
+        """Fading counts of `rows` (n,) at `now_ms` for the half-life of this index; 0 for unknown rows."""
+        known = (rows >= 0) & (rows < self._used)
+        age = (now_ms - self._reference[half_life]) / self._half_lives[half_life]
+        # At most 2^ROOM times the count: a time before the reference must not overflow the answer.
+        weights = self._weights[half_life][np.where(known, rows, 0)]
+        out: Float64 = np.where(known, weights, 0.0) * 2.0 ** -max(age, -64.0)
+        return out
+
+    def top(self, k: int, half_life: int) -> Int32:
+        """The `k` most popular rows at any time, best first; fewer if fewer were clicked."""
+        weights = self._weights[half_life]
+        if k <= self.pool:
+            rows = self._pools[half_life, : self._lengths[half_life]]
+        else:
+            rows = np.flatnonzero(weights[: self._used]).astype(np.int32)
+        values = weights[rows]
+        if rows.size > 4 * k > 0:
+            rows = rows[values >= np.partition(values, rows.size - k)[rows.size - k]]
+            values = weights[rows]
+        order = np.lexsort((rows, -values))[: max(k, 0)]
+        best: Int32 = rows[order[values[order] > 0]]
+        return best
+
+    # -- writing ---------------------------------------------------------------------------------------------
+
+    def ensure(self, rows: int) -> None:
+        """Make room for item rows below `rows`."""
+        self._used = max(self._used, rows)
+        if rows <= self.clicks.size:
+            return
+        capacity = max(rows, 2 * self.clicks.size)
+        self._weights = np.ascontiguousarray(grown(self._weights.T, capacity).T, np.float64)
+        self._inside = np.ascontiguousarray(grown(self._inside.T, capacity).T, np.uint8)
+        for name in ("clicks", "first_at", "last_at"):
+            setattr(self, name, grown(getattr(self, name), capacity))
+        self._touched.ensure(capacity)
+
+    def learn(self, rows: RowBlock) -> int:
+        """Count the block's clicks in order; returns how many counted."""
+        if not len(rows):
+            return 0
+        self.ensure(int(rows.item.max()) + 1)
+        touched = self._touched
+        return add_clicks(
+            rows.kind, rows.item, rows.first, rows.ts, self._half_lives, self._reference, self._weights,
+            self._used, self.clicks, self.first_at, self.last_at, self._pools, self._inside, self._lengths,
+            self._floors, touched.flags, touched.rows, touched.size,
+        )  # fmt: skip
+
+    def remove_items(self, rows: Int32) -> None:
+        """Forget these items."""
+        rows = rows[rows < self._used]
+        if not rows.size:
+            return
+        self._weights[:, rows] = 0.0
+        for array in (self.clicks, self.first_at, self.last_at):
+            array[rows] = 0
+        self._touched.add(rows)
+        self._fill_pools()
+
+    def remove_users(self, rows: Int32) -> None:
+        """Nothing here is kept by user: a forgotten user's clicks stay in the sums."""
+
+    def _fill_pools(self) -> None:
+        self._inside[:] = 0
+        self._floors[:] = 0.0
+        for h, weights in enumerate(self._weights):
+            rows = np.flatnonzero(weights[: self._used])
+            best = rows[np.lexsort((rows, -weights[rows]))[: self.pool]]
+            self._lengths[h] = best.size
+            self._pools[h, : best.size] = best
+            self._inside[h, best] = 1
+
+    # -- copying ---------------------------------------------------------------------------------------------
+
+    def _columns(self, rows: Int32) -> Frame:
+        return {
+            "half_lives_ms": list(self.half_lives_ms),
+            "reference": self._reference.copy(),
+            "rows": rows,
+            "weights": self._weights[:, rows],
+            "clicks": self.clicks[rows],
+            "first_at": self.first_at[rows],
+            "last_at": self.last_at[rows],
+        }
+
+    def snapshot(self) -> Frame:
+        """All rows that were ever clicked."""
+        rows = np.flatnonzero(self.clicks[: self._used]).astype(np.int32)
+        return {**self._columns(rows), "used": self._used, "touched": self._touched.peek()}
+
+    def restore(self, frame: Frame) -> None:
+        """Become what `snapshot` described.
+
+        Raises:
+            ReplicaError: the frame was written with other half-lives.
+        """
+        self._check(frame)
+        self._clear(1_024)
+        self.ensure(frame["used"])
+        self._reference[:] = frame["reference"]
+        self._write(frame)
+        self._touched.put(frame["touched"])
+        self._touched.ensure(self.clicks.size)
+        self._fill_pools()
+
+    def changes(self) -> Frame:
+        """The touched rows, and the references that their weights stand on."""
+        return self._columns(self._touched.take())
+
+    def apply(self, frame: Frame) -> None:
+        """On a replica: follow the references (exact powers of two), then take over the rows.
+
+        Raises:
+            ReplicaError: the frame was written with other half-lives.
+        """
+        self._check(frame)
+        for h, moved in enumerate((frame["reference"] - self._reference) / self._half_lives):
+            if moved > 0:
+                rebase(self._weights[h], self._used, moved)
+                self._floors[h] = 0.0
+        self._reference[:] = frame["reference"]
+        rows = frame["rows"]
+        if not rows.size:
+            return
+        self.ensure(int(rows.max()) + 1)
+        has_shrunk = bool((frame["weights"] < self._weights[:, rows]).any())
+        self._write(frame)
+        if has_shrunk or rows.size > self.pool:
+            self._fill_pools()
+        else:
+            self._offer(rows)
+
+    def _offer(self, rows: Int32) -> None:
+        for h in range(len(self.half_lives_ms)):
+            self._lengths[h] = offer_all(
+                self._weights[h], self._pools[h], self._inside[h], self._lengths[h], self._floors[h], rows
+            )
+
+    def _write(self, frame: Frame) -> None:
+        rows = frame["rows"]
+        self._weights[:, rows] = frame["weights"]
+        for name in ("clicks", "first_at", "last_at"):
+            getattr(self, name)[rows] = frame[name]
+
+    def _check(self, frame: Frame) -> None:
+        if tuple(frame["half_lives_ms"]) != self.half_lives_ms:
+            msg = f"the frame has half-lives {frame['half_lives_ms']}, expected {self.half_lives_ms}"
+            raise ReplicaError(msg)
