@@ -5,8 +5,14 @@ from __future__ import annotations
 import msgspec
 
 from serving.asgi import Response
-from serving.errors import BusyError, ServingError, UnauthorisedError, UnavailableError
-from stream.errors import FreshetError, LogError, OverloadedError
+from serving.errors import (
+    BusyError,
+    ServingError,
+    UnauthorisedError,
+    UnavailableError,
+    UnreadableError,
+)
+from stream.errors import EventError, FreshetError, LogError, OverloadedError
 
 __all__ = ["PROBLEM_TYPE", "Problem", "problem_response"]
 
@@ -46,6 +52,8 @@ def problem_response(error: FreshetError, *, retry_after_s: int) -> Response:
 def _translate(error: FreshetError) -> ServingError:
     if isinstance(error, ServingError):
         return error
+    if isinstance(error, EventError):
+        return UnreadableError(str(error))
     if isinstance(error, OverloadedError):
         return BusyError(str(error))
     if isinstance(error, LogError):

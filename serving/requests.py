@@ -1,4 +1,4 @@
-"""What callers send to `recommend` and what the routes answer: structs that are checked, encoded and shown."""
+"""What callers send to `recommend` and what the routes answer: structs, checked, encoded and shown."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ __all__ = [
 MAX_EXCLUDE = 10_000
 _MAX_FEATURES = 4_096
 _MAX_DEPTH = 32
-_MAX_TS = 7_260_000_000_000
+_MAX_TS = 7_259_999_999_999
 
 Id = Annotated[str, Meta(min_length=1, max_length=MAX_ID_BYTES)]
 Ts = Annotated[int, Meta(ge=0, le=_MAX_TS)]

@@ -8,6 +8,7 @@ synced before anyone hears of it; one with decisions only is not: these need onl
 from __future__ import annotations
 
 import asyncio
+import logging
 import queue
 import threading
 from collections.abc import Callable, Sequence
@@ -21,6 +22,10 @@ from stream.log import EventLog, Record
 __all__ = ["GroupWriter"]
 
 _Entry = tuple[Record, bool, "asyncio.Future[int]"]
+_Job = Callable[[], None]
+
+_MAX_JOBS = 256
+_log = logging.getLogger(__name__)
 
 
 class GroupWriter:
@@ -31,7 +36,7 @@ class GroupWriter:
     Args:
         log: where records go; only this object appends to it.
         clock: gives `accepted_at`, read after the commit.
-        nudge: called on the writer's thread after each commit: the learner may look.
+        nudge: called on the writer's thread after each commit with the last position: the learner may look.
         linger_ms: how long the first decision of a group waits for company; events do not wait.
     """
 
@@ -39,7 +44,7 @@ class GroupWriter:
         self,
         log: EventLog,
         clock: Clock,
-        nudge: Callable[[], None],
+        nudge: Callable[[int], None],
         *,
         linger_ms: float = 0.5,
         max_bytes: int = 64 << 20,
@@ -49,7 +54,7 @@ class GroupWriter:
         self._linger_s = linger_ms / 1e3
         self._max_bytes, self._max_requests = max_bytes, max_requests
         self._waiting: list[_Entry] = []
-        self._groups: queue.SimpleQueue[list[_Entry] | None] = queue.SimpleQueue()
+        self._groups: queue.SimpleQueue[list[_Entry] | _Job | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._work, name="writer", daemon=True)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._busy = self._scheduled = self._stopping = False
@@ -58,6 +63,7 @@ class GroupWriter:
         self.queued_requests = 0
         self.commits = 0
         self.failures = 0
+        self.dropped_jobs = 0
 
     def start(self) -> None:
         """Start the writer's thread for the running event loop."""
@@ -81,7 +87,7 @@ class GroupWriter:
             or self.queued_requests >= self._max_requests
         ):
             msg = (
-                f"worker: {self.queued_requests} requests with {self.queued_bytes} bytes wait for their commit, "
+                f"worker: {self.queued_requests} requests, {self.queued_bytes} bytes, wait for their commit; "
                 f"the bounds are {self._max_requests} and {self._max_bytes}; send more slowly"
             )
             raise BusyError(msg)
@@ -94,6 +100,16 @@ class GroupWriter:
             # An event's commit is synced and slow enough to gather its own followers.
             self._loop.call_later(0.0 if durable else self._linger_s, self._flush)
         return future
+
+    def between(self, job: _Job) -> None:
+        """Run `job` on the writer's thread between two commits: dead letters, retention, forgetting.
+
+        At most 256 jobs wait; one more is dropped and counted. What a job raises of ours is logged.
+        """
+        if self._stopping or self._groups.qsize() >= _MAX_JOBS:
+            self.dropped_jobs += 1
+            return
+        self._groups.put(job)
 
     async def stop(self) -> None:
         """Commit what was handed in, then end the thread; later calls of `submit` are refused."""
@@ -114,23 +130,34 @@ class GroupWriter:
         self._groups.put(group)
 
     def _work(self) -> None:
-        while (group := self._groups.get()) is not None:
+        while (work := self._groups.get()) is not None:
+            if not isinstance(work, list):
+                self._do(work)
+                continue
             outcome: int | FreshetError
             try:
-                outcome = self._commit(group)
+                outcome = self._commit(work)
             except FreshetError as error:
                 outcome = error
-            assert self._loop is not None
-            self._loop.call_soon_threadsafe(self._done, group, outcome)
+            if self._loop is not None:
+                self._loop.call_soon_threadsafe(self._done, work, outcome)
+
+    @staticmethod
+    def _do(job: _Job) -> None:
+        try:
+            job()
+        except FreshetError as error:
+            _log.warning("%s", error)
 
     def _commit(self, group: Sequence[_Entry]) -> int:
         now = int(self._clock.now_ms())
         durable = any(wanted for _, wanted, _ in group)
-        self._log.append([record._replace(accepted_at=now) for record, _, _ in group], durable=durable)
+        records = [record._replace(accepted_at=now) for record, _, _ in group]
+        positions = self._log.append(records, durable=durable)
         # Read after the commit, so that whoever reads the log later than this time finds the records there.
         accepted_at = max(self._last_accepted_at, ceil(self._clock.now_ms()))
         self._last_accepted_at = accepted_at
-        self._nudge()
+        self._nudge(positions[-1])
         return accepted_at
 
     def _done(self, group: Sequence[_Entry], outcome: int | FreshetError) -> None:

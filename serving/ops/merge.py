@@ -14,7 +14,6 @@ __all__ = ["Columns", "merge_candidates"]
 Int8 = npt.NDArray[np.int8]
 Int32 = npt.NDArray[np.int32]
 Int64 = npt.NDArray[np.int64]
-UInt8 = npt.NDArray[np.uint8]
 Bool = npt.NDArray[np.bool_]
 
 
@@ -33,7 +32,7 @@ def merge_candidates(
     rows: Int32,
     offered_by: Int8,
     columns: Columns,
-    blocked: UInt8,
+    allowed: Bool,
     now_ms: int,
     any_group: bool,
     groups: Int32,
@@ -42,8 +41,8 @@ def merge_candidates(
 ) -> int:
     """Write the distinct eligible rows of `rows` (m,) to the outputs (m,) in order; returns how many.
 
-    Eligible: known, not deleted, available at `now_ms`, in one of `groups` unless `any_group`, and 0 in
-    `blocked` (n_items,), which is left as it was.
+    Eligible: known, not deleted, available at `now_ms`, in one of `groups` unless `any_group`, and true in
+    `allowed` (n_items,), which is left as it was.
 
     Example:
         >>> n = np.zeros(3, np.int64)
@@ -51,17 +50,16 @@ def merge_candidates(
         >>> columns = Columns(yes, no, np.zeros(3, np.int32), n, n + 9)
         >>> out, by = np.empty(4, np.int32), np.empty(4, np.int8)
         >>> rows, offered_by = np.array([2, 0, 2, 7], np.int32), np.array([0, 0, 1, 1], np.int8)
-        >>> blocked = np.zeros(3, np.uint8)
-        >>> merge_candidates(rows, offered_by, columns, blocked, 5, True, np.zeros(0, np.int32), out, by)
+        >>> merge_candidates(rows, offered_by, columns, ~no, 5, True, np.zeros(0, np.int32), out, by)
         2
         >>> out[:2].tolist()
         [2, 0]
     """
-    limit = min(columns.known.size, blocked.size)
+    limit = min(columns.known.size, allowed.size)
     kept = 0
     for i in range(rows.size):
         row = rows[i]
-        if row < 0 or row >= limit or blocked[row] != 0:
+        if row < 0 or row >= limit or not allowed[row]:
             continue
         if not columns.known[row] or columns.deleted[row]:
             continue
@@ -73,10 +71,10 @@ def merge_candidates(
                 inside = inside or code == columns.group[row]
             if not inside:
                 continue
-        blocked[row] = 2
+        allowed[row] = False
         out_rows[kept] = row
         out_sources[kept] = offered_by[i]
         kept += 1
     for i in range(kept):
-        blocked[out_rows[i]] = 0
+        allowed[out_rows[i]] = True
     return kept

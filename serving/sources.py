@@ -1,0 +1,167 @@
+"""Candidate sources: who offers what for one request, merged without duplicates and filtered.
+
+To add a source: a method that returns rows, best first, and a line in `gather`. What a source offers is filtered
+afterwards, all of it at once: clicked within the history, excluded, gone, of another group, not available now.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from bandits import Context, DiagLinUcb, Policy
+from serving.item_index import ItemIndex
+from serving.models import Models
+from serving.ops.merge import Columns, merge_candidates
+from serving.settings import SourceSettings
+
+__all__ = ["SOURCES", "Asker", "Candidates", "Gatherer"]
+
+Int8 = npt.NDArray[np.int8]
+Int32 = npt.NDArray[np.int32]
+Float32 = npt.NDArray[np.float32]
+
+SOURCES = ("index", "neighbours", "graph", "popular", "fresh")
+"""Names in the order in which they are merged; an item is attributed to the first that offers it."""
+
+_DAY_MS = 86_400_000
+_NONE = np.zeros(0, np.int32)
+
+
+@dataclass(frozen=True, slots=True)
+class Asker:
+    """Who asks, and for what: rows of the tables, -1 for an unknown user.
+
+    `vector` (dim,) is None while nothing is known of the user's taste; `recent` (q,) are items to look for
+    neighbours of, newest first; `blocked` are rows that must not be shown; `groups` are group numbers, None for
+    any.
+    """
+
+    user: int
+    vector: Float32 | None
+    recent: Int32
+    blocked: Int32
+    groups: Int32 | None
+    now_ms: int
+    k: int
+
+
+@dataclass(frozen=True, slots=True)
+class Candidates:
+    """Eligible rows (n,), each once, with the number of the source that offered it (n,).
+
+    `own` (m,) are the rows that the policy may choose from, eligible as well; they need not be among `rows`.
+    """
+
+    rows: Int32
+    sources: Int8
+    own: Int32
+
+
+class Gatherer:
+    """Asks every source and merges what they offer.
+
+    Works with one array of a byte an item row that is restored after each request, so it is not for several
+    threads.
+    """
+
+    def __init__(self, models: Models, index: ItemIndex, sizes: SourceSettings) -> None:
+        self._models, self._index, self._sizes = models, index, sizes
+        self._allowed = np.ones(1_024, np.bool_)
+        half_lives = models.popularity.half_lives_ms
+        self._half_life = min(range(len(half_lives)), key=lambda h: abs(half_lives[h] - _DAY_MS))
+
+    def gather(self, asker: Asker, context: Context, policy: Policy) -> Candidates:
+        """All candidates of one request."""
+        columns = self._columns()
+        blocked = asker.blocked[asker.blocked >= 0]
+        self._allowed[blocked] = False
+        try:
+            own = policy.candidates(context)
+            if own is not None:
+                own = self._merge([(own, 2)], columns, asker)[0]
+            offers = [
+                (self._near(asker, blocked), 0),
+                (self._together(asker), 1),
+                (self._best_of(own, context, policy), 2),
+                (self._popular(asker, blocked), 3),
+                (self._index.newest[: self._sizes.fresh], 4),
+            ]
+            rows, sources = self._merge(offers, columns, asker)
+            if rows.size < asker.k:
+                rows, sources = self._merge([(rows, -1), *offers, *self._everything()], columns, asker)
+        finally:
+            self._allowed[blocked] = True
+        return Candidates(rows, sources, rows if own is None else own)
+
+    def columns_size(self) -> int:
+        """Rows that can be marked now."""
+        return int(self._allowed.size)
+
+    def _columns(self) -> Columns:
+        c = self._models.catalogue
+        needed = max(c.size, self._models.items.capacity)
+        if needed > self._allowed.size:
+            self._allowed = np.ones(2 * needed, np.bool_)
+        return Columns(c.known, c.deleted, c.group, c.from_ms, c.until_ms)
+
+    def _merge(self, offers: list[tuple[Int32, int]], columns: Columns, asker: Asker) -> tuple[Int32, Int8]:
+        rows = np.concatenate([offered for offered, _ in offers], dtype=np.int32)
+        sources = np.repeat(
+            np.array([source for _, source in offers], np.int8), [offered.size for offered, _ in offers]
+        )
+        out_rows, out_sources = np.empty(rows.size, np.int32), np.empty(rows.size, np.int8)
+        any_group, groups = asker.groups is None, _NONE if asker.groups is None else asker.groups
+        n = merge_candidates(
+            rows, sources, columns, self._allowed, asker.now_ms, any_group, groups, out_rows, out_sources
+        )
+        return out_rows[:n], out_sources[:n]
+
+    # --- the sources ---
+
+    def _near(self, asker: Asker, blocked: Int32) -> Int32:
+        """Nearest items to the user's vector."""
+        index = self._index.index
+        if asker.vector is None or index.size == 0 or self._sizes.index == 0:
+            return _NONE
+        groups = None if asker.groups is None else asker.groups + np.int32(1)
+        allowed = self._allowed if blocked.size else None
+        return index.search(
+            asker.vector, self._sizes.index, groups=groups, now_ms=asker.now_ms, allowed=allowed
+        ).rows
+
+    def _together(self, asker: Asker) -> Int32:
+        """What goes together with recent items."""
+        if not asker.recent.size or self._sizes.neighbours == 0:
+            return _NONE
+        rows, _ = self._models.cooccurrence.recommend(
+            asker.recent, self._sizes.neighbours, asker.now_ms, exclude=_NONE
+        )
+        return rows
+
+    def _best_of(self, own: Int32 | None, context: Context, policy: Policy) -> Int32:
+        """The policy's own candidates, those with the best learned means if there are too many."""
+        if own is None or own.size <= self._sizes.graph:
+            return _NONE if own is None or self._sizes.graph == 0 else own
+        if not isinstance(policy, DiagLinUcb):
+            return own[: self._sizes.graph]
+        best = np.argsort(-policy.means(context, own), kind="stable")[: self._sizes.graph]
+        return own[best]
+
+    def _popular(self, asker: Asker, blocked: Int32) -> Int32:
+        """What is clicked now; deeper for those who have seen much of it."""
+        if self._sizes.popular == 0:
+            return _NONE
+        n = max(self._sizes.popular, asker.k) + int(blocked.size)
+        if asker.groups is not None:
+            n = max(n, self._models.popularity.pool)
+        return self._models.popularity.top(n, self._half_life)
+
+    def _everything(self) -> list[tuple[Int32, int]]:
+        """The whole catalogue, popular first, then newest: only when the sources have too little."""
+        c, popularity = self._models.catalogue, self._models.popularity
+        rows = np.flatnonzero(c.known & ~c.deleted).astype(np.int32)
+        rows = rows[np.argsort(-c.entered_ms[rows], kind="stable")]
+        return [(popularity.top(rows.size, self._half_life), 3), (rows, 4)]

@@ -1,0 +1,114 @@
+"""Rows as they are served here, for people: one item, one user, an item's neighbours."""
+
+from __future__ import annotations
+
+import msgspec
+import numpy as np
+
+from bandits import DiagLinUcb
+from serving.asgi import Response
+from serving.errors import MissingError
+from serving.item_index import ItemIndex
+from serving.models import Models
+from serving.replica import Replica
+from serving.requests import (
+    ClusterView,
+    EdgeView,
+    ItemAnswer,
+    NeighboursAnswer,
+    NeighbourView,
+    RecentView,
+    UserAnswer,
+)
+from serving.routing import Parameter, Request, query_int
+from stream.clock import Clock
+
+__all__ = ["NEIGHBOURS", "Views"]
+
+NEIGHBOURS = Parameter("k", 10, 1, 1_000, "how many")
+
+_RECENT = 50
+_encoder = msgspec.json.Encoder()
+
+
+class Views:
+    """Read-only pages over the learned parts; reading allocates nothing for unknown ids."""
+
+    def __init__(self, models: Models, index: ItemIndex, replica: Replica, clock: Clock) -> None:
+        self._models, self._index, self._replica, self._clock = models, index, replica, clock
+
+    async def item(self, request: Request) -> Response:
+        """One item; 404 when it was never in the catalogue or a click."""
+        (item_id,) = request.params
+        m, row = self._models, self._item_row(item_id)
+        inside = row < m.catalogue.size and bool(m.catalogue.known[row])
+        entered = int(m.catalogue.entered_ms[row]) if inside else int(m.items.touched_at[row])
+        answer = ItemAnswer(
+            item_id=item_id,
+            group=m.catalogue.group_name(row),
+            clicks=int(m.items.clicks[row]),
+            impressions=int(m.items.impressions[row]),
+            version=int(m.items.version[row]),
+            absorbed_at=self._replica.absorbed_at,
+            age_ms=max(0, self._now_ms() - entered),
+            edges=self._edges(row),
+            attributes=m.catalogue.attributes(row),
+        )
+        return Response(200, _encoder.encode(answer))
+
+    async def neighbours(self, request: Request) -> Response:
+        """The nearest items by vector."""
+        (item_id,) = request.params
+        k = query_int(request.scope, NEIGHBOURS)
+        row = self._item_row(item_id)
+        vector = self._models.items.data[row]
+        found: list[NeighbourView] = []
+        if np.isfinite(vector).all() and vector.any():
+            answers = self._index.index.search(vector, k + 1)
+            pairs = zip(answers.rows.tolist(), answers.scores.tolist(), strict=True)
+            named = [(self._models.items.id_of(near), score) for near, score in pairs if near != row]
+            found = [NeighbourView(name, score) for name, score in named if name is not None]
+        return Response(200, _encoder.encode(NeighboursAnswer(item_id, found[:k])))
+
+    async def user(self, request: Request) -> Response:
+        """One user; 404 for someone of whom nothing is known."""
+        (user_id,) = request.params
+        m = self._models
+        row = m.users.row_of(user_id)
+        if row < 0:
+            msg = f"user {user_id!r}: nothing is known of them; a click or an impression changes that"
+            raise MissingError(msg)
+        clusters, weights = m.centroids.context(m.users.data[row])
+        recent = m.history.recent(row, _RECENT)
+        times = m.history.recent_ts(row, _RECENT).tolist()
+        names = zip(m.items.ids_of(recent), times, strict=True)
+        answer = UserAnswer(
+            user_id=user_id,
+            clicks=int(m.users.clicks[row]),
+            impressions=int(m.users.impressions[row]),
+            version=int(m.users.version[row]),
+            absorbed_at=self._replica.absorbed_at,
+            clusters=[ClusterView(c, w) for c, w in zip(clusters.tolist(), weights.tolist(), strict=True)],
+            recent=[RecentView(name, ts) for name, ts in names if name is not None],
+        )
+        return Response(200, _encoder.encode(answer))
+
+    def _item_row(self, item_id: str) -> int:
+        row = self._models.items.row_of(item_id)
+        if row < 0:
+            msg = f"item {item_id!r}: it is not known here; send an `item` event for it first"
+            raise MissingError(msg)
+        return row
+
+    def _edges(self, row: int) -> list[EdgeView]:
+        # The sums of the policy, for every cluster that the graph links or that has seen the item.
+        linked = dict.fromkeys(self._models.graph.clusters_of(row).tolist(), (0.0, 1.0))
+        for policy in self._models.policies.values():
+            if isinstance(policy, DiagLinUcb):
+                clusters, b, d = policy.edges(row)
+                linked |= dict(zip(clusters.tolist(), zip(b.tolist(), d.tolist(), strict=True), strict=True))
+                break
+        return [EdgeView(cluster, b, d) for cluster, (b, d) in sorted(linked.items())]
+
+    def _now_ms(self) -> int:
+        return max(int(self._clock.now_ms()), 0)
