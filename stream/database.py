@@ -182,14 +182,21 @@ class Database:
         )
         return int((pages - free) * page)
 
-    def shrink(self) -> None:
-        """Give freed pages back to the file system and empty the write-ahead log if no reader holds it."""
-        self.read("PRAGMA incremental_vacuum")
-        self.checkpoint()
+    def shrink(self, n_pages: int) -> None:
+        """Give up to `n_pages` freed pages back to the file system with the next checkpoint."""
+        with self._lock, self._translated("shortened"):
+            # Only a script runs this statement to its end: it yields rows without columns.
+            self._connection.executescript(f"PRAGMA incremental_vacuum({n_pages});")
 
-    def checkpoint(self) -> bool:
-        """Move the write-ahead log into the file and cut it; false while a reader still needs it."""
-        ((busy, _, _),) = self.read("PRAGMA wal_checkpoint(TRUNCATE)")
+    def checkpoint(self, timeout_s: float = 1.0) -> bool:
+        """Move the write-ahead log into the file and cut it; false if readers still needed it at the end."""
+        with self._lock:
+            ((usual,),) = self.read("PRAGMA busy_timeout")
+            self.read(f"PRAGMA busy_timeout={int(timeout_s * 1e3)}")
+            try:
+                ((busy, _, _),) = self.read("PRAGMA wal_checkpoint(TRUNCATE)")
+            finally:
+                self.read(f"PRAGMA busy_timeout={usual}")
         return not busy
 
     def vacuum(self) -> None:

@@ -11,8 +11,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-import msgspec
-
+from stream.codec import decode_logged
 from stream.dead_letters import DeadLetter
 from stream.engine.ticker import Ticker
 from stream.errors import EventError, LogError
@@ -24,16 +23,6 @@ from stream.step import Step
 __all__ = ["ClockMode", "Driver"]
 
 ClockMode = Literal["wall", "event"]
-
-_decoder = msgspec.json.Decoder(list[LoggedEvent])
-
-
-def decode_logged(body: bytes) -> list[LoggedEvent]:
-    """Events of one record."""
-    try:
-        return _decoder.decode(body)
-    except msgspec.DecodeError as error:
-        raise EventError(str(error)) from error
 
 
 class Driver:
@@ -78,7 +67,7 @@ class Driver:
         if not by_event:
             self._tick(self._tickers[False].due(record.accepted_at), backfill=False)
         try:
-            events = decode_logged(record.body)
+            events = decode_logged(record.body, record.schema)
         except EventError as error:
             place = f"{source}/{record.pos}"
             self.letters.append(DeadLetter(record.accepted_at, str(error), place, record.body))

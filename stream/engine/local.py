@@ -139,6 +139,8 @@ class LocalEngine:
             self._say(f"{n_lost} records that were not synced were lost, with the power or by a deleted file")
         if leap or n_lost:
             self._leap()
+        elif self._scrubs and self._scrubs.waiting():
+            self.snapshot()
         return n_records
 
     def _restore(self, frame: Frame) -> None:

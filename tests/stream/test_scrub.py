@@ -1,0 +1,153 @@
+"""A forgotten user's id is in no file."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from stream.clock import ManualClock
+from stream.dead_letters import DeadLetter
+from stream.engine import EngineSettings, LocalEngine
+from stream.events import Click, Decision, Forget, Impression, LoggedEvent
+from stream.folder import DataFolder
+from stream.frame import pack
+from stream.log import Record
+from stream.scrub import LearnerScrub, LogScrub
+from stream.testing_log import CountingStep
+
+ID = 'marlène "m" o\'hara'
+ESCAPED = msgspec.json.encode(ID)[1:-1]
+
+
+def bundle(*events: LoggedEvent, at: int) -> Record:
+    return Record("events", msgspec.json.encode(list(events)), at)
+
+
+def files_with(folder: Path, needle: bytes) -> list[str]:
+    return [str(p) for p in sorted(folder.rglob("*")) if p.is_file() and needle in p.read_bytes()]
+
+
+class World:
+    """A folder with two logs and a learner, closed and opened at will."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        DataFolder(path).prepare(2)
+        self.open()
+
+    def open(self) -> None:
+        self.folder = DataFolder(self.path)
+        self.logs = {name: self.folder.writer(name) for name in self.folder.sources()}
+        self.commits = self.folder.commit_log()
+        self.readers = self.folder.readers()
+        self.step, scrubs = CountingStep(), LearnerScrub(self.commits, self.readers, self.folder.key)
+        self.engine = LocalEngine(
+            self.step, self.readers, self.commits, self.folder.snapshot_store(), clock=ManualClock(1_000),
+            settings=EngineSettings(forget_s=0), scrubs=scrubs,
+        )  # fmt: skip
+        self.engine.recover()
+
+    def close(self) -> None:
+        for log in (*self.logs.values(), *self.readers.values()):
+            log.close()
+        self.commits.close()
+
+    def scrub(self, source: str) -> LogScrub:
+        return LogScrub(source, self.logs[source], self.commits, self.folder.key)
+
+    def fill(self) -> None:
+        decision = Decision(request_id="req-7", ts=10, user_id=ID, items=["i1"], propensities=[1], policy="p")
+        body = msgspec.json.encode(decision)
+        other = Click(ts=12, item_id="i9", user_id="bob", event_id="kept")
+        one, two = self.logs["events-0"], self.logs["events-1"]
+        one.append([Record("decision", body, 10, request_id="req-7")], durable=False)
+        one.append([bundle(Impression(request_id="q8", ts=11, user_id=ID, items=["i2"]), other, at=12)])
+        two.append([bundle(Click(ts=13, item_id="i1", request_id="req-7"), other, at=13)])
+        two.append(
+            [bundle(Click(ts=14, item_id="i4", user_id=ID), at=14), Record("events", b'["' + ESCAPED, 15)]
+        )
+        one.dead_letters.add(
+            [DeadLetter(16, "unreadable", "request/1", b'{"user_id": "' + ESCAPED + b'", "ts')]
+        )
+        self.engine.run_once()
+        self.engine.snapshot()
+        one.append([bundle(Forget(user_id=ID, ts=20), at=20)])
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> Iterator[World]:
+    world = World(tmp_path)
+    world.fill()
+    yield world
+    world.close()
+
+
+def test_after_a_forget_the_id_is_in_no_file_and_others_keep_theirs(world: World) -> None:
+    assert len(files_with(world.path, ESCAPED)) >= 3
+    world.engine.finish()
+    assert all(world.scrub(source).pending() and world.scrub(source).run() for source in world.logs)
+    for needle in (ESCAPED, ID.encode(), b"req-7", b"q8"):
+        assert files_with(world.path, needle) == []
+    bodies = [record.body for log in world.logs.values() for record in log.read(0, 99)]
+    assert sum(b"kept" in body for body in bodies) == 2
+    assert [record.pos for record in world.logs["events-0"].read(0, 99)] == [1, 2, 3]
+    assert world.engine.run_once() == 0
+    world.engine.finish()
+    assert world.commits.pending() == [] and world.commits.scrub_requests() == set()
+
+
+def test_a_restart_after_scrubbing_gives_the_same_bits(world: World) -> None:
+    world.engine.finish()
+    for source in world.logs:
+        world.scrub(source).run()
+    state = pack(world.step.snapshot())
+    world.close()
+    world.open()
+    assert pack(world.step.snapshot()) == state
+
+
+@pytest.mark.parametrize("stage", range(4))
+def test_a_forget_is_finished_after_a_stop_at_any_stage(world: World, stage: int) -> None:
+    if stage > 0:
+        world.engine.run_once()
+    if stage > 1:
+        world.engine.snapshot()
+    if stage > 2:
+        world.engine.finish()
+        world.logs["events-0"].database.set_meta("scrubbing", 1)  # stopped between rewriting and the end
+    world.close()
+    world.open()
+    world.engine.finish()
+    assert all(world.scrub(source).run() for source in world.logs)
+    assert files_with(world.path, ESCAPED) == []
+
+
+def test_what_the_user_does_after_the_forget_stays(world: World) -> None:
+    world.logs["events-1"].append([bundle(Click(ts=21, item_id="i5", user_id=ID, event_id="new"), at=21)])
+    world.engine.finish()
+    for source in world.logs:
+        world.scrub(source).run()
+    bodies = b"".join(record.body for record in world.logs["events-1"].read(0, 99))
+    assert b"new" in bodies and b"i4" not in bodies
+
+
+def test_a_log_is_not_touched_before_the_learner_is_ready(world: World) -> None:
+    before = world.logs["events-1"].read(0, 99)
+    world.engine.run_once()
+    assert world.commits.pending() != []
+    assert not world.scrub("events-1").pending() and world.scrub("events-1").run()
+    assert world.logs["events-1"].read(0, 99) == before
+
+
+def test_a_second_forget_is_a_new_pass(world: World) -> None:
+    world.engine.finish()
+    for source in world.logs:
+        world.scrub(source).run()
+    world.logs["events-1"].append([bundle(Click(ts=30, item_id="i5", user_id=ID), at=30)])
+    world.logs["events-1"].append([bundle(Forget(user_id=ID, ts=31), at=31)])
+    world.engine.finish()
+    assert all(world.scrub(source).run() for source in world.logs)
+    assert files_with(world.path, ESCAPED) == []
