@@ -1,7 +1,7 @@
 """Vectors refreshed while they are searched: intake, latency, and what recall it costs against a fresh build.
 
 100,000 × 64 factors of MovieTweetings (implicit ALS, films repeated with jitter; planted clusters where the
-data is absent). Every refresh is a step of 2 % of the length in a random direction. Three figures for each rate:
+data is absent). A refresh is a step of 2 % of the length in a random direction. Three figures for each rate:
 
 * real time: rows fed at the rate, a thread asking, `Maintenance` linking with 30 % of a core;
 * drift: the same proportion of linking to refreshing, fast-forwarded until every row has wandered far;

@@ -149,9 +149,10 @@ class Relinker:
         found = np.empty(max(2 * _CHUNK, table.size // 64), np.int32)
         start = self._start if self._start < table.n_rows else 0
         n, self._n_moved = most_moved(table.rows, table.n_rows, self._index.settings.least_move, found, start)
-        self._moved = found[:n]
         if n:
             self._start = int(found[n - 1]) + 1
+        found = found[:n]
+        self._moved = found[np.argsort(-table.rows.moved[found], kind="stable")]
 
     def _begin_sweep(self, graph: Graph) -> None:
         """Find who points at the rows that left, so that they can be linked again without them."""

@@ -90,6 +90,8 @@ class RowTable:
         opens = None if from_ms is None else check_column(from_ms, n, np.int64, "from_ms")
         closes = None if until_ms is None else check_column(until_ms, n, np.int64, "until_ms")
         with self.lock:
+            # A row that has attributes and no vector yet is in the snapshot, too.
+            self.n_rows = max(self.n_rows, int(targets.max(initial=-1)) + 1)
             if groups is not None:
                 self.rows.group[targets] = groups
             if opens is not None or closes is not None:

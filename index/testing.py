@@ -1,6 +1,5 @@
 """The contract of a vector index, as tests to inherit, and a planted world with a known answer."""
 
-# ruff: noqa: D102 - the names of the contract are sentences
 from __future__ import annotations
 
 from collections.abc import Callable

@@ -1,0 +1,67 @@
+"""Any history of writes: the live index answers like a dictionary of vectors."""
+
+from __future__ import annotations
+
+import numpy as np
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+
+from index import ExactIndex, LiveIndex, LiveSettings
+
+DIM = 4
+ROWS = st.lists(st.integers(0, 60), min_size=1, max_size=20)
+
+
+class AnyHistory(RuleBasedStateMachine):
+    """The oracle gets the same writes; the live index walks a graph from nine rows on."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.live = LiveIndex(DIM, 1000, LiveSettings(exact_below=8, max_pending=6))
+        self.oracle = ExactIndex(DIM, 1000)
+        self.rng = np.random.default_rng(0)
+
+    @rule(rows=ROWS, scale=st.sampled_from([0.01, 1.0]))
+    def upsert(self, rows: list[int], scale: float) -> None:
+        vectors = self.rng.normal(size=(len(rows), DIM)) * scale + 1.0
+        for index in (self.live, self.oracle):
+            index.upsert(np.array(rows), vectors.astype(np.float32))
+
+    @rule(rows=ROWS)
+    def remove(self, rows: list[int]) -> None:
+        assert self.live.remove(np.array(rows)) == self.oracle.remove(np.array(rows))
+
+    @rule(rows=ROWS, group=st.integers(0, 2))
+    def set_group(self, rows: list[int], group: int) -> None:
+        for index in (self.live, self.oracle):
+            index.set_attributes(np.array(rows), group=np.full(len(rows), group, np.int32))
+
+    @rule(budget=st.integers(1, 40))
+    def relink(self, budget: int) -> None:
+        self.live.relinker.run(budget_rows=budget)
+
+    @rule()
+    def rebuild(self) -> None:
+        self.live.rebuild()
+
+    @rule()
+    def restart(self) -> None:
+        frame = self.live.snapshot()
+        self.live = LiveIndex(DIM, 1000, self.live.settings)
+        self.live.restore(frame)
+
+    @invariant()
+    def answers_like_the_oracle(self) -> None:
+        assert self.live.size == self.oracle.size
+        query = self.rng.normal(size=DIM).astype(np.float32)
+        for groups in (None, np.array([1], np.int32)):
+            live = self.live.search(query, 5, groups=groups)
+            true = self.oracle.search(query, 5, groups=groups)
+            # At breadth 128 a walk over 61 rows sees all that can be reached; ties and order included.
+            assert live.rows.tolist() == true.rows.tolist()
+            assert live.scores.tobytes() == true.scores.tobytes()
+
+
+TestAnyHistory = AnyHistory.TestCase
+TestAnyHistory.settings = settings(max_examples=20, stateful_step_count=25, deadline=None)
