@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from learners.admission import Admission
 from learners.base import Learner
+from learners.catalogue import Catalogue
 from learners.cooccurrence import CoOccurrence
 from learners.encode import encode
 from learners.errors import LearnerError, ReplicaError, ShapeError
@@ -15,6 +16,7 @@ from learners.table import EmbeddingTable
 
 __all__ = [
     "Admission",
+    "Catalogue",
     "CoOccurrence",
     "EmbeddingTable",
     "Histories",

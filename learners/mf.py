@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from learners.errors import LearnerError, ReplicaError
-from learners.ops.mf import Rates, Side, learn_block, score_rows
+from learners.ops.mf import Rates, learn_block, score_rows
 from learners.rows import RowBlock
 from learners.table import EmbeddingTable
 from learners.touched import Touched, grown
@@ -17,6 +17,7 @@ from stream.frame import Frame
 __all__ = ["MatrixFactorisation", "TouchedRows"]
 
 Int32 = npt.NDArray[np.int32]
+Int64 = npt.NDArray[np.int64]
 Float32 = npt.NDArray[np.float32]
 
 _NO_ROWS = np.zeros(0, np.int32)
@@ -35,62 +36,54 @@ class _Columns:
 
     def __init__(self, table: EmbeddingTable) -> None:
         self.table = table
-        self.bias = np.zeros(0, np.float32)
-        self.squares = np.zeros(0, np.float32)
+        self.state = np.zeros((0, 2), np.float32)
         self.stamp = np.zeros(0, np.int64)
         self.met = np.zeros(0, np.int32)
-        self.n_met = np.zeros(1, np.int64)
         self.touched = Touched()
         self.ensure()
 
+    @property
+    def size(self) -> int:
+        return len(self.state)
+
     def ensure(self, rows: int = 0) -> None:
         capacity = max(self.table.capacity, rows)
-        if capacity <= self.bias.size:
+        if capacity <= self.size:
             return
-        self.bias = grown(self.bias, capacity).astype(np.float32, copy=False)
-        self.squares = grown(self.squares, capacity).astype(np.float32, copy=False)
+        self.state = grown(self.state, capacity).astype(np.float32, copy=False)
         self.stamp = grown(self.stamp, capacity).astype(np.int64, copy=False)
         self.met = np.zeros(capacity, np.int32)
         self.touched.ensure(capacity)
 
-    def side(self) -> Side:
+    def arrays(self) -> tuple[Float32, Float32, Int64, Int64, Int32]:
         self.ensure()
-        self.n_met[0] = 0
-        table, moved, marked = self.table, self.table.moved, self.touched
-        return Side(
-            table.data, self.bias, self.squares, table.version, moved.flags, moved.rows, moved.size,
-            marked.flags, marked.rows, marked.size, self.stamp, self.met, self.n_met,
-        )  # fmt: skip
+        return self.table.data, self.state, self.table.version, self.stamp, self.met
 
-    def taken(self) -> Int32:
-        return self.met[: int(self.n_met[0])].copy()
+    def publish(self, n: int) -> Int32:
+        rows = self.met[:n].copy()
+        self.table.moved.add(rows)
+        self.touched.add(rows)
+        return rows
 
     def remove(self, rows: Int32) -> None:
         self.ensure()
-        self.bias[rows] = 0.0
-        self.squares[rows] = 0.0
+        self.state[rows] = 0.0
         self.touched.add(rows)
 
     def snapshot(self) -> Frame:
-        n = self.table.size
-        return {
-            "bias": self.bias[:n].copy(),
-            "squares": self.squares[:n].copy(),
-            "touched": self.touched.peek(),
-        }
+        return {"state": self.state[: self.table.size].copy(), "touched": self.touched.peek()}
 
     def restore(self, frame: Frame) -> None:
-        n = len(frame["bias"])
+        n = len(frame["state"])
         self.ensure(n)
-        for array, name in ((self.bias, "bias"), (self.squares, "squares")):
-            array[:n] = frame[name]
-            array[n:] = 0.0
+        self.state[:n] = frame["state"]
+        self.state[n:] = 0.0
         self.touched.put(frame["touched"])
-        self.touched.ensure(self.bias.size)
+        self.touched.ensure(self.size)
 
     def apply(self, rows: Int32, bias: Float32) -> None:
         self.ensure(int(rows.max()) + 1 if rows.size else 0)
-        self.bias[rows] = bias
+        self.state[rows, 0] = bias
 
 
 class MatrixFactorisation:
@@ -152,11 +145,12 @@ class MatrixFactorisation:
         self.ring, self.seed = ring, seed
         self._rates = Rates(
             np.float32(learning_rate), np.float32(l2), np.float32(mean), np.float32(negative_weight),
-            np.float32(shown_weight), float(examination), float(power), negatives, adaptive, np.uint64(seed),
+            np.float32(shown_weight), float(examination), negatives, adaptive, np.uint64(seed),
         )  # fmt: skip
         self._users, self._items = _Columns(users), _Columns(items)
+        self._keep = (np.maximum(np.arange(1_024), 1) ** (power - 1.0)).astype(np.float32)
         self._ring = np.full(ring, -1, np.int32)
-        self._counts = np.zeros(self._items.bias.size, np.int32)
+        self._counts = np.zeros(self._items.size, np.int32)
         self._cursor = np.zeros(3, np.int64)
         self._calls = 0
 
@@ -169,15 +163,15 @@ class MatrixFactorisation:
 
     def scores(self, user: int, rows: Int32) -> Float32:
         """Scores z (n,) of item `rows` for user row `user`; a negative or unknown user is the zero vector."""
-        known = 0 <= user < min(self.users.size, self._users.bias.size)
+        known = 0 <= user < min(self.users.size, self._users.size)
         p = self.users.data[user] if known else np.zeros(self.users.dim, np.float32)
-        bias = self.mean + float(self._users.bias[user]) if known else self.mean
-        rows = np.where(rows < min(self.items.size, self._items.bias.size), rows, -1).astype(np.int32)
-        return score_rows(p, bias, self.items.data, self._items.bias, rows)
+        bias = self.mean + float(self._users.state[user, 0]) if known else self.mean
+        rows = np.where(rows < min(self.items.size, self._items.size), rows, -1).astype(np.int32)
+        return score_rows(p, bias, self.items.data, self._items.state, rows)
 
     def item_bias(self, rows: Int32) -> Float32:
         """Biases (n,) of item `rows`."""
-        return self._items.bias[rows]
+        return self._items.state[:, 0][rows]
 
     # -- writing ---------------------------------------------------------------------------------------------
 
@@ -185,15 +179,16 @@ class MatrixFactorisation:
         """Learn the operations in order; cutting them into other blocks changes no bit."""
         if not len(rows):
             return TouchedRows(_NO_ROWS, _NO_ROWS, 0)
-        users, items = self._users.side(), self._items.side()
-        if self._counts.size < self._items.bias.size:
-            self._counts = grown(self._counts, self._items.bias.size).astype(np.int32, copy=False)
+        users, items = self._users.arrays(), self._items.arrays()
+        if self._counts.size < self._items.size:
+            self._counts = grown(self._counts, self._items.size).astype(np.int32, copy=False)
         self._calls += 1
-        samples = learn_block(
+        n_users, n_items, samples = learn_block(
             rows.kind, rows.first, rows.slate, rows.user, rows.item, rows.start, rows.items, rows.rewards,
-            users, items, self._ring, self._counts, self._cursor, self._rates, self._calls,
+            *users, *items, self._ring, self._counts, self._cursor, self._keep,
+            self._rates, self._calls,
         )  # fmt: skip
-        return TouchedRows(self._users.taken(), self._items.taken(), samples)
+        return TouchedRows(self._users.publish(n_users), self._items.publish(n_items), samples)
 
     def remove_items(self, rows: Int32) -> None:
         """Forget the state of these item rows; they are drawn as negatives no more."""
@@ -235,16 +230,16 @@ class MatrixFactorisation:
         self._ring[:] = frame["ring"]
         self._cursor[:] = frame["cursor"]
         drawn = self._ring[self._ring >= 0]
-        self._counts = np.bincount(drawn, minlength=self._items.bias.size).astype(np.int32)
+        self._counts = np.bincount(drawn, minlength=self._items.size).astype(np.int32)
 
     def changes(self) -> Frame:
         """Biases of the touched rows."""
         users, items = self._users.touched.take(), self._items.touched.take()
         return {
             "user_rows": users,
-            "user_bias": self._users.bias[users],
+            "user_bias": self._users.state[users, 0],
             "item_rows": items,
-            "item_bias": self._items.bias[items],
+            "item_bias": self._items.state[items, 0],
         }
 
     def apply(self, frame: Frame) -> None:

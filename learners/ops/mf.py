@@ -21,10 +21,9 @@ import numpy as np
 import numpy.typing as npt
 from numba import njit
 
-from learners.ops.hashing import mix, uniform
-from learners.ops.table import mark
+from learners.ops.hashing import mix
 
-__all__ = ["Rates", "Side", "draw_negative", "learn_block", "score_rows"]
+__all__ = ["Rates", "draw_negative", "learn_block", "score_rows"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 Float32 = npt.NDArray[np.float32]
@@ -40,46 +39,25 @@ def _vector_kernel(function: F) -> F:
 
 
 @_vector_kernel
-def draw_negative(ring: Int32, counts: Int32, filled: int, power: float, key: np.uint64, avoid: int) -> int:
-    """A row drawn from the recent positives `ring[:filled]` in proportion to its count there ^ `power`.
+def draw_negative(ring: Int32, counts: Int32, filled: int, keep: Float32, key: np.uint64, avoid: int) -> int:
+    """A row drawn from the recent positives `ring[:filled]` in proportion to its count there ^ power.
 
-    A draw from the ring is proportional to counts (rows,); keeping it with probability count^(power - 1)
-    makes it count^power. After eight refusals, or where only `avoid` and freed rows (-1) come, the answer is
-    -1 or the last draw. `key` addresses the draw.
+    A draw from the ring is proportional to counts (rows,); keeping it with probability `keep[count]` =
+    count^(power - 1) makes it count^power. Counts beyond the table's end are kept like the last. After eight
+    refusals the last draw is taken; -1 where only `avoid` and freed rows (-1) came. `key` addresses the draw.
     """
     row = -1
     for attempt in range(8):
-        at = int(uniform(key, np.uint64(2 * attempt)) * filled)
+        bits = mix(key, np.uint64(attempt))
+        at = int(np.int64(bits >> np.uint64(32)) * np.int64(filled) >> np.int64(32))
         candidate = ring[at]
         if candidate < 0 or candidate == avoid:
             continue
         row = candidate
-        if uniform(key, np.uint64(2 * attempt + 1)) < float(counts[row]) ** (power - 1.0):
-            return int(row)
+        low = np.float32(np.int64(bits & np.uint64(0xFFFFFF))) * np.float32(1.0 / 16_777_216.0)
+        if low < keep[min(counts[row], keep.size - 1)]:
+            break
     return int(row)
-
-
-class Side(NamedTuple):
-    """The columns of one side, users or items: all are indexed by row, `data` is (capacity, d).
-
-    `squares` sums squared errors (AdaGrad); `moved_*` and `marked_*` are sets of touched rows (flags,
-    members, size); `stamp` holds the number of the call that touched a row last, `met` and `n_met` that
-    call's rows.
-    """
-
-    data: Float32
-    bias: Float32
-    squares: Float32
-    version: Int64
-    moved_flags: npt.NDArray[np.uint8]
-    moved_rows: Int32
-    moved_size: Int64
-    marked_flags: npt.NDArray[np.uint8]
-    marked_rows: Int32
-    marked_size: Int64
-    stamp: Int64
-    met: Int32
-    n_met: Int64
 
 
 class Rates(NamedTuple):
@@ -91,63 +69,62 @@ class Rates(NamedTuple):
     negative_weight: np.float32
     shown_weight: np.float32
     examination: float
-    power: float
     negatives: int
     is_adaptive: bool
     seed: np.uint64
 
 
+# The helpers below take plain arrays: a tuple of arrays costs a reference count an array and call.
 @_vector_kernel
-def _note(side: Side, row: int, call: int) -> None:
-    side.version[row] += 1
-    if side.stamp[row] == call:
-        return
-    side.stamp[row] = call
-    side.met[side.n_met[0]] = row
-    side.n_met[0] += 1
-    mark(side.moved_flags, side.moved_rows, side.moved_size, row)
-    mark(side.marked_flags, side.marked_rows, side.marked_size, row)
+def _note(version: Int64, stamp: Int64, met: Int32, n_met: int, row: int, call: int) -> int:
+    """Count an update of `row` and list it if this call meets it first; returns how many are listed."""
+    version[row] += 1
+    if stamp[row] != call:
+        stamp[row] = call
+        met[n_met] = row
+        n_met += 1
+    return n_met
 
 
 @_vector_kernel
 def _learn_item(
-    users: Side, items: Side, u: int, i: int, label: np.float32, weight: np.float32, rates: Rates,
-    pull: Float32,
+    p: Float32, q: Float32, p_state: Float32, q_state: Float32, u: int, i: int, label: np.float32,
+    weight: np.float32, rates: Rates, pull: Float32,
 ) -> None:  # fmt: skip
     """One sample: move the item, and add what the user owes to `pull` (d + 2,): gradient, bias, squares."""
-    dim = users.data.shape[1]
-    z = rates.mean + users.bias[u] + items.bias[i]
+    dim = p.shape[1]
+    z = rates.mean + p_state[u, 0] + q_state[i, 0]
     for d in range(dim):
-        z += users.data[u, d] * items.data[i, d]
+        z += p[u, d] * q[i, d]
     z = min(max(z, np.float32(-30.0)), np.float32(30.0))
     error = weight * (label - np.float32(1.0) / (np.float32(1.0) + np.exp(-z)))
     rate = rates.rate
     if rates.is_adaptive:
-        items.squares[i] += error * error
-        rate /= np.sqrt(np.float32(1.0) + items.squares[i])
+        q_state[i, 1] += error * error
+        rate /= np.sqrt(np.float32(1.0) + q_state[i, 1])
     keep = np.float32(1.0) - rate * rates.l2
     push = rate * error
     for d in range(dim):
-        q = items.data[i, d]
-        pull[d] += error * q
-        items.data[i, d] = keep * q + push * users.data[u, d]
-    items.bias[i] = keep * items.bias[i] + push
+        old = q[i, d]
+        pull[d] += error * old
+        q[i, d] = keep * old + push * p[u, d]
+    q_state[i, 0] = keep * q_state[i, 0] + push
     pull[dim] += error
     pull[dim + 1] += error * error
 
 
 @_vector_kernel
-def _learn_user(users: Side, u: int, rates: Rates, pull: Float32) -> None:
+def _learn_user(p: Float32, state: Float32, u: int, rates: Rates, pull: Float32) -> None:
     """Move the user by what its samples summed up in `pull`, and empty `pull`."""
-    dim = users.data.shape[1]
+    dim = p.shape[1]
     rate = rates.rate
     if rates.is_adaptive:
-        users.squares[u] += pull[dim + 1]
-        rate /= np.sqrt(np.float32(1.0) + users.squares[u])
+        state[u, 1] += pull[dim + 1]
+        rate /= np.sqrt(np.float32(1.0) + state[u, 1])
     keep = np.float32(1.0) - rate * rates.l2
     for d in range(dim):
-        users.data[u, d] = keep * users.data[u, d] + rate * pull[d]
-    users.bias[u] = keep * users.bias[u] + rate * pull[dim]
+        p[u, d] = keep * p[u, d] + rate * pull[d]
+    state[u, 0] = keep * state[u, 0] + rate * pull[dim]
     for d in range(dim + 2):
         pull[d] = np.float32(0.0)
 
@@ -164,82 +141,88 @@ def _remember(ring: Int32, counts: Int32, cursor: Int64, row: int) -> None:
 
 
 @_vector_kernel
-def _learn_positive(
-    users: Side, items: Side, u: int, i: int, ring: Int32, counts: Int32, cursor: Int64, rates: Rates,
-    pull: Float32, call: int,
+def _pick_positive(
+    item: int, ring: Int32, counts: Int32, cursor: Int64, keep: Float32, rates: Rates, picked: Int32,
+    labels: Float32,
 ) -> int:  # fmt: skip
-    """A click: one positive sample and `negatives` drawn ones; returns the samples learned."""
+    """The samples of a click: the item, then drawn negatives; returns how many."""
+    picked[0], labels[0] = item, np.float32(1.0)
     n = 1
-    _learn_item(users, items, u, i, np.float32(1.0), np.float32(1.0), rates, pull)
-    _note(items, i, call)
     for draw in range(rates.negatives):
         key = mix(rates.seed, np.uint64(cursor[2] * 64 + draw))
-        j = draw_negative(ring, counts, cursor[1], rates.power, key, i)
-        if j >= 0:
-            _learn_item(users, items, u, j, np.float32(0.0), rates.negative_weight, rates, pull)
-            _note(items, j, call)
+        row = draw_negative(ring, counts, cursor[1], keep, key, item)
+        if row >= 0:
+            picked[n], labels[n] = row, np.float32(0.0)
             n += 1
-    _learn_user(users, u, rates, pull)
-    _note(users, u, call)
+    return n
+
+
+@_vector_kernel
+def _pick_shown(shown: Int32, rewards: Float32, begin: int, end: int, picked: Int32, places: Int32) -> int:
+    """The samples of a closed slate: its places without a reward; returns how many."""
+    n = 0
+    for at in range(begin, end):
+        if shown[at] >= 0 and rewards[at] <= 0:
+            picked[n], places[n] = shown[at], at - begin
+            n += 1
     return n
 
 
 @_vector_kernel
 def learn_block(
-    kind: npt.NDArray[np.int8],
-    first: npt.NDArray[np.bool_],
-    slate: Int32,
-    user: Int32,
-    item: Int32,
-    start: Int32,
-    shown: Int32,
-    rewards: Float32,
-    users: Side,
-    items: Side,
-    ring: Int32,
-    counts: Int32,
-    cursor: Int64,
-    rates: Rates,
-    call: int,
-) -> int:
-    """Learn a block's operations in order; returns the samples learned.
+    kind: npt.NDArray[np.int8], first: npt.NDArray[np.bool_], slate: Int32, user: Int32, item: Int32,
+    start: Int32, shown: Int32, rewards: Float32, p: Float32, p_state: Float32, p_version: Int64,
+    p_stamp: Int64, p_met: Int32, q: Float32, q_state: Float32, q_version: Int64, q_stamp: Int64,
+    q_met: Int32, ring: Int32, counts: Int32, cursor: Int64, keep: Float32, rates: Rates, call: int,
+) -> tuple[int, int, int]:  # fmt: skip
+    """Learn a block's operations in order; returns (user rows met, item rows met, samples learned).
 
-    `cursor` (3,): head and length of the ring of recent positives, and the number of positives so far, which
-    addresses the draws of negatives.
+    Vectors `p` (users, d) and `q` (items, d); states (rows, 2) hold bias and squared errors; `version` counts
+    updates, `stamp` the call that met a row last, `met` that call's rows. `cursor` (3,): head and length of
+    the ring of recent positives, and the number of positives so far, which addresses the draws of negatives.
+    `keep` as in `draw_negative`.
     """
-    pull = np.zeros(users.data.shape[1] + 2, np.float32)
-    samples = 0
+    widest = rates.negatives + 1
+    for s in range(start.size - 1):
+        widest = max(widest, start[s + 1] - start[s])
+    picked, places = np.empty(widest, np.int32), np.empty(widest, np.int32)
+    labels, pull = np.zeros(widest, np.float32), np.zeros(p.shape[1] + 2, np.float32)
+    n_users, n_items, samples = 0, 0, 0
     for o in range(kind.size):
-        u, i = user[o], item[o]
-        if kind[o] == 3 or (kind[o] == 1 and first[o]):
-            if u >= 0 and i >= 0:
-                samples += _learn_positive(users, items, u, i, ring, counts, cursor, rates, pull, call)
+        u, i, n = user[o], item[o], 0
+        is_click = kind[o] == 3 or (kind[o] == 1 and first[o])
+        if is_click and u >= 0 and i >= 0:
+            n = _pick_positive(i, ring, counts, cursor, keep, rates, picked, labels)
+        elif kind[o] == 2 and u >= 0 and rates.shown_weight > 0:
+            n = _pick_shown(shown, rewards, start[slate[o]], start[slate[o] + 1], picked, places)
+        for m in range(n):
+            label, weight = np.float32(0.0), rates.negative_weight
+            if not is_click:
+                weight = rates.shown_weight * np.float32((places[m] + 1.0) ** -rates.examination)
+            elif labels[m] > 0:
+                label, weight = np.float32(1.0), np.float32(1.0)
+            _learn_item(p, q, p_state, q_state, u, picked[m], label, weight, rates, pull)
+            n_items = _note(q_version, q_stamp, q_met, n_items, picked[m], call)
+        if n:
+            _learn_user(p, p_state, u, rates, pull)
+            n_users = _note(p_version, p_stamp, p_met, n_users, u, call)
+        if is_click:
             if i >= 0:
                 _remember(ring, counts, cursor, i)
             cursor[2] += 1
-        elif kind[o] == 2 and u >= 0 and rates.shown_weight > 0:
-            begin, before = start[slate[o]], samples
-            for n in range(begin, start[slate[o] + 1]):
-                if shown[n] >= 0 and rewards[n] <= 0:
-                    weight = rates.shown_weight * np.float32(float(n - begin + 1) ** -rates.examination)
-                    _learn_item(users, items, u, shown[n], np.float32(0.0), weight, rates, pull)
-                    _note(items, shown[n], call)
-                    samples += 1
-            if samples > before:
-                _learn_user(users, u, rates, pull)
-                _note(users, u, call)
-    return samples
+        samples += n
+    return n_users, n_items, samples
 
 
 @_vector_kernel
-def score_rows(p: Float32, bias: float, data: Float32, item_bias: Float32, rows: Int32) -> Float32:
+def score_rows(p: Float32, bias: float, data: Float32, state: Float32, rows: Int32) -> Float32:
     """Scores (n,) of item `rows` for the user vector `p` (d,); NaN for negative rows."""
     out = np.empty(rows.size, np.float32)
     for n in range(rows.size):
         if rows[n] < 0:
             out[n] = np.float32(np.nan)
             continue
-        total = np.float32(bias) + item_bias[rows[n]]
+        total = np.float32(bias) + state[rows[n], 0]
         for d in range(p.size):
             total += p[d] * data[rows[n], d]
         out[n] = total
