@@ -11,6 +11,7 @@ from learners.errors import LearnerError, ReplicaError, ShapeError
 from learners.history import Histories, Pairs
 from learners.mf import MatrixFactorisation, TouchedRows
 from learners.popularity import Popularity
+from learners.ranker import Ranker
 from learners.rows import RowBlock
 from learners.table import EmbeddingTable
 
@@ -25,6 +26,7 @@ __all__ = [
     "MatrixFactorisation",
     "Pairs",
     "Popularity",
+    "Ranker",
     "ReplicaError",
     "RowBlock",
     "ShapeError",
