@@ -1,9 +1,9 @@
 """What to try, and with what probability.
 
-A policy turns a context and candidates into a choice and its probability, and learns from every slate that was
-decided and shown. `DiagLinUcb` over a `ClusterItemGraph` is the one for large catalogues; `LinUcb` is the exact
-method that it is compared with; `BetaThompson`, `EpsilonGreedy` and `Uniform` ignore the context. `build_slate` mixes a
-policy's choices into a ranker's order and says how likely each item was at its place.
+A policy turns a context and candidates into a choice and its probability, and learns from every slate that
+was decided and shown. `DiagLinUcb` over a `ClusterItemGraph` is the one for large catalogues; `LinUcb` is the
+exact method that it is compared with; `BetaThompson`, `EpsilonGreedy` and `Uniform` ignore the context.
+`build_slate` mixes a policy's choices into a ranker's order and says how likely each item was at its place.
 """
 
 from __future__ import annotations
@@ -12,20 +12,26 @@ from bandits.base import Beliefs, Choice, Context, Policy, Rule, RulePolicy
 from bandits.centroids import DEFAULT_CLUSTER, Centroids
 from bandits.diag_lin_ucb import DiagLinUcb
 from bandits.draws import Draws, Uniforms, request_key
+from bandits.epsilon_greedy import EpsilonGreedy
 from bandits.errors import PolicyError
 from bandits.graph import ClusterItemGraph
+from bandits.lin_ucb import LinUcb
 from bandits.slate import Slated, build_slate, slate_propensities, slate_weight
+from bandits.thompson import BetaThompson
 from bandits.uniform import Uniform
 
 __all__ = [
     "DEFAULT_CLUSTER",
     "Beliefs",
+    "BetaThompson",
     "Centroids",
     "Choice",
     "ClusterItemGraph",
     "Context",
     "DiagLinUcb",
     "Draws",
+    "EpsilonGreedy",
+    "LinUcb",
     "Policy",
     "PolicyError",
     "Rule",

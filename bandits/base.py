@@ -1,8 +1,8 @@
 """What a policy is: a context and candidates in, a choice and its probability out.
 
-A policy says how it would choose (`plan`), and everything else follows from the plan: the draw, the probabilities
-of all candidates, a whole slate with propensities (`bandits.slate`). Reading never writes: only `learn`,
-`remove_items`, `served`, `restore` and `apply` change a policy.
+A policy says how it would choose (`plan`), and everything else follows from the plan: the draw, the
+probabilities of all candidates, a whole slate with propensities (`bandits.slate`). Reading never writes: only
+`learn`, `remove_items`, `served`, `restore` and `apply` change a policy.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from typing import Literal, Protocol
 import numpy as np
 
 from bandits.draws import Uniforms
-from bandits.ops.arrays import Float32, Float64, Int32
 from bandits.errors import PolicyError
+from bandits.ops.arrays import Float32, Float64, Int32
 from bandits.ops.choice import draw_index, rule_probabilities, share, survey
 from learners.rows import RowBlock
 from stream.step import Replicated
@@ -30,7 +30,8 @@ PropensityKind = Literal["exact", "estimated"]
 class Context:
     """What a decision is made on, and what is logged with it for learning.
 
-    `clusters` (K,) centroid ids, -1 for none, and `weights` (K,) summing to 1; `features` (d,) of the request.
+    `clusters` (K,) centroid ids, -1 for none, and `weights` (K,) summing to 1; `features` (d,) of the
+    request.
     """
 
     clusters: Int32
@@ -52,7 +53,8 @@ class Choice:
 class Rule:
     """A plan with exact probabilities; the meaning of the numbers stands in `bandits.ops.choice`.
 
-    `scores` (n,), -inf for what may not be chosen; `widths` (n,) confidence widths, the unit of `temperature`.
+    `scores` (n,), -inf for what may not be chosen; `widths` (n,) confidence widths, the unit of
+    `temperature`.
     """
 
     scores: Float64
@@ -65,7 +67,8 @@ class Rule:
 
 @dataclass(frozen=True, slots=True)
 class Beliefs:
-    """A plan that draws from Beta(a, b) (n,) each and takes the best; probabilities are counted over `draws`."""
+    """A plan that draws from Beta(a, b) (n,) each and takes the best; probabilities are counted over
+    `draws`."""
 
     a: Float64
     b: Float64
@@ -73,7 +76,8 @@ class Beliefs:
 
 
 class Policy(Replicated, Protocol):
-    """A policy over item rows; it learns every decided slate with its logged context, whoever placed the items."""
+    """A policy over item rows; it learns every decided slate with its logged context, whoever placed the
+    items."""
 
     name: str
     propensity_kind: PropensityKind
@@ -104,7 +108,8 @@ class Policy(Replicated, Protocol):
 
 
 class RulePolicy(ABC):
-    """What policies whose plan is a `Rule` share: they write `plan` and get exact probabilities for nothing."""
+    """What policies whose plan is a `Rule` share: they write `plan` and get exact probabilities for
+    nothing."""
 
     propensity_kind: PropensityKind = "exact"
 
@@ -140,8 +145,8 @@ class RulePolicy(ABC):
         """Probability of one item row; 0 for one that is not among the candidates."""
         return float(self.probabilities(context, candidates)[candidates == item].sum())
 
-    def served(self, rows: Int32) -> None:
-        """Nothing here depends on impressions that are still on their way."""
+    def served(self, rows: Int32) -> None:  # noqa: B027
+        """Nothing, unless a policy counts impressions that are still on their way."""
 
 
 def no_candidate(name: str, offered: int) -> PolicyError:

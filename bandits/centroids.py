@@ -18,15 +18,16 @@ DEFAULT_CLUSTER = 0
 class Centroids:
     """Sequential k-means over user vectors of unit length, from one centroid up to `max_clusters`.
 
-    A vector moves its nearest centroid by 1/n, n capped at `memory` so that centroids follow drift. A centroid that
-    took `split_after` vectors since its last split, met by one farther away than its mean distance, gives birth to a
-    new one there. Every `review_after` vectors the centroid with the fewest of late dies if it took less than a
-    sixteenth of the average, so that a crowded place can split. Ids start at 1 and are never used again.
+    A vector moves its nearest centroid by 1/n, n capped at `memory` so that centroids follow drift. A
+    centroid that took `split_after` vectors since its last split, and is about as wide as the widest, gives
+    birth to a new one where a vector lies farther away than its mean distance. Every `review_after` vectors
+    the centroid with the fewest of late dies if it took less than a sixteenth of the average, so that a
+    crowded place can split. Ids start at 1 and are never used again.
 
     The context of a user vector u: the `top` centroids by inner product, with weights
-    ``softmax(<u, mu> / tau)`` over just those (Eq. 10 of Online Matching). Vectors are taken at unit length, a
-    departure from the paper, so that tau means the same while vectors grow. A zero, missing or not finite vector,
-    and any before the first centroid: cluster 0 with weight 1.
+    ``softmax(<u, mu> / tau)`` over just those (Eq. 10 of Online Matching). Vectors are taken at unit length,
+    a departure from the paper, so that tau means the same while vectors grow. A zero, missing or not finite
+    vector, and any before the first centroid: cluster 0 with weight 1.
 
     Bounded: `max_clusters` rows of `dim` float32.
 
@@ -52,8 +53,8 @@ class Centroids:
     ) -> None:
         if min(dim, max_clusters, top, memory, split_after, review_after) < 1 or not tau > 0:
             msg = (
-                f"centroids need positive settings; got dim={dim}, max_clusters={max_clusters}, top={top}, tau={tau}, "
-                f"memory={memory}, split_after={split_after}, review_after={review_after}"
+                f"centroids need positive settings; got dim={dim}, max_clusters={max_clusters}, top={top}, "
+                f"tau={tau}, memory={memory}, split_after={split_after}, review_after={review_after}"
             )
             raise PolicyError(msg)
         self.dim = dim
@@ -120,8 +121,8 @@ class Centroids:
     def observe(self, vectors: Float32) -> None:
         """Take user vectors (n, dim), one after the other; those that are zero or not finite are left out."""
         observe(
-            self._checked(vectors, (len(vectors), self.dim)), self.memory, self.split_after, self.review_after,
-            self._state, self._ids, self._vectors, self._counts, self._spread,
+            self._checked(vectors, (len(vectors), self.dim)), self.memory, self.split_after,
+            self.review_after, self._state, self._ids, self._vectors, self._counts, self._spread,
         )  # fmt: skip
 
     def tick(self, now_ms: int) -> None:

@@ -1,4 +1,5 @@
-"""Diag-LinUCB (Online Matching, arXiv 2307.15893): two sums for each (cluster, item), additive and order-free."""
+"""Diag-LinUCB (Online Matching, arXiv 2307.15893): two sums for each (cluster, item), additive and
+order-free."""
 
 from __future__ import annotations
 
@@ -23,16 +24,17 @@ _PENDING = 2  # how many calls of `age_pending` a served row outlives
 class DiagLinUcb(RulePolicy):
     """LinUCB over a request's clusters with the diagonal of each item's covariance only.
 
-    For context weights w: an impression adds d += w^2 (Eq. 8), a reward r adds b += w r (Eq. 9), and the score is
-    ``sum w b/d + alpha sqrt(sum w^2/d)`` (Eq. 7). d starts at 1, b at 0. Both accumulate under (centroid id, item)
-    whether or not the graph has an edge now; the graph only says who may be chosen. All updates are additions of
+    For context weights w: an impression adds d += w^2 (Eq. 8), a reward r adds b += w r (Eq. 9), and the
+    score is ``sum w b/d + alpha sqrt(sum w^2/d)`` (Eq. 7). d starts at 1, b at 0. Both accumulate under
+    (centroid id, item) whether or not the graph has an edge now; the graph only says who may be chosen. All
+    updates are additions of
     *logged* weights, so order, sharding and merging do not matter; JOIN has dropped duplicates before.
 
-    An item never shown, by anyone, scores +inf until its first served impression, ties drawn at random; on the
-    serving side an impression still on its way (`served`) counts. Otherwise the choice is a softmax over the `top`
-    scores with the best one's confidence width times `temperature` as temperature, `spread` of it dealt out evenly:
-    where the table is uncertain, and so most likely stale, traffic is spread; no item ever takes all of it (a
-    departure from the paper's arg-max, as its authors did in serving).
+    An item never shown, by anyone, scores +inf until its first served impression, ties drawn at random; on
+    the serving side an impression still on its way (`served`) counts. Otherwise the choice is a softmax over
+    the `top` scores with the best one's confidence width times `temperature` as temperature, `spread` of it
+    dealt out evenly: where the table is uncertain, and so most likely stale, traffic is spread; no item ever
+    takes all of it (a departure from the paper's arg-max, as its authors did in serving).
 
     Args:
         graph: whose edges limit the candidates; None lets every offered candidate be chosen.
@@ -41,8 +43,8 @@ class DiagLinUcb(RulePolicy):
         temperature: softmax temperature in units of the best item's confidence width.
         spread: share dealt out evenly among the top.
 
-    Grows with the items (13 bytes each) and with (item, cluster) pairs seen together (20 bytes each, in blocks of
-    8): at most items x living clusters, since `retire` drops the pairs of a dead cluster.
+    Grows with the items (13 bytes each) and with (item, cluster) pairs seen together (20 bytes each, in
+    blocks of 8): at most items x living clusters, since `retire` drops the pairs of a dead cluster.
 
     Example:
         >>> from bandits.base import Context

@@ -1,8 +1,8 @@
 """Numbers for decisions: a generator keyed by (seed, request id, place), the same in replay as when live.
 
 ``key = blake2b-64(seed as 8 bytes little-endian + request id as UTF-8)``, read little-endian. The numbers are
-`bandits.ops.draws.uniform(key, place, lane)`. In a slate, lane 0 of a place decides whether to explore and lane 1
-which item; a policy that needs more takes lanes from 2 on.
+`bandits.ops.draws.uniform(key, place, lane)`. In a slate, lane 0 of a place decides whether to explore and
+lane 1 which item; a policy that needs more takes lanes from 2 on.
 """
 
 from __future__ import annotations

@@ -18,15 +18,17 @@ __all__ = ["ClusterItemGraph"]
 class ClusterItemGraph:
     """Edges between centroids and items; they decide who may be served, and nothing else.
 
-    A cluster has at most `max_items` members, those with the largest inner product to its centroid; an item has at
-    most `max_clusters` edges. A new item gets its edges at once: to the nearest centroids by inner product, or,
-    without a usable vector, to the clusters with the fewest members. An *unexplored* item (fewer than `trial` served
-    impressions) is never pushed out; up to `quota` of a cluster's places are for those, and one that finds no place
-    anywhere waits and is placed first at the next `refresh`. The default cluster (users of whom nothing is known)
-    is a cluster like the others whose affinity is the item's smoothed reward rate, so it keeps new and well-liked items.
+    A cluster has at most `max_items` members, those with the largest inner product to its centroid; an item
+    has at most `max_clusters` edges. A new item gets its edges at once: to the nearest centroids by inner
+    product, or, without a usable vector, to the clusters with the fewest members. An *unexplored* item (fewer
+    than `trial` served impressions) is never pushed out; up to `quota` of a cluster's places are for those,
+    and one that finds no place anywhere waits and is placed first at the next `refresh`. The default cluster
+    (users of whom nothing is known) is a cluster like the others whose affinity is the item's smoothed reward
+    rate, so it keeps new and well-liked items.
 
-    When a centroid is born its cluster starts with those members of its parent that have an edge left; when one dies
-    its edges go. `refresh` then moves edges to where item vectors have moved, a bounded number of items a call.
+    When a centroid is born its cluster starts with those members of its parent that have an edge left; when
+    one dies its edges go. `refresh` then moves edges to where item vectors have moved, a bounded number of
+    items a call.
 
     Grows with the items (4 x `max_clusters` + 14 bytes each); clusters take at most
     8 x `max_items` bytes each, and 4 bytes for each centroid id ever used.
@@ -106,7 +108,7 @@ class ClusterItemGraph:
 
     def exclude(self, clusters: Int32, candidates: Int32, scores: Float64) -> None:
         """Set the scores (n,) of candidates (n,) without an edge to any of these clusters to -inf."""
-        ops.exclude(clusters, candidates, self._edges, scores)
+        ops.exclude(clusters, candidates, self._slot_of, self._members, self._sizes, scores)
 
     def clusters_of(self, row: int) -> Int32:
         """Ids of the clusters that an item has edges to, ascending."""
@@ -185,8 +187,8 @@ class ClusterItemGraph:
         wanted = np.concatenate([np.array([DEFAULT_CLUSTER], np.int32), wanted])
         strengths = np.concatenate([np.array([rate], np.float32), strengths])
         self.version += ops.relink(
-            row, wanted, strengths, min(self.max_clusters, wanted.size), self.quota, self._slot_of, self._members,
-            self._affinity, self._sizes, self._edges, self._fresh, self._changed,
+            row, wanted, strengths, min(self.max_clusters, wanted.size), self.quota, self._slot_of,
+            self._members, self._affinity, self._sizes, self._edges, self._fresh, self._changed,
         )  # fmt: skip
         if (self._edges[row] >= 0).any() or not self._fresh[row]:
             self._waiting.pop(row, None)
@@ -263,7 +265,8 @@ class ClusterItemGraph:
         }
 
     def changes(self) -> Frame:
-        """Clusters whose members changed since the last call, with all their members, and the dead; or empty."""
+        """Clusters whose members changed since the last call, with all their members, and the dead; or
+        empty."""
         slots = np.flatnonzero(self._changed).astype(np.int32)
         gone, self._gone = self._gone, []
         self._changed[:] = False

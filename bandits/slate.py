@@ -1,4 +1,5 @@
-"""Slates with propensities: the ranker proposes, at some places the policy decides, and the odds are logged."""
+"""Slates with propensities: the ranker proposes, at some places the policy decides, and the odds are
+logged."""
 
 from __future__ import annotations
 
@@ -19,9 +20,11 @@ _NONE = np.zeros(0, np.int32)
 
 @dataclass(frozen=True, slots=True)
 class Slated:
-    """A built slate of n places: item rows, propensities given the items above, whether the policy decided there.
+    """A built slate of n places: item rows, propensities given the items above, whether the policy decided
+    there.
 
-    `propensity_kind` and `draws` say whether the propensities are exact (0 draws) or estimated over that many.
+    `propensity_kind` and `draws` say whether the propensities are exact (0 draws) or estimated over that
+    many.
     """
 
     items: Int32
@@ -43,8 +46,8 @@ def build_slate(
 ) -> Slated:
     """Build a slate of at most k items; the same seed, request id and state give the same slate.
 
-    `ranked` (m,) distinct rows in the ranker's order; `candidates` (n,) distinct rows that the policy may place:
-    its own, already filtered. Fewer than k places are filled when both run out.
+    `ranked` (m,) distinct rows in the ranker's order; `candidates` (n,) distinct rows that the policy may
+    place: its own, already filtered. Fewer than k places are filled when both run out.
 
     Raises:
         PolicyError: epsilon is not in 0..1, or k is negative.
@@ -105,7 +108,8 @@ def _fill(
 
 
 def slate_weight(target: Float64, logged: Float64) -> Float64:
-    """Weight (k,) of each place of a logged slate: the product of target / logged over it and the places above.
+    """Weight (k,) of each place of a logged slate: the product of target / logged over it and the places
+    above.
 
     Example:
         >>> slate_weight(np.array([0.5, 0.1]), np.array([0.25, 0.2])).tolist()
@@ -114,4 +118,4 @@ def slate_weight(target: Float64, logged: Float64) -> Float64:
     if target.shape != logged.shape or target.ndim != 1:
         msg = f"a weight needs two propensities for each place; got shapes {target.shape} and {logged.shape}"
         raise PolicyError(msg)
-    return np.cumprod(target / logged)
+    return np.asarray(np.cumprod(target / logged), np.float64)

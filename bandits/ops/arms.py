@@ -25,7 +25,8 @@ def count_outcomes(
     total: Float64,
     mark: Bool,
 ) -> Int32:
-    """Add impressions to `shown` (n,) and rewards to `total` (n,) for decided slates; returns the rows touched.
+    """Add impressions to `shown` (n,) and rewards to `total` (n,) for decided slates; returns the rows
+    touched.
 
     `mark` (n,) is scratch: false on entry and on return.
     """

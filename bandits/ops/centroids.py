@@ -90,8 +90,8 @@ def observe(
 ) -> None:
     """Sequential k-means over `many` (n, d), one after the other.
 
-    `state` = (vectors taken, births and deaths, next id, living); `ids` (C, 2) id and parent; `counts` (C, 3) vectors
-    taken in all, since the last split, of late; `spread` (C,) mean distance to the vectors taken.
+    `state` = (vectors taken, births and deaths, next id, living); `ids` (C, 2) id and parent; `counts` (C, 3)
+    vectors taken in all, since the last split, of late; `spread` (C,) mean distance to the vectors taken.
     """
     unit = np.empty(many.shape[1], np.float32)
     for row in range(many.shape[0]):
@@ -104,10 +104,11 @@ def observe(
             _give_birth(unit, 0, state, ids, vectors, counts)
             continue
         counts[place] += 1
-        is_far = distance > spread[place] and distance > 0.0
+        # Only a cluster about as wide as the widest splits: a tight one has nothing to tell apart.
+        is_far = distance > spread[place] >= 0.8 * spread[: state[3]].max()
         rate = 1.0 / min(counts[place, 0], memory)
         spread[place] += rate * (distance - spread[place])
-        if is_far and state[3] < ids.shape[0] and counts[place, 1] >= split_after:
+        if is_far and distance > 0.0 and state[3] < ids.shape[0] and counts[place, 1] >= split_after:
             counts[place, 1] = 0
             spread[state[3]] = 0.0
             _give_birth(unit, ids[place, 0], state, ids, vectors, counts)
@@ -120,7 +121,8 @@ def observe(
 
 @kernel
 def top_context(vector: Float32, centroids: Float32, n: int, k: int, tau: float) -> tuple[Int32, Float32]:
-    """Indices (k,) of the largest inner products, best first, and their softmax with temperature tau (Eq. 10)."""
+    """Indices (k,) of the largest inner products, best first, and their softmax with temperature tau (Eq.
+    10)."""
     chosen, products = np.full(k, -1, np.int32), np.full(k, -np.inf)
     for i in range(n):
         product = 0.0

@@ -7,7 +7,8 @@ For scores s (n,), -inf meaning "not a candidate (any more)":
   tau = temperature * (width of the best), of which `spread` is dealt out equally among them;
 * of all that, `uniform` is dealt out equally among all candidates.
 
-``top=1`` is arg-max with ties drawn at random. The rule depends on the set of candidates only, never on their order.
+``top=1`` is arg-max with ties drawn at random. The rule depends on the set of candidates only, never on their
+order.
 """
 
 from __future__ import annotations

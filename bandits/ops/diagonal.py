@@ -1,8 +1,8 @@
 """Diag-LinUCB on edges (cluster, item): two sums an edge, kept in an item's chain of small blocks.
 
-Storage: block p holds SLOTS edges: `slot_cluster[p * SLOTS + j]` (-1: free) and `slot_sums[p * SLOTS + j]` = (b, d).
-`head[row]` is an item's newest block (-1: none), `following[p]` the next one. `pool` = (used, first free block, free
-blocks). An item rarely has more than a few blocks, so a scan beats a hash.
+Storage: block p holds SLOTS edges: `slot_cluster[p * SLOTS + j]` (-1: free) and `slot_sums[p * SLOTS + j]` =
+(b, d). `head[row]` is an item's newest block (-1: none), `following[p]` the next one. `pool` = (used, first
+free block, free blocks). An item rarely has more than a few blocks, so a scan beats a hash.
 """
 
 from __future__ import annotations
@@ -57,7 +57,15 @@ def _slot_for(
     following[block] = head[row]
     head[row] = block
     slot_cluster[block * SLOTS] = cluster
-    return block * SLOTS
+    return int(block * SLOTS)
+
+
+@kernel
+def _add(slot_sums: Float64, slot: int, w: float, is_click: bool, reward: float) -> None:
+    if is_click:
+        slot_sums[slot, 0] += w * reward
+    else:
+        slot_sums[slot, 1] += w * w
 
 
 @kernel
@@ -75,15 +83,28 @@ def _learn_place(
     pool: Int64,
 ) -> None:
     """Eq. 8 (d += w^2) for one shown place, or Eq. 9 (b += w * reward) for one reward."""
+    # One walk along the chain serves all clusters of the context: it is the walk that costs, not the sums.
+    missing = 0
     for k in range(clusters.size):
-        cluster, w = clusters[k], float(weights[k])
-        if cluster < 0 or w == 0.0 or (cluster < retired.size and retired[cluster]):
-            continue
-        slot = _slot_for(row, cluster, head, following, slot_cluster, slot_sums, pool)
-        if is_click:
-            slot_sums[slot, 0] += w * reward
-        else:
-            slot_sums[slot, 1] += w * w
+        cluster = clusters[k]
+        if cluster >= 0 and weights[k] != 0.0 and not (cluster < retired.size and retired[cluster]):
+            missing |= 1 << k
+    block = head[row]
+    while block >= 0 and missing != 0:
+        base = block * SLOTS
+        for k in range(clusters.size):
+            if missing & (1 << k):
+                slot = -1
+                for j in range(SLOTS):
+                    slot = base + j if slot_cluster[base + j] == clusters[k] else slot
+                if slot >= 0:
+                    missing ^= 1 << k
+                    _add(slot_sums, slot, float(weights[k]), is_click, reward)
+        block = following[block]
+    for k in range(clusters.size):
+        if missing & (1 << k):
+            slot = _slot_for(row, clusters[k], head, following, slot_cluster, slot_sums, pool)
+            _add(slot_sums, slot, float(weights[k]), is_click, reward)
 
 
 @kernel
@@ -109,9 +130,11 @@ def absorb(
     touched: Int32,
     n_touched: Int64,
 ) -> int:
-    """Learn the operations from `first` on, in order; returns the operation it stopped before for want of blocks.
+    """Learn the operations from `first` on, in order; returns the operation it stopped before for want of
+    blocks.
 
-    `n_touched` (2,): rows written to `touched` so far, and operations learned. `mark` (n_items,) is set for them.
+    `n_touched` (2,): rows written to `touched` so far, and operations learned. `mark` (n_items,) is set for
+    them.
     """
     n_slates, width = clusters.shape
     for o in range(first, kind.size):
@@ -176,11 +199,13 @@ def ucb_scores(
         b[:], d[:] = 0.0, 1.0
         block = head[row] if known else -1
         while block >= 0:
-            for slot in range(block * SLOTS, block * SLOTS + SLOTS):
-                for k in range(n_clusters):
-                    if slot_cluster[slot] == clusters[k]:
-                        b[k] = slot_sums[slot, 0]
-                        d[k] = slot_sums[slot, 1]
+            base = block * SLOTS
+            for k in range(n_clusters):
+                slot = -1
+                for j in range(SLOTS):
+                    slot = base + j if slot_cluster[base + j] == clusters[k] else slot
+                if slot >= 0:
+                    b[k], d[k] = slot_sums[slot, 0], slot_sums[slot, 1]
             block = following[block]
         mean, variance = 0.0, 0.0
         for k in range(n_clusters):
@@ -231,7 +256,8 @@ def export_edges(
     clusters: Int32,
     sums: Float64,
 ) -> None:
-    """Write the edges of `rows`, one row after the other, by cluster id, into `clusters` (m,) and `sums` (m, 2)."""
+    """Write the edges of `rows`, one row after the other, by cluster id, into `clusters` (m,) and `sums` (m,
+    2)."""
     low = 0
     for i in range(rows.size):
         high = low

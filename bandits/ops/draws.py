@@ -1,8 +1,9 @@
 """Uniform numbers as a function of a counter: the same place of the same request always draws the same.
 
-``uniform(key, place, lane)`` is the SplitMix64 output function on ``key + G * (place * 2**32 + lane + 1)``, all
-modulo 2**64, with G = 0x9E3779B97F4A7C15; the upper 53 bits times 2**-53. No state, so draws of one place do not
-depend on how many another place used, and a foreign program can repeat them from a decision's seed and id.
+``uniform(key, place, lane)`` is the SplitMix64 output function on ``key + G * (place * 2**32 + lane + 1)``,
+all modulo 2**64, with G = 0x9E3779B97F4A7C15; the upper 53 bits times 2**-53. No state, so draws of one place
+do not depend on how many another place used, and a foreign program can repeat them from a decision's seed and
+id.
 """
 
 from __future__ import annotations
@@ -24,7 +25,8 @@ _ONE = np.uint64(1)
 
 @kernel
 def mix64(x: np.uint64) -> np.uint64:
-    """The SplitMix64 output function: a bijection of 64 bits in which each input bit moves half the output."""
+    """The SplitMix64 output function: a bijection of 64 bits in which each input bit moves half the
+    output."""
     x = (x ^ (x >> _S30)) * _FIRST
     x = (x ^ (x >> _S27)) * _SECOND
     return x ^ (x >> _S31)

@@ -1,8 +1,9 @@
 """Edges between clusters and items in two views: a cluster's members and an item's clusters.
 
-Slot s of a cluster has `members[s]` (W,) rows, the first `sizes[s, 0]` of them used, `sizes[s, 1]` of them unexplored,
-with `affinity[s]` (W,). `edges[row]` (E,) are the cluster *ids* of an item, -1 for none, and `slot_of[id]` a cluster's
-slot, -1 for one that does not live. `fresh[row]`: the item has not had its first impressions.
+Slot s of a cluster has `members[s]` (W,) rows, the first `sizes[s, 0]` of them used, `sizes[s, 1]` of them
+unexplored, with `affinity[s]` (W,). `edges[row]` (E,) are the cluster *ids* of an item, -1 for none, and
+`slot_of[id]` a cluster's slot, -1 for one that does not live. `fresh[row]`: the item has not had its first
+impressions.
 """
 
 from __future__ import annotations
@@ -80,9 +81,10 @@ def admits(
     sizes: Int32,
     fresh: Bool,
 ) -> bool:
-    """Whether a cluster takes this item: an unexplored one within the quota, another on affinity."""
+    """Whether a cluster takes this item: an unexplored one while there is room or quota, another on
+    affinity."""
     if fresh[row]:
-        return bool(sizes[slot, 1] < quota)
+        return bool(sizes[slot, 0] < members.shape[1] or sizes[slot, 1] < quota)
     if sizes[slot, 0] < members.shape[1]:
         return True
     worst = _weakest(slot, members, affinity, sizes, fresh)
@@ -102,7 +104,8 @@ def link(
     edges: Int32,
     fresh: Bool,
 ) -> bool:
-    """Make the edge if the cluster admits it and the item has an edge left; a full cluster loses its weakest."""
+    """Make the edge if the cluster admits it and the item has an edge left; a full cluster loses its
+    weakest."""
     slot = slot_of[cluster]
     free = _find(edges[row], -1)
     if free < 0 or not admits(row, slot, strength, quota, members, affinity, sizes, fresh):
@@ -136,8 +139,8 @@ def relink(
 ) -> int:
     """Give an item the edges it wants, best first; returns how many edges changed, and marks `changed` slots.
 
-    Of `wanted` (m,) the first `n_best` are the ones it should have; an unexplored item that gets none of them takes
-    the first of the others that admits it. Edges it does not want go, once it has one that it wants.
+    Of `wanted` (m,) the first `n_best` are the ones it should have; an unexplored item that gets none of them
+    takes the first of the others that admits it. Edges it does not want go, once it has one that it wants.
     """
     best = wanted[:n_best]
     n_changed, n_held, n_looked = 0, 0, n_best
@@ -194,43 +197,64 @@ def seed_cluster(
 
 
 @kernel
-def union(clusters: Int32, slot_of: Int32, members: Int32, sizes: Int32) -> Int32:
-    """Members of all these clusters, each once, in the order met; unknown clusters have none."""
-    total = 0
-    for cluster in clusters:
-        if 0 <= cluster < slot_of.size and slot_of[cluster] >= 0:
-            total += sizes[slot_of[cluster], 0]
+def _fill_table(
+    clusters: Int32, slot_of: Int32, members: Int32, sizes: Int32, out: Int32
+) -> tuple[Int32, int]:
+    """A hash table of the members of all these clusters, and their number; `out` gets each once."""
     room = 16
-    while room < 2 * total:
+    while room < 2 * out.size:
         room *= 2
-    table, out, n = np.full(room, -1, np.int32), np.empty(total, np.int32), 0
+    table, n = np.full(room, -1, np.int32), 0
     for cluster in clusters:
         if not (0 <= cluster < slot_of.size and slot_of[cluster] >= 0):
             continue
         slot = slot_of[cluster]
         for i in range(sizes[slot, 0]):
             row = members[slot, i]
-            h = (row * 40503) & (room - 1)
-            while table[h] >= 0 and table[h] != row:
-                h = (h + 1) & (room - 1)
+            h = _place_of(row, table)
             if table[h] < 0:
                 table[h] = row
                 out[n] = row
                 n += 1
+    return table, n
+
+
+@kernel
+def _place_of(row: int, table: Int32) -> int:
+    """Where `row` is in the table, or where it would go; the table is never more than half full."""
+    h = (row * 40503) & (table.size - 1)
+    while table[h] >= 0 and table[h] != row:
+        h = (h + 1) & (table.size - 1)
+    return h
+
+
+@kernel
+def _count_members(clusters: Int32, slot_of: Int32, sizes: Int32) -> int:
+    total = 0
+    for cluster in clusters:
+        if 0 <= cluster < slot_of.size and slot_of[cluster] >= 0:
+            total += sizes[slot_of[cluster], 0]
+    return total
+
+
+@kernel
+def union(clusters: Int32, slot_of: Int32, members: Int32, sizes: Int32) -> Int32:
+    """Members of all these clusters, each once, in the order met; unknown clusters have none."""
+    out = np.empty(_count_members(clusters, slot_of, sizes), np.int32)
+    _, n = _fill_table(clusters, slot_of, members, sizes, out)
     return out[:n]
 
 
 @kernel
-def exclude(clusters: Int32, candidates: Int32, edges: Int32, scores: Float64) -> None:
+def exclude(
+    clusters: Int32, candidates: Int32, slot_of: Int32, members: Int32, sizes: Int32, scores: Float64
+) -> None:
     """Set the score of every candidate without an edge to one of `clusters` to -inf."""
+    out = np.empty(_count_members(clusters, slot_of, sizes), np.int32)
+    table, _ = _fill_table(clusters, slot_of, members, sizes, out)
     for i in range(candidates.size):
         row = candidates[i]
-        has_edge = False
-        if 0 <= row < edges.shape[0]:
-            for j in range(edges.shape[1]):
-                for cluster in clusters:
-                    has_edge |= edges[row, j] == cluster and cluster >= 0
-        if not has_edge:
+        if row < 0 or table[_place_of(row, table)] != row:
             scores[i] = -np.inf
 
 

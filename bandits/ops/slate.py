@@ -1,7 +1,8 @@
 """Building a slate place by place, with the probability of each item at its place given the items above.
 
-At each place the ranker's choice is the first of `ranked` not yet placed. With probability epsilon the policy draws
-from its candidates not yet placed; where it has none epsilon is 0, where the ranker has none it is 1. So
+At each place the ranker's choice is the first of `ranked` not yet placed. With probability epsilon the policy
+draws from its candidates not yet placed; where it has none epsilon is 0, where the ranker has none it is 1.
+So
 
     propensity = (1 - epsilon) [item is the ranker's choice] + epsilon pi(item | above)
 
@@ -30,7 +31,8 @@ def _index(values: Int32, wanted: int) -> int:
 
 @kernel
 def _next_ranked(ranked: Int32, first: int, items: Int32, placed: int) -> int:
-    """Position in `ranked`, from `first` on, of the first item not yet placed; its length if there is none."""
+    """Position in `ranked`, from `first` on, of the first item not yet placed; its length if there is
+    none."""
     while first < ranked.size and _index(items[:placed], ranked[first]) >= 0:
         first += 1
     return first
@@ -55,7 +57,8 @@ def fill_by_rule(
 ) -> int:
     """Fill `items` (k,), `propensities` (k,), `explored` (k,); returns how many places were filled.
 
-    `given` (k,) are items to price instead of drawing, or empty. `scores` is used up: placed candidates become -inf.
+    `given` (k,) are items to price instead of drawing, or empty. `scores` is used up: placed candidates
+    become -inf.
     """
     few, position = np.empty(top), 0
     for place in range(items.size):
@@ -117,10 +120,11 @@ def fill_by_beliefs(
     propensities: Float64,
     explored: Bool,
 ) -> int:
-    """As `fill_by_rule`, for a policy that takes the best of one draw from Beta(a, b) at each place of its own.
+    """As `fill_by_rule`, for a policy that takes the best of one draw from Beta(a, b) at each place of its
+    own.
 
-    pi is estimated as (hits + 1) / (n + 1) over `n_draws` further draws, made once for all places under the place
-    number 2**31 and independent of the draws that decide.
+    pi is estimated as (hits + 1) / (n + 1) over `n_draws` further draws, made once for all places under the
+    place number 2**31 and independent of the draws that decide.
     """
     alive, position = np.ones(candidates.size, np.bool_), 0
     samples = sample_beliefs(a, b, n_draws if candidates.size else 0, key, 2**31)

@@ -1,0 +1,141 @@
+"""Exact LinUCB: inverse covariances by rank-one updates, kept packed.
+
+An arm's symmetric inverse A^-1 (d, d) is kept as its upper triangle, row by row, P = d (d + 1) / 2 numbers.
+With `outer` the packed x x^T whose off-diagonal entries are doubled, x^T A^-1 x is one dot product.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from bandits.ops.arrays import Bool, Float32, Float64, Int8, Int32
+from stream.kernel import kernel
+
+__all__ = ["absorb_linear", "linear_scores", "packed_identity", "sherman_morrison"]
+
+_SHOWN, _CLICK = 0, 1  # stream.blocks; formulas import nothing but mathematics
+
+
+@kernel
+def packed_identity(dim: int, scale: float) -> Float64:
+    """`scale` times the identity, packed (P,)."""
+    out = np.zeros(dim * (dim + 1) // 2)
+    at = 0
+    for i in range(dim):
+        out[at] = scale
+        at += dim - i
+    return out
+
+
+@kernel
+def _times(inverse: Float64, x: Float64, out: Float64) -> None:
+    """out = A^-1 x for a packed inverse."""
+    out[:] = 0.0
+    at = 0
+    for i in range(x.size):
+        out[i] += inverse[at] * x[i]
+        at += 1
+        for j in range(i + 1, x.size):
+            out[i] += inverse[at] * x[j]
+            out[j] += inverse[at] * x[i]
+            at += 1
+
+
+@kernel
+def sherman_morrison(inverse: Float64, x: Float64, scratch: Float64) -> None:
+    """(A + x x^T)^-1 = A^-1 - (A^-1 x)(A^-1 x)^T / (1 + x^T A^-1 x), in place on the packed inverse (P,)."""
+    _times(inverse, x, scratch)
+    bottom = 1.0
+    for i in range(x.size):
+        bottom += x[i] * scratch[i]
+    at = 0
+    for i in range(x.size):
+        for j in range(i, x.size):
+            inverse[at] -= scratch[i] * scratch[j] / bottom
+            at += 1
+
+
+@kernel
+def linear_scores(
+    arms: Int32,
+    x: Float64,
+    inverses: Float64,
+    thetas: Float64,
+    alpha: float,
+    scores: Float64,
+    widths: Float64,
+) -> None:
+    """theta_a . x and alpha sqrt(x^T A_a^-1 x) for each arm; scores are their sum. An arm of -1 has no
+    score."""
+    dim = x.size
+    outer = np.empty(dim * (dim + 1) // 2)
+    at = 0
+    for i in range(dim):
+        for j in range(i, dim):
+            outer[at] = x[i] * x[j] * (1.0 if i == j else 2.0)
+            at += 1
+    for n in range(arms.size):
+        arm = arms[n]
+        if arm < 0:
+            scores[n], widths[n] = -np.inf, 0.0
+            continue
+        widths[n] = alpha * math.sqrt(max(0.0, np.dot(inverses[arm], outer)))
+        scores[n] = np.dot(thetas[arm], x) + widths[n]
+
+
+@kernel
+def absorb_linear(
+    kind: Int8,
+    slate: Int32,
+    place: Int32,
+    reward: Float64,
+    start: Int32,
+    items: Int32,
+    decided: Bool,
+    clusters: Int32,
+    weights: Float32,
+    features: Float32,
+    arm_of: Int32,
+    inverses: Float64,
+    sums: Float64,
+    thetas: Float64,
+    touched: Bool,
+) -> None:
+    """Learn a block in order: A += x x^T an impression, b += reward x a reward; theta = A^-1 b of touched
+    arms.
+
+    x is the place's `features` (N, d); where these have no columns, the dense vector of the slate's cluster
+    weights. `touched` (n_arms,) is set for arms that learned.
+    """
+    dim = sums.shape[1]
+    x, scratch = np.empty(dim), np.empty(dim)
+    for o in range(kind.size):
+        s = slate[o]
+        is_click = kind[o] == _CLICK
+        if not (is_click or kind[o] == _SHOWN) or s < 0 or not decided[s]:
+            continue
+        low = place[o] if is_click else start[s]
+        high = low + 1 if is_click else start[s + 1]
+        for n in range(low, high):
+            row = items[n]
+            if row < 0 or row >= arm_of.size or arm_of[row] < 0:
+                continue
+            if features.shape[1] > 0:
+                x[:] = features[n]
+            else:
+                x[:] = 0.0
+                for k in range(clusters.shape[1]):
+                    if 0 <= clusters[s, k] < dim:
+                        x[clusters[s, k]] += weights[s, k]
+            if not np.isfinite(x).all():
+                continue
+            arm = arm_of[row]
+            touched[arm] = True
+            if is_click:
+                sums[arm] += reward[o] * x
+            else:
+                sherman_morrison(inverses[arm], x, scratch)
+    for arm in np.flatnonzero(touched):
+        _times(inverses[arm], sums[arm], thetas[arm])

@@ -1,0 +1,218 @@
+"""Small worlds whose right answer is known, to play policies in; seeded, so that a run can be repeated.
+
+A world gives a context for each round and knows the expected reward of every item in it. `play` lets a policy
+choose one item a round, rewards it with a coin of that bias and lets it learn, at once or `every` so many
+rounds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+from bandits.base import Context, Policy
+from bandits.draws import Draws
+from bandits.ops.arrays import Float64, Int32
+from learners.rows import RowBlock
+
+__all__ = ["BernoulliWorld", "ClusterWorld", "LinearWorld", "Play", "World", "play", "row_block"]
+
+
+class World(Protocol):
+    """Contexts and what each item is worth in them."""
+
+    n_items: int
+
+    def context(self, t: int) -> Context:
+        """The context of round t; the same for the same t."""
+
+    def rates(self, context: Context) -> Float64:
+        """Expected reward (n_items,) of each item, in 0..1."""
+
+
+class BernoulliWorld:
+    """Items with fixed click rates drawn evenly from low..high, in any context.
+
+    Example:
+        >>> world = BernoulliWorld(3, seed=1, low=0.1, high=0.5)
+        >>> sorted(world.rates(world.context(0)).round(2).tolist())
+        [0.1, 0.3, 0.5]
+    """
+
+    def __init__(self, n_items: int, *, seed: int, low: float = 0.05, high: float = 0.6) -> None:
+        self.n_items = n_items
+        self._rates = np.random.default_rng(seed).permutation(np.linspace(low, high, n_items))
+
+    def context(self, t: int) -> Context:
+        """Nothing is known of anybody: the default cluster."""
+        return Context(np.zeros(1, np.int32), np.ones(1, np.float32))
+
+    def rates(self, context: Context) -> Float64:
+        """Fixed click rates (n_items,)."""
+        return self._rates
+
+
+class ClusterWorld:
+    """Users are mixtures of a few clusters, and each cluster has its own favourites: reward = <w,
+    theta_item>.
+
+    Cluster ids are 1..n_clusters; each context has `top` of them, the first with most of the weight.
+
+    Example:
+        >>> world = ClusterWorld(4, n_clusters=2, seed=1)
+        >>> float(world.context(5).weights.sum().round(3)), world.rates(world.context(5)).shape
+        (1.0, (4,))
+    """
+
+    def __init__(self, n_items: int, *, n_clusters: int, seed: int, top: int = 2, high: float = 0.6) -> None:
+        self.n_items = n_items
+        self.n_clusters = n_clusters
+        self._seed = seed
+        self._top = min(top, n_clusters)
+        rng = np.random.default_rng(seed)
+        self._theta = 0.05 + 0.1 * rng.random((n_clusters, n_items))
+        for c in range(n_clusters):
+            self._theta[c, rng.integers(n_items)] = high
+
+    def context(self, t: int) -> Context:
+        """The mixture of the user of round t."""
+        rng = np.random.default_rng((self._seed, t))
+        clusters = 1 + rng.choice(self.n_clusters, self._top, replace=False)
+        weights = 0.2 ** np.arange(self._top)
+        return Context(clusters.astype(np.int32), (weights / weights.sum()).astype(np.float32))
+
+    def rates(self, context: Context) -> Float64:
+        """Weighted favour (n_items,) of the context's clusters."""
+        rates: Float64 = context.weights.astype(np.float64) @ self._theta[context.clusters - 1]
+        return rates
+
+
+class LinearWorld:
+    """Requests with features x of length 1; reward = max(0, <x, theta_item>), what LinUCB assumes.
+
+    Example:
+        >>> world = LinearWorld(5, dim=3, seed=1)
+        >>> world.context(0).features.shape, bool((world.rates(world.context(0)) <= 1).all())
+        ((3,), True)
+    """
+
+    def __init__(self, n_items: int, *, dim: int, seed: int) -> None:
+        self.n_items = n_items
+        self.dim = dim
+        self._seed = seed
+        theta = np.abs(np.random.default_rng(seed).normal(size=(n_items, dim))) ** 2
+        self._theta = theta / np.linalg.norm(theta, axis=1, keepdims=True)
+
+    def context(self, t: int) -> Context:
+        """The features of round t: one strong, the others weak."""
+        rng = np.random.default_rng((self._seed, t))
+        x = 0.2 * rng.random(self.dim)
+        x[rng.integers(self.dim)] = 1.0
+        unit = (x / np.linalg.norm(x)).astype(np.float32)
+        return Context(np.zeros(1, np.int32), np.ones(1, np.float32), unit)
+
+    def rates(self, context: Context) -> Float64:
+        """Inner products (n_items,) with the request's features."""
+        features = np.zeros(self.dim) if context.features is None else context.features.astype(np.float64)
+        return np.asarray(np.clip(self._theta @ features, 0.0, 1.0), np.float64)
+
+
+@dataclass(frozen=True, slots=True)
+class Play:
+    """What happened: items (n,), rewards (n,), probabilities (n,) and expected regret (n,) of each round."""
+
+    items: Int32
+    rewards: Float64
+    probabilities: Float64
+    regret: Float64
+
+
+def play(world: World, policy: Policy, n_rounds: int, *, seed: int, every: int = 1) -> Play:
+    """Let `policy` choose one item a round and learn `every` so many rounds (the delay of a stale table).
+
+    Example:
+        >>> from bandits.uniform import Uniform
+        >>> run = play(BernoulliWorld(2, seed=1, low=0.0, high=1.0), Uniform(), 400, seed=1)
+        >>> 150 < float(run.regret.sum()) < 250
+        True
+    """
+    everything = np.arange(world.n_items, dtype=np.int32)
+    items, rewards = np.empty(n_rounds, np.int32), np.empty(n_rounds)
+    probabilities, regret = np.empty(n_rounds), np.empty(n_rounds)
+    waiting: list[Context] = []
+    for t in range(n_rounds):
+        context, draws = world.context(t), Draws(seed, str(t))
+        choice = policy.decide(context, everything, draws)
+        rates = world.rates(context)
+        items[t], probabilities[t] = choice.item, choice.probability
+        rewards[t] = float(draws.at(1).random() < rates[choice.item])
+        regret[t] = rates.max() - rates[choice.item]
+        policy.served(items[t : t + 1])
+        waiting.append(context)
+        if len(waiting) == every or t == n_rounds - 1:
+            first = t + 1 - len(waiting)
+            policy.learn(row_block(waiting, items[first : t + 1, None], rewards[first : t + 1, None]))
+            waiting = []
+    return Play(items, rewards, probabilities, regret)
+
+
+def row_block(
+    contexts: Sequence[Context], items: Int32, rewards: Float64, *, decided: bool = True
+) -> RowBlock:
+    """A block of one shown slate a context: items (S, n) and rewards (S, n); each reward follows its
+    impression.
+
+    Contexts are padded to the widest; their features, where given, are repeated at each place.
+
+    Example:
+        >>> nobody = Context(np.array([0], np.int32), np.ones(1, np.float32))
+        >>> block = row_block([nobody], np.array([[4, 7]], np.int32), np.array([[0.0, 1.0]]))
+        >>> block.kind.tolist(), block.place.tolist()
+        ([0, 1], [-1, 1])
+    """
+    n_slates, width = items.shape
+    k = max(c.clusters.size for c in contexts)
+    clusters, weights = np.full((n_slates, k), -1, np.int32), np.zeros((n_slates, k), np.float32)
+    for s, context in enumerate(contexts):
+        clusters[s, : context.clusters.size] = context.clusters
+        weights[s, : context.weights.size] = context.weights
+    features = [np.zeros(0, np.float32) if c.features is None else c.features for c in contexts]
+    ops = [
+        (kind, s, place, reward)
+        for s in range(n_slates)
+        for kind, place, reward in [
+            (0, -1, 0.0),
+            *((1, s * width + p, rewards[s, p]) for p in range(width) if rewards[s, p] != 0.0),
+        ]
+    ]
+    kind, slate, place, reward = (np.array(column) for column in zip(*ops, strict=True))
+    n, n_ops = n_slates * width, len(ops)
+    flat = items.astype(np.int32).reshape(-1)
+    return RowBlock(
+        slate_user=np.full(n_slates, -1, np.int32),
+        slate_ts=np.zeros(n_slates, np.int64),
+        start=np.arange(0, n + 1, width, dtype=np.int32),
+        clusters=clusters,
+        weights=weights,
+        decided=np.full(n_slates, decided),
+        policy=np.zeros(n_slates, np.int8),
+        items=flat,
+        propensity=np.full(n, np.nan, np.float32),
+        rewards=rewards.astype(np.float32).reshape(-1),
+        features=np.repeat(np.stack(features), width, axis=0),
+        explored=np.zeros(n, np.bool_),
+        other_start=np.zeros(n_slates + 1, np.int32),
+        other_items=np.zeros(0, np.int32),
+        other_features=np.zeros((0, features[0].size), np.float32),
+        kind=kind.astype(np.int8),
+        slate=slate.astype(np.int32),
+        place=place.astype(np.int32),
+        user=np.full(n_ops, -1, np.int32),
+        item=np.where(place >= 0, flat[np.maximum(place, 0)], -1).astype(np.int32),
+        reward=reward.astype(np.float64),
+        first=kind == 1,
+        ts=np.zeros(n_ops, np.int64),
+    )

@@ -1,0 +1,86 @@
+"""Formulas of the room, by hand and by another road."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from bandits import Context, Draws, LinUcb, PolicyError, request_key
+from bandits.ops.choice import rule_probabilities
+from bandits.ops.draws import beta_draw, uniform
+from bandits.ops.linear import packed_identity, sherman_morrison
+from bandits.worlds import row_block
+
+
+def splitmix(key: int, place: int, lane: int) -> float:
+    """The generator as its docstring describes it, in plain integers."""
+    x = (key + 0x9E3779B97F4A7C15 * ((place << 32 | lane) + 1)) % 2**64
+    x = (x ^ (x >> 30)) * 0xBF58476D1CE4E5B9 % 2**64
+    x = (x ^ (x >> 27)) * 0x94D049BB133111EB % 2**64
+    return ((x ^ (x >> 31)) >> 11) * 2.0**-53
+
+
+def test_a_foreign_program_can_repeat_the_draws() -> None:
+    key = request_key(7, "r1")
+    for place, lane in ((0, 0), (0, 1), (3, 0), (999, 12)):
+        assert uniform(key, place, lane) == splitmix(int(key), place, lane)
+    assert Draws(7, "r1", place=3).random() == splitmix(int(key), 3, 0)
+
+
+def test_the_draws_are_uniform_over_places_lanes_and_requests() -> None:
+    by_place = [Draws(1, "r", place=p).random() for p in range(3_000)]
+    by_request = [Draws(1, f"r{i}").random() for i in range(3_000)]
+    for sample in (by_place, by_request):
+        assert stats.kstest(sample, "uniform").pvalue > 1e-3
+
+
+@pytest.mark.parametrize(("a", "b"), [(1.0, 1.0), (3.0, 40.0), (50.0, 2.5)])
+def test_beta_draws_follow_the_beta_distribution(a: float, b: float) -> None:
+    sample = [beta_draw(np.uint64(9), 0, i, a, b) for i in range(3_000)]
+    assert stats.kstest(sample, stats.beta(a, b).cdf).pvalue > 1e-3
+
+
+def test_rank_one_updates_equal_a_fresh_inverse() -> None:
+    rng, dim = np.random.default_rng(1), 5
+    inverse, matrix = packed_identity(dim, 0.5), 2.0 * np.eye(dim)
+    for x in rng.normal(size=(200, dim)):
+        sherman_morrison(inverse, x, np.empty(dim))
+        matrix += np.outer(x, x)
+    assert np.allclose(inverse, np.linalg.inv(matrix)[np.triu_indices(dim)], rtol=1e-9)
+
+
+def test_linucb_is_ridge_regression_with_a_confidence_width() -> None:
+    rng, dim = np.random.default_rng(2), 4
+    xs = rng.normal(size=(50, dim)).astype(np.float32)
+    rewards = rng.integers(0, 2, (50, 1)).astype(np.float64)
+    contexts = [Context(np.zeros(1, np.int32), np.ones(1, np.float32), x) for x in xs]
+    policy = LinUcb(dim, source="features", alpha=0.7)
+    policy.learn(row_block(contexts, np.full((50, 1), 3, np.int32), rewards))
+    wide = xs.astype(np.float64)
+    inverse = np.linalg.inv(np.eye(dim) + wide.T @ wide)
+    x = wide[0]
+    expected = x @ inverse @ wide.T @ rewards[:, 0] + 0.7 * np.sqrt(x @ inverse @ x)
+    assert np.allclose(policy.ucb(contexts[0], np.array([3], np.int32)), expected)
+
+
+def test_linucb_refuses_another_width_and_holds_no_more_arms_than_allowed() -> None:
+    policy, short = LinUcb(4, source="features", max_arms=2), np.ones(3, np.float32)
+    context = Context(np.zeros(1, np.int32), np.ones(1, np.float32), short)
+    with pytest.raises(PolicyError, match=r"\(4,\)"):
+        policy.plan(context, np.zeros(1, np.int32))
+    with pytest.raises(PolicyError, match="width 4"):
+        policy.learn(row_block([context], np.zeros((1, 1), np.int32), np.zeros((1, 1))))
+    full = Context(context.clusters, context.weights, np.ones(4, np.float32))
+    policy.learn(row_block([full], np.arange(5, dtype=np.int32)[None], np.zeros((1, 5))))
+    assert policy.snapshot()["rows"].tolist() == [0, 1]
+
+
+def test_the_rule_shares_among_the_top_and_whoever_ties_with_its_last() -> None:
+    scores, widths = np.array([3.0, 2.0, 2.0, 1.0, -np.inf]), np.full(5, 0.5)
+    p = rule_probabilities(scores, widths, 2, 2.0, 0.3, 0.0)
+    e = np.exp(-1.0)
+    soft = np.array([1.0, e, e]) / (1 + 2 * e)
+    assert np.allclose(p, [*(0.7 * soft + 0.1), 0.0, 0.0])
+    order = np.array([4, 2, 0, 3, 1])
+    assert np.allclose(rule_probabilities(scores[order], widths, 2, 2.0, 0.3, 0.0), p[order])
