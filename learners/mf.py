@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from learners.errors import LearnerError, ReplicaError
-from learners.ops.mf import Rates, learn_block, score_rows
+from learners.ops.mf import Rates, dots, learn_block, score_rows
 from learners.rows import RowBlock
 from learners.table import EmbeddingTable
 from learners.touched import Touched, grown
@@ -168,6 +168,13 @@ class MatrixFactorisation:
         bias = self.mean + float(self._users.state[user, 0]) if known else self.mean
         rows = np.where(rows < min(self.items.size, self._items.size), rows, -1).astype(np.int32)
         return score_rows(p, bias, self.items.data, self._items.state, rows)
+
+    def affinities(self, user: int, rows: Int32) -> Float32:
+        """Dot products (n,) of user and item vectors without biases; 0 where either is unknown."""
+        if not 0 <= user < self.users.size:
+            return np.zeros(rows.size, np.float32)
+        known = np.where(rows < self.items.size, rows, -1).astype(np.int32)
+        return dots(self.users.data[user], self.items.data, known)
 
     def item_bias(self, rows: Int32) -> Float32:
         """Biases (n,) of item `rows`."""

@@ -23,7 +23,7 @@ from numba import njit
 
 from learners.ops.hashing import mix
 
-__all__ = ["Rates", "draw_negative", "learn_block", "score_rows"]
+__all__ = ["Rates", "dots", "draw_negative", "learn_block", "score_rows"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 Float32 = npt.NDArray[np.float32]
@@ -225,5 +225,18 @@ def score_rows(p: Float32, bias: float, data: Float32, state: Float32, rows: Int
         total = np.float32(bias) + state[rows[n], 0]
         for d in range(p.size):
             total += p[d] * data[rows[n], d]
+        out[n] = total
+    return out
+
+
+@_vector_kernel
+def dots(p: Float32, data: Float32, rows: Int32) -> Float32:
+    """Dot products (n,) of `p` (d,) with item `rows` of `data`; 0 for negative rows."""
+    out = np.zeros(rows.size, np.float32)
+    for n in range(rows.size):
+        total = np.float32(0.0)
+        if rows[n] >= 0:
+            for d in range(p.size):
+                total += p[d] * data[rows[n], d]
         out[n] = total
     return out

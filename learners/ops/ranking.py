@@ -1,0 +1,113 @@
+"""The ranker's features, and its step: a listwise softmax over what was shown and what could have been."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from stream.kernel import kernel
+
+__all__ = ["blend_features", "learn_clicks"]
+
+Float32 = npt.NDArray[np.float32]
+Float64 = npt.NDArray[np.float64]
+Int32 = npt.NDArray[np.int32]
+
+
+def blend_features(
+    popularity: Float64,
+    together: Float64,
+    taste: Float32,
+    history: int,
+    *,
+    popularity_floor: float,
+    together_floor: float,
+) -> Float32:
+    """Features (n, H + 3) of n candidates.
+
+    `popularity` (H, n) fading counts, `together` (n,) co-occurrence scores, `taste` (n,) dot products of user
+    and item vectors, `history` remembered items of the user. Columns: log(pop_h + floor) for each half-life;
+    log(co + floor); the same times log(1 + history), since a longer history says more; taste.
+
+    Example:
+        >>> one = np.ones(1)
+        >>> taste = one.astype(np.float32)
+        >>> blend_features(one[None], one, taste, 0, popularity_floor=0.0, together_floor=0.0)
+        array([[0., 0., 0., 1.]], dtype=float32)
+    """
+    n_half_lives, n = popularity.shape
+    out = np.empty((n, n_half_lives + 3), np.float32)
+    out[:, :n_half_lives] = np.log(popularity + popularity_floor).T
+    link = np.log(together + together_floor)
+    out[:, n_half_lives] = link
+    out[:, n_half_lives + 1] = link * np.log1p(history)
+    out[:, n_half_lives + 2] = taste
+    return out
+
+
+@kernel
+def _softmax_gradient(
+    weights: Float64, shown: Float32, others: Float32, clicked: int, scores: Float64, gradient: Float64
+) -> bool:
+    """gradient = f(clicked) - sum over S of softmax(w . f) f; S = `shown` and `others` without NaN rows."""
+    n_shown, n_all = shown.shape[0], shown.shape[0] + others.shape[0]
+    best = -np.inf
+    for n in range(n_all):
+        score = 0.0
+        for k in range(weights.size):
+            score += weights[k] * float(shown[n, k] if n < n_shown else others[n - n_shown, k])
+        scores[n] = score
+        if np.isfinite(score) and score > best:
+            best = score
+    if not np.isfinite(scores[clicked]):
+        return False
+    total = 0.0
+    for n in range(n_all):
+        scores[n] = np.exp(scores[n] - best) if np.isfinite(scores[n]) else 0.0
+        total += scores[n]
+    for k in range(weights.size):
+        gradient[k] = float(shown[clicked, k])
+    for n in range(n_all):
+        if scores[n] > 0.0:
+            for k in range(weights.size):
+                feature = float(shown[n, k] if n < n_shown else others[n - n_shown, k])
+                gradient[k] -= scores[n] / total * feature
+    return True
+
+
+@kernel
+def learn_clicks(
+    kind: npt.NDArray[np.int8],
+    first: npt.NDArray[np.bool_],
+    slate: Int32,
+    place: Int32,
+    decided: npt.NDArray[np.bool_],
+    start: Int32,
+    features: Float32,
+    other_start: Int32,
+    other_features: Float32,
+    weights: Float64,
+    squares: Float64,
+    rate: float,
+) -> int:
+    """One AdaGrad step for each first click on a decided slate, in order; returns the steps taken.
+
+    G += g^2, w += rate g / sqrt(G): no weight moves by more than `rate` at a click (Duchi, Hazan, Singer,
+    JMLR 2011). `weights` and `squares` are (F,), `features` (N, F), `other_features` (M, F).
+    """
+    gradient = np.zeros(weights.size)
+    steps = 0
+    for o in range(kind.size):
+        if kind[o] != 1 or not first[o] or not decided[slate[o]]:
+            continue
+        s = slate[o]
+        shown = features[start[s] : start[s + 1]]
+        others = other_features[other_start[s] : other_start[s + 1]]
+        scores = np.empty(shown.shape[0] + others.shape[0])
+        if not _softmax_gradient(weights, shown, others, place[o] - start[s], scores, gradient):
+            continue
+        steps += 1
+        for k in range(weights.size):
+            squares[k] += gradient[k] * gradient[k]
+            weights[k] += rate * gradient[k] / np.sqrt(squares[k])
+    return steps
