@@ -137,7 +137,12 @@ class CommitReader:
         rows = self.database.read(
             "SELECT seq, merge FROM commits WHERE seq > ? ORDER BY seq LIMIT ?", (after_seq, limit)
         )
-        return [(seq, _MERGE.decode(merge)) for seq, merge in rows]
+        return [(seq, self.decode_merge(merge)) for seq, merge in rows]
+
+    @staticmethod
+    def decode_merge(merge: bytes) -> list[Span | TickMark]:
+        """The merge order of one commit, from the bytes of its row."""
+        return _MERGE.decode(merge)
 
     def positions(self) -> dict[str, int]:
         """For each source the position up to which it is committed."""

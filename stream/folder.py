@@ -21,6 +21,7 @@ from pathlib import Path
 import msgspec
 
 from stream.commits import CommitLog, CommitReader
+from stream.engine.settings import EngineSettings
 from stream.engine.snapshots import SnapshotStore
 from stream.errors import LogError
 from stream.filelock import FileLock
@@ -129,6 +130,32 @@ class DataFolder:
             aside.unlink()
         sync_folder(self.path)
 
+    @classmethod
+    def describe(cls, path: Path) -> str:
+        """What an existing folder holds, in a sentence; opens it for reading only and changes nothing.
+
+        Raises:
+            LogError: there is no data folder, or something in it is damaged or newer.
+        """
+        if not (path / "freshet.json").is_file():
+            msg = (
+                f"{path} is no data folder: it has no freshet.json; give the one that `freshet up` was given"
+            )
+            raise LogError(msg)
+        folder = cls(path)
+        names = folder.sources()
+        for reader in folder.readers().values():
+            reader.end()
+            reader.close()
+        commits = folder.commit_reader()
+        seq, n_pending, n_letters = commits.last_seq(), len(commits.pending()), commits.dead_letters().count()
+        commits.close()
+        folder.snapshot_store().load()
+        return (
+            f"format {FOLDER_FORMAT}, {len(names)} logs, {seq} commits, {n_pending} forgets to finish, "
+            f"{n_letters} dead letters of the learner"
+        )
+
     def prepare(self, workers: int) -> None:
         """Create the files of `workers` workers and of the learner, so that readers find them."""
         for worker in range(workers):
@@ -175,17 +202,28 @@ class DataFolder:
         """Where the process called `name` (``learner``, ``worker-0``) listens for nudges."""
         return self.path / f"{name}.sock"
 
-    def writer(self, source: str, *, max_bytes: int | None = None) -> SQLiteLog:
-        """Open a log for writing; its process only."""
-        return SQLiteLog(self.events_path(source), max_bytes=max_bytes)
+    def writer(self, source: str, settings: EngineSettings | None = None) -> SQLiteLog:
+        """Open a log for writing, within the bounds that the settings state; its process only."""
+        bounds = settings or EngineSettings()
+        return SQLiteLog(
+            self.events_path(source),
+            max_bytes=bounds.max_mb << 20,
+            max_letters=bounds.max_letters,
+            max_letter_bytes=bounds.max_letter_mb << 20,
+        )
 
     def readers(self) -> dict[str, SQLiteLogReader]:
         """Open every log for reading."""
         return {source: SQLiteLogReader(self.events_path(source)) for source in self.sources()}
 
-    def commit_log(self) -> CommitLog:
+    def commit_log(self, settings: EngineSettings | None = None) -> CommitLog:
         """Open the commits for writing; the learner only."""
-        return CommitLog(self.learner_path)
+        bounds = settings or EngineSettings()
+        return CommitLog(
+            self.learner_path,
+            max_letters=bounds.max_letters,
+            max_letter_bytes=bounds.max_letter_mb << 20,
+        )
 
     def commit_reader(self) -> CommitReader:
         """Open the commits for reading."""

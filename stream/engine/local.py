@@ -6,6 +6,8 @@ import gc
 import logging
 import math
 from collections.abc import Callable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import NamedTuple
 
 from stream.clock import Clock
 from stream.commits import CommitLog, Span, TickMark
@@ -14,7 +16,7 @@ from stream.engine.merge import merge_reads, spans
 from stream.engine.nudge import Notifier, NudgeSocket, NullNotifier
 from stream.engine.settings import EngineSettings
 from stream.engine.snapshots import SnapshotStore
-from stream.errors import LogError
+from stream.errors import LogError, SnapshotError
 from stream.frame import Frame, pack
 from stream.log import EventReader
 from stream.scrub import LearnerScrub
@@ -23,6 +25,12 @@ from stream.step import Step
 __all__ = ["LocalEngine"]
 
 _log = logging.getLogger(__name__)
+
+
+class _Writing(NamedTuple):
+    seq: int
+    positions: dict[str, int]
+    written: Future[int]
 
 
 class LocalEngine:
@@ -89,6 +97,8 @@ class LocalEngine:
         self._records_since = 0
         self._bytes_since = 0
         self._wanted = False
+        self._writing: _Writing | None = None
+        self._pool = ThreadPoolExecutor(1, "snapshots")
         self.problems: list[str] = []
         """What recovery found wrong and worked around, in words; also logged as warnings."""
 
@@ -254,9 +264,17 @@ class LocalEngine:
         Raises:
             SnapshotError: it was not written; the older ones are untouched.
         """
+        self._start_snapshot()
+        self._end_snapshot(n_kept)
+
+    def _start_snapshot(self) -> None:
+        """Copy the state; it is written beside learning."""
+        if self._writing is not None:
+            self._end_snapshot()
+        positions = dict(self._positions)
         frame = {
             "seq": self._seq,
-            "positions": self._positions,
+            "positions": positions,
             "absorbed_at": self._absorbed_at,
             "fingerprint": self._fingerprint,
             "tickers": self._driver.snapshot(),
@@ -264,22 +282,41 @@ class LocalEngine:
         }
         # The file outlives a power failure, so the commits that it stands on must too.
         self._commits.sync()
-        self._snapshots.write(frame)
-        scrubs = self._scrubs.waiting() if self._scrubs else []
-        self._keep(1 if scrubs else n_kept)
-        if self._scrubs and scrubs:
-            self._scrubs.begin(self._seq, self._positions)
-        self._snapshot_seq, self._snapshot_at_s = self._seq, self._clock.monotonic_s()
+        self._writing = _Writing(self._seq, positions, self._pool.submit(self._snapshots.write, frame))
+        self._snapshot_at_s = self._clock.monotonic_s()
         self._records_since = self._bytes_since = 0
         self._wanted = False
 
-    def _keep(self, n_kept: int) -> None:
-        files = [seq for seq, _ in self._snapshots.found()][:n_kept]
-        self._kept = {seq: self._kept[seq] for seq in files if seq in self._kept}
-        self._kept[self._seq] = dict(self._positions)
+    def _end_snapshot(self, n_kept: int = 2) -> None:
+        """Wait for the snapshot being written, and let go of what it makes needless."""
+        if self._writing is None:
+            return
+        (seq, positions, written), self._writing = self._writing, None
+        written.result()
+        waiting = [entry for entry in self._scrubs.waiting() if entry.seq <= seq] if self._scrubs else []
+        n_kept = 1 if waiting else n_kept
+        files = [found for found, _ in self._snapshots.found()][:n_kept]
+        self._kept = {found: self._kept[found] for found in files if found in self._kept}
+        self._kept[seq] = positions
         # Noted before the older file goes: whatever a note lets others drop is held by a file.
         self._commits.keep_snapshots(self._kept, at=math.floor(self._clock.now_ms()))
         self._snapshots.keep(n_kept)
+        self._snapshot_seq = seq
+        if self._scrubs and waiting:
+            self._scrubs.begin(seq, positions)
+
+    def _look_after_snapshots(self) -> None:
+        """Start one when it is due, end one that is written; a failed one is said and tried again."""
+        if self._writing is not None and self._writing.written.done():
+            try:
+                self._end_snapshot()
+            except SnapshotError as error:
+                self._records_since, self._wanted = 1, bool(self._scrubs and self._scrubs.waiting())
+                self._say(str(error))
+        elif self._writing is None and self._snapshot_is_due():
+            self._start_snapshot()
+            gc.collect()
+            gc.freeze()
 
     def _snapshot_is_due(self) -> bool:
         age_s = self._clock.monotonic_s() - self._snapshot_at_s
@@ -306,10 +343,7 @@ class LocalEngine:
         try:
             while not stop():
                 taken = self.run_once()
-                if self._snapshot_is_due():
-                    self.snapshot()
-                    gc.collect()
-                    gc.freeze()
+                self._look_after_snapshots()
                 if self._scrubs and self._scrubs.advance():
                     self._notifier.notify(self._seq, self._absorbed_at)
                 elif not taken:
@@ -331,6 +365,7 @@ class LocalEngine:
         """Take what is left in the logs, and a snapshot if anything changed since; for a clean stop."""
         while self.run_once():
             continue
+        self._end_snapshot()
         if self._seq > self._snapshot_seq or self._wanted:
             self.snapshot()
         while self._scrubs and self._scrubs.advance():

@@ -61,11 +61,15 @@ class SnapshotStore:
             SnapshotError: there are snapshots and none can be read.
         """
         problems: list[str] = []
-        for _, path in self.found():
+        found = self.found()
+        for _, path in found:
             try:
                 return read_snapshot(path, LEARNER_KIND), problems
             except SnapshotError as error:
                 problems.append(str(error))
+        if self.found() != found:
+            # The learner wrote a newer one and deleted these meanwhile.
+            return self.load()
         if problems:
             msg = f"no snapshot can be read: {'; '.join(problems)}; restore one from a backup"
             raise SnapshotError(msg)

@@ -28,7 +28,7 @@ class MemoryLog:
         self._lock = threading.Lock()
         self._closed = False
 
-    def append(self, records: Sequence[Record], *, durable: bool = True) -> list[int]:  # noqa: ARG002
+    def append(self, records: Sequence[Record], *, durable: bool = True) -> list[int]:
         """Add records; memory knows no difference between durable and not."""
         with self._lock:
             if self._closed:

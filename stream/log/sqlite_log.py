@@ -79,6 +79,7 @@ class SQLiteLog(SQLiteLogReader):
     Args:
         path: the file, created when missing.
         max_bytes: bound on the file's size, beyond it `append` raises `DiskFullError`; retention keeps below.
+        max_letters, max_letter_bytes: bounds of its dead letters.
 
     Raises:
         LogError: the file cannot be used, or another process writes it.
@@ -94,7 +95,14 @@ class SQLiteLog(SQLiteLogReader):
         >>> log.close(); folder.cleanup()
     """
 
-    def __init__(self, path: Path, *, max_bytes: int | None = None) -> None:
+    def __init__(
+        self,
+        path: Path,
+        *,
+        max_bytes: int | None = None,
+        max_letters: int = 10_000,
+        max_letter_bytes: int = 64 << 20,
+    ) -> None:
         self._held = FileLock(path.with_name(f"{path.name}.lock"), f"{path.name}")
         try:
             self.database = Database(path, schema=EVENTS_LAYOUT, script=_SCRIPT, max_bytes=max_bytes)
@@ -106,7 +114,7 @@ class SQLiteLog(SQLiteLogReader):
             raise
         self._newest = int(rows[0][0]) if rows else 0
         self._mutex = threading.Lock()
-        self.dead_letters = DeadLetters(self.database)
+        self.dead_letters = DeadLetters(self.database, max_count=max_letters, max_bytes=max_letter_bytes)
 
     def append(self, records: Sequence[Record], *, durable: bool = True) -> list[int]:
         """Add records in one transaction, see `EventLog.append`."""

@@ -53,3 +53,11 @@ def test_a_file_in_the_way_is_explained(tmp_path: Path) -> None:
     (tmp_path / "data").write_text("x")
     with pytest.raises(LogError, match="cannot be used"):
         DataFolder(tmp_path / "data")
+
+
+def test_describing_a_folder_changes_nothing(tmp_path: Path) -> None:
+    with pytest.raises(LogError, match="no data folder"):
+        DataFolder.describe(tmp_path)
+    assert list(tmp_path.iterdir()) == []
+    DataFolder(tmp_path).prepare(2)
+    assert DataFolder.describe(tmp_path).startswith("format 1, 2 logs, 0 commits")

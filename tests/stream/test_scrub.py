@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import msgspec
@@ -14,6 +15,7 @@ from stream.engine import EngineSettings, LocalEngine
 from stream.events import Click, Decision, Forget, Impression, LoggedEvent
 from stream.folder import DataFolder
 from stream.frame import pack
+from stream.housekeeping import Housekeeping
 from stream.log import Record
 from stream.scrub import LearnerScrub, LogScrub
 from stream.testing_log import CountingStep
@@ -151,3 +153,32 @@ def test_a_second_forget_is_a_new_pass(world: World) -> None:
     world.engine.finish()
     assert all(world.scrub(source).run() for source in world.logs)
     assert files_with(world.path, ESCAPED) == []
+
+
+def test_housekeeping_scrubs_every_log_it_looks_after(world: World) -> None:
+    world.engine.finish()
+    claims = world.folder.claims()
+    claims.claim("req-7", "events-0", at=10)
+    keeper = Housekeeping(
+        world.logs, world.commits, world.folder.key, EngineSettings(), ManualClock(1_000), claims
+    )
+    assert keeper.pending() and keeper.run() and not keeper.pending()
+    claims.close()
+    assert files_with(world.path, b"req-7") == []
+
+
+def test_appending_goes_on_while_a_file_is_rewritten(world: World) -> None:
+    log = world.logs["events-1"]
+    log.append([bundle(Click(ts=15, item_id="i1", user_id=ID), at=15) for _ in range(3_000)])
+    world.engine.finish()
+    with ThreadPoolExecutor() as pool:
+        scrubbing = pool.submit(world.scrub("events-1").run)
+        n = 0
+        while not scrubbing.done():
+            log.append(
+                [bundle(Click(ts=40, item_id="i1", user_id="bob", event_id="new"), at=40)], durable=False
+            )
+            n += 1
+    assert scrubbing.result() and n > 0
+    assert sum(b"new" in record.body for record in log.read(0, 1 << 20)) == n
+    assert not any(ESCAPED in record.body for record in log.read(0, 1 << 20))

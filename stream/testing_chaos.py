@@ -1,0 +1,216 @@
+"""Real processes to kill: a writer and a learner on a data folder, and what must hold after any killing.
+
+Run as ``python -m stream.testing_chaos writer FOLDER SOURCE FIRST ACKS`` or ``… learner FOLDER STEP``. The
+learner's step is named ``module:factory``, so a whole pipeline is tried with the same harness.
+"""
+
+from __future__ import annotations
+
+import importlib
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import cast
+
+import numpy as np
+
+from stream.clock import WallClock
+from stream.commits import CommitLog, Span, TickMark
+from stream.engine import Driver, EngineSettings, LocalEngine, NudgeSocket, SocketNotifier
+from stream.folder import DataFolder
+from stream.frame import Frame, pack
+from stream.log import EventReader
+from stream.step import Step
+from stream.testing_log import clicks
+
+__all__ = ["SETTINGS", "ArchivingCommits", "Chaos", "make_step", "undisturbed"]
+
+SETTINGS = EngineSettings(tick_ms=20, batch_records=7, snapshot_s=0.15, idle_ms=5)
+_PER_LIFE = 1_000_000
+
+
+def make_step(name: str) -> Step:
+    """Build a step from ``module:factory``."""
+    module, _, factory = name.partition(":")
+    return cast(Callable[[], Step], getattr(importlib.import_module(module), factory))()
+
+
+class ArchivingCommits(CommitLog):
+    """Commits that keep the merge order for ever, so that an undisturbed run can follow it from the start."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path)
+        with self.database.transaction(durable=False) as connection:
+            connection.execute(
+                "CREATE TABLE IF NOT EXISTS archive(seq INTEGER PRIMARY KEY, merge BLOB, frame BLOB)"
+            )
+
+    def commit(self, *args: object, **kwargs: object) -> None:
+        """Commit, and copy the order once more."""
+        super().commit(*args, **kwargs)  # type: ignore[arg-type]
+        self._archive()
+
+    def keep_snapshots(self, kept: Mapping[int, Mapping[str, int]], *, at: int) -> None:
+        """Trim, after copying what a killed process had committed and not copied."""
+        self._archive()
+        super().keep_snapshots(kept, at=at)
+
+    def _archive(self) -> None:
+        with self.database.transaction(durable=False) as connection:
+            connection.execute("INSERT OR IGNORE INTO archive SELECT seq, merge, frame FROM commits")
+
+    def order(self) -> Iterator[tuple[int, list[Span | TickMark], bytes]]:
+        """Every commit since the folder was made: number, merge order, frame."""
+        self._archive()
+        for seq, merge, frame in self.database.read("SELECT seq, merge, frame FROM archive ORDER BY seq"):
+            yield seq, self.decode_merge(merge), frame
+
+
+def undisturbed(folder: DataFolder, step: Step, settings: EngineSettings) -> tuple[Frame, list[int]]:
+    """Follow the committed order with a fresh step and no stop; the state, and commits that differ."""
+    commits = ArchivingCommits(folder.learner_path)
+    sources: dict[str, EventReader] = dict(folder.readers())
+    driver, differing = Driver(step, "wall", settings.tick_ms), []
+    for seq, merge, frame in commits.order():
+        for entry in merge:
+            if isinstance(entry, TickMark):
+                driver.wall_tick(entry.ts)
+                continue
+            for record in sources[entry.source].read(entry.after, entry.count, 1 << 40):
+                driver.feed(entry.source, record)
+        driver.flush()
+        if pack(step.take()) != frame:
+            differing.append(seq)
+    commits.close()
+    return step.snapshot(), differing
+
+
+class Chaos:
+    """Starts writers and a learner on a folder, and kills them at random instants.
+
+    Args:
+        path: the data folder.
+        n_writers: writing processes.
+        step: the learner's step, ``module:factory``.
+        rng: draws who dies and when.
+    """
+
+    def __init__(self, path: Path, n_writers: int, step: str, rng: np.random.Generator) -> None:
+        self.folder = DataFolder(path / "data", exclusive=True)
+        self.folder.prepare(n_writers)
+        self._acks = path / "acks"
+        self._acks.mkdir()
+        self._rng = rng
+        self._lives = 0
+        self._step = step
+        names = ["learner", *(self.folder.source(w) for w in range(n_writers))]
+        self._running = {name: self._start(name) for name in names}
+
+    def _start(self, name: str) -> subprocess.Popen[bytes]:
+        self._lives += 1
+        arguments = ["learner", str(self.folder.path), self._step]
+        if name != "learner":
+            first = str(self._lives * _PER_LIFE)
+            arguments = ["writer", str(self.folder.path), name, first, str(self._acks / first)]
+        command = [sys.executable, "-m", "stream.testing_chaos", *arguments]
+        return subprocess.Popen(command, stdout=subprocess.PIPE)
+
+    def kill(self, n_times: int, longest_s: float) -> None:
+        """Let everything run for up to `longest_s`, kill -9 one or all, start again; `n_times` over."""
+        for _ in range(n_times):
+            names = list(self._running)
+            victim = names[int(self._rng.integers(len(names)))]
+            doomed = names if self._rng.random() < 0.25 else [victim]
+            try:
+                self._running[victim].wait(timeout=float(self._rng.uniform(0.2, longest_s)))
+            except subprocess.TimeoutExpired:
+                for name in doomed:
+                    self._running[name].kill()
+            for name in doomed:
+                self._check_killed(name, self._running[name].wait())
+                self._close(self._running[name])
+                self._running[name] = self._start(name)
+
+    @staticmethod
+    def _close(process: subprocess.Popen[bytes]) -> None:
+        if process.stdout is not None:
+            process.stdout.close()
+
+    @staticmethod
+    def _check_killed(name: str, code: int) -> None:
+        if code != -signal.SIGKILL:
+            msg = f"{name} ended by itself with {code}; see its output above"
+            raise RuntimeError(msg)
+
+    def stop(self) -> None:
+        """End everything politely: the writers first, then the learner, which takes what is left."""
+        for name in sorted(self._running, key=lambda name: name == "learner"):
+            process = self._running[name]
+            self._wait_until_it_can_be_asked(process)
+            process.terminate()
+            if (code := process.wait()) != 0:
+                msg = f"{name} did not stop cleanly: {code}; see its output above"
+                raise RuntimeError(msg)
+            self._close(process)
+
+    @staticmethod
+    def _wait_until_it_can_be_asked(process: subprocess.Popen[bytes]) -> None:
+        if process.stdout is not None:
+            process.stdout.readline()
+
+    def accepted(self) -> set[str]:
+        """Event ids that a writer had seen accepted."""
+        lines = [line for path in self._acks.iterdir() for line in path.read_bytes().split(b"\n")[:-1]]
+        return {f"e{number}" for line in lines for number in range(int(line), int(line) + 3)}
+
+
+def _stop_on_terminate() -> Callable[[], bool]:
+    asked: list[int] = []
+    signal.signal(signal.SIGTERM, lambda number, _: asked.append(number))
+    sys.stdout.write("ready\n")
+    sys.stdout.flush()
+    return lambda: bool(asked)
+
+
+def _write(path: Path, source: str, first: int, acks: Path) -> None:
+    stop = _stop_on_terminate()
+    folder, clock = DataFolder(path), WallClock()
+    log = folder.writer(source)
+    learner = SocketNotifier([folder.socket_path("learner")])
+    with acks.open("ab", buffering=0) as file:
+        while not stop():
+            record = clicks(first, 3, accepted_at=int(clock.now_ms()))
+            (pos,) = log.append([record], durable=first % 2 == 0)
+            file.write(b"%d\n" % first)
+            learner.notify(pos, 0)
+            first += 3
+    log.close()
+
+
+def _learn(path: Path, step: str) -> None:
+    stop = _stop_on_terminate()
+    folder = DataFolder(path)
+    commits = ArchivingCommits(folder.learner_path)
+    nudges = NudgeSocket(folder.socket_path("learner"))
+    sources: dict[str, EventReader] = dict(folder.readers())
+    engine = LocalEngine(
+        make_step(step),
+        sources,
+        commits,
+        folder.snapshot_store(),
+        clock=WallClock(),
+        settings=SETTINGS,
+        nudges=nudges,
+    )
+    engine.recover()
+    engine.run(stop)
+    commits.close()
+
+
+if __name__ == "__main__":
+    if sys.argv[1] == "writer":
+        _write(Path(sys.argv[2]), sys.argv[3], int(sys.argv[4]), Path(sys.argv[5]))
+    else:
+        _learn(Path(sys.argv[2]), sys.argv[3])
