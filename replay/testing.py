@@ -22,7 +22,7 @@ class PlantedLogs:
         >>> world = PlantedLogs(n_places=2)
         >>> log = world.draw(100, np.random.default_rng(0))
         >>> log.size, log.target.size, round(world.value, 3)
-        (100, 200, 0.781)
+        (100, 200, 0.8)
     """
 
     def __init__(self, n_places: int = 1, n_items: int = 5) -> None:

@@ -1,0 +1,116 @@
+"""Policies whose value is asked of a log: how likely each would have been to show what was shown."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from bandits import Context, Draws, Policy, slate_propensities
+from stream.blocks import Slate
+
+__all__ = ["LoggedTarget", "PolicyTarget", "Target", "slate_context"]
+
+Float64 = npt.NDArray[np.float64]
+Int32 = npt.NDArray[np.int32]
+
+_NONE = np.zeros(0, np.int32)
+
+
+class Target(Protocol):
+    """A policy that decides every place of a slate."""
+
+    name: str
+    estimated: bool
+    """Whether `propensities` are counted over draws, not computed."""
+
+    def propensities(self, slate: Slate) -> Float64:
+        """Probability (n,) of each shown item at its place, given the items above it."""
+
+
+class LoggedTarget:
+    """What was live itself: every weight is 1 and the estimate is the logged mean; the check of all else.
+
+    Example:
+        >>> slate = Slate(request_id="r", user_id="u", ts=0, items=["a"], propensities=[0.25])
+        >>> LoggedTarget().propensities(slate).tolist()
+        [0.25]
+    """
+
+    name = "(logged)"
+    estimated = False
+
+    def propensities(self, slate: Slate) -> Float64:
+        """The logged ones; NaN where unknown."""
+        return np.array([np.nan if p is None else p for p in slate.propensities or ()], np.float64)
+
+
+def slate_context(slate: Slate) -> Context:
+    """The logged context of a decision: never computed anew."""
+    return Context(np.array(slate.clusters, np.int32), np.array(slate.weights, np.float32))
+
+
+class PolicyTarget:
+    """A policy of the bandits room that decides everything (epsilon 1), in its current, replayed state.
+
+    Asked at the moment of the decision, before that is learned, it answers as it would have then. Its
+    candidates are those of `candidates`; by default its own (`Policy.candidates`), or where it takes what it
+    is offered, the logged items, shown and not. An item that it could not have placed has probability 0.
+
+    Args:
+        name: what it is called in the report.
+        policy: the policy, which the replayed step teaches.
+        find: item ids → rows, -1 for unknown.
+        candidates: rows to choose from for a slate; None for the default.
+        seed: of the draws of policies whose probabilities are estimated.
+
+    Example:
+        >>> from bandits import Uniform
+        >>> find = lambda ids: np.array([ord(i) for i in ids], np.int32)
+        >>> slate = Slate(request_id="r", user_id="u", ts=0, items=["a", "b"], others=["c"])
+        >>> slate.clusters, slate.weights = [0], [1.0]
+        >>> PolicyTarget("uniform", Uniform(), find).propensities(slate).round(3).tolist()
+        [0.333, 0.5]
+    """
+
+    def __init__(
+        self,
+        name: str,
+        policy: Policy,
+        find: Callable[[Sequence[str]], Int32],
+        *,
+        candidates: Callable[[Slate, Context], Int32] | None = None,
+        seed: int = 0,
+    ) -> None:
+        self.name = name
+        self.estimated = policy.propensity_kind == "estimated"
+        self._policy = policy
+        self._find = find
+        self._candidates = candidates or self._own
+        self._seed = seed
+
+    def _own(self, slate: Slate, context: Context) -> Int32:
+        own = self._policy.candidates(context)
+        return self._find([*slate.items, *slate.others]) if own is None else own
+
+    def propensities(self, slate: Slate) -> Float64:
+        """As if the policy decided every place; 0 from an unknown item on."""
+        context = slate_context(slate)
+        rows = self._find(slate.items)
+        unknown = np.flatnonzero(rows < 0)
+        n_known = int(unknown[0]) if unknown.size else rows.size
+        out = np.zeros(rows.size)
+        offered = self._candidates(slate, context)
+        offered = np.unique(offered[offered >= 0]).astype(np.int32)
+        out[:n_known] = slate_propensities(
+            _NONE,
+            self._policy,
+            offered,
+            context,
+            rows[:n_known],
+            epsilon=1.0,
+            draws=Draws(self._seed, slate.request_id),
+        )
+        return out
