@@ -37,7 +37,8 @@ class Joiner:
       another worker's log), the rewards counted so far are taken back, the slate is shown again as decided,
       and the clicks are joined to it with ``first`` false: policies and other sums end as if the decision had
       been there first.
-    * An `explicit` decision and its impression belong together when their times differ by at most the window.
+    * A decision and its impression belong together when their times differ by at most the window; further
+      apart, one id was used twice, and an `explicit` decision expires.
     * A window closes when the watermark is *beyond* ts + window + lateness: a click that can still be in time
       always finds its slate.
     * A click waits for its slate until no slate that could hold it can come any more.
@@ -232,7 +233,7 @@ class Joiner:
         misfit = self._attribution.fit(slate, mark, self._outbox)
         if misfit is None:
             return
-        if self._seen.add(identity("misfit", slate.request_id, *mark), mark[0]) is not None:
+        if self._seen.add(_misfit(slate.request_id, mark), mark[0]) is not None:
             self.counters["duplicate"] += 1
             return
         self.counters[misfit] += 1
@@ -281,9 +282,12 @@ class Joiner:
             return
         self.watermark = ts
         self._horizon = horizon = ts - self.settings.lateness_ms
-        for mark, user_id in self._waiting.due(horizon):
-            self.counters["orphan"] += 1
-            self._teach_organic(mark, user_id)
+        for request_id, mark, user_id in self._waiting.due(horizon):
+            # A copy of it may have found its slate, did not fit, and was taught then.
+            again = _misfit(request_id, mark) in self._seen
+            self.counters["duplicate" if again else "orphan"] += 1
+            if not again:
+                self._teach_organic(mark, user_id)
         self._close(horizon - self.settings.window_ms)
         self._seen.expire(horizon)
         self._erased.expire(horizon)
@@ -336,3 +340,7 @@ class Joiner:
         self._waiting.restore(frame["waiting"])
         self._seen.restore(frame["seen"])
         self._erased.restore(frame["erased"])
+
+
+def _misfit(request_id: str, mark: Mark) -> bytes:
+    return identity("misfit", request_id, *mark)

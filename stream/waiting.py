@@ -50,13 +50,13 @@ class Waiting:
         self._n -= len(marks)
         return sorted(marks.items(), key=lambda pair: pair[0], reverse=True)
 
-    def due(self, before_ts: int) -> list[tuple[Mark, str | None]]:
+    def due(self, before_ts: int) -> list[tuple[str, Mark, str | None]]:
         """Clicks from before `before_ts`, in order: their slate cannot come any more."""
         gone = []
         for _, (request_id, mark) in sorted(self._due.due(before_ts)):
             marks = self._requests.get(request_id)
             if marks is not None and mark in marks:
-                gone.append((mark, marks[mark]))
+                gone.append((request_id, mark, marks[mark]))
                 self._remove(request_id, mark)
         return gone
 

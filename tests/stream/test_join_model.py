@@ -53,8 +53,11 @@ def worlds(draw: st.DrawFn) -> list[LoggedEvent]:
                 )
             )
         if what == "foreign" or what.endswith("+"):
-            seen = draw(lists)
-            events.append(Impression(request_id=request, ts=draw(times), user_id="u", items=seen))
+            seen, then = draw(lists), draw(times)
+            if what == "auto+":
+                # Further apart, an id that was used twice is promised nothing.
+                then = max(0, at + draw(st.integers(-WINDOW, WINDOW)))
+            events.append(Impression(request_id=request, ts=then, user_id="u", items=seen))
     for click in draw(st.lists(clicks, max_size=12)):
         if click.request_id is not None and draw(st.booleans()):
             click.event_id = f"{click.request_id}-{draw(st.integers(0, 1))}"
