@@ -1,0 +1,55 @@
+"""`freshet simulate`: policies in closed loop on a world whose best answer is known."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from freshet.cli.output import console, write_json
+from replay.report import print_simulation, save_simulation_plot, simulation_json
+from replay.simulate import POLICIES, WORLDS, make_policies, make_world
+from replay.simulate import simulate as run_simulation
+
+__all__ = ["simulate"]
+
+
+def simulate(
+    world: Annotated[str, typer.Argument(help=f"One of {', '.join(WORLDS)}.")] = "clusters",
+    policy: Annotated[
+        list[str] | None, typer.Option(help=f"Again for each; all when left out: {', '.join(POLICIES)}.")
+    ] = None,
+    rounds: Annotated[int, typer.Option(min=1, help="Decisions of one item each.")] = 5_000,
+    seeds: Annotated[int, typer.Option(min=1, help="Runs of each policy; an interval needs two.")] = 5,
+    items: Annotated[int, typer.Option(min=2, help="Items to choose from.")] = 20,
+    every: Annotated[int, typer.Option(min=1, help="Learn only every so many rounds.")] = 1,
+    seed: Annotated[int, typer.Option(help="The world; the runs are numbered from it.")] = 0,
+    plot: Annotated[Path | None, typer.Option(help="Draw the regret curves here (PNG).")] = None,
+    json_out: Annotated[Path | None, typer.Option("--json", help="Write the figures here.")] = None,
+) -> None:
+    """Play policies on one seeded world and report their regret.
+
+    Example: `freshet simulate clusters --policy uniform --policy diag_lin_ucb --plot regret.png`
+    """
+    played = make_world(world, items, seed)
+    names = list(dict.fromkeys(policy or list(POLICIES)))
+    made = make_policies(names, played)
+    columns = (TextColumn("simulating"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, transient=True) as bar:
+        task = bar.add_task("simulate", total=len(names) * seeds)
+        run = run_simulation(
+            played,
+            made,
+            rounds,
+            seeds=range(seed, seed + seeds),
+            every=every,
+            progress=lambda done: bar.update(task, completed=done),
+        )
+    print_simulation(console, run)
+    if plot is not None:
+        save_simulation_plot(run, plot)
+        console.print(f"regret over rounds: {plot}")
+    if json_out is not None:
+        write_json(json_out, simulation_json(run))

@@ -1,0 +1,66 @@
+"""A serving process: `python -m freshet.run.worker DATA SETTINGS NUMBER FD`, started by the supervisor."""
+
+from __future__ import annotations
+
+import logging
+import socket
+import sys
+from pathlib import Path
+
+import msgspec
+
+from freshet import __version__
+from freshet.config import Settings
+from freshet.parts import build_parts
+from freshet.run.lifeline import watch_lifeline
+from serving.service import Service, WorkerConfig
+from serving.warm import warm_up
+from serving.worker import run_worker
+from stream.clock import WallClock
+from stream.errors import FreshetError
+from stream.folder import DataFolder
+
+__all__ = ["main", "worker_config"]
+
+
+def worker_config(settings: Settings, worker: int) -> WorkerConfig:
+    """What worker number `worker` is told."""
+    return WorkerConfig(
+        worker=worker,
+        workers=settings.workers,
+        mode=settings.clock,
+        dimension=settings.learn.embedding_dim,
+        max_items=settings.learn.max_items,
+        epsilon=settings.policy.epsilon,
+        seed=settings.learn.seed,
+        window_ms=settings.join.window_ms,
+        version=__version__,
+        serve=settings.serve,
+        engine=settings.engine,
+    )
+
+
+def main(arguments: list[str]) -> int:
+    """Serve until told to stop; 0 after a clean stop, 1 with a reason on standard error."""
+    path, text, number, descriptor = arguments
+    logging.basicConfig(
+        level=logging.WARNING, format=f"freshet worker-{number}: %(message)s", stream=sys.stderr
+    )
+    watch_lifeline()
+    try:
+        settings = msgspec.json.decode(text, type=Settings)
+        service = Service(
+            DataFolder(Path(path)),
+            build_parts(settings),
+            worker_config(settings, int(number)),
+            WallClock(),
+        )
+        run_worker(service, socket.socket(fileno=int(descriptor)), warm=lambda: warm_up(service))
+    except FreshetError as error:
+        logging.getLogger(__name__).error("%s", error)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
