@@ -1,1 +1,45 @@
-"""An answer in milliseconds, always."""
+"""An answer in milliseconds, always.
+
+A worker is one process with one event loop: `Service` puts it together, `run_worker` gives it its life. It
+answers `recommend` from copies of the learned parts (`Replica`) and takes events into its own log
+(`GroupWriter`); nothing is learned here. `Application` speaks ASGI; the routes stand in `serving.routes`.
+"""
+
+from __future__ import annotations
+
+from serving.app import Application
+from serving.auth import is_loopback, refuse_exposure
+from serving.decisions import DecisionMaker
+from serving.gateway import Gateway
+from serving.item_index import ItemIndex
+from serving.models import Models
+from serving.recommend import Recommender, RequestIds
+from serving.replica import Replica
+from serving.service import Service, WorkerConfig
+from serving.settings import AuthSettings, ServeSettings, SourceSettings
+from serving.sources import Gatherer
+from serving.warm import warm_serving
+from serving.worker import run_worker
+from serving.writer import GroupWriter
+
+__all__ = [
+    "Application",
+    "AuthSettings",
+    "DecisionMaker",
+    "Gateway",
+    "Gatherer",
+    "GroupWriter",
+    "ItemIndex",
+    "Models",
+    "Recommender",
+    "Replica",
+    "RequestIds",
+    "ServeSettings",
+    "Service",
+    "SourceSettings",
+    "WorkerConfig",
+    "is_loopback",
+    "refuse_exposure",
+    "run_worker",
+    "warm_serving",
+]

@@ -12,7 +12,6 @@ import logging
 from collections.abc import Callable, Mapping
 from typing import Protocol
 
-from serving.errors import UnavailableError
 from stream.clock import Clock
 from stream.commits import BehindError, Delta
 from stream.engine import Nudge
@@ -62,7 +61,8 @@ class Replica:
         components: by the name under which their changes stand in a frame. A commit is applied in this order.
         reader: commits; `snapshots`: where to begin.
         clock: for lag, and the length of a slice.
-        on_restored: called after a snapshot was taken over; `on_applied` with each later commit's frame.
+        on_restored: called with the step's snapshot once it was taken over; `on_applied` with the frame of
+            each later commit.
         on_absorbed: called with `absorbed_at` and the wall time whenever that grows.
         slice_ms: longest stretch of applying before requests get their turn.
     """
@@ -74,7 +74,7 @@ class Replica:
         reader: DeltaReader,
         snapshots: SnapshotReader,
         clock: Clock,
-        on_restored: Callable[[], None] = lambda: None,
+        on_restored: Callable[[Frame], None] = lambda _: None,
         on_applied: Callable[[Frame], None] = lambda _: None,
         on_absorbed: Callable[[int, float], None] = lambda _a, _b: None,
         slice_ms: float = 3.0,
@@ -116,15 +116,15 @@ class Replica:
             _log.warning("%s; using the snapshot before it", problem)
         if frame is None:
             return
-        missing = [name for name in self.components if name not in frame["step"]]
-        if missing:
-            msg = f"snapshot {frame['seq']} holds no {', '.join(missing)}; was it written by another program?"
-            raise UnavailableError(msg)
+        step = frame["step"]
         for name, component in self.components.items():
-            component.restore(frame["step"][name])
+            if name in step:
+                component.restore(step[name])
+            else:
+                _log.warning("snapshot %s holds no %s, which starts afresh", frame["seq"], name)
         self.seq, self.watermark = frame["seq"], frame["tickers"]["live"]
         self.restored += 1
-        self._on_restored()
+        self._on_restored(step)
         self._advance(frame["absorbed_at"])
 
     def follow(self, nudges: Nudges) -> None:

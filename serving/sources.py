@@ -1,7 +1,8 @@
 """Candidate sources: who offers what for one request, merged without duplicates and filtered.
 
-To add a source: a method that returns rows, best first, and a line in `gather`. What a source offers is filtered
-afterwards, all of it at once: clicked within the history, excluded, gone, of another group, not available now.
+To add a source: a method that returns rows, best first, and a line in `gather`. What a source offers is
+filtered afterwards, all of it at once: clicked within the history, excluded, gone, of another group, not
+available now.
 """
 
 from __future__ import annotations
@@ -35,8 +36,8 @@ class Asker:
     """Who asks, and for what: rows of the tables, -1 for an unknown user.
 
     `vector` (dim,) is None while nothing is known of the user's taste; `recent` (q,) are items to look for
-    neighbours of, newest first; `blocked` are rows that must not be shown; `groups` are group numbers, None for
-    any.
+    neighbours of, newest first; `blocked` are rows that must not be shown; `groups` are group numbers, None
+    for any.
     """
 
     user: int
@@ -91,14 +92,10 @@ class Gatherer:
             ]
             rows, sources = self._merge(offers, columns, asker)
             if rows.size < asker.k:
-                rows, sources = self._merge([(rows, -1), *offers, *self._everything()], columns, asker)
+                rows, sources = self._merge([*offers, *self._everything()], columns, asker)
         finally:
             self._allowed[blocked] = True
         return Candidates(rows, sources, rows if own is None else own)
-
-    def columns_size(self) -> int:
-        """Rows that can be marked now."""
-        return int(self._allowed.size)
 
     def _columns(self) -> Columns:
         c = self._models.catalogue

@@ -1,0 +1,220 @@
+"""From a request to a decision: candidates, the ranker's order, the policy's places, everything to be logged.
+
+Pure computation over the learned parts as they are now; nothing here waits, reads a clock or writes a file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from bandits import Context, Draws, Policy, Slated, build_slate
+from serving.errors import FieldError
+from serving.item_index import ItemIndex
+from serving.models import Models
+from serving.requests import RecommendRequest
+from serving.settings import ServeSettings
+from serving.sources import SOURCES, Asker, Candidates, Gatherer
+from stream.events import Decision
+
+__all__ = ["Circumstances", "DecisionMaker"]
+
+Int32 = npt.NDArray[np.int32]
+Float32 = npt.NDArray[np.float32]
+Float64 = npt.NDArray[np.float64]
+
+_NONE = np.zeros(0, np.int32)
+_GRAPH = SOURCES.index("graph")
+
+
+class Circumstances(NamedTuple):
+    """What a decision is made under besides the request: its id, the time, and how fresh the rows are."""
+
+    request_id: str
+    now_ms: int
+    absorbed_at: int
+    stale: bool
+    digest: str
+
+
+class _Ranked(NamedTuple):
+    """Candidates in the ranker's order, with what the ranker saw of them."""
+
+    rows: Int32
+    scores: Float64
+    features: Float32
+    sources: npt.NDArray[np.int8]
+
+
+class DecisionMaker:
+    """Decides slates.
+
+    Args:
+        models: the learned parts; `index` over their items.
+        settings: sizes of sources and of what is logged.
+        epsilon: probability at each place that the policy picks.
+        seed: of all draws; with the request id it gives the slate again.
+    """
+
+    def __init__(
+        self, models: Models, index: ItemIndex, settings: ServeSettings, *, epsilon: float, seed: int
+    ) -> None:
+        self._models, self._index, self._settings = models, index, settings
+        self._epsilon, self._seed = epsilon, seed
+        self._gatherer = Gatherer(models, index, settings.sources)
+        self._policies: Mapping[str, Policy] = models.policies
+        self.default_policy = next(iter(self._policies))
+
+    def check(self, asked: RecommendRequest) -> None:
+        """Refuse what can be refused before anything is computed.
+
+        Raises:
+            FieldError: the policy is not configured.
+        """
+        if asked.policy is not None and asked.policy not in self._policies:
+            known = ", ".join(self._policies)
+            msg = f"field 'policy': expected one of {known}, got {asked.policy!r}; see [policy] others"
+            raise FieldError(msg)
+
+    def decide(self, asked: RecommendRequest, under: Circumstances) -> Decision:
+        """The decision for one request; the policy takes note that its items are on their way."""
+        name = asked.policy or self.default_policy
+        policy = self._policies[name]
+        asker, context = self._asker(asked, under.now_ms)
+        found = self._gatherer.gather(asker, context, policy)
+        ranked = self._rank(asker, found)
+        slated = build_slate(
+            ranked.rows,
+            policy,
+            found.own,
+            context,
+            epsilon=self._epsilon,
+            k=asker.k,
+            draws=Draws(self._seed, under.request_id),
+        )
+        policy.served(slated.items)
+        return self._decision(asked, under, name, asker, context, ranked, slated)
+
+    # --- who asks ---
+
+    def _asker(self, asked: RecommendRequest, now_ms: int) -> tuple[Asker, Context]:
+        m = self._models
+        user = m.users.row_of(asked.user_id)
+        clicked = m.history.clicked(user)
+        vector: Float32 | None = None
+        # A row starts at a random vector; only a click makes it say something about the user.
+        if user >= 0 and clicked.size:
+            vector = m.users.data[user]
+            vector = vector if np.isfinite(vector).all() and vector.any() else None
+        recent = m.history.recent(user, self._settings.sources.recent)
+        blocked = [clicked]
+        if asked.exclude:
+            blocked.append(m.items.find(asked.exclude))
+        extra = asked.context or {}
+        if (item_id := extra.get("item_id")) is not None:
+            viewed = m.items.find([item_id])
+            blocked.append(viewed)
+            recent = np.concatenate([viewed[viewed >= 0], recent])
+        clusters, weights = m.centroids.context(vector)
+        features = extra.get("features")
+        context = Context(clusters, weights, None if features is None else np.array(features, np.float32))
+        groups = m.catalogue.group_codes(asked.groups) if asked.groups else None
+        k = self._settings.k if asked.k is None else asked.k
+        return Asker(user, vector, recent, np.concatenate(blocked), groups, now_ms, k), context
+
+    # --- the order ---
+
+    def _rank(self, asker: Asker, found: Candidates) -> _Ranked:
+        features = self._features(asker, found.rows)
+        scores = self._models.ranker.score(features)
+        order = np.lexsort((found.rows, -scores))
+        return _Ranked(found.rows[order], scores[order], features[order], found.sources[order])
+
+    def _features(self, asker: Asker, rows: Int32) -> Float32:
+        m = self._models
+        return m.ranker.features(
+            asker.now_ms,
+            asker.user,
+            rows,
+            popularity=m.popularity,
+            cooccurrence=m.cooccurrence,
+            histories=m.history,
+            mf=m.mf,
+        )
+
+    # --- what is logged ---
+
+    def _decision(
+        self,
+        asked: RecommendRequest,
+        under: Circumstances,
+        policy: str,
+        asker: Asker,
+        context: Context,
+        ranked: _Ranked,
+        slated: Slated,
+    ) -> Decision:
+        m = self._models
+        shown = self._shown(asker, ranked, slated.items)
+        is_other = ~np.isin(ranked.rows, slated.items)
+        others = np.flatnonzero(is_other)[: self._settings.others]
+        features = np.concatenate([shown.features, ranked.features[others]])
+        return Decision(
+            request_id=under.request_id,
+            ts=under.now_ms,
+            user_id=asked.user_id,
+            items=[name for name in m.items.ids_of(slated.items) if name is not None],
+            propensities=slated.propensities.tolist(),
+            policy=policy,
+            clusters=context.clusters.tolist(),
+            weights=context.weights.tolist(),
+            context=asked.context,
+            features=np.ascontiguousarray(features, "<f4").tobytes(),
+            others=[name for name in m.items.ids_of(ranked.rows[others]) if name is not None],
+            sources=[SOURCES[source] for source in shown.sources.tolist()],
+            scores=shown.scores.tolist(),
+            explored=np.flatnonzero(slated.explored).tolist(),
+            propensity_kind=slated.propensity_kind,
+            draws=slated.draws,
+            seed=self._seed,
+            auto=(asked.activate or self._settings.activate) == "auto",
+            graph_version=m.graph.version,
+            centroids_version=m.centroids.version,
+            policy_version=int(getattr(self._policies[policy], "version", 0)),
+            index_version=self._index.index.version,
+            placement=asked.placement,
+            session_id=asked.session_id,
+            fallback=_fallback(ranked.sources),
+            absorbed_at=under.absorbed_at,
+            stale=under.stale,
+            body_digest=under.digest,
+        )
+
+    def _shown(self, asker: Asker, ranked: _Ranked, items: Int32) -> _Ranked:
+        """What the ranker saw of the shown items; those that only the policy knew are looked at now."""
+        place = {row: n for n, row in enumerate(ranked.rows.tolist())}
+        at = np.array([place.get(row, -1) for row in items.tolist()], np.int64)
+        if at.size and at.min() >= 0:
+            return _Ranked(items, ranked.scores[at], ranked.features[at], ranked.sources[at])
+        missing = items[at < 0]
+        features = self._features(asker, missing)
+        more = _Ranked(
+            np.concatenate([ranked.rows, missing]),
+            np.concatenate([ranked.scores, self._models.ranker.score(features)]),
+            np.concatenate([ranked.features, features]),
+            np.concatenate([ranked.sources, np.full(missing.size, _GRAPH, np.int8)]),
+        )
+        at[at < 0] = ranked.rows.size + np.arange(missing.size)
+        return _Ranked(items, more.scores[at], more.features[at], more.sources[at])
+
+
+def _fallback(sources: npt.NDArray[np.int8]) -> str | None:
+    """The source that stood in when nothing personal was found; None when something was."""
+    if (sources <= 1).any():
+        return None
+    if not sources.size:
+        return "empty"
+    return "popular" if (sources == SOURCES.index("popular")).any() else "fresh"

@@ -1,0 +1,61 @@
+"""A thread that looks after a worker's files: forgotten users are taken out, what is too old is dropped."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Sequence
+
+from stream.errors import FreshetError
+from stream.housekeeping import Housekeeping
+
+__all__ = ["Housekeeper"]
+
+_log = logging.getLogger(__name__)
+
+_EVERY_S = 0.5
+
+
+class Housekeeper:
+    """Runs `Housekeeping` twice a second and knows when the forgets of the last run are done.
+
+    Args:
+        chores: what is to do for this worker's files.
+        forgets: ids of all forgets that are under way on the machine.
+    """
+
+    def __init__(self, chores: Housekeeping, forgets: Callable[[], Sequence[int]]) -> None:
+        self._chores, self._forgets = chores, forgets
+        self._due = max(forgets(), default=0)
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._loop, name="housekeeping", daemon=True)
+        self.clean = self._due == 0
+
+    def start(self) -> None:
+        """Begin."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End, after what is ready to be forgotten has been taken out."""
+        self._stop.set()
+        if self._thread.is_alive():
+            self._thread.join()
+        self.turn()
+
+    @property
+    def why_not_ready(self) -> str:
+        """Forgets that were under way at the start keep a worker from being ready until they are done."""
+        return "" if self.clean else "users are being forgotten in files since the last stop; a moment"
+
+    def turn(self) -> None:
+        """One look at everything; what goes wrong is logged and tried again."""
+        try:
+            self._chores.run()
+            if not self.clean:
+                self.clean = not any(forget <= self._due for forget in self._forgets())
+        except FreshetError as error:
+            _log.warning("%s", error)
+
+    def _loop(self) -> None:
+        while not self._stop.wait(_EVERY_S):
+            self.turn()

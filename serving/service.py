@@ -1,0 +1,242 @@
+"""One serving worker, put together: parts, files, threads, routes; how they start and stop."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Mapping
+from typing import Any, Literal
+
+import msgspec
+from prometheus_client import CollectorRegistry
+
+from bandits import DiagLinUcb
+from index import LiveIndex, Maintenance
+from serving.app import Application, Lifespan
+from serving.decisions import DecisionMaker
+from serving.gateway import Gateway
+from serving.housekeeping import Housekeeper
+from serving.item_index import ItemIndex
+from serving.metrics import EventMetrics, Freshness, HttpMetrics, LearnerMetrics, RecommendMetrics
+from serving.models import Models
+from serving.recommend import Recommender, RequestIds
+from serving.replica import Replica
+from serving.requests import ReadyAnswer
+from serving.routes import Status, build_routes
+from serving.routing import Router
+from serving.settings import ServeSettings
+from serving.views import Views
+from serving.writer import GroupWriter
+from stream.clock import Clock
+from stream.engine import EngineSettings, NudgeSocket, SocketNotifier
+from stream.folder import DataFolder
+from stream.frame import Frame
+from stream.housekeeping import Housekeeping
+
+__all__ = ["Service", "WorkerConfig"]
+
+
+class WorkerConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """What a worker is told besides the learned parts.
+
+    `worker` of `workers` numbered from 0; `window_ms` the attribution window; `dimension` of vectors;
+    `max_items` rows to reserve in the index; `epsilon` and `seed` of decisions; `version` of the product.
+    """
+
+    worker: int = 0
+    workers: int = 1
+    mode: Literal["wall", "event"] = "wall"
+    dimension: int = 64
+    max_items: int = 4_000_000
+    epsilon: float = 0.05
+    seed: int = 0
+    window_ms: int = 1_800_000
+    version: str = "0"
+    serve: ServeSettings = ServeSettings()
+    engine: EngineSettings = EngineSettings()
+
+
+class Service:
+    """A worker over a prepared data folder; `app` answers once `start` has returned.
+
+    Args:
+        folder: prepared (`DataFolder.prepare`); this worker writes ``events-<worker>.db`` in it.
+        models: fresh learned parts of this process; the learner's changes are applied to them.
+        config: everything else.
+        clock: wall and monotonic time.
+
+    Raises:
+        LogError: a file is missing, damaged, or written by another process.
+    """
+
+    def __init__(self, folder: DataFolder, models: Models, config: WorkerConfig, clock: Clock) -> None:
+        self.config, self.clock, self.models = config, clock, models
+        self.name = folder.source(config.worker)
+        self._join: Mapping[str, Any] = {}
+        serve = config.serve
+        self._open(folder)
+        self.index = ItemIndex(LiveIndex(config.dimension, config.max_items), models.items, models.catalogue)
+        self.maintenance = Maintenance(self.index.index, clock=clock)
+        self.freshness = Freshness()
+        self.replica = Replica(
+            models.named(),
+            reader=self._commits,
+            snapshots=folder.snapshot_store(),
+            clock=clock,
+            on_restored=self._restored,
+            on_applied=self._applied,
+            on_absorbed=self.freshness.absorbed,
+            slice_ms=serve.apply_slice_ms,
+        )
+        self.writer = GroupWriter(
+            self._log,
+            clock,
+            lambda position: self._notifier.notify(position, 0),
+            linger_ms=serve.linger_ms,
+            max_bytes=serve.max_queued_bytes,
+            max_requests=serve.max_queued_requests,
+        )
+        self.maker = DecisionMaker(models, self.index, serve, epsilon=config.epsilon, seed=config.seed)
+        self._age_timer: asyncio.TimerHandle | None = None
+        self.app = self._build_app()
+
+    def _open(self, folder: DataFolder) -> None:
+        config = self.config
+        names = folder.owned(config.worker, config.workers)
+        self._logs = {name: folder.writer(name, config.engine) for name in names}
+        self._log = self._logs[self.name]
+        self._readers = folder.readers()
+        self._commits = folder.commit_reader()
+        self._claims = folder.claims() if config.workers > 1 else None
+        self._notifier = SocketNotifier([folder.socket_path("learner")])
+        self._nudges = NudgeSocket(folder.socket_path(f"worker-{config.worker}"))
+        # Connections of their own: the housekeeper's thread must not make the event loop wait.
+        commits, claims = folder.commit_reader(), folder.claims()
+        self._chores = (commits, claims)
+        self.housekeeper = Housekeeper(
+            Housekeeping(self._logs, commits, folder.key, config.engine, self.clock, claims),
+            lambda: [entry.id for entry in commits.pending()],
+        )
+
+    def _build_app(self) -> Application:
+        config, registry = self.config, CollectorRegistry()
+        run = f"{self.name}-{int(self.clock.now_ms()):x}-{os.getpid():x}"
+        gateway = Gateway(
+            self.writer,
+            self._log.dead_letters.add,
+            lambda: float(self._join.get("pressure", 0.0)),
+            config.serve,
+            self.clock,
+            EventMetrics(registry),
+            self.freshness,
+            name=run,
+            dimension=config.dimension,
+            mode=config.mode,
+        )
+        recommender = Recommender(
+            self.maker,
+            self.replica,
+            self.writer,
+            self._readers,
+            self._claims,
+            config.serve,
+            self.clock,
+            RecommendMetrics(registry),
+            RequestIds(run),
+            lambda: gateway.latest_ts,
+            name=self.name,
+            mode=config.mode,
+        )
+        registry.register(LearnerMetrics(self.gauges, self._measures, self.freshness))
+        views = Views(self.models, self.index, self.replica, self.clock)
+        status = Status(registry, self.readiness, worker=self.name, version=config.version)
+        routes = build_routes(gateway, recommender, views, status, config.version)
+        lifespan = Lifespan(self.start, self.stop)
+        return Application(Router(routes), config.serve, self.clock, HttpMetrics(registry), lifespan)
+
+    # --- life ---
+
+    def bootstrap(self) -> None:
+        """Take over the newest snapshot and what followed it; before the event loop runs."""
+        self.replica.bootstrap()
+
+    async def start(self) -> None:
+        """Start the threads and follow the learner."""
+        self.writer.start()
+        self.maintenance.start()
+        self.housekeeper.start()
+        self.replica.follow(self._nudges)
+        self._age_pending()
+
+    async def stop(self) -> None:
+        """Commit what was accepted, end the threads, close the files."""
+        self.replica.stop()
+        if self._age_timer is not None:
+            self._age_timer.cancel()
+        await self.writer.stop()
+        self.maintenance.stop()
+        self.housekeeper.stop()
+        self.close()
+
+    def close(self) -> None:
+        """Close the files."""
+        self._nudges.close()
+        self._notifier.close()
+        for reader in self._readers.values():
+            reader.close()
+        for log in self._logs.values():
+            log.close()
+        for other in (self._commits, *self._chores, self._claims):
+            if other is not None:
+                other.close()
+
+    def _age_pending(self) -> None:
+        for policy in self.models.policies.values():
+            if isinstance(policy, DiagLinUcb):
+                policy.age_pending()
+        loop = asyncio.get_running_loop()
+        self._age_timer = loop.call_later(self.config.window_ms / 1e3, self._age_pending)
+
+    # --- following ---
+
+    def _restored(self, step: Frame) -> None:
+        self._join = step.get("join", {})
+        self.index.rebuild()
+
+    def _applied(self, frame: Frame) -> None:
+        self.index.apply(frame)
+        self._join = frame.get("join") or self._join
+
+    # --- what is seen from outside ---
+
+    def readiness(self) -> ReadyAnswer:
+        """Whether this worker is caught up, and why not."""
+        replica = self.replica
+        why = replica.why_not_ready(self.config.serve.ready_lag_ms) or self.housekeeper.why_not_ready
+        return ReadyAnswer(not why, why, replica.seq, replica.absorbed_at, replica.lag_ms)
+
+    def gauges(self) -> dict[str, float]:
+        """Figures of this worker, read at each scrape."""
+        replica, writer = self.replica, self.writer
+        return {
+            **{f"index_{name}": value for name, value in self.maintenance.figures().items()},
+            "ready": float(self.readiness().ready),
+            "replica_seq": replica.seq,
+            "absorbed_at_ms": replica.absorbed_at,
+            "watermark_ms": replica.watermark,
+            "lag_ms": replica.lag_ms,
+            "commits_applied": replica.applied,
+            "snapshots_restored": replica.restored,
+            "queued_requests": writer.queued_requests,
+            "queued_bytes": writer.queued_bytes,
+            "group_commits": writer.commits,
+            "failed_group_commits": writer.failures,
+            "requests_in_progress": self.app.in_progress,
+            "join_pressure": float(self._join.get("pressure", 0.0)),
+            "users": len(self.models.users),
+            "items": len(self.models.items),
+            "graph_edges": len(self.models.graph),
+        }
+
+    def _measures(self) -> dict[str, Any]:
+        return {**self.models.measures.snapshot(), "join": self._join.get("counters", {})}

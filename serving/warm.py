@@ -1,0 +1,43 @@
+"""Compile before listening: the first real request must not wait for a compiler."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from index import LiveIndex, warm_up
+from serving.decisions import Circumstances, DecisionMaker
+from serving.item_index import ItemIndex
+from serving.models import Models
+from serving.requests import RecommendRequest
+from serving.settings import ServeSettings
+from stream.frame import Frame, pack, unpack
+
+__all__ = ["warm_serving"]
+
+
+def warm_serving(models: Models, frames: Iterable[Frame], user_ids: Iterable[str], *, dimension: int) -> None:
+    """Run everything once on parts that are thrown away.
+
+    `models` are scratch parts; `frames` are what a learner made of a few events (`Step.take`); decisions are
+    made for `user_ids`, of whom one should be known and one not. Kernels are compiled for the arrays of
+    decoded frames, which may not be written, so the frames go through their bytes.
+    """
+    warm_up(dimension)
+    index = ItemIndex(LiveIndex(dimension, 4_096), models.items, models.catalogue)
+    for frame in frames:
+        decoded = unpack(pack(frame))
+        for name, part in models.named().items():
+            if decoded.get(name):
+                part.apply(decoded[name])
+        index.apply(decoded)
+    maker = DecisionMaker(models, index, ServeSettings(), epsilon=0.5, seed=0)
+    for n, user_id in enumerate(user_ids):
+        for policy in models.policies:
+            asked = RecommendRequest(
+                user_id=user_id, k=5, policy=policy, exclude=["nothing"], groups=None if n else ["no group"]
+            )
+            maker.decide(asked, Circumstances(f"warm-{n}-{policy}", 1, 0, False, ""))
+            maker.decide(
+                RecommendRequest(user_id=user_id, policy=policy),
+                Circumstances(f"warm-{n}-{policy}-all", 1, 0, False, ""),
+            )

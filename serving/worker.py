@@ -1,0 +1,59 @@
+"""The life of a worker process: compile, catch up, listen, drain."""
+
+from __future__ import annotations
+
+import gc
+import signal
+import socket
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import uvicorn
+
+from serving.service import Service
+
+__all__ = ["run_worker"]
+
+_SWITCH_S = 0.0005
+_BACKLOG = 2_048
+
+
+class _Server(uvicorn.Server):
+    """uvicorn's server with signals left to us, so that a polite stop ends with status 0."""
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self.handle_exit)
+        yield
+
+
+def run_worker(service: Service, listener: socket.socket, *, warm: Callable[[], None] = lambda: None) -> None:
+    """Serve on `listener` until SIGTERM or SIGINT; accepted events are committed before this returns.
+
+    `warm` compiles what requests will need. The listening socket may be shared with other workers: this one
+    accepts its first connection only when it has caught up.
+    """
+    warm()
+    service.bootstrap()
+    # What lives now lives for ever: collections need not walk it, and a forked page stays shared.
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 50)
+    # The writer's and the index's threads need the interpreter for microseconds and must not wait 5 ms.
+    sys.setswitchinterval(_SWITCH_S)
+    config = uvicorn.Config(
+        service.app,
+        loop="uvloop",
+        http="httptools",
+        ws="none",
+        lifespan="on",
+        log_level="warning",
+        access_log=False,
+        server_header=False,
+        date_header=False,
+        backlog=_BACKLOG,
+        timeout_graceful_shutdown=service.config.serve.stop_timeout_s,
+    )
+    _Server(config).run(sockets=[listener])
