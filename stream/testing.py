@@ -89,9 +89,10 @@ class ScriptedEvents:
         request, now = f"r{self._requests}", self._now
         chosen = self._rng.choice(self._n_items, self._slate, replace=False)
         items = [f"i{item}" for item in chosen]
-        if what < 0.70:
-            self._put(0, self._decision(request, user, items, auto=what < 0.55))
-        if what >= 0.55:
+        if what < 0.68:
+            self._put(0, self._decision(request, user, items, auto=what < 0.52))
+        # A few decisions are never shown, and a few clicks name a slate that nobody logs.
+        if 0.54 < what < 0.78:
             seen = items[: int(self._rng.integers(1, self._slate + 1))]
             self._put(50, Impression(request_id=request, ts=now + 40, user_id=user, items=seen))
         for _ in range(int(self._rng.integers(3))):
@@ -141,8 +142,9 @@ class StepContract:
         raise NotImplementedError
 
     def script(self) -> list[LoggedEvent]:
-        """Events that reach as much of the step as a few hundred can."""
-        return ScriptedEvents(seed=1).take(400)
+        """Events that reach much of the step; the last tick closes every window of half an hour."""
+        events = ScriptedEvents(seed=1).take(400)
+        return [*events, Tick(ts=events[-1].ts + 45 * 60_000)]
 
     @pytest.mark.parametrize("cut", [1, 7, 100])
     def test_batches_have_no_meaning(self, cut: int) -> None:
