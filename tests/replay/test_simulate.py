@@ -1,0 +1,51 @@
+"""Closed-loop simulation: repeatable, and the theory's order of things."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from replay.errors import ReplayError
+from replay.report import save_simulation_plot, simulation_json
+from replay.simulate import POLICIES, WORLDS, make_policies, make_world, simulate
+
+
+@pytest.mark.parametrize("name", list(WORLDS))
+def test_every_policy_plays_every_world(name: str) -> None:
+    world = make_world(name, 6, seed=1)
+    run = simulate(world, make_policies(list(POLICIES), world), 60, seeds=[1, 2])
+    assert set(run.regret) == set(POLICIES)
+    assert all((np.diff(curves, axis=1) >= 0).all() for curves in run.regret.values())
+
+
+def test_regret_of_learners_grows_slower_than_that_of_chance() -> None:
+    world = make_world("clusters", 10, seed=3)
+    run = simulate(world, make_policies(["uniform", "diag_lin_ucb"], world), 1_500, seeds=[1, 2, 3])
+    assert run.minus("diag_lin_ucb", "uniform").high < 0
+    assert run.growth("diag_lin_ucb") < 0.85 < run.growth("uniform")
+
+
+def test_the_same_arguments_give_the_same_curves() -> None:
+    world = make_world("bernoulli", 5, seed=2)
+    first, second = (simulate(world, make_policies(["thompson"], world), 80, seeds=[4]) for _ in range(2))
+    np.testing.assert_array_equal(first.regret["thompson"], second.regret["thompson"])
+
+
+def test_what_does_not_exist_is_named() -> None:
+    world = make_world("bernoulli", 5, seed=2)
+    with pytest.raises(ReplayError, match="clusters"):
+        make_world("flat", 5, seed=1)
+    with pytest.raises(ReplayError, match="greedy2"):
+        make_policies(["greedy2"], world)
+    with pytest.raises(ReplayError, match="rounds"):
+        simulate(world, make_policies(["uniform"], world), 0, seeds=[1])
+
+
+def test_the_report_has_a_curve_and_a_plot(tmp_path: Path) -> None:
+    world = make_world("bernoulli", 5, seed=2)
+    run = simulate(world, make_policies(["uniform"], world), 50, seeds=[1, 2])
+    assert len(simulation_json(run)["policies"]["uniform"]["mean_regret"]) == len(run.at) == 50
+    save_simulation_plot(run, tmp_path / "regret.png")
+    assert (tmp_path / "regret.png").read_bytes()[:4] == b"\x89PNG"
