@@ -12,6 +12,7 @@ import msgspec
 from freshet.config import Settings, settings_digest
 from freshet.pipeline import Pipeline
 from freshet.run.lifeline import StopFlag, watch_lifeline
+from freshet.run.warm import warm_frames
 from stream.clock import WallClock
 from stream.engine import LocalEngine, NudgeSocket, SocketNotifier
 from stream.errors import FreshetError
@@ -61,6 +62,7 @@ def main(arguments: list[str]) -> int:
         folder = DataFolder(Path(path))
         nudges = NudgeSocket(folder.socket_path("learner"))
         engine = build_engine(folder, settings, workers=int(workers), nudges=nudges)
+        warm_frames(settings)
         engine.recover()
         engine.run(stop)
         nudges.close()

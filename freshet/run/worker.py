@@ -13,8 +13,9 @@ from freshet import __version__
 from freshet.config import Settings
 from freshet.parts import build_parts
 from freshet.run.lifeline import watch_lifeline
+from freshet.run.warm import WARM_USERS, warm_frames
 from serving.service import Service, WorkerConfig
-from serving.warm import warm_up
+from serving.warm import warm_serving
 from serving.worker import run_worker
 from stream.clock import WallClock
 from stream.errors import FreshetError
@@ -55,11 +56,19 @@ def main(arguments: list[str]) -> int:
             worker_config(settings, int(number)),
             WallClock(),
         )
-        run_worker(service, socket.socket(fileno=int(descriptor)), warm=lambda: warm_up(service))
+        run_worker(service, socket.socket(fileno=int(descriptor)), warm=lambda: _warm(settings))
     except FreshetError as error:
         logging.getLogger(__name__).error("%s", error)
         return 1
     return 0
+
+
+def _warm(settings: Settings) -> None:
+    # Small reservations: these parts are thrown away.
+    small = msgspec.structs.replace(settings.learn, max_items=4_096, max_users=4_096)
+    scratch = msgspec.structs.replace(settings, learn=small)
+    dimension = settings.learn.embedding_dim
+    warm_serving(build_parts(scratch), warm_frames(scratch), WARM_USERS, dimension=dimension)
 
 
 if __name__ == "__main__":
