@@ -1,7 +1,7 @@
 """Real processes to kill: a writer and a learner on a data folder, and what must hold after any killing.
 
-Run as ``python -m stream.testing_chaos writer FOLDER SOURCE FIRST ACKS`` or ``… learner FOLDER STEP``. The
-learner's step is named ``module:factory``, so a whole pipeline is tried with the same harness.
+Run as ``python -m stream.testing_chaos writer FOLDER SOURCE FIRST ACKS FORGETS`` or ``… learner FOLDER
+STEP``. The step is named ``module:factory``, so a whole pipeline is tried with the same harness.
 """
 
 from __future__ import annotations
@@ -17,17 +17,21 @@ from typing import cast
 import numpy as np
 
 from stream.clock import WallClock
+from stream.codec import encode_events
 from stream.commits import CommitLog, Span, TickMark
 from stream.engine import Driver, EngineSettings, LocalEngine, NudgeSocket, SocketNotifier
+from stream.events import Forget
 from stream.folder import DataFolder
 from stream.frame import Frame, pack
-from stream.log import EventReader
+from stream.housekeeping import Housekeeping
+from stream.log import EventReader, Record
+from stream.scrub import LearnerScrub
 from stream.step import Step
 from stream.testing_log import clicks
 
 __all__ = ["SETTINGS", "ArchivingCommits", "Chaos", "make_step", "undisturbed"]
 
-SETTINGS = EngineSettings(tick_ms=20, batch_records=7, snapshot_s=0.15, idle_ms=5)
+SETTINGS = EngineSettings(tick_ms=20, batch_records=7, snapshot_s=0.15, forget_s=0.1, idle_ms=5)
 _PER_LIFE = 1_000_000
 
 
@@ -95,9 +99,12 @@ class Chaos:
         n_writers: writing processes.
         step: the learner's step, ``module:factory``.
         rng: draws who dies and when.
+        forgets: whether the writers also send forgets, and scrub their files.
     """
 
-    def __init__(self, path: Path, n_writers: int, step: str, rng: np.random.Generator) -> None:
+    def __init__(
+        self, path: Path, n_writers: int, step: str, rng: np.random.Generator, *, forgets: bool = False
+    ) -> None:
         self.folder = DataFolder(path / "data", exclusive=True)
         self.folder.prepare(n_writers)
         self._acks = path / "acks"
@@ -105,6 +112,7 @@ class Chaos:
         self._rng = rng
         self._lives = 0
         self._step = step
+        self._forgets = forgets
         names = ["learner", *(self.folder.source(w) for w in range(n_writers))]
         self._running = {name: self._start(name) for name in names}
 
@@ -114,6 +122,7 @@ class Chaos:
         if name != "learner":
             first = str(self._lives * _PER_LIFE)
             arguments = ["writer", str(self.folder.path), name, first, str(self._acks / first)]
+            arguments.append("forgets" if self._forgets else "")
         command = [sys.executable, "-m", "stream.testing_chaos", *arguments]
         return subprocess.Popen(command, stdout=subprocess.PIPE)
 
@@ -162,8 +171,17 @@ class Chaos:
 
     def accepted(self) -> set[str]:
         """Event ids that a writer had seen accepted."""
-        lines = [line for path in self._acks.iterdir() for line in path.read_bytes().split(b"\n")[:-1]]
-        return {f"e{number}" for line in lines for number in range(int(line), int(line) + 3)}
+        return {f"e{number}" for first in self._acked(b"") for number in range(first, first + 3)}
+
+    def forgotten(self) -> set[str]:
+        """User ids whose forget a writer had seen accepted."""
+        return {f"person-{first}-" for first in self._acked(b"f")}
+
+    def _acked(self, mark: bytes) -> Iterator[int]:
+        for path in self._acks.iterdir():
+            for line in path.read_bytes().split(b"\n")[:-1]:
+                if line.startswith(mark) and line[len(mark) :].isdigit():
+                    yield int(line[len(mark) :])
 
 
 def _stop_on_terminate() -> Callable[[], bool]:
@@ -174,18 +192,26 @@ def _stop_on_terminate() -> Callable[[], bool]:
     return lambda: bool(asked)
 
 
-def _write(path: Path, source: str, first: int, acks: Path) -> None:
+def _write(path: Path, source: str, first: int, acks: Path, forgets: bool) -> None:
     stop = _stop_on_terminate()
     folder, clock = DataFolder(path), WallClock()
-    log = folder.writer(source)
+    log, commits = folder.writer(source), folder.commit_reader()
+    keeper = Housekeeping({source: log}, commits, folder.key, SETTINGS, clock)
     learner = SocketNotifier([folder.socket_path("learner")])
     with acks.open("ab", buffering=0) as file:
         while not stop():
-            record = clicks(first, 3, accepted_at=int(clock.now_ms()))
+            now = int(clock.now_ms())
+            record = clicks(first, 3, accepted_at=now, user_id=f"person-{first}-")
             (pos,) = log.append([record], durable=first % 2 == 0)
             file.write(b"%d\n" % first)
+            if forgets and first % 5 == 0:
+                forget = Forget(user_id=f"person-{first}-", ts=now)
+                (pos,) = log.append([Record("events", encode_events([forget]), now)])
+                file.write(b"f%d\n" % first)
             learner.notify(pos, 0)
             first += 3
+            if keeper.pending():
+                keeper.run()
     log.close()
 
 
@@ -194,15 +220,16 @@ def _learn(path: Path, step: str) -> None:
     folder = DataFolder(path)
     commits = ArchivingCommits(folder.learner_path)
     nudges = NudgeSocket(folder.socket_path("learner"))
-    sources: dict[str, EventReader] = dict(folder.readers())
+    logs = folder.readers()
     engine = LocalEngine(
         make_step(step),
-        sources,
+        logs,
         commits,
         folder.snapshot_store(),
         clock=WallClock(),
         settings=SETTINGS,
         nudges=nudges,
+        scrubs=LearnerScrub(commits, logs, folder.key),
     )
     engine.recover()
     engine.run(stop)
@@ -211,6 +238,6 @@ def _learn(path: Path, step: str) -> None:
 
 if __name__ == "__main__":
     if sys.argv[1] == "writer":
-        _write(Path(sys.argv[2]), sys.argv[3], int(sys.argv[4]), Path(sys.argv[5]))
+        _write(Path(sys.argv[2]), sys.argv[3], int(sys.argv[4]), Path(sys.argv[5]), bool(sys.argv[6]))
     else:
         _learn(Path(sys.argv[2]), sys.argv[3])

@@ -53,7 +53,7 @@ class LocalEngine:
         mode: which clock ticks are made from, see `stream.engine.driver`.
         fingerprint: names the settings that the state depends on. When it differs from the snapshot's,
             replicas are told to start from a new snapshot.
-        notifier: told of every commit, and every `idle_ms` when there is nothing to do.
+        notifier: told of every commit, and when idle every `idle_ms`, sooner after something was learned.
         nudges: woken by the workers; without it an idle engine waits on the clock.
         scrubs: takes forgotten users out of the files; without it forgets only reach the step.
 
@@ -97,6 +97,7 @@ class LocalEngine:
         self._records_since = 0
         self._bytes_since = 0
         self._wanted = False
+        self._n_idle = 0
         self._writing: _Writing | None = None
         self._pool = ThreadPoolExecutor(1, "snapshots")
         self.problems: list[str] = []
@@ -346,7 +347,9 @@ class LocalEngine:
                 self._look_after_snapshots()
                 if self._scrubs and self._scrubs.advance():
                     self._notifier.notify(self._seq, self._absorbed_at)
-                elif not taken:
+                elif taken:
+                    self._n_idle = 0
+                else:
                     self._wait()
             self.finish()
         finally:
@@ -354,8 +357,14 @@ class LocalEngine:
             gc.enable()
 
     def _wait(self) -> None:
+        """Say how far everything is absorbed, and wait for a nudge.
+
+        The first waits after something was learned are of 1, 2, 4, … ms: an `accepted_at` is rounded up and
+        the time noted before reading is rounded down, so only a look a millisecond later can vouch for it.
+        """
         self._notifier.notify(self._seq, self._absorbed_at)
-        timeout_s = self._settings.idle_ms / 1e3
+        timeout_s = min(self._settings.idle_ms, 1 << self._n_idle) / 1e3
+        self._n_idle = min(self._n_idle + 1, 16)
         if self._nudges is None:
             self._clock.sleep_s(timeout_s)
         else:

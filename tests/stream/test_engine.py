@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -54,6 +55,59 @@ def world(tmp_path: Path) -> Iterator[World]:
     world = World(tmp_path)
     yield world
     world.commits.close()
+
+
+class Stop(Exception):  # noqa: N818
+    """Thrown where a process would be killed."""
+
+
+class StoppingStore(SnapshotStore):
+    """Stops before or after the chosen step of a snapshot, as a kill would."""
+
+    def __init__(self, folder: Path, step: str) -> None:
+        super().__init__(folder)
+        self._step = step
+
+    def write(self, frame: Mapping[str, Any]) -> int:
+        self._stop_at("before writing")
+        n_bytes = super().write(frame)
+        self._stop_at("after writing")
+        return n_bytes
+
+    def keep(self, n_kept: int) -> None:
+        self._stop_at("before deleting")
+        super().keep(n_kept)
+        self._stop_at("after deleting")
+
+    def _stop_at(self, step: str) -> None:
+        if step == self._step:
+            raise Stop
+
+
+@pytest.mark.parametrize("stop", ["before writing", "after writing", "before deleting", "after deleting"])
+@pytest.mark.parametrize("damaged", [False, True])
+def test_a_stop_at_any_step_of_a_snapshot_loses_no_bit(world: World, stop: str, damaged: bool) -> None:
+    for first in (0, 10):
+        world.fill(10, first)
+        engine, step = world.engine()
+        engine.recover()
+        drain(engine)
+        engine.snapshot()
+    world.fill(10, 20)
+    good, world.store = world.store, StoppingStore(world.store.folder, stop)
+    engine, step = world.engine()
+    engine.recover()
+    drain(engine)
+    with pytest.raises(Stop):
+        engine.snapshot()
+    world.store = good
+    for _ in range(3):
+        if damaged:
+            world.store.found()[0][1].write_bytes(b"FRESHET")
+        again, copy = world.engine()
+        again.recover()
+        assert pack(copy.snapshot()) == pack(step.snapshot())
+        again.snapshot()
 
 
 def drain(engine: LocalEngine) -> None:
@@ -260,5 +314,28 @@ def test_run_stops_cleanly_with_a_snapshot_of_everything(world: World) -> None:
     engine.recover()
     turns = iter([False, False, True])
     engine.run(lambda: next(turns))
+    frame, _ = world.store.load()
+    assert frame is not None and len(frame["step"]["seen"]) == len(step.seen) == 20
+
+
+class FailingStore(SnapshotStore):
+    """A snapshot folder on a disk that is full at first."""
+
+    n_failures = 1
+
+    def write(self, frame: Mapping[str, Any]) -> int:
+        if self.n_failures:
+            self.n_failures -= 1
+            msg = "no room"
+            raise SnapshotError(msg)
+        return super().write(frame)
+
+
+def test_a_snapshot_that_cannot_be_written_is_said_and_tried_again(world: World) -> None:
+    world.store = FailingStore(world.store.folder)
+    engine, step = world.engine(settings=EngineSettings(snapshot_s=0, idle_ms=1))
+    world.fill(10)
+    engine.run(lambda: bool(engine.problems))
+    assert engine.problems == ["no room"]
     frame, _ = world.store.load()
     assert frame is not None and len(frame["step"]["seen"]) == len(step.seen) == 20

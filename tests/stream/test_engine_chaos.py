@@ -8,7 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from stream.clock import WallClock
 from stream.frame import pack
+from stream.housekeeping import Housekeeping
 from stream.testing_chaos import SETTINGS, Chaos, undisturbed
 from stream.testing_log import CountingStep
 
@@ -28,3 +30,22 @@ def test_killed_writers_and_learners_lose_nothing_and_double_nothing(tmp_path: P
     again, differing = undisturbed(chaos.folder, CountingStep(), SETTINGS)
     assert pack(again) == pack(frame["step"])
     assert differing == []
+
+
+@pytest.mark.chaos
+def test_forgotten_users_are_in_no_file_however_often_their_scrubbing_was_killed(tmp_path: Path) -> None:
+    rng = np.random.default_rng(N_KILLS)
+    chaos = Chaos(tmp_path, 2, "stream.testing_log:CountingStep", rng, forgets=True)
+    chaos.kill(N_KILLS, longest_s=1.5)
+    chaos.stop()
+    folder = chaos.folder
+    logs, commits = {name: folder.writer(name) for name in folder.sources()}, folder.commit_reader()
+    assert Housekeeping(logs, commits, folder.key, SETTINGS, WallClock()).run()
+    frame, _ = folder.snapshot_store().load()
+    assert frame is not None and chaos.accepted() <= set(frame["step"]["seen"])
+    held = b"".join(path.read_bytes() for path in folder.path.rglob("*") if path.is_file())
+    forgotten = chaos.forgotten()
+    assert forgotten and not [user for user in forgotten if user.encode() in held]
+    for log in logs.values():
+        log.close()
+    commits.close()
