@@ -36,7 +36,8 @@ class EmbeddedSystem:
     def __init__(self, data: Path, settings: Settings, clock: Clock) -> None:
         refuse_exposure(settings.host, settings.serve.auth, insecure=settings.serve.insecure)
         self._settings, self._clock = settings, clock
-        self._folder = DataFolder(data.resolve(), exclusive=True)
+        self.data = data.resolve()
+        self._folder = DataFolder(self.data, exclusive=True)
         try:
             self._folder.prepare(settings.workers)
             self._socket = _listen(settings.host, settings.port)

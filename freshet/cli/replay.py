@@ -1,0 +1,121 @@
+"""`freshet replay`: a recorded log through the live steps, and what other policies would have earned."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+from freshet.cli.output import console, write_json
+from freshet.config import Settings, load_settings
+from freshet.feeding import read_rows
+from freshet.offline import StateRecommender
+from freshet.pipeline import Pipeline
+from replay import ESTIMATORS, Estimate, OffPolicy, Prequential, Rounds, diagnose, drive, estimate
+from replay.drive import Driven
+from replay.report import PolicyReport, print_replay, replay_json, save_replay_plot
+from replay.source import Entry, FolderSource, LinesSource, open_folder, seen_items
+from replay.targets import LoggedTarget, PolicyTarget, Target
+
+__all__ = ["replay"]
+
+_KEY = b"a replay keeps forgets in memory"
+
+
+def replay(
+    log: Annotated[Path, typer.Argument(exists=True, help="A data folder, or a file of events.")],
+    policy: Annotated[
+        list[str] | None,
+        typer.Option(help="What would it have earned? Again for each; else those configured."),
+    ] = None,
+    k: Annotated[int, typer.Option(min=1, max=1_000, help="Length of the predicted list.")] = 20,
+    every: Annotated[int, typer.Option(min=1, help="Score one in so many clicks and slates.")] = 1,
+    items: Annotated[
+        str, typer.Option(help="Catalogue: `log` (its item events), `seen` (also what it mentions), `auto`.")
+    ] = "auto",
+    plot: Annotated[Path | None, typer.Option(help="Draw hit@k over time here (PNG).")] = None,
+    json_out: Annotated[Path | None, typer.Option("--json", help="Write the figures here.")] = None,
+    config: Annotated[Path | None, typer.Option(exists=True, dir_okay=False, help="A freshet.toml.")] = None,
+) -> None:
+    """Replay a log in event time: predict each click, then learn it; evaluate policies where propensities
+    exist.
+
+    Example: `freshet replay ./freshet-data --policy uniform --policy diag_lin_ucb --json replay.json`
+    """
+    if items not in ("auto", "log", "seen"):
+        msg = f"expected auto, log or seen, got {items!r}"
+        raise typer.BadParameter(msg, param_hint="--items")
+    settings = load_settings(config, flags={"policy": {"others": policy}} if policy else None)
+    pipeline = Pipeline(settings, _KEY)
+    state = StateRecommender(pipeline.parts, settings.serve.sources)
+    names = list(dict.fromkeys(policy or pipeline.parts.policies))
+    scored = Prequential(state, k=k, every=every)
+    gathered = OffPolicy(_targets(pipeline, state, names))
+    with _open(log) as source:
+        entries = (
+            seen_items(source) if items == "seen" or (items == "auto" and log.is_file()) else iter(source)
+        )
+        driven = _drive(pipeline, entries, settings, [scored, gathered])
+    report = _report(gathered, [LoggedTarget.name, *names])
+    print_replay(console, driven, scored.result, report, source.skipped)
+    for reason in source.reasons:
+        console.print(f"[yellow]left out[/] {reason}")
+    if plot is not None:
+        save_replay_plot(scored.result, plot)
+        console.print(f"hit@{k} over time: {plot}")
+    if json_out is not None:
+        write_json(json_out, replay_json(driven, scored.result, report, source.skipped))
+
+
+@contextmanager
+def _open(log: Path) -> Iterator[FolderSource | LinesSource]:
+    if log.is_dir():
+        with open_folder(log) as folder:
+            yield folder
+    else:
+        yield LinesSource(row.body for row in read_rows(log))
+
+
+def _targets(pipeline: Pipeline, state: StateRecommender, names: list[str]) -> list[Target]:
+    parts = pipeline.parts
+    chosen = {name: parts.policies[name] for name in names}
+    return [
+        LoggedTarget(),
+        *(
+            PolicyTarget(name, each, parts.items.find, candidates=state.candidates(each))
+            for name, each in chosen.items()
+        ),
+    ]
+
+
+def _drive(pipeline: Pipeline, entries: Iterator[Entry], settings: Settings, observers: list[Any]) -> Driven:
+    columns = (SpinnerColumn(), TextColumn("replayed {task.completed:,} events"), TimeElapsedColumn())
+    with Progress(*columns, console=console, transient=True) as bar:
+        task = bar.add_task("replay", total=None)
+        return drive(
+            pipeline,
+            entries,
+            join=settings.join,
+            tick_ms=settings.engine.tick_ms,
+            observers=observers,
+            progress=lambda done: bar.update(task, completed=done),
+        )
+
+
+def _report(gathered: OffPolicy, names: list[str]) -> PolicyReport:
+    """Estimates of every policy for the first place and for whole slates; nothing without propensities."""
+    if not diagnose(gathered.rounds(LoggedTarget.name)).n_rounds:
+        return {}
+    found: dict[str, dict[str, list[Estimate]]] = {}
+    for name in names:
+        log = gathered.rounds(name)
+        found[name] = {"first": _estimates(log.top(1)), "all": _estimates(log)}
+    return found
+
+
+def _estimates(log: Rounds) -> list[Estimate]:
+    return [estimate(estimator, log) for estimator in ESTIMATORS]

@@ -1,0 +1,140 @@
+"""The learner's own state as a recommender without exploration: what a replay asks before each click."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple, cast
+
+import numpy as np
+import numpy.typing as npt
+
+from bandits import Context, Policy
+from freshet.parts import Parts
+from index import LiveIndex
+from learners import Catalogue, EmbeddingTable
+from serving.item_index import ItemIndex
+from serving.settings import SourceSettings
+from serving.sources import Asker, Gatherer
+from stream.blocks import Slate
+
+__all__ = ["StateRecommender"]
+
+Int32 = npt.NDArray[np.int32]
+Float64 = npt.NDArray[np.float64]
+
+_NEVER = np.float64("-inf")
+
+
+class _Near(NamedTuple):
+    rows: Int32
+
+
+class _ExactSearch:
+    """Nearest servable items by cosine, by looking at all: a replay has no index to keep in step."""
+
+    def __init__(self, items: EmbeddingTable, catalogue: Catalogue) -> None:
+        self._items, self._catalogue = items, catalogue
+
+    @property
+    def size(self) -> int:
+        return min(self._items.size, self._catalogue.size)
+
+    def search(self, query: Any, k: int, *, groups: Any = None, now_ms: int, allowed: Any = None) -> _Near:
+        n = self.size
+        c, data = self._catalogue, self._items.data[:n]
+        eligible = c.known[:n] & ~c.deleted[:n] & (c.from_ms[:n] <= now_ms) & (now_ms < c.until_ms[:n])
+        if allowed is not None:
+            eligible &= allowed[:n]
+        if groups is not None:
+            eligible &= np.isin(c.group[:n] + 1, groups)
+        norms = np.sqrt(np.einsum("ij,ij->i", data, data))
+        near = np.where(eligible & (norms > 0), data @ query / np.maximum(norms, 1e-12), _NEVER)
+        k = min(k, int(np.count_nonzero(near > _NEVER)))
+        best = np.argpartition(-near, k - 1)[:k] if k else np.zeros(0, np.int64)
+        return _Near(best[np.lexsort((best, -near[best]))].astype(np.int32))
+
+
+class _ExactItems(ItemIndex):
+    """What `Gatherer` asks for: nearest and newest items, straight from the tables."""
+
+    def __init__(self, items: EmbeddingTable, catalogue: Catalogue, n_newest: int) -> None:
+        super().__init__(cast(LiveIndex, _ExactSearch(items, catalogue)), items, catalogue)
+        self._n_newest = n_newest
+
+    def refresh(self) -> None:
+        """Look at the catalogue anew."""
+        c = self._catalogue
+        entered = np.where(c.known & ~c.deleted, c.entered_ms, -1)
+        n = min(self._n_newest, int(np.count_nonzero(entered >= 0)))
+        rows = np.argpartition(-entered, n - 1)[:n] if n else np.zeros(0, np.int64)
+        self.newest = rows[np.lexsort((rows, -entered[rows]))].astype(np.int32)
+
+
+class StateRecommender:
+    """The same sources, filters and ranker as a serving worker, over the learner's own parts, epsilon 0.
+
+    Nearest items are exact here. A request's `exclude` and `groups` are not in the log, so a replay does not
+    know them. Reads only; see `replay.prequential.Recommender`.
+    """
+
+    def __init__(self, parts: Parts, sizes: SourceSettings) -> None:
+        self._parts, self._sizes = parts, sizes
+        self._index = _ExactItems(parts.items, parts.catalogue, sizes.fresh)
+        self._gatherer = Gatherer(parts, self._index, sizes)
+        self._policy = next(iter(parts.policies.values()))
+
+    def recommend(self, user_id: str, k: int, ts: int) -> list[str]:
+        """The best k items, in the ranker's order."""
+        asker, context = self._asker(user_id, k, ts)
+        self._index.refresh()
+        rows = self._gatherer.gather(asker, context, self._policy).rows
+        scores = self._scored(asker.user, rows, ts)
+        best = rows[np.lexsort((rows, -scores))[:k]]
+        return [name for name in self._parts.items.ids_of(best) if name is not None]
+
+    def scores(self, user_id: str, item_ids: Sequence[str], ts: int) -> Float64:
+        """The ranker's scores (n,); an item without a row comes last."""
+        rows = self._parts.items.find(item_ids)
+        out = np.full(rows.size, _NEVER)
+        known = rows >= 0
+        out[known] = self._scored(self._parts.users.row_of(user_id), rows[known], ts)
+        return out
+
+    def reachable(self, user_id: str, item_id: str, ts: int) -> bool:
+        """Whether the item is in the catalogue, available, and not clicked by this user before."""
+        row = self._parts.items.row_of(item_id)
+        clicked = self._parts.history.clicked(self._parts.users.row_of(user_id))
+        servable = self._parts.catalogue.servable(np.array([row], np.int32), ts)
+        return bool(servable[0]) and row not in clicked
+
+    def candidates(self, policy: Policy) -> Callable[[Slate, Context], Int32]:
+        """What `policy` could have chosen from for a logged slate, filtered as for an answer."""
+
+        def choose(slate: Slate, context: Context) -> Int32:
+            asker, _ = self._asker(slate.user_id, len(slate.items), slate.ts)
+            self._index.refresh()
+            return self._gatherer.gather(asker, context, policy).own
+
+        return choose
+
+    def _asker(self, user_id: str, k: int, ts: int) -> tuple[Asker, Context]:
+        parts = self._parts
+        user = parts.users.row_of(user_id)
+        clicked = parts.history.clicked(user)
+        vector = parts.users.data[user] if user >= 0 and clicked.size else None
+        recent = parts.history.recent(user, self._sizes.recent)
+        clusters, weights = parts.centroids.context(vector)
+        return Asker(user, vector, recent, clicked, None, ts, k), Context(clusters, weights)
+
+    def _scored(self, user: int, rows: Int32, ts: int) -> Float64:
+        parts = self._parts
+        features = parts.ranker.features(
+            ts,
+            user,
+            rows,
+            popularity=parts.popularity,
+            cooccurrence=parts.cooccurrence,
+            histories=parts.history,
+            mf=parts.mf,
+        )
+        return parts.ranker.score(features)
