@@ -139,7 +139,7 @@ def print_simulation(console: Console, run: Simulation) -> None:
     title = f"regret after {int(run.at[-1]):,} rounds, {n_seeds} seeds"
     table = Table("policy", "regret", "95 % interval", "growth", "minus the best", title=title)
     for name in order:
-        behind = "" if name == order[0] else _with_interval(run.minus(name, order[0]))
+        behind = "" if name == order[0] else _with_interval(run.minus(name, order[0]), 1)
         table.add_row(name, *_cells(run.final(name), 1), f"t^{run.growth(name):.2f}", behind)
     console.print(table)
 
@@ -205,5 +205,5 @@ def _cells(value: Interval | None, digits: int = 4) -> tuple[str, str]:
     )
 
 
-def _with_interval(value: Interval) -> str:
-    return " ".join(_cells(value))
+def _with_interval(value: Interval, digits: int = 4) -> str:
+    return " ".join(_cells(value, digits))

@@ -12,11 +12,11 @@ from replay.errors import ReplayError
 from stream.codec import decode_logged
 from stream.commits import CommitReader, Span, TickMark
 from stream.errors import EventError
-from stream.events import Decision, LoggedEvent, Tick
+from stream.events import Click, Decision, Impression, ItemEvent, LoggedEvent, Tick
 from stream.log import EventReader, Record, SQLiteLogReader
 from stream.rules import broken_rule
 
-__all__ = ["Entry", "FolderSource", "LinesSource", "LogSource", "open_folder"]
+__all__ = ["Entry", "FolderSource", "LinesSource", "LogSource", "open_folder", "seen_items"]
 
 _CHUNK = 1_024
 _MAX_REASONS = 20
@@ -76,6 +76,34 @@ class LinesSource:
         self.skipped += 1
         if len(self.reasons) < _MAX_REASONS:
             self.reasons.append(f"row {number}: {reason}")
+
+
+def seen_items(entries: Iterable[Entry]) -> Iterator[Entry]:
+    """The log with an `item` event behind the first mention of each item that it has not described by then.
+
+    For logs of impressions and clicks alone: only items of the catalogue are ever recommended. An item thus
+    enters after its first appearance was predicted; a description that comes later replaces it. Grows by the
+    item ids.
+
+    Example:
+        >>> from stream.events import Click
+        >>> clicks = [Entry(Click(ts=t, user_id="u", item_id=item), t) for t, item in enumerate("aba")]
+        >>> [type(entry.event).__name__ for entry in seen_items(clicks)]
+        ['Click', 'ItemEvent', 'Click', 'ItemEvent', 'Click']
+    """
+    known: set[str] = set()
+    for entry in entries:
+        yield entry
+        event = entry.event
+        if isinstance(event, Click | ItemEvent):
+            mentioned = [event.item_id]
+        else:
+            mentioned = event.items if isinstance(event, Impression | Decision) else []
+        new = [item_id for item_id in mentioned if item_id not in known]
+        known.update(new)
+        if not isinstance(event, ItemEvent):
+            for item_id in new:
+                yield entry._replace(event=ItemEvent(item_id=item_id, ts=event.ts))
 
 
 class FolderSource:

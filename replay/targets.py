@@ -49,7 +49,9 @@ class LoggedTarget:
 
 def slate_context(slate: Slate) -> Context:
     """The logged context of a decision: never computed anew."""
-    return Context(np.array(slate.clusters, np.int32), np.array(slate.weights, np.float32))
+    given = (slate.context or {}).get("features")
+    features = np.array(given, np.float32) if isinstance(given, list) else None
+    return Context(np.array(slate.clusters, np.int32), np.array(slate.weights, np.float32), features)
 
 
 class PolicyTarget:

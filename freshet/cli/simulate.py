@@ -21,7 +21,7 @@ def simulate(
     policy: Annotated[
         list[str] | None, typer.Option(help=f"Again for each; all when left out: {', '.join(POLICIES)}.")
     ] = None,
-    rounds: Annotated[int, typer.Option(min=1, help="Decisions of one item each.")] = 5_000,
+    rounds: Annotated[int, typer.Option(min=1, help="Decisions of one item each.")] = 3_000,
     seeds: Annotated[int, typer.Option(min=1, help="Runs of each policy; an interval needs two.")] = 5,
     items: Annotated[int, typer.Option(min=2, help="Items to choose from.")] = 20,
     every: Annotated[int, typer.Option(min=1, help="Learn only every so many rounds.")] = 1,
