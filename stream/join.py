@@ -13,7 +13,7 @@ from stream.events import Click, Decision, Forget, Impression, ItemEvent, Logged
 from stream.forget import ForgetBook
 from stream.frame import Frame
 from stream.join_settings import OUTCOMES, JoinSettings
-from stream.outbox import Mark, OpenSlate, Outbox
+from stream.outbox import Mark, OpenSlate, Outbox, revive_slates, store_slates
 from stream.seen import Seen, identity
 from stream.slates import decided_slate, foreign_slate
 from stream.waiting import Waiting
@@ -315,7 +315,7 @@ class Joiner:
         return {
             "watermark": self.watermark,
             "counters": dict(self.counters),
-            "open": [slate.stored() for slate in self._open.values()],
+            "open": store_slates(self._open.values()),
             "unshown": [msgspec.to_builtins(d, builtin_types=(bytes,)) for d in self._unshown.values()],
             "waiting": self._waiting.snapshot(),
             "seen": self._seen.snapshot(),
@@ -328,8 +328,7 @@ class Joiner:
         self._clear()
         self.watermark = frame["watermark"]
         self._horizon = _START if self.watermark == _START else self.watermark - self.settings.lateness_ms
-        for stored in frame["open"]:
-            slate = OpenSlate.revived(stored)
+        for slate in revive_slates(frame["open"]):
             self._open[slate.request_id] = slate
             self._closing.add(slate.ts, slate)
             self._attribution.n_marks += len(slate.marks or ()) + len(slate.aside or ())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from stream.blocks import (
@@ -17,8 +17,9 @@ from stream.blocks import (
     Slate,
 )
 from stream.events import ItemEvent
+from stream.frame import Frame
 
-__all__ = ["Mark", "OpenSlate", "Outbox"]
+__all__ = ["Mark", "OpenSlate", "Outbox", "revive_slates", "store_slates"]
 
 Mark = tuple[int, str, float, str, str]
 """What is kept of a click: (ts, event id or "", value, item, kind). Larger marks win over smaller ones."""
@@ -38,33 +39,36 @@ class OpenSlate(Slate, kw_only=True, gc=False):
     serial: int = -1
     ref: int = -1
 
-    def stored(self) -> dict[str, object]:
-        """The state of this slate as plain values."""
-        fields = {name: getattr(self, name) for name in _STORED}
-        fields["rewards"] = list(self.rewards.items())
-        fields["marks"] = list((self.marks or {}).values())
-        fields["aside"] = list(self.aside or ())
-        fields["taught"] = list(self.taught or ())
-        return fields
 
-    @classmethod
-    def revived(cls, stored: Mapping[str, Any]) -> OpenSlate:
-        """The slate that `stored` described."""
-        fields = dict(stored)
-        marks: list[Mark] = [tuple(mark) for mark in fields.pop("marks")]
-        aside: list[Mark] = [tuple(mark) for mark in fields.pop("aside")]
-        taught = fields.pop("taught")
-        slate = cls(**fields | {"rewards": dict(fields["rewards"])})
-        slate.marks = {mark[1] or (mark[3], mark[4]): mark for mark in marks} or None
-        slate.aside, slate.taught = aside or None, taught or None
-        return slate
-
-
-_STORED = tuple(
+_PLAIN = tuple(
     name
     for name in OpenSlate.__struct_fields__
     if name not in {"rewards", "rows", "marks", "aside", "taught", "serial", "ref"}
 )
+
+
+def store_slates(slates: Iterable[OpenSlate]) -> Frame:
+    """The state of open slates as columns: a list for each field, with an entry a slate."""
+    kept = list(slates)
+    columns: Frame = {name: [getattr(slate, name) for slate in kept] for name in _PLAIN}
+    columns["rewards"] = [list(slate.rewards.items()) for slate in kept]
+    columns["marks"] = [list((slate.marks or {}).values()) for slate in kept]
+    columns["aside"] = [list(slate.aside or ()) for slate in kept]
+    columns["taught"] = [list(slate.taught or ()) for slate in kept]
+    return columns
+
+
+def revive_slates(columns: Mapping[str, Any]) -> Iterator[OpenSlate]:
+    """The slates that `store_slates` described, in the same order."""
+    more = zip(columns["rewards"], columns["marks"], columns["aside"], columns["taught"], strict=True)
+    plain = zip(*(columns[name] for name in _PLAIN), strict=True)
+    for values, (rewards, marks, aside, taught) in zip(plain, more, strict=True):
+        slate = OpenSlate(**dict(zip(_PLAIN, values, strict=True)), rewards=dict(rewards))
+        if marks:
+            slate.marks = {mark[1] or (mark[3], mark[4]): tuple(mark) for mark in marks}
+        slate.aside = [tuple(mark) for mark in aside] or None
+        slate.taught = list(taught) or None
+        yield slate
 
 
 class Outbox:
