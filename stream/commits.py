@@ -206,7 +206,8 @@ class CommitLog(CommitReader):
     def __init__(self, path: Path, *, max_letters: int = 10_000, max_letter_bytes: int = 64 << 20) -> None:
         self._held = FileLock(path.with_name(f"{path.name}.lock"), path.name)
         try:
-            self.database = Database(path, schema=COMMITS_LAYOUT, script=_SCRIPT)
+            # Deltas are large and many, so freed pages are not zeroed one by one: a forget rewrites the file.
+            self.database = Database(path, schema=COMMITS_LAYOUT, script=_SCRIPT, zero_freed_pages=False)
         except BaseException:
             self._held.close()
             raise
@@ -256,6 +257,7 @@ class CommitLog(CommitReader):
             connection.execute("DELETE FROM snapshots")
             connection.executemany("INSERT INTO snapshots VALUES(?,?,?)", rows)
             connection.execute("DELETE FROM commits WHERE seq <= ?", (min(kept),))
+        self.database.shrink(1 << 12)
 
     def bytes_after(self, seq: int) -> int:
         """Bytes of the deltas behind `seq`: what a replica or a recovery would have to read."""

@@ -43,6 +43,8 @@ class Database:
         readonly: open an existing file for reading only.
         timeout_s: how long to wait for another process's transaction.
         max_bytes: bound on the size of the main file; beyond it writes raise `DiskFullError`.
+        zero_freed_pages: overwrite whole pages, too, when they are freed; without it only what is deleted
+            from pages that stay in use, and `vacuum` removes the rest.
 
     Calls from several threads are serialised.
 
@@ -59,9 +61,11 @@ class Database:
         readonly: bool = False,
         timeout_s: float = 10.0,
         max_bytes: int | None = None,
+        zero_freed_pages: bool = True,
     ) -> None:
         self.path = path
         self.readonly = readonly
+        self._zero_freed_pages = zero_freed_pages
         self._lock = threading.RLock()
         self._synchronous: bool | None = None
         if readonly and not path.is_file():
@@ -94,7 +98,7 @@ class Database:
                 f"{self.path.name} has layout {found}, this program reads up to {schema}; upgrade the program"
             )
             raise LogError(msg)
-        execute("PRAGMA secure_delete=ON")
+        execute(f"PRAGMA secure_delete={'ON' if self._zero_freed_pages else 'FAST'}")
         if self.readonly:
             return
         if not tables:

@@ -6,12 +6,11 @@ import gc
 import logging
 import math
 from collections.abc import Callable, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
-from typing import NamedTuple
 
 from stream.clock import Clock
 from stream.commits import CommitLog, Span, TickMark
 from stream.engine.driver import ClockMode, Driver
+from stream.engine.keeper import SnapshotKeeper
 from stream.engine.merge import merge_reads, spans
 from stream.engine.nudge import Notifier, NudgeSocket, NullNotifier
 from stream.engine.settings import EngineSettings
@@ -25,12 +24,6 @@ from stream.step import Step
 __all__ = ["LocalEngine"]
 
 _log = logging.getLogger(__name__)
-
-
-class _Writing(NamedTuple):
-    seq: int
-    positions: dict[str, int]
-    written: Future[int]
 
 
 class LocalEngine:
@@ -79,7 +72,6 @@ class LocalEngine:
         self._step = step
         self._sources = dict(sources)
         self._commits = commits
-        self._snapshots = snapshots
         self._clock = clock
         self._settings = settings or EngineSettings()
         self._mode: ClockMode = mode
@@ -87,19 +79,12 @@ class LocalEngine:
         self._fingerprint = fingerprint
         self._notifier = notifier or NullNotifier()
         self._nudges = nudges
+        self._keeper = SnapshotKeeper(snapshots, commits, clock, self._settings, scrubs)
         self._scrubs = scrubs
         self._positions: dict[str, int] = {}
-        self._kept: dict[int, dict[str, int]] = {}
         self._seq = 0
         self._absorbed_at = 0
-        self._snapshot_seq = 0
-        self._snapshot_at_s = clock.monotonic_s()
-        self._records_since = 0
-        self._bytes_since = 0
-        self._wanted = False
         self._n_idle = 0
-        self._writing: _Writing | None = None
-        self._pool = ThreadPoolExecutor(1, "snapshots")
         self.problems: list[str] = []
         """What recovery found wrong and worked around, in words; also logged as warnings."""
 
@@ -125,16 +110,12 @@ class LocalEngine:
             LogError: a source or a commit that is needed is missing.
             SnapshotError: there are snapshots and none can be read.
         """
-        frame, problems = self._snapshots.load()
+        frame, problems = self._keeper.load()
         for problem in problems:
             self._say(f"{problem}; went back to the snapshot before it")
         leap = frame is not None and frame["fingerprint"] != self._fingerprint
         if frame is not None:
             self._restore(frame)
-            self._snapshots.remove_newer(self._seq)
-            self._kept = {seq: at for seq, at in self._commits.snapshots() if seq < self._seq}
-            self._kept[self._seq] = dict(self._positions)
-        self._snapshot_seq = self._seq
         expected, n_records, n_lost = self._seq, 0, 0
         while order := self._commits.merge_order(self._seq):
             for seq, merge in order:
@@ -144,8 +125,7 @@ class LocalEngine:
                 n_records, n_lost = n_records + again, n_lost + lost
                 self._seq = seq
         self._absorbed_at = max(self._absorbed_at, self._commits.absorbed()[0])
-        self._records_since = n_records
-        self._bytes_since = self._commits.bytes_after(self._snapshot_seq)
+        self._keeper.recovered(n_records)
         if n_lost:
             self._say(f"{n_lost} records that were not synced were lost, with the power or by a deleted file")
         if leap or n_lost:
@@ -252,83 +232,39 @@ class LocalEngine:
         for entry in merge:
             if isinstance(entry, Span):
                 self._positions[entry.source] = entry.last
-        self._records_since += n_records
-        self._bytes_since += len(frame)
-        self._wanted = self._wanted or bool(hashed)
+        self._keeper.note(n_records, len(frame), forgets=bool(hashed))
         self._notifier.notify(self._seq, absorbed_at)
 
     def snapshot(self, *, n_kept: int = 2) -> None:
-        """Write a snapshot of the last commit, keep `n_kept`, and drop the deltas that none of them needs.
-
-        A pending forget leaves only this one: an older snapshot still holds the user.
+        """Write a snapshot of the last commit now, see `SnapshotKeeper`.
 
         Raises:
             SnapshotError: it was not written; the older ones are untouched.
         """
-        self._start_snapshot()
-        self._end_snapshot(n_kept)
+        self._keeper.start(self._state())
+        self._keeper.end(n_kept)
 
-    def _start_snapshot(self) -> None:
-        """Copy the state; it is written beside learning."""
-        if self._writing is not None:
-            self._end_snapshot()
-        positions = dict(self._positions)
-        frame = {
+    def _state(self) -> Frame:
+        return {
             "seq": self._seq,
-            "positions": positions,
+            "positions": dict(self._positions),
             "absorbed_at": self._absorbed_at,
             "fingerprint": self._fingerprint,
             "tickers": self._driver.snapshot(),
             "step": self._step.snapshot(),
         }
-        # The file outlives a power failure, so the commits that it stands on must too.
-        self._commits.sync()
-        self._writing = _Writing(self._seq, positions, self._pool.submit(self._snapshots.write, frame))
-        self._snapshot_at_s = self._clock.monotonic_s()
-        self._records_since = self._bytes_since = 0
-        self._wanted = False
-
-    def _end_snapshot(self, n_kept: int = 2) -> None:
-        """Wait for the snapshot being written, and let go of what it makes needless."""
-        if self._writing is None:
-            return
-        (seq, positions, written), self._writing = self._writing, None
-        written.result()
-        waiting = [entry for entry in self._scrubs.waiting() if entry.seq <= seq] if self._scrubs else []
-        n_kept = 1 if waiting else n_kept
-        files = [found for found, _ in self._snapshots.found()][:n_kept]
-        self._kept = {found: self._kept[found] for found in files if found in self._kept}
-        self._kept[seq] = positions
-        # Noted before the older file goes: whatever a note lets others drop is held by a file.
-        self._commits.keep_snapshots(self._kept, at=math.floor(self._clock.now_ms()))
-        self._snapshots.keep(n_kept)
-        self._snapshot_seq = seq
-        if self._scrubs and waiting:
-            self._scrubs.begin(seq, positions)
 
     def _look_after_snapshots(self) -> None:
         """Start one when it is due, end one that is written; a failed one is said and tried again."""
-        if self._writing is not None and self._writing.written.done():
+        if self._keeper.is_written():
             try:
-                self._end_snapshot()
+                self._keeper.end()
             except SnapshotError as error:
-                self._records_since, self._wanted = 1, bool(self._scrubs and self._scrubs.waiting())
                 self._say(str(error))
-        elif self._writing is None and self._snapshot_is_due():
-            self._start_snapshot()
+        elif self._keeper.is_due(self._seq):
+            self._keeper.start(self._state())
             gc.collect()
             gc.freeze()
-
-    def _snapshot_is_due(self) -> bool:
-        age_s = self._clock.monotonic_s() - self._snapshot_at_s
-        if self._wanted and age_s >= self._settings.forget_s:
-            return True
-        ticked = self._seq - self._snapshot_seq
-        return (
-            (self._records_since > 0 and age_s >= self._settings.snapshot_s)
-            or self._bytes_since >= self._settings.snapshot_mb << 20
-            or ticked >= 10_000
-        )
 
     def run(self, stop: Callable[[], bool]) -> None:
         """Learn until `stop()` says so, then take what is left and a snapshot; `recover` comes first.
@@ -374,8 +310,8 @@ class LocalEngine:
         """Take what is left in the logs, and a snapshot if anything changed since; for a clean stop."""
         while self.run_once():
             continue
-        self._end_snapshot()
-        if self._seq > self._snapshot_seq or self._wanted:
+        self._keeper.end()
+        if self._keeper.is_behind(self._seq):
             self.snapshot()
         while self._scrubs and self._scrubs.advance():
             continue
