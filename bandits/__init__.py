@@ -19,6 +19,7 @@ from bandits.lin_ucb import LinUcb
 from bandits.slate import Slated, build_slate, slate_propensities, slate_weight
 from bandits.thompson import BetaThompson
 from bandits.uniform import Uniform
+from bandits.warm import warm_up
 
 __all__ = [
     "DEFAULT_CLUSTER",
@@ -43,4 +44,5 @@ __all__ = [
     "request_key",
     "slate_propensities",
     "slate_weight",
+    "warm_up",
 ]

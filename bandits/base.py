@@ -9,14 +9,12 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Literal, Protocol
-
-import numpy as np
+from typing import Literal, NamedTuple, Protocol
 
 from bandits.draws import Uniforms
 from bandits.errors import PolicyError
 from bandits.ops.arrays import Float32, Float64, Int32
-from bandits.ops.choice import draw_index, rule_probabilities, share, survey
+from bandits.ops.choice import choose, rule_probabilities
 from learners.rows import RowBlock
 from stream.step import Replicated
 
@@ -39,8 +37,7 @@ class Context:
     features: Float32 | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Choice:
+class Choice(NamedTuple):
     """The chosen item row, its place among the candidates, its probability there and its score."""
 
     item: int
@@ -49,8 +46,7 @@ class Choice:
     score: float
 
 
-@dataclass(frozen=True, slots=True)
-class Rule:
+class Rule(NamedTuple):
     """A plan with exact probabilities; the meaning of the numbers stands in `bandits.ops.choice`.
 
     `scores` (n,), -inf for what may not be chosen; `widths` (n,) confidence widths, the unit of
@@ -65,8 +61,7 @@ class Rule:
     uniform: float = 0.0
 
 
-@dataclass(frozen=True, slots=True)
-class Beliefs:
+class Beliefs(NamedTuple):
     """A plan that draws from Beta(a, b) (n,) each and takes the best; probabilities are counted over
     `draws`."""
 
@@ -127,14 +122,13 @@ class RulePolicy(ABC):
         Raises:
             PolicyError: there is no candidate.
         """
-        rule = self.plan(context, candidates)
-        seen = survey(rule.scores, rule.widths, rule.top, rule.temperature, np.empty(rule.top))
-        place = draw_index(rule.scores, seen, rule.spread, rule.uniform, rng.random())
+        r = self.plan(context, candidates)
+        place, probability = choose(
+            r.scores, r.widths, r.top, r.temperature, r.spread, r.uniform, rng.random()
+        )
         if place < 0:
             raise no_candidate(type(self).__name__, candidates.size)
-        score = float(rule.scores[place])
-        p = share(score, seen, rule.spread, rule.uniform)
-        return Choice(int(candidates[place]), int(place), float(p), score)
+        return Choice(int(candidates[place]), place, probability, float(r.scores[place]))
 
     def probabilities(self, context: Context, candidates: Int32) -> Float64:
         """Probabilities (n,) that sum to 1, or all zero where no candidate may be chosen."""

@@ -92,6 +92,11 @@ class Centroids:
         return self._ids[: self._state[3], 0].copy()
 
     @property
+    def dead(self) -> Int32:
+        """Ids (n,) that were given once and live no more, ascending; for `DiagLinUcb.retire`."""
+        return np.setdiff1d(np.arange(1, self._state[2], dtype=np.int32), self.ids)
+
+    @property
     def parents(self) -> Int32:
         """The centroid (c,) that each living one was born from, alive or not; 0 for the first."""
         return self._ids[: self._state[3], 1].copy()

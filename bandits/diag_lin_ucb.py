@@ -220,10 +220,14 @@ class DiagLinUcb(RulePolicy):
         self._settle(np.unique(rows))
 
     def retire(self, clusters: Int32) -> None:
-        """Drop all sums of dead centroids, whose ids are never used again; their late feedback is ignored."""
+        """Drop all sums of dead centroids, whose ids are never used again; their late feedback is ignored.
+
+        Meant for ticks, with `Centroids.dead`; ids retired before cost nothing.
+        """
+        self._retired = grown(self._retired, int(clusters.max(initial=-1)) + 1)
+        clusters = clusters[~self._retired[clusters]]
         if clusters.size == 0:
             return
-        self._retired = grown(self._retired, int(clusters.max()) + 1)
         self._retired[clusters] = True
         rows = np.arange(self._head.size, dtype=np.int32)
         counts, kept, sums = self._export(rows)

@@ -21,10 +21,10 @@ class ClusterItemGraph:
     A cluster has at most `max_items` members, those with the largest inner product to its centroid; an item
     has at most `max_clusters` edges. A new item gets its edges at once: to the nearest centroids by inner
     product, or, without a usable vector, to the clusters with the fewest members. An *unexplored* item (fewer
-    than `trial` served impressions) is never pushed out; up to `quota` of a cluster's places are for those,
-    and one that finds no place anywhere waits and is placed first at the next `refresh`. The default cluster
-    (users of whom nothing is known) is a cluster like the others whose affinity is the item's smoothed reward
-    rate, so it keeps new and well-liked items.
+    than `trial` served impressions) is never pushed out. It takes any empty place, and places of explored
+    items while a cluster has fewer than `quota` unexplored ones; one that finds no place waits and is placed
+    first at the next `refresh`. The default cluster (users of whom nothing is known) is a cluster like
+    the others whose affinity is the item's smoothed reward rate, so it keeps new and well-liked items.
 
     When a centroid is born its cluster starts with those members of its parent that have an edge left; when
     one dies its edges go. `refresh` then moves edges to where item vectors have moved, a bounded number of

@@ -99,8 +99,10 @@ class LinUcb(RulePolicy):
 
     def _scores(self, context: Context, candidates: Int32) -> tuple[Float64, Float64]:
         scores, widths = np.empty(candidates.size), np.empty(candidates.size)
-        arms = self._arms(candidates)
-        linear_scores(arms, self._x(context), self._inverses, self._thetas, self.alpha, scores, widths)
+        linear_scores(
+            candidates, self._x(context), self._arm_of,
+            self._inverses, self._thetas, self.alpha, scores, widths,
+        )  # fmt: skip
         return scores, widths
 
     def _x(self, context: Context) -> Float64:
@@ -114,13 +116,6 @@ class LinUcb(RulePolicy):
             msg = f"lin_ucb decides on features of shape ({self.dim},); the context has {shape}"
             raise PolicyError(msg)
         return context.features.astype(np.float64)
-
-    def _arms(self, rows: Int32) -> Int32:
-        """The arm (n,) of each row: 0 for an unseen item, -1 for a row below 0."""
-        known = (rows >= 0) & (rows < self._arm_of.size)
-        arms = np.where(rows >= 0, 0, -1).astype(np.int32)
-        arms[known] = np.maximum(self._arm_of[rows[known]], 0)
-        return arms
 
     # --- learning ---
 

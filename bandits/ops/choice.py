@@ -20,7 +20,7 @@ import numpy as np
 from bandits.ops.arrays import Float64
 from stream.kernel import kernel
 
-__all__ = ["Survey", "draw_index", "rule_probabilities", "share", "survey"]
+__all__ = ["Survey", "choose", "draw_index", "rule_probabilities", "share", "survey"]
 
 Survey = tuple[int, int, float, float, float, float, int]
 """(alive, infinite, best, cut, tau, total, members): what `share` needs to know of all scores."""
@@ -93,6 +93,24 @@ def draw_index(scores: Float64, seen: Survey, spread: float, uniform_share: floa
             if left < 0.0:
                 break
     return chosen
+
+
+@kernel
+def choose(
+    scores: Float64,
+    widths: Float64,
+    top: int,
+    temperature: float,
+    spread: float,
+    uniform_share: float,
+    u: float,
+) -> tuple[int, float]:
+    """Index drawn by a uniform number under the rule, and its probability; (-1, 0) without a candidate."""
+    seen = survey(scores, widths, top, temperature, np.empty(top))
+    index = draw_index(scores, seen, spread, uniform_share, u)
+    if index < 0:
+        return index, 0.0
+    return index, share(scores[index], seen, spread, uniform_share)
 
 
 @kernel

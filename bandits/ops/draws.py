@@ -58,6 +58,8 @@ def gamma_draw(key: np.uint64, place: int, lane: int, shape: float) -> float:
             continue
         v = v * v * v
         u = 1.0 - uniform(own, attempt, 2)
+        if u < 1.0 - 0.0331 * x * x * x * x:  # the squeeze: nine in ten need no logarithm
+            return d * v
         if math.log(u) < 0.5 * x * x + d - d * v + d * math.log(v):
             return d * v
     return d  # one attempt in twenty fails, so nobody comes here

@@ -58,17 +58,40 @@ def sherman_morrison(inverse: Float64, x: Float64, scratch: Float64) -> None:
 
 
 @kernel
+def _dot(left: Float64, right: Float64) -> float:
+    """Inner product in eight partial sums: the order is fixed, and the compiler can use wide registers."""
+    n = left.size // 8 * 8
+    s0 = s1 = s2 = s3 = s4 = s5 = s6 = s7 = 0.0
+    for i in range(0, n, 8):
+        s0 += left[i] * right[i]
+        s1 += left[i + 1] * right[i + 1]
+        s2 += left[i + 2] * right[i + 2]
+        s3 += left[i + 3] * right[i + 3]
+        s4 += left[i + 4] * right[i + 4]
+        s5 += left[i + 5] * right[i + 5]
+        s6 += left[i + 6] * right[i + 6]
+        s7 += left[i + 7] * right[i + 7]
+    rest = 0.0
+    for i in range(n, left.size):
+        rest += left[i] * right[i]
+    return ((s0 + s1) + (s2 + s3)) + ((s4 + s5) + (s6 + s7)) + rest
+
+
+@kernel
 def linear_scores(
-    arms: Int32,
+    rows: Int32,
     x: Float64,
+    arm_of: Int32,
     inverses: Float64,
     thetas: Float64,
     alpha: float,
     scores: Float64,
     widths: Float64,
 ) -> None:
-    """theta_a . x and alpha sqrt(x^T A_a^-1 x) for each arm; scores are their sum. An arm of -1 has no
-    score."""
+    """theta . x + alpha sqrt(x^T A^-1 x) for the arm of each row (n,), and the second term as its width.
+
+    A row without an arm scores like arm 0, which never learns; a row below 0 is no item.
+    """
     dim = x.size
     outer = np.empty(dim * (dim + 1) // 2)
     at = 0
@@ -76,13 +99,14 @@ def linear_scores(
         for j in range(i, dim):
             outer[at] = x[i] * x[j] * (1.0 if i == j else 2.0)
             at += 1
-    for n in range(arms.size):
-        arm = arms[n]
-        if arm < 0:
+    for n in range(rows.size):
+        row = rows[n]
+        if row < 0:
             scores[n], widths[n] = -np.inf, 0.0
             continue
-        widths[n] = alpha * math.sqrt(max(0.0, np.dot(inverses[arm], outer)))
-        scores[n] = np.dot(thetas[arm], x) + widths[n]
+        arm = max(arm_of[row], 0) if row < arm_of.size else 0
+        widths[n] = alpha * math.sqrt(max(0.0, _dot(inverses[arm], outer)))
+        scores[n] = _dot(thetas[arm], x) + widths[n]
 
 
 @kernel

@@ -2,11 +2,26 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
-from bandits import DEFAULT_CLUSTER, Centroids, ClusterItemGraph, Context, PolicyError
+from bandits import (
+    DEFAULT_CLUSTER,
+    Centroids,
+    ClusterItemGraph,
+    Context,
+    DiagLinUcb,
+    Draws,
+    PolicyError,
+    build_slate,
+    warm_up,
+)
 from bandits.ops.arrays import Float32
+from bandits.ops.diagonal import ucb_scores
+from bandits.ops.graph import exclude, union
+from bandits.ops.slate import fill_by_rule
 from bandits.worlds import row_block
 from stream.frame import pack, unpack
 
@@ -169,3 +184,15 @@ def test_reading_writes_nothing_and_unknown_clusters_have_no_items() -> None:
 def test_a_setting_out_of_range_is_refused() -> None:
     with pytest.raises(PolicyError, match="max_clusters >= 2"):
         ClusterItemGraph(Centroids(DIM), max_clusters=1)
+
+
+def test_after_warming_up_a_decision_compiles_nothing() -> None:
+    warm_up()
+    kernels: list[Any] = [fill_by_rule, ucb_scores, union, exclude]
+    before = [len(kernel.signatures) for kernel in kernels]
+    centroids, graph = grown()
+    graph.add_item(3)
+    policy, context = DiagLinUcb(graph), Context(*centroids.context(users(1)[0]))
+    own = graph.candidates(context.clusters)
+    build_slate(own, policy, own, context, epsilon=0.1, k=1, draws=Draws(1, "r"))
+    assert [len(kernel.signatures) for kernel in kernels] == before

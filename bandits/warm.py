@@ -1,0 +1,43 @@
+"""Compile every kernel of the room before the first request does."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from bandits.base import Context
+from bandits.centroids import Centroids
+from bandits.diag_lin_ucb import DiagLinUcb
+from bandits.draws import Draws
+from bandits.epsilon_greedy import EpsilonGreedy
+from bandits.graph import ClusterItemGraph
+from bandits.lin_ucb import LinUcb
+from bandits.slate import build_slate
+from bandits.thompson import BetaThompson
+from bandits.worlds import row_block
+from stream.frame import pack, unpack
+
+__all__ = ["warm_up"]
+
+
+def warm_up() -> None:
+    """Walk every path once on a tiny world; some seconds on a machine that never did, else a moment."""
+    centroids = Centroids(2)
+    centroids.observe(np.eye(2, dtype=np.float32))
+    graph, rows = ClusterItemGraph(centroids), np.arange(3, dtype=np.int32)
+    for row in rows.tolist():
+        graph.add_item(row, np.ones(2, np.float32))
+    context = Context(*centroids.context(np.ones(2, np.float32)))
+    block = row_block([context], rows[None], np.ones((1, 3)))
+    graph.learn(block)
+    graph.refresh(np.ones((3, 2), np.float32))
+    for policy in (DiagLinUcb(graph), LinUcb(4), EpsilonGreedy(), BetaThompson(draws=2)):
+        policy.learn(block)
+        replica = type(policy)(4) if isinstance(policy, LinUcb) else type(policy)()
+        replica.apply(unpack(pack(policy.changes())))
+        policy.decide(context, rows, Draws(1, "warm"))
+        build_slate(rows, policy, rows, context, epsilon=0.5, k=2, draws=Draws(1, "warm"))
+        policy.remove_items(rows)
+    replica_graph = ClusterItemGraph(centroids)
+    replica_graph.apply(unpack(pack(graph.changes())))
+    replica_graph.candidates(context.clusters)
+    graph.remove_items(rows)
