@@ -93,7 +93,8 @@ def random_stream(seed: int, n: int, *, n_users: int = 30, n_items: int = 40) ->
             items = [f"i{i}" for i in rng.choice(n_items, 5, replace=False)]
             features = rng.normal(size=(5, 5)).astype("<f4").tobytes()
             slate = Slate(
-                request_id=f"r{len(out)}", user_id=user, ts=ts, items=items[:3], others=items[3:], decided=True,
+                request_id=f"r{len(out)}", user_id=user, ts=ts, items=items[:3], others=items[3:],
+                decided=True,
                 features=features, rewards={}, propensities=[0.5, None, 0.1],
             )  # fmt: skip
             pending.append(slate)

@@ -68,6 +68,7 @@ def append(
             return False
         for q in range(n):
             pool[new + q], pool_ts[new + q] = pool[at + q], pool_ts[at + q]
+            pool[at + q], pool_ts[at + q] = 0, 0  # a forgotten user must not live on in old blocks
         if room:
             pool_ts[at] = heads[size_class[user]]
             heads[size_class[user]] = at
@@ -154,6 +155,8 @@ def drop_items(
             if not gone[pool[p]]:
                 pool[at + kept], pool_ts[at + kept] = pool[p], pool_ts[p]
                 kept += 1
+        for p in range(at + kept, at + length[user]):
+            pool[p], pool_ts[p] = 0, 0
         if kept != length[user]:
             length[user] = kept
             fresh[user] = -1

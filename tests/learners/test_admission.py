@@ -54,7 +54,7 @@ def test_an_unknown_rule_is_refused() -> None:
 
 
 def auc(table: EmbeddingTable, clicks: list[tuple[int, int]]) -> float:
-    """Train on three quarters, then how often a clicked item outranks a random one on the last quarter."""
+    """Train on three quarters; how often does a click of the rest outrank one by the other camp?"""
     users = EmbeddingTable(16, seed=5)
     model = MatrixFactorisation(users, table)
     names = [f"item-{item}" for _, item in clicks]
@@ -69,8 +69,10 @@ def auc(table: EmbeddingTable, clicks: list[tuple[int, int]]) -> float:
     rng = np.random.default_rng(0)
     wins = []
     for n in range(split, len(clicks)):
-        pair = table.find([names[n], f"item-{rng.integers(2_000) * 2 + rng.integers(2)}"])
-        scores = np.nan_to_num(model.scores(users.row_of(f"user-{clicks[n][0]}"), pair), nan=-1.0)
+        other = clicks[int(rng.integers(split))][1]
+        other ^= (other ^ clicks[n][1] ^ 1) & 1  # as popular as any, and of the other camp
+        pair = table.find([names[n], f"item-{other}"])
+        scores = np.nan_to_num(model.scores(users.row_of(f"user-{clicks[n][0]}"), pair), nan=0.0)
         wins.append(float(scores[0] > scores[1]) + 0.5 * float(scores[0] == scores[1]))
     return float(np.mean(wins))
 
@@ -78,12 +80,12 @@ def auc(table: EmbeddingTable, clicks: list[tuple[int, int]]) -> float:
 def test_a_heavy_tail_keeps_within_its_rows_and_close_to_admit_all() -> None:
     rng = np.random.default_rng(8)
     users = rng.integers(0, 100, 20_000)
-    items = np.minimum(rng.zipf(1.2, 20_000), 1_999) * 2 + users % 2
+    items = np.minimum(rng.zipf(1.4, 20_000), 10**6) * 2 + users % 2
     clicks = list(zip(users.tolist(), items.tolist(), strict=True))
     everyone = EmbeddingTable(16, seed=6)
     bounded = EmbeddingTable(16, seed=6, max_rows=500, admission=Admission(rule="threshold", threshold=3))
     full, thrifty = auc(everyone, clicks), auc(bounded, clicks)
     assert len(everyone) > 1_500
     assert max(len(bounded), bounded.capacity) <= 500
-    assert full > 0.75
+    assert full > 0.7
     assert thrifty > full - 0.05
