@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 
 from index import ExactIndex, LiveIndex, LiveSettings, Maintenance, warm_up
 from stream.clock import WallClock
+from stream.frame import Frame
 
 __all__ = ["run"]
 
@@ -224,14 +225,13 @@ def _search_rows(index: LiveIndex, vectors: Floats, queries: Floats, ef: int) ->
 
 
 def _refresh_rows(
-    start: Floats, queries: Floats, rate: int, scale: _Scale, settings: LiveSettings
+    built: Frame, start: Floats, queries: Floats, rate: int, scale: _Scale, settings: LiveSettings
 ) -> list[dict[str, Any]]:
     """Both runs at one rate, on an index of their own."""
     steps = _Steps(np.random.default_rng(rate))
     vectors = start.copy()
     index = LiveIndex(_DIM, len(vectors), settings, background=True)
-    index.upsert(np.arange(len(vectors)), vectors)
-    index.rebuild()
+    index.restore(built)
     figures = _real_time(index, vectors, queries, rate, scale.seconds, steps)
     now = _recalls(index, vectors, queries, _hnswlib(vectors, settings.ef))
     linking = max(1.0, figures["relinked"])
@@ -271,9 +271,10 @@ def run(quick: bool) -> list[dict[str, Any]]:
     still = LiveIndex(_DIM, len(vectors), settings, background=True)
     still.upsert(np.arange(len(vectors)), vectors)
     still.rebuild()
+    built = still.snapshot()
     found = _search_rows(still, vectors, queries, settings.ef)
     for rate in (30_000, 100_000):
-        found += _refresh_rows(vectors, queries, rate, scale, settings)
+        found += _refresh_rows(built, vectors, queries, rate, scale, settings)
     return [{**row, "data": source} for row in found]
 
 

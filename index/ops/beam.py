@@ -8,8 +8,8 @@ from numpy.typing import NDArray
 
 from index.ops.heap import keep_best, pop, push
 from index.ops.prefetch import prefetch_row
-from index.ops.records import Allow, Entry, Links, Rows, Scratch
-from index.ops.scan import allowed
+from index.ops.records import ALIVE, Allow, Entry, Links, Rows, Scratch
+from index.ops.scan import allowed, restricted
 from index.ops.vectors import fast_score
 from stream.kernel import kernel
 
@@ -40,45 +40,57 @@ def _enter(
     scratch: Scratch,
 ) -> tuple[int, int]:
     """Open the pivots nearest to `query` and score every pending row; returns how many are kept and open."""
+    vectors, state, visited = rows.vectors, rows.state, scratch.visited
+    pivots, pivot_vectors, pending = entry.pivots, entry.vectors, entry.pending
+    open_score, open_row, near_row = scratch.open_score, scratch.open_row, scratch.near_row
+    best_score, best_row = scratch.best_score, scratch.best_row
+    filtered = restricted(allow)
     n_open = 0
-    for i in range(entry.pivots.size):
-        score = fast_score(query, entry.vectors, i)
-        now = keep_best(scratch.open_score, scratch.open_row, n_open, _N_ENTRIES, score, entry.pivots[i])
+    for i in range(pivots.size):
+        score = fast_score(query, pivot_vectors, i)
+        now = keep_best(open_score, open_row, n_open, _N_ENTRIES, score, pivots[i])
         if now >= 0:
             n_open = now
     # The chosen pivots may have moved since their vectors were copied: score them as they are.
     n_start = n_open
-    scratch.near_row[:n_start] = scratch.open_row[:n_start]
+    near_row[:n_start] = open_row[:n_start]
     n_open = 0
     n_best = 0
-    for i in range(n_start + entry.pending.size):
-        row = scratch.near_row[i] if i < n_start else entry.pending[i - n_start]
-        if scratch.visited[row] == stamp:
+    for i in range(n_start + pending.size):
+        row = near_row[i] if i < n_start else pending[i - n_start]
+        if visited[row] == stamp:
             continue
-        scratch.visited[row] = stamp
-        score = fast_score(query, rows.vectors, row)
+        visited[row] = stamp
+        score = fast_score(query, vectors, row)
         if i < n_start:
-            push(scratch.open_score, scratch.open_row, n_open, -score, row)
+            push(open_score, open_row, n_open, -score, row)
             n_open += 1
-        if allowed(rows, allow, row):
-            now = keep_best(scratch.best_score, scratch.best_row, n_best, ef, score, row)
+        if state[row] & ALIVE != 0 and (not filtered or allowed(rows, allow, row)):
+            now = keep_best(best_score, best_row, n_best, ef, score, row)
             if now >= 0:
                 n_best = now
     return n_best, n_open
 
 
 @kernel
-def _unvisited(row: int, rows: Rows, links: Links, stamp: np.uint8, scratch: Scratch) -> int:
-    """Mark the rows that `row` links to and that are new to this walk; they are in `picked`, and on their way
-    here."""
+def _unvisited(
+    links: NDArray[np.int32],
+    degree: int,
+    row: int,
+    vectors: NDArray[np.float32],
+    visited: NDArray[np.uint8],
+    stamp: np.uint8,
+    out: NDArray[np.int32],
+) -> int:
+    """Mark the rows that `row` links to and that are new to this walk; they are in `out`, being fetched."""
     n_new = 0
-    for e in range(min(np.int64(links.degree[row]), links.to.shape[1])):
-        to = links.to[row, e]
-        if scratch.visited[to] != stamp:
-            scratch.visited[to] = stamp
-            scratch.picked[n_new] = to
+    for e in range(min(degree, links.shape[1])):
+        to = links[row, e]
+        if visited[to] != stamp:
+            visited[to] = stamp
+            out[n_new] = to
             n_new += 1
-            prefetch_row(rows.vectors, to)
+            prefetch_row(vectors, to)
     return n_new
 
 
@@ -105,28 +117,33 @@ def beam(
         `max_visits`.
     """
     stamp = np.uint8(fresh_stamp(scratch, n_rows))
-    best_score = scratch.best_score
-    open_score = scratch.open_score
+    # Taking an array out of a record counts a reference, atomically: once, not once a row.
+    vectors, state, visited, picked = rows.vectors, rows.state, scratch.visited, scratch.picked
+    best_score, best_row = scratch.best_score, scratch.best_row
+    open_score, open_row = scratch.open_score, scratch.open_row
+    links_to, degrees = links.to, links.degree
+    filtered = restricted(allow)
     n_best, n_open = _enter(query, rows, entry, allow, ef, stamp, scratch)
     visits = 0
     room = open_score.size - 1
     while n_open > 0 and visits < max_visits:
-        row = scratch.open_row[0]
+        row = open_row[0]
         if n_best >= ef and -open_score[0] < best_score[0]:
             break
-        n_open = pop(open_score, scratch.open_row, n_open)
-        n_new = _unvisited(row, rows, links, stamp, scratch)
+        n_open = pop(open_score, open_row, n_open)
+        prefetch_row(links_to, open_row[0])  # most likely the next one
+        n_new = _unvisited(links_to, degrees[row], row, vectors, visited, stamp, picked)
         visits += n_new
         for e in range(n_new):
-            to = scratch.picked[e]
-            score = fast_score(query, rows.vectors, to)
+            to = picked[e]
+            score = fast_score(query, vectors, to)
             if n_best >= ef and score <= best_score[0]:
                 continue
             if n_open < room:
-                push(open_score, scratch.open_row, n_open, -score, to)
+                push(open_score, open_row, n_open, -score, to)
                 n_open += 1
-            if allowed(rows, allow, to):
-                now = keep_best(best_score, scratch.best_row, n_best, ef, score, to)
+            if state[to] & ALIVE != 0 and (not filtered or allowed(rows, allow, to)):
+                now = keep_best(best_score, best_row, n_best, ef, score, to)
                 if now >= 0:
                     n_best = now
     return n_best, visits

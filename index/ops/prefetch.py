@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
@@ -46,6 +45,6 @@ _hint: Any = intrinsic(_typed)
 
 
 @kernel
-def prefetch_row(vectors: NDArray[np.float32], row: int) -> None:
+def prefetch_row(vectors: NDArray[Any], row: int) -> None:
     """Start loading a row of `vectors` (n, width) into the cache; changes nothing else."""
     _hint(vectors, row)

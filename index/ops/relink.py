@@ -69,22 +69,23 @@ def _sort_descending(scores: NDArray[np.float32], rows: NDArray[np.int32], n: in
 def _two_hops(row: int, rows: Rows, n_rows: int, links: Links, scratch: Scratch) -> int:
     """Collect the best living rows within two links of `row` as candidates; returns how many."""
     stamp = np.uint8(fresh_stamp(scratch, n_rows))
-    visited = scratch.visited
+    vectors, state, visited = rows.vectors, rows.state, scratch.visited
+    links_to, degrees = links.to, links.degree
+    near_score, near_row = scratch.near_score, scratch.near_row
     visited[row] = stamp
+    own = int(degrees[row])
     n = 0
-    for e in range(links.degree[row] + 1):
+    for e in range(own + 1):
         # The last round walks the row's own links, the rounds before it the links of each neighbour.
-        via = links.to[row, e] if e < links.degree[row] else row
-        for f in range(links.degree[via]):
-            to = links.to[via, f]
+        via = links_to[row, e] if e < own else row
+        for f in range(degrees[via]):
+            to = links_to[via, f]
             if visited[to] == stamp:
                 continue
             visited[to] = stamp
-            if rows.state[to] & ALIVE == 0:
+            if state[to] & ALIVE == 0:
                 continue
-            now = keep_best(
-                scratch.near_score, scratch.near_row, n, _MOST, between(rows.vectors, row, to), to
-            )
+            now = keep_best(near_score, near_row, n, _MOST, between(vectors, row, to), to)
             if now >= 0:
                 n = now
     return n
@@ -103,12 +104,12 @@ def _by_walk(
 ) -> int:
     """Collect the best living rows that a walk towards `row` finds as candidates; returns how many."""
     n_best, _ = beam(rows.vectors[row], rows, n_rows, links, entry, everything, ef, n_rows, scratch)
+    best_score, best_row = scratch.best_score, scratch.best_row
+    near_score, near_row = scratch.near_score, scratch.near_row
     n = 0
     for i in range(n_best):
-        if scratch.best_row[i] != row:
-            now = keep_best(
-                scratch.near_score, scratch.near_row, n, _MOST, scratch.best_score[i], scratch.best_row[i]
-            )
+        if best_row[i] != row:
+            now = keep_best(near_score, near_row, n, _MOST, best_score[i], best_row[i])
             if now >= 0:
                 n = now
     return n
@@ -117,25 +118,27 @@ def _by_walk(
 @kernel
 def _link_back(row: int, to: int, rows: Rows, links: Links, scratch: Scratch) -> None:
     """Give `to` a link to `row`; when its room is full, let it choose its links anew."""
+    vectors, state, links_to = rows.vectors, rows.state, links.to
+    back_score, back_row, back_picked = scratch.back_score, scratch.back_row, scratch.back_picked
     degree = int(links.degree[to])
     for e in range(degree):
-        if links.to[to, e] == row:
+        if links_to[to, e] == row:
             return
-    if degree < links.to.shape[1]:
-        links.to[to, degree] = row
+    if degree < links_to.shape[1]:
+        links_to[to, degree] = row
         links.degree[to] = degree + 1
         return
     n = 0
     for e in range(degree + 1):
-        other = links.to[to, e] if e < degree else row
-        if rows.state[other] & ALIVE != 0:
-            scratch.back_row[n] = other
-            scratch.back_score[n] = between(rows.vectors, to, other)
+        other = links_to[to, e] if e < degree else row
+        if state[other] & ALIVE != 0:
+            back_row[n] = other
+            back_score[n] = between(vectors, to, other)
             n += 1
-    _sort_descending(scratch.back_score, scratch.back_row, n)
-    m = pick_diverse(rows.vectors, scratch.back_score, scratch.back_row, n, degree, scratch.back_picked)
+    _sort_descending(back_score, back_row, n)
+    m = pick_diverse(vectors, back_score, back_row, n, degree, back_picked)
     for e in range(m):
-        links.to[to, e] = scratch.back_picked[e]
+        links_to[to, e] = back_picked[e]
     links.degree[to] = m
 
 

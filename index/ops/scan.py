@@ -10,24 +10,37 @@ from index.ops.records import ALIVE, TIMED, Allow, Rows
 from index.ops.vectors import exact_score, fast_score
 from stream.kernel import kernel
 
-__all__ = ["allowed", "allowed_share", "scan", "settle"]
+__all__ = ["allowed", "allowed_share", "restricted", "scan", "settle"]
+
+_MARGIN = 16  # rows beyond k that are scored exactly
+
+
+@kernel
+def _among(wanted: NDArray[np.int32], group: int) -> bool:
+    """Whether `group` is one of `wanted` (n,), sorted."""
+    place = np.searchsorted(wanted, group)
+    return bool(place < wanted.size and wanted[place] == group)
 
 
 @kernel
 def allowed(rows: Rows, allow: Allow, row: int) -> bool:
-    """Whether `row` may be an answer: alive, in a wanted group, available now, in the mask."""
-    state = rows.state[row]
-    if state & ALIVE == 0:
-        return False
-    timed = allow.by_time and state & TIMED != 0
+    """Whether a living `row` may be an answer: in a wanted group, available now, in the mask.
+
+    Taking an array out of a record counts a reference, atomically: loops ask `restricted` first, and whether
+    the row is alive, and hold the arrays that they need in variables.
+    """
+    timed = allow.by_time and rows.state[row] & TIMED != 0
     if timed and (allow.now_ms < rows.from_ms[row] or allow.now_ms >= rows.until_ms[row]):
         return False
     if allow.by_mask and (row >= allow.mask.size or not allow.mask[row]):
         return False
-    if allow.by_group:
-        place = np.searchsorted(allow.groups, rows.group[row])
-        return bool(place < allow.groups.size and allow.groups[place] == rows.group[row])
-    return True
+    return not allow.by_group or _among(allow.groups, rows.group[row])
+
+
+@kernel
+def restricted(allow: Allow) -> bool:
+    """Whether anything but being alive is asked of an answer."""
+    return allow.by_group or allow.by_time or allow.by_mask
 
 
 @kernel
@@ -35,7 +48,7 @@ def allowed_share(rows: Rows, allow: Allow, sample: NDArray[np.int32]) -> float:
     """Share of the rows in `sample` (n,) that may be answers."""
     n = 0
     for i in range(sample.size):
-        if allowed(rows, allow, sample[i]):
+        if rows.state[sample[i]] & ALIVE != 0 and allowed(rows, allow, sample[i]):
             n += 1
     return n / max(1, sample.size)
 
@@ -56,13 +69,21 @@ def scan(
     Returns:
         How many were kept and how many were allowed.
     """
+    vectors = rows.vectors
+    state = rows.state
+    group = rows.group
+    wanted = allow.groups
+    by_group = allow.by_group
+    others = allow.by_time or allow.by_mask
     kept = 0
     seen = 0
     for row in range(n_rows):
-        if not allowed(rows, allow, row):
+        if state[row] & ALIVE == 0 or (by_group and not _among(wanted, group[row])):
+            continue
+        if others and not allowed(rows, allow, row):
             continue
         seen += 1
-        score = exact_score(query, rows.vectors, row) if exact else fast_score(query, rows.vectors, row)
+        score = exact_score(query, vectors, row) if exact else fast_score(query, vectors, row)
         now = keep_best(best_score, best_row, kept, room, score, row)
         if now >= 0:
             kept = now
@@ -87,15 +108,27 @@ def settle(
     Returns:
         How many answers were written, at most `k`: score descending, ties by row.
     """
-    room = min(k, candidates.size)
-    kept = 0
+    # Lanes in any order err in the last bits only: the exact sum is left for those that may be the best.
+    room = min(k + _MARGIN, candidates.size)
+    near_scores = np.empty(room, np.float32)
+    near_rows = np.empty(room, np.int32)
+    vectors = rows.vectors
+    state = rows.state
+    filtered = restricted(allow)
+    n_near = 0
     for i in range(candidates.size):
         row = candidates[i]
-        if allowed(rows, allow, row):
-            score = exact_score(query, rows.vectors, row)
-            now = keep_best(out_scores, out_rows, kept, room, score, row)
+        if state[row] & ALIVE != 0 and (not filtered or allowed(rows, allow, row)):
+            score = fast_score(query, vectors, row)
+            now = keep_best(near_scores, near_rows, n_near, room, score, row)
             if now >= 0:
-                kept = now
+                n_near = now
+    kept = 0
+    for i in range(n_near):
+        score = exact_score(query, vectors, near_rows[i])
+        now = keep_best(out_scores, out_rows, kept, min(k, n_near), score, near_rows[i])
+        if now >= 0:
+            kept = now
     # The worst is at the root: take it off and put it behind what is left, until all stand in order.
     for last in range(kept - 1, 0, -1):
         score = out_scores[0]

@@ -30,24 +30,25 @@ def write_rows(
     Returns:
         How many rows came to life, and how many are unplaced.
     """
+    vectors, state, moved = rows.vectors, rows.state, rows.moved
     n_born = 0
     n_unplaced = 0
     for i in range(targets.size):
         row = targets[i]
-        born = rows.state[row] & ALIVE == 0
+        born = state[row] & ALIVE == 0
         total = np.float32(0.0)
         for f in range(units.shape[1]):
-            step = units[i, f] - rows.vectors[row, f]
+            step = units[i, f] - vectors[row, f]
             total += step * step
-            rows.vectors[row, f] = units[i, f]
+            vectors[row, f] = units[i, f]
         if born or total > jump * jump:
-            rows.moved[row] = np.float32(_SPAN)
-            if rows.state[row] & PENDING == 0:
+            moved[row] = np.float32(_SPAN)
+            if state[row] & PENDING == 0:
                 unplaced[n_unplaced] = row
                 n_unplaced += 1
-            rows.state[row] |= np.uint8(ALIVE | PENDING)
+            state[row] |= np.uint8(ALIVE | PENDING)
         else:
-            rows.moved[row] += np.sqrt(total)
+            moved[row] += np.sqrt(total)
         if born:
             n_born += 1
     return n_born, n_unplaced
@@ -63,11 +64,12 @@ def most_moved(rows: Rows, n_rows: int, least: float, out: NDArray[np.int32], st
     Returns:
         How many rows were written to `out`, and how many there are in all (the backlog).
     """
+    moved, state = rows.moved, rows.state
     counts = np.zeros(_BINS, np.int64)
     backlog = 0
     for row in range(n_rows):
-        if rows.moved[row] >= least and rows.state[row] & (ALIVE | PENDING) == ALIVE:
-            counts[min(_BINS - 1, int(rows.moved[row] * (_BINS / _SPAN)))] += 1
+        if moved[row] >= least and state[row] & (ALIVE | PENDING) == ALIVE:
+            counts[min(_BINS - 1, int(moved[row] * (_BINS / _SPAN)))] += 1
             backlog += 1
     above = 0
     bar = _BINS
@@ -81,9 +83,9 @@ def most_moved(rows: Rows, n_rows: int, least: float, out: NDArray[np.int32], st
         row = start + i
         if row >= n_rows:
             row -= n_rows
-        if rows.moved[row] < least or rows.state[row] & (ALIVE | PENDING) != ALIVE:
+        if moved[row] < least or state[row] & (ALIVE | PENDING) != ALIVE:
             continue
-        place = min(_BINS - 1, int(rows.moved[row] * (_BINS / _SPAN)))
+        place = min(_BINS - 1, int(moved[row] * (_BINS / _SPAN)))
         if place < bar or n >= out.size:
             continue
         if place == bar:
@@ -98,13 +100,14 @@ def most_moved(rows: Rows, n_rows: int, least: float, out: NDArray[np.int32], st
 @kernel
 def distance_moved(targets: NDArray[np.int32], then: NDArray[np.float32], rows: Rows) -> None:
     """Set each target's path to its distance from where it stood `then` (n, width)."""
+    vectors, moved = rows.vectors, rows.moved
     for i in range(targets.size):
         row = targets[i]
         total = np.float32(0.0)
         for f in range(then.shape[1]):
-            step = then[i, f] - rows.vectors[row, f]
+            step = then[i, f] - vectors[row, f]
             total += step * step
-        rows.moved[row] = np.sqrt(total)
+        moved[row] = np.sqrt(total)
 
 
 @kernel
@@ -112,12 +115,13 @@ def links_to(
     rows: Rows, n_rows: int, links: Links, leaving: NDArray[np.bool_], out: NDArray[np.int32]
 ) -> int:
     """Find the living rows with a link to one that is `leaving` (n_rows,); returns how many are in `out`."""
+    state, ends, degrees = rows.state, links.to, links.degree
     n = 0
     for row in range(n_rows):
-        if rows.state[row] & ALIVE == 0:
+        if state[row] & ALIVE == 0:
             continue
-        for e in range(links.degree[row]):
-            to = links.to[row, e]
+        for e in range(degrees[row]):
+            to = ends[row, e]
             if to < leaving.size and leaving[to]:
                 out[n] = row
                 n += 1

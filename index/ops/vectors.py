@@ -47,11 +47,17 @@ def between(vectors: NDArray[np.float32], a: int, b: int) -> np.float32:
 
 @kernel
 def exact_score(query: NDArray[np.float32], vectors: NDArray[np.float32], row: int) -> np.float32:
-    """Inner product summed in order and in double, then rounded once: the same bits in every index."""
-    total = 0.0
-    for f in range(query.size):
-        total += np.float64(query[f]) * np.float64(vectors[row, f])
-    return np.float32(total)
+    """Inner product in double, summed in four lanes of a fixed order and rounded once: always the same bits.
+
+    The width is a multiple of four (vectors are padded); one lane alone would wait for each addition.
+    """
+    a = b = c = d = 0.0
+    for f in range(0, query.size, 4):
+        a += np.float64(query[f]) * np.float64(vectors[row, f])
+        b += np.float64(query[f + 1]) * np.float64(vectors[row, f + 1])
+        c += np.float64(query[f + 2]) * np.float64(vectors[row, f + 2])
+        d += np.float64(query[f + 3]) * np.float64(vectors[row, f + 3])
+    return np.float32((a + b) + (c + d))
 
 
 @kernel
