@@ -21,6 +21,7 @@ from stream.join import JoinSettings
 __all__ = ["LearnSettings", "PolicyName", "PolicySettings", "Settings", "load_settings", "settings_digest"]
 
 _DAY_MS = 86_400_000
+_NOT_SETTINGS = ("FRESHET_TEST_", "FRESHET_CHAOS_", "FRESHET_SHARED_", "FRESHET_TOKEN", "FRESHET_LIFELINE")
 
 PolicyName = Literal["diag_lin_ucb", "uniform", "epsilon_greedy", "thompson"]
 
@@ -145,7 +146,7 @@ def _from_environment(environ: Mapping[str, str]) -> dict[str, Any]:
     sections = {field.name for field in msgspec.structs.fields(Settings) if _is_section(field.type)}
     found: dict[str, Any] = {}
     for name, value in environ.items():
-        if not name.startswith("FRESHET_") or name.startswith("FRESHET_TEST_"):
+        if not name.startswith("FRESHET_") or name.startswith(_NOT_SETTINGS):
             continue
         section, _, field = name.removeprefix("FRESHET_").lower().partition("_")
         if section in sections and field:

@@ -37,7 +37,9 @@ def demo(
     Example: `freshet demo --once --events 20000 --json demo.json`
     """
     clock = WallClock()
-    settings = load_settings(flags={"clock": "event", "port": port})
+    # Half a year is played in minutes: looking after the graph every hour of it is often enough.
+    flags = {"clock": "event", "port": port, "learn": {"maintain_ms": 3_600_000}}
+    settings = load_settings(flags=flags)
     with tempfile.TemporaryDirectory(prefix="freshet-demo-") as temporary:
         system = EmbeddedSystem(data or Path(temporary) / "data", settings, clock)
         console.print("starting Freshet (the first start compiles; about half a minute) ...")

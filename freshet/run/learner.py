@@ -34,7 +34,7 @@ def build_engine(
     folder: DataFolder, settings: Settings, *, workers: int = 0, nudges: NudgeSocket | None = None
 ) -> LocalEngine:
     """The engine over a data folder, not yet recovered; `workers` are told of commits."""
-    commits, sources = folder.commit_log(), folder.readers()
+    commits, sources = folder.commit_log(settings.engine), folder.readers()
     return LocalEngine(
         Pipeline(settings, folder.key),
         sources,

@@ -16,6 +16,7 @@ from freshet.run.supervisor import ProcessSpec, Supervisor
 from serving.auth import refuse_exposure
 from stream.clock import Clock
 from stream.folder import DataFolder
+from stream.housekeeping import Housekeeping
 
 __all__ = ["EmbeddedSystem"]
 
@@ -103,7 +104,10 @@ class EmbeddedSystem:
         """Stop in order and release port and folder; the exit codes by name."""
         codes = self._supervisor.stop()
         self._socket.close()
-        self._folder.close()
+        try:
+            self._finish_forgets()
+        finally:
+            self._folder.close()
         return codes
 
     def index_recall(self) -> float | None:
@@ -118,6 +122,23 @@ class EmbeddedSystem:
             connection.close()
         values = [line.rsplit(" ", 1)[1] for line in lines if line.startswith("freshet_index_recall")]
         return float(values[0]) if values and values[0] != "NaN" else None
+
+    def _finish_forgets(self) -> None:
+        """Rewrite the workers' files for forgets that the learner took last, when the workers had ended."""
+        folder, settings = self._folder, self._settings.engine
+        commits, claims = folder.commit_reader(), folder.claims()
+        try:
+            if not commits.pending():
+                return
+            logs = {name: folder.writer(name, settings) for name in folder.sources()}
+            chores = Housekeeping(logs, commits, folder.key, settings, self._clock, claims)
+            while not chores.run():
+                self._clock.sleep_s(0.01)
+            for log in logs.values():
+                log.close()
+        finally:
+            claims.close()
+            commits.close()
 
     def _wait_ready(self, timeout_s: float) -> None:
         deadline = self._clock.monotonic_s() + timeout_s
