@@ -134,5 +134,5 @@ def test_a_second_process_on_the_same_folder_and_a_port_in_use_are_refused(
     taken = load_settings(environ={}, flags={"port": system.port})
     with pytest.raises(StartError, match=str(system.port)):
         EmbeddedSystem(tmp_path / "other", taken, CLOCK)
-    with pytest.raises(LogError, match="pid"):
+    with pytest.raises(LogError, match="in use by process"):
         EmbeddedSystem(system.data, SETTINGS, CLOCK)
