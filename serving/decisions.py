@@ -96,7 +96,7 @@ class DecisionMaker:
             draws=Draws(self._seed, under.request_id),
         )
         policy.served(slated.items)
-        return self._decision(asked, under, name, asker, context, ranked, slated)
+        return self._decision(asked, under, name, asker, context, found, ranked, slated)
 
     # --- who asks ---
 
@@ -154,6 +154,7 @@ class DecisionMaker:
         policy: str,
         asker: Asker,
         context: Context,
+        found: Candidates,
         ranked: _Ranked,
         slated: Slated,
     ) -> Decision:
@@ -187,7 +188,7 @@ class DecisionMaker:
             index_version=self._index.index.version,
             placement=asked.placement,
             session_id=asked.session_id,
-            fallback=_fallback(ranked.sources),
+            fallback=found.fallback,
             absorbed_at=under.absorbed_at,
             stale=under.stale,
             body_digest=under.digest,
@@ -209,12 +210,3 @@ class DecisionMaker:
         )
         at[at < 0] = ranked.rows.size + np.arange(missing.size)
         return _Ranked(items, more.scores[at], more.features[at], more.sources[at])
-
-
-def _fallback(sources: npt.NDArray[np.int8]) -> str | None:
-    """The source that stood in when nothing personal was found; None when something was."""
-    if (sources <= 1).any():
-        return None
-    if not sources.size:
-        return "empty"
-    return "popular" if (sources == SOURCES.index("popular")).any() else "fresh"

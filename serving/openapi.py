@@ -57,14 +57,14 @@ def document(routes: Sequence[Route], version: str) -> dict[str, Any]:
 
 
 def _components(routes: Sequence[Route]) -> dict[str, Any]:
-    structs = {shape for route in routes for shape in route.answers.values() if not isinstance(shape, str)}
-    structs |= {shape for route in routes for shape in route.body.values() if not isinstance(shape, dict)}
+    shapes = [shape for route in routes for shape in (*route.answers.values(), *route.body.values())]
+    structs = {shape for shape in shapes if isinstance(shape, type)}
     ordered = sorted({*structs, Problem}, key=lambda struct: struct.__name__)
     _, made = msgspec.json.schema_components(ordered, ref_template=_REF)
     components: dict[str, Any] = dict(made)
     if RecommendRequest.__name__ in components:
         components[RecommendRequest.__name__]["properties"]["context"] = _CONTEXT
-    return {**event_components(_REF), **components}
+    return {**components, **event_components(_REF)}
 
 
 def _operation(route: Route) -> dict[str, Any]:

@@ -25,7 +25,7 @@ Int32 = npt.NDArray[np.int32]
 Float32 = npt.NDArray[np.float32]
 
 SOURCES = ("index", "neighbours", "graph", "popular", "fresh")
-"""Names in the order in which they are merged; an item is attributed to the first that offers it."""
+"""An item is attributed to the source that ranks it best, of equals to the one that stands first here."""
 
 _DAY_MS = 86_400_000
 _NONE = np.zeros(0, np.int32)
@@ -54,11 +54,13 @@ class Candidates:
     """Eligible rows (n,), each once, with the number of the source that offered it (n,).
 
     `own` (m,) are the rows that the policy may choose from, eligible as well; they need not be among `rows`.
+    `fallback` names the source that stands in when nothing personal was offered.
     """
 
     rows: Int32
     sources: Int8
     own: Int32
+    fallback: str | None
 
 
 class Gatherer:
@@ -82,20 +84,22 @@ class Gatherer:
         try:
             own = policy.candidates(context)
             if own is not None:
-                own = self._merge([(own, 2)], columns, asker)[0]
-            offers = [
-                (self._near(asker, blocked), 0),
-                (self._together(asker), 1),
-                (self._best_of(own, context, policy), 2),
-                (self._popular(asker, blocked), 3),
-                (self._index.newest[: self._sizes.fresh], 4),
-            ]
+                own = self._merge([own], columns, asker)[0]
+            near, together, popular = (
+                self._near(asker, blocked),
+                self._together(asker),
+                self._popular(asker, blocked),
+            )
+            fresh = self._index.newest[: self._sizes.fresh]
+            offers = [near, together, self._best_of(own, context, policy), popular, fresh]
             rows, sources = self._merge(offers, columns, asker)
             if rows.size < asker.k:
-                rows, sources = self._merge([*offers, *self._everything()], columns, asker)
+                everything = self._everything()
+                rows, sources = self._merge([*offers[:4], everything], columns, asker)
         finally:
             self._allowed[blocked] = True
-        return Candidates(rows, sources, rows if own is None else own)
+        fallback = _fallback(near.size + together.size, popular.size, rows.size)
+        return Candidates(rows, sources, rows if own is None else own, fallback)
 
     def _columns(self) -> Columns:
         c = self._models.catalogue
@@ -104,15 +108,13 @@ class Gatherer:
             self._allowed = np.ones(2 * needed, np.bool_)
         return Columns(c.known, c.deleted, c.group, c.from_ms, c.until_ms)
 
-    def _merge(self, offers: list[tuple[Int32, int]], columns: Columns, asker: Asker) -> tuple[Int32, Int8]:
-        rows = np.concatenate([offered for offered, _ in offers], dtype=np.int32)
-        sources = np.repeat(
-            np.array([source for _, source in offers], np.int8), [offered.size for offered, _ in offers]
-        )
+    def _merge(self, offers: list[Int32], columns: Columns, asker: Asker) -> tuple[Int32, Int8]:
+        rows = np.concatenate(offers, dtype=np.int32)
+        ends = np.cumsum([offer.size for offer in offers], dtype=np.int32)
         out_rows, out_sources = np.empty(rows.size, np.int32), np.empty(rows.size, np.int8)
         any_group, groups = asker.groups is None, _NONE if asker.groups is None else asker.groups
         n = merge_candidates(
-            rows, sources, columns, self._allowed, asker.now_ms, any_group, groups, out_rows, out_sources
+            rows, ends, columns, self._allowed, asker.now_ms, any_group, groups, out_rows, out_sources
         )
         return out_rows[:n], out_sources[:n]
 
@@ -156,9 +158,18 @@ class Gatherer:
             n = max(n, self._models.popularity.pool)
         return self._models.popularity.top(n, self._half_life)
 
-    def _everything(self) -> list[tuple[Int32, int]]:
+    def _everything(self) -> Int32:
         """The whole catalogue, popular first, then newest: only when the sources have too little."""
         c, popularity = self._models.catalogue, self._models.popularity
         rows = np.flatnonzero(c.known & ~c.deleted).astype(np.int32)
         rows = rows[np.argsort(-c.entered_ms[rows], kind="stable")]
-        return [(popularity.top(rows.size, self._half_life), 3), (rows, 4)]
+        return np.concatenate([popularity.top(rows.size, self._half_life), rows])
+
+
+def _fallback(n_personal: int, n_popular: int, n_rows: int) -> str | None:
+    """The source that stands in when nothing personal was found; None when something was."""
+    if n_personal:
+        return None
+    if not n_rows:
+        return "empty"
+    return "popular" if n_popular else "fresh"

@@ -1,4 +1,4 @@
-"""Candidates of all sources in one pass: eligible ones, each once, the first source that named it kept."""
+"""Candidates of all sources in one pass: eligible ones, each once, under the source that ranks it best."""
 
 from __future__ import annotations
 
@@ -28,9 +28,17 @@ class Columns(NamedTuple):
 
 
 @kernel
+def _holds(codes: Int32, code: int) -> bool:
+    inside = False
+    for each in codes:
+        inside = inside or each == code
+    return inside
+
+
+@kernel
 def merge_candidates(
     rows: Int32,
-    offered_by: Int8,
+    ends: Int32,
     columns: Columns,
     allowed: Bool,
     now_ms: int,
@@ -39,7 +47,10 @@ def merge_candidates(
     out_rows: Int32,
     out_sources: Int8,
 ) -> int:
-    """Write the distinct eligible rows of `rows` (m,) to the outputs (m,) in order; returns how many.
+    """Write the distinct eligible rows of `rows` (m,) to the outputs (m,); returns how many.
+
+    Source s offers `rows[ends[s - 1]:ends[s]]`, best first. All first choices come first, then all second
+    ones; an item is attributed to the source that ranks it best, of equals the one that stands first.
 
     Eligible: known, not deleted, available at `now_ms`, in one of `groups` unless `any_group`, and true in
     `allowed` (n_items,), which is left as it was.
@@ -49,32 +60,37 @@ def merge_candidates(
         >>> yes, no = np.ones(3, np.bool_), np.zeros(3, np.bool_)
         >>> columns = Columns(yes, no, np.zeros(3, np.int32), n, n + 9)
         >>> out, by = np.empty(4, np.int32), np.empty(4, np.int8)
-        >>> rows, offered_by = np.array([2, 0, 2, 7], np.int32), np.array([0, 0, 1, 1], np.int8)
-        >>> merge_candidates(rows, offered_by, columns, ~no, 5, True, np.zeros(0, np.int32), out, by)
+        >>> rows, ends = np.array([2, 0, 0, 7], np.int32), np.array([2, 4], np.int32)
+        >>> merge_candidates(rows, ends, columns, ~no, 5, True, np.zeros(0, np.int32), out, by)
         2
-        >>> out[:2].tolist()
-        [2, 0]
+        >>> out[:2].tolist(), by[:2].tolist()
+        ([2, 0], [0, 1])
     """
     limit = min(columns.known.size, allowed.size)
-    kept = 0
-    for i in range(rows.size):
-        row = rows[i]
-        if row < 0 or row >= limit or not allowed[row]:
-            continue
-        if not columns.known[row] or columns.deleted[row]:
-            continue
-        if now_ms < columns.from_ms[row] or now_ms >= columns.until_ms[row]:
-            continue
-        if not any_group:
-            inside = False
-            for code in groups:
-                inside = inside or code == columns.group[row]
-            if not inside:
+    kept, rank, more = 0, 0, True
+    while more:
+        more = False
+        start = 0
+        for source in range(ends.size):
+            at = start + rank
+            start = ends[source]
+            if at >= ends[source]:
                 continue
-        allowed[row] = False
-        out_rows[kept] = row
-        out_sources[kept] = offered_by[i]
-        kept += 1
+            more = True
+            row = rows[at]
+            if row < 0 or row >= limit or not allowed[row]:
+                continue
+            if not columns.known[row] or columns.deleted[row]:
+                continue
+            if now_ms < columns.from_ms[row] or now_ms >= columns.until_ms[row]:
+                continue
+            if not any_group and not _holds(groups, columns.group[row]):
+                continue
+            allowed[row] = False
+            out_rows[kept] = row
+            out_sources[kept] = source
+            kept += 1
+        rank += 1
     for i in range(kept):
         allowed[out_rows[i]] = True
     return kept

@@ -1,0 +1,43 @@
+"""Tokens."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from serving import AuthSettings, refuse_exposure
+from serving.errors import ExposedError
+
+TOKENS = AuthSettings(read=("r",), write=("w",), control=("c",))
+
+
+def test_each_token_opens_its_own_door(run: Any, kit: Any, tmp_path: Path) -> None:
+    with run(tmp_path / "data", kit.serve(auth=TOKENS), learner=False) as system:
+
+        def status(token: str | None, path: str, body: Any) -> int:
+            headers = {"authorization": f"Bearer {token}"} if token else {}
+            return int(system.client.post(path, json=body, headers=headers).status_code)
+
+        tokens = ("r", "w", "c", "x", None)
+        asked = [status(token, "/v1/recommend", {"user_id": "u"}) for token in tokens]
+        sent = [status(token, "/v1/events", {"events": []}) for token in tokens]
+        assert asked == [200, 403, 200, 401, 401]
+        assert sent == [403, 202, 202, 401, 401]
+        assert system.client.get("/healthz").status_code == 200
+        assert system.client.get("/metrics").status_code == 401
+
+
+def test_a_missing_token_is_asked_for_before_the_body_is_read(run: Any, kit: Any, tmp_path: Path) -> None:
+    with run(tmp_path / "data", kit.serve(auth=TOKENS), learner=False) as system:
+        answer = system.client.post("/v1/events", content=b"x" * (9 << 20))
+    assert answer.status_code == 401 and answer.headers["www-authenticate"] == "Bearer"
+
+
+def test_a_public_address_needs_tokens_or_an_explicit_no() -> None:
+    with pytest.raises(ExposedError, match="--insecure"):
+        refuse_exposure("0.0.0.0", AuthSettings(), insecure=False)
+    refuse_exposure("0.0.0.0", AuthSettings(), insecure=True)
+    refuse_exposure("0.0.0.0", TOKENS, insecure=False)
+    refuse_exposure("::1", AuthSettings(), insecure=False)

@@ -1,0 +1,124 @@
+"""The HTTP surface, held against its own OpenAPI document by a schema-driven fuzzer."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import schemathesis
+from hypothesis import HealthCheck, Phase, settings
+from schemathesis.checks import not_a_server_error
+from schemathesis.specs.openapi.checks import (
+    content_type_conformance,
+    response_schema_conformance,
+    status_code_conformance,
+    unsupported_method,
+)
+
+CHECKS = (
+    not_a_server_error,
+    status_code_conformance,
+    content_type_conformance,
+    response_schema_conformance,
+    unsupported_method,
+)
+
+
+@pytest.fixture
+def surface(system: Any) -> Any:
+    return schemathesis.openapi.from_url(f"{system.worker.url}/openapi.json")
+
+
+schema = schemathesis.pytest.from_fixture("surface")
+
+
+@schema.parametrize()
+@settings(
+    max_examples=25,
+    deadline=None,
+    derandomize=True,
+    phases=[Phase.explicit, Phase.generate],
+    suppress_health_check=list(HealthCheck),
+)
+def test_every_call_keeps_to_the_document(case: Any) -> None:
+    case.call_and_validate(checks=CHECKS)
+
+
+def test_the_document_names_every_route(system: Any) -> None:
+    document = system.client.get("/openapi.json").json()
+    listed = {(m.upper(), path) for path, ms in document["paths"].items() for m in ms}
+    assert listed == {(route.method, route.path) for route in system.service.app.router.routes}
+    assert document["openapi"].startswith("3.1")
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status"),
+    [
+        ("GET", "/nowhere", 404),
+        ("GET", "/v1/items/", 404),
+        ("GET", "/v1/items/never%20heard", 404),
+        ("GET", "/v1/items/%FF", 404),
+        ("GET", "/v1/users/never", 404),
+        ("GET", "/v1/items/i1/neighbours?k=0", 422),
+        ("PUT", "/v1/events", 405),
+        ("GET", "/v1/recommend", 405),
+    ],
+)
+def test_wrong_turns_are_problems(system: Any, method: str, path: str, status: int) -> None:
+    answer = system.client.request(method, path)
+    assert answer.status_code == status
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert set(answer.json()) == {"title", "status", "detail"}
+
+
+def test_an_item_is_shown_as_it_is_served(system: Any) -> None:
+    found = system.client.get("/v1/items/i1").json()
+    assert found["group"] == "odd" and found["clicks"] > 0 and found["absorbed_at"] > 0
+    assert found["edges"] and set(found["edges"][0]) == {"cluster", "b", "d"}
+
+
+def test_an_id_with_a_slash_is_found_when_it_is_encoded(system: Any, kit: Any) -> None:
+    system.settle(kit.item("a/neighbours", attributes={"title": "Ü"}))
+    found = system.client.get("/v1/items/a%2Fneighbours").json()
+    assert found["item_id"] == "a/neighbours" and found["attributes"] == {"title": "Ü"}
+
+
+def test_neighbours_are_nearest_first_and_without_the_item(system: Any) -> None:
+    found = system.client.get("/v1/items/i1/neighbours?k=5").json()["neighbours"]
+    scores = [near["score"] for near in found]
+    assert len(found) == 5 and scores == sorted(scores, reverse=True)
+    assert "i1" not in {near["item_id"] for near in found}
+
+
+def test_a_user_is_shown_with_what_they_clicked(system: Any) -> None:
+    found = system.client.get("/v1/users/u1").json()
+    assert found["clicks"] > 0 and found["recent"] and found["clusters"]
+
+
+def test_metrics_tell_what_happened(system: Any, kit: Any) -> None:
+    system.ask("u1")
+    system.settle(kit.click("u1", "i9", kit.t0 + 9_000))
+    text = system.client.get("/metrics").text
+    for name in (
+        "freshet_http_requests_total",
+        "freshet_click_freshness_ms",
+        "freshet_index_recall",
+        "freshet_replica_seq",
+        "freshet_policy_explored_share",
+        "freshet_learner_join_total",
+        "freshet_lag_ms",
+        "freshet_fallbacks_total",
+    ):
+        assert name in text, name
+
+
+def test_the_page_stands_alone(system: Any) -> None:
+    answer = system.client.get("/")
+    assert answer.headers["content-type"].startswith("text/html")
+    assert "src=" not in answer.text and "@import" not in answer.text
+
+
+def test_head_is_get_without_a_body(system: Any) -> None:
+    answer = system.client.head("/healthz")
+    assert answer.status_code == 200 and not answer.content
+    assert int(answer.headers["content-length"]) > 0
