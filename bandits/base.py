@@ -103,8 +103,17 @@ class Policy(Replicated, Protocol):
 
 
 class RulePolicy(ABC):
-    """What policies whose plan is a `Rule` share: they write `plan` and get exact probabilities for
-    nothing."""
+    """What policies whose plan is a `Rule` share: they write `plan` and get exact probabilities.
+
+    Example:
+        >>> import numpy as np
+        >>> class Newest(RulePolicy):
+        ...     def plan(self, context: Context, candidates: Int32) -> Rule:
+        ...         return Rule(candidates.astype(float), np.ones(candidates.size), uniform=0.5)
+        >>> nobody = Context(np.zeros(1, np.int32), np.ones(1, np.float32))
+        >>> Newest().probabilities(nobody, np.array([3, 8], np.int32)).tolist()
+        [0.25, 0.75]
+    """
 
     propensity_kind: PropensityKind = "exact"
 

@@ -25,14 +25,14 @@ class Centroids:
     crowded place can split. Ids start at 1 and are never used again.
 
     The context of a user vector u: the `top` centroids by inner product, with weights
-    ``softmax(<u, mu> / tau)`` over just those (Eq. 10 of Online Matching). Vectors are taken at unit length,
-    a departure from the paper, so that tau means the same while vectors grow. A zero, missing or not finite
-    vector, and any before the first centroid: cluster 0 with weight 1.
+    ``softmax(<u, mu> / temperature)`` over just those (Eq. 10 of Online Matching). Vectors are taken at unit
+    length, a departure from the paper, so that the temperature means the same while vectors grow. A zero,
+    missing or not finite vector, and any before the first centroid: cluster 0 with weight 1.
 
     Bounded: `max_clusters` rows of `dim` float32.
 
     Example:
-        >>> centroids = Centroids(2, tau=0.5)
+        >>> centroids = Centroids(2, temperature=0.5)
         >>> centroids.context(np.array([1.0, 0.0], np.float32))
         (array([0], dtype=int32), array([1.], dtype=float32))
         >>> centroids.observe(np.array([[1.0, 0.0], [0.9, 0.1]], np.float32))
@@ -46,21 +46,22 @@ class Centroids:
         *,
         max_clusters: int = 64,
         top: int = 4,
-        tau: float = 0.25,
+        temperature: float = 0.25,
         memory: int = 1_000,
         split_after: int = 32,
         review_after: int = 4_096,
     ) -> None:
-        if min(dim, max_clusters, top, memory, split_after, review_after) < 1 or not tau > 0:
+        if min(dim, max_clusters, top, memory, split_after, review_after) < 1 or not temperature > 0:
             msg = (
                 f"centroids need positive settings; got dim={dim}, max_clusters={max_clusters}, top={top}, "
-                f"tau={tau}, memory={memory}, split_after={split_after}, review_after={review_after}"
+                f"temperature={temperature}, memory={memory}, split_after={split_after}, "
+                f"review_after={review_after}"
             )
             raise PolicyError(msg)
         self.dim = dim
         self.max_clusters = max_clusters
         self.top = top
-        self.tau = tau
+        self.temperature = temperature
         self.memory = memory
         self.split_after = split_after
         self.review_after = review_after
@@ -112,7 +113,7 @@ class Centroids:
         unit = np.empty(self.dim, np.float32)
         if n == 0 or vector is None or not to_unit(self._checked(vector, (self.dim,)), unit):
             return np.array([DEFAULT_CLUSTER], np.int32), np.ones(1, np.float32)
-        places, weights = top_context(unit, self._vectors, n, min(self.top, n), self.tau)
+        places, weights = top_context(unit, self._vectors, n, min(self.top, n), self.temperature)
         return self._ids[places, 0], weights
 
     def _checked(self, vectors: Float32, shape: tuple[int, ...]) -> Float32:

@@ -1,9 +1,9 @@
 """One decision among 100 arms on 16 features of the request, in process: ours beside others' linear bandits.
 
 Every contender has learned the same logged rounds (the slow ones their first 300) and answers the same
-requests, one after the other, as its documentation shows: text lines for Vowpal Wabbit (built beforehand), a row
-of an array for MABWiser, a dictionary for River. The peer of the first figure is the fastest of them, whatever
-its method; the other rows list all.
+requests, one after the other, as its documentation shows: text lines for Vowpal Wabbit (built beforehand),
+a row of an array for MABWiser, a dictionary for River. The peer of the first figure is the fastest of them,
+whatever its method; the other rows list all.
 """
 
 from __future__ import annotations

@@ -37,7 +37,7 @@ def test_the_first_user_is_the_first_centroid() -> None:
 
 
 def test_the_context_is_a_softmax_over_the_largest_inner_products() -> None:
-    centroids = Centroids(DIM, top=3, tau=0.5)
+    centroids = Centroids(DIM, top=3, temperature=0.5)
     centroids.observe(users(2_000))
     user = users(1, seed=7)[0]
     products = centroids.vectors @ (user / np.linalg.norm(user))
@@ -94,5 +94,5 @@ def test_vectors_of_another_length_are_refused() -> None:
         Centroids(DIM).observe(np.ones((2, 3), np.float32))
     with pytest.raises(PolicyError, match="use the settings it was made with"):
         Centroids(3).restore(Centroids(DIM).snapshot())
-    with pytest.raises(PolicyError, match="tau=0"):
-        Centroids(DIM, tau=0.0)
+    with pytest.raises(PolicyError, match="temperature=0"):
+        Centroids(DIM, temperature=0.0)
