@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from index.errors import GraphLayoutError
 
-__all__ = ["build_links"]
+__all__ = ["build_links", "read_links"]
 
 _CHUNK = 2000  # rows added between two questions whether to go on
 

@@ -24,6 +24,16 @@ class Maintenance:
         share: of one core, for linking; a rebuild takes one whole core while it lasts.
         floor: recall@10 below which the graph is rebuilt.
         probe_every_s: seconds between two measurements.
+
+    Example:
+        >>> import numpy as np
+        >>> index = LiveIndex(dim=8)
+        >>> keeper = Maintenance(index, share=0.3, floor=0.95)
+        >>> keeper.start()
+        >>> index.upsert(np.arange(8), np.eye(8, dtype=np.float32))
+        >>> keeper.stop()
+        >>> keeper.figures()["recall"], keeper.figures()["size"]
+        (1.0, 8.0)
     """
 
     def __init__(

@@ -26,6 +26,15 @@ class RecallProbe:
     """Keeps a sample of recent queries and measures recall@k with them.
 
     Bound: `room` queries. Not part of the index's state: a search leaves the index as it was.
+
+    Example:
+        >>> from index import LiveIndex
+        >>> index = LiveIndex(dim=8)
+        >>> index.upsert(np.arange(8), np.eye(8, dtype=np.float32))
+        >>> index.search(np.ones(8, np.float32), k=3).rows.size
+        3
+        >>> index.probe.measure(index)
+        Recall(value=1.0, n_queries=1)
     """
 
     def __init__(self, width: int, room: int = 256, every: int = 8) -> None:

@@ -35,6 +35,15 @@ class Relinker:
     """Links new rows, then rows that point at removed ones, then the farthest moved.
 
     Owned by a `LiveIndex`; keeps no more than a queue of row numbers.
+
+    Example:
+        >>> from index import LiveIndex, LiveSettings
+        >>> vectors = np.random.default_rng(0).normal(size=(102, 4)).astype(np.float32)
+        >>> index = LiveIndex(dim=4, settings=LiveSettings(exact_below=50))
+        >>> index.upsert(np.arange(100), vectors[:100])
+        >>> index.upsert(np.arange(100, 102), vectors[100:])
+        >>> index.relinker.run(budget_rows=1)
+        Relinked(n_rows=1, backlog=1)
     """
 
     def __init__(self, index: LiveIndex, clock: Clock | None = None) -> None:

@@ -278,7 +278,7 @@ class VectorIndexContract:
         for query in world.queries:
             for more in ({}, {"groups": rows_of(0)}, {"now_ms": 7}):
                 one, two = index.search(query, 10, **more), other.search(query, 10, **more)
-                assert recall_close(one.rows, two.rows)
+                assert _alike(one.rows, two.rows)
         other.upsert(rows_of(150), world.queries[:1])
         assert other.search(world.queries[0], 1).rows.tolist() == [150]
 
@@ -300,6 +300,6 @@ class VectorIndexContract:
         assert index.search(unit(0), 1).rows.tolist() == [0]
 
 
-def recall_close(one: NDArray[np.int32], other: NDArray[np.int32]) -> bool:
+def _alike(one: NDArray[np.int32], other: NDArray[np.int32]) -> bool:
     """Whether two answers share all but at most one row: walks may begin elsewhere after a restore."""
     return one.size == other.size and np.intersect1d(one, other).size >= one.size - 1
