@@ -153,14 +153,13 @@ class Pipeline:
         parts, policy = self.parts, self.settings.policy
         parts.remove_items(parts.items.tick(now_ms))
         self._drop_users(parts.users.tick(now_ms))
-        before = parts.centroids.ids
         # Sorted: the set of moved users does not depend on how events were cut into blocks, their order
         # would.
         moved = np.array(sorted(self._moved_users), np.int32)
         self._moved_users.clear()
         parts.centroids.observe(parts.users.data[moved])
         parts.centroids.tick(now_ms)
-        parts.retire(np.setdiff1d(before, parts.centroids.ids).astype(np.int32))
+        parts.retire(parts.centroids.dead)
         parts.graph.refresh(parts.items.data[: parts.items.size], policy.refresh_budget)
 
     def _join_figures(self) -> Frame:

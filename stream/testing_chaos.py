@@ -1,7 +1,8 @@
 """Real processes to kill: a writer and a learner on a data folder, and what must hold after any killing.
 
-Run as ``python -m stream.testing_chaos writer FOLDER SOURCE FIRST ACKS FORGETS`` or ``… learner FOLDER
-STEP``. The step is named ``module:factory``, so a whole pipeline is tried with the same harness.
+Run as ``python -m stream.testing_chaos writer FOLDER SOURCE FIRST ACKS FORGETS EVENTS`` or ``… learner
+FOLDER STEP``. Step and events are named ``module:factory``, so a whole pipeline is tried with the same
+harness; the events' factory makes a record of three clicks with the event ids ``e<first>`` and on.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from stream.clock import WallClock
 from stream.codec import encode_events
 from stream.commits import CommitLog, Span, TickMark
 from stream.engine import Driver, EngineSettings, LocalEngine, NudgeSocket, SocketNotifier
-from stream.events import Forget
+from stream.events import Click, Decision, Forget, Impression, ItemEvent, LoggedEvent
 from stream.folder import DataFolder
 from stream.frame import Frame, pack
 from stream.housekeeping import Housekeeping
@@ -29,7 +30,15 @@ from stream.scrub import LearnerScrub
 from stream.step import Step
 from stream.testing_log import clicks
 
-__all__ = ["SETTINGS", "ArchivingCommits", "Chaos", "make_step", "undisturbed"]
+__all__ = [
+    "SETTINGS",
+    "ArchivingCommits",
+    "Chaos",
+    "make_step",
+    "mixed_events",
+    "plain_clicks",
+    "undisturbed",
+]
 
 SETTINGS = EngineSettings(tick_ms=20, batch_records=7, snapshot_s=0.15, forget_s=0.1, idle_ms=5)
 _PER_LIFE = 1_000_000
@@ -37,8 +46,38 @@ _PER_LIFE = 1_000_000
 
 def make_step(name: str) -> Step:
     """Build a step from ``module:factory``."""
-    module, _, factory = name.partition(":")
-    return cast(Callable[[], Step], getattr(importlib.import_module(module), factory))()
+    return cast(Callable[[], Step], _named(name))()
+
+
+def _named(name: str) -> object:
+    module, _, attribute = name.partition(":")
+    return getattr(importlib.import_module(module), attribute)
+
+
+def mixed_events(first: int, accepted_at: int) -> Record:
+    """An item, a decision, a foreign impression, and an attributed, an organic and an orphaned click."""
+    rng = np.random.default_rng(first)
+    shown = [f"i{n}" for n in rng.choice(40, 5, replace=False)]
+    user, request = f"u{first % 97}", f"r{first}"
+    decision = Decision(
+        request_id=request, ts=accepted_at, user_id=user, items=shown[:4], propensities=[0.5] * 4,
+        policy="diag_lin_ucb", clusters=[1, 2], weights=[0.75, 0.25], others=shown[4:], explored=[2],
+        features=np.asarray(rng.normal(size=(5, 5)), "<f4").tobytes(),
+    )  # fmt: skip
+    events: list[LoggedEvent] = [
+        ItemEvent(item_id=shown[0], ts=accepted_at),
+        decision,
+        Impression(request_id=f"x{first}", ts=accepted_at, user_id=user, items=shown[:2]),
+        Click(ts=accepted_at, request_id=request, item_id=shown[1], event_id=f"e{first}"),
+        Click(ts=accepted_at, user_id=user, item_id=shown[2], event_id=f"e{first + 1}"),
+        Click(ts=accepted_at, user_id=user, request_id=f"no{first}", item_id="i0", event_id=f"e{first + 2}"),
+    ]
+    return Record("events", encode_events(events), accepted_at)
+
+
+def plain_clicks(first: int, accepted_at: int) -> Record:
+    """Three organic clicks of one user."""
+    return clicks(first, 3, accepted_at=accepted_at, user_id=f"person-{first}-")
 
 
 class ArchivingCommits(CommitLog):
@@ -100,10 +139,18 @@ class Chaos:
         step: the learner's step, ``module:factory``.
         rng: draws who dies and when.
         forgets: whether the writers also send forgets, and scrub their files.
+        events: what the writers send, ``module:function``.
     """
 
     def __init__(
-        self, path: Path, n_writers: int, step: str, rng: np.random.Generator, *, forgets: bool = False
+        self,
+        path: Path,
+        n_writers: int,
+        step: str,
+        rng: np.random.Generator,
+        *,
+        forgets: bool = False,
+        events: str = "stream.testing_chaos:plain_clicks",
     ) -> None:
         self.folder = DataFolder(path / "data", exclusive=True)
         self.folder.prepare(n_writers)
@@ -112,7 +159,8 @@ class Chaos:
         self._rng = rng
         self._lives = 0
         self._step = step
-        self._forgets = forgets
+        self._asked: set[int] = set()
+        self._forgets, self._events = forgets, events
         names = ["learner", *(self.folder.source(w) for w in range(n_writers))]
         self._running = {name: self._start(name) for name in names}
 
@@ -122,7 +170,7 @@ class Chaos:
         if name != "learner":
             first = str(self._lives * _PER_LIFE)
             arguments = ["writer", str(self.folder.path), name, first, str(self._acks / first)]
-            arguments.append("forgets" if self._forgets else "")
+            arguments += ["forgets" if self._forgets else "", self._events]
         command = [sys.executable, "-m", "stream.testing_chaos", *arguments]
         return subprocess.Popen(command, stdout=subprocess.PIPE)
 
@@ -132,6 +180,9 @@ class Chaos:
             names = list(self._running)
             victim = names[int(self._rng.integers(len(names)))]
             doomed = names if self._rng.random() < 0.25 else [victim]
+            # Mostly in the middle of work, sometimes while it starts.
+            if self._rng.random() < 0.8:
+                self._wait_until_it_can_be_asked(self._running[victim])
             try:
                 self._running[victim].wait(timeout=float(self._rng.uniform(0.2, longest_s)))
             except subprocess.TimeoutExpired:
@@ -164,10 +215,10 @@ class Chaos:
                 raise RuntimeError(msg)
             self._close(process)
 
-    @staticmethod
-    def _wait_until_it_can_be_asked(process: subprocess.Popen[bytes]) -> None:
-        if process.stdout is not None:
+    def _wait_until_it_can_be_asked(self, process: subprocess.Popen[bytes]) -> None:
+        if process.stdout is not None and process.pid not in self._asked:
             process.stdout.readline()
+            self._asked.add(process.pid)
 
     def accepted(self) -> set[str]:
         """Event ids that a writer had seen accepted."""
@@ -192,8 +243,9 @@ def _stop_on_terminate() -> Callable[[], bool]:
     return lambda: bool(asked)
 
 
-def _write(path: Path, source: str, first: int, acks: Path, forgets: bool) -> None:
+def _write(path: Path, source: str, first: int, acks: Path, forgets: bool, events: str) -> None:
     stop = _stop_on_terminate()
+    make = cast(Callable[[int, int], Record], _named(events))
     folder, clock = DataFolder(path), WallClock()
     log, commits = folder.writer(source), folder.commit_reader()
     keeper = Housekeeping({source: log}, commits, folder.key, SETTINGS, clock)
@@ -201,8 +253,7 @@ def _write(path: Path, source: str, first: int, acks: Path, forgets: bool) -> No
     with acks.open("ab", buffering=0) as file:
         while not stop():
             now = int(clock.now_ms())
-            record = clicks(first, 3, accepted_at=now, user_id=f"person-{first}-")
-            (pos,) = log.append([record], durable=first % 2 == 0)
+            (pos,) = log.append([make(first, now)], durable=first % 2 == 0)
             file.write(b"%d\n" % first)
             if forgets and first % 5 == 0:
                 forget = Forget(user_id=f"person-{first}-", ts=now)
@@ -238,6 +289,7 @@ def _learn(path: Path, step: str) -> None:
 
 if __name__ == "__main__":
     if sys.argv[1] == "writer":
-        _write(Path(sys.argv[2]), sys.argv[3], int(sys.argv[4]), Path(sys.argv[5]), bool(sys.argv[6]))
+        folder, source, first, acks, forgets, events = sys.argv[2:]
+        _write(Path(folder), source, int(first), Path(acks), bool(forgets), events)
     else:
         _learn(Path(sys.argv[2]), sys.argv[3])

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import msgspec
 
+from bandits import warm_up
 from freshet import __version__
 from freshet.config import Settings
 from freshet.parts import build_parts
@@ -68,6 +69,7 @@ def _warm(settings: Settings) -> None:
     small = msgspec.structs.replace(settings.learn, max_items=4_096, max_users=4_096)
     scratch = msgspec.structs.replace(settings, learn=small)
     dimension = settings.learn.embedding_dim
+    warm_up()
     warm_serving(build_parts(scratch), warm_frames(scratch), WARM_USERS, dimension=dimension)
 
 
