@@ -36,8 +36,7 @@ def _is_wanted(module: str, only: list[str]) -> bool:
 def _run_here(module: str, quick: bool, out: Path) -> None:
     """In the child: run one benchmark and leave its rows in a file."""
     run = getattr(importlib.import_module(f"benchmarks.{module}"), "run", None)
-    rows = [{**row, "benchmark": module} for row in run(quick)] if run is not None else []
-    write_rows(rows, out)
+    write_rows(run(quick) if run is not None else [], out)
 
 
 def _run_apart(module: str, quick: bool) -> tuple[list[dict[str, Any]], str]:
@@ -67,7 +66,9 @@ def main() -> int:
     if asked.child:
         _run_here(asked.child, asked.quick, asked.json)
         return 0
-    console, rows, failed = Console(), [], []
+    console = Console(width=None if sys.stdout.isatty() else 170)
+    rows: list[dict[str, Any]] = []
+    failed: list[str] = []
     wanted = [name for name in _names() if _is_wanted(name, asked.only or [])]
     if not wanted:
         parser.error(f"no benchmark is called {', '.join(asked.only)}; there are {', '.join(_names())}")

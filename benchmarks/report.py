@@ -16,6 +16,7 @@ from benchmarks.targets import targets_of, verdict
 __all__ = ["print_rows", "write_rows"]
 
 _COLUMNS = ("name", "value", "unit", "must", "reach for", "peer", "peer value", "ratio", "")
+_RIGHT = {"value", "must", "reach for", "peer value", "ratio"}
 _SHOWN = {"name", "value", "unit", "peer", "peer_value", "ratio"}
 
 
@@ -34,7 +35,9 @@ def _clean(value: Any) -> Any:
 
 def print_rows(console: Console, rows: Sequence[Mapping[str, Any]]) -> None:
     """One line a figure, with what it is measured by; what else a row says stands below the table."""
-    table = Table(*_COLUMNS)
+    table = Table()
+    for column in _COLUMNS:
+        table.add_column(column, no_wrap=column == "name", justify="right" if column in _RIGHT else "left")
     for row in rows:
         targets = targets_of(row)
         word = verdict(row)
