@@ -36,12 +36,12 @@ def _clicks(n: int) -> npt.NDArray[np.int64]:
 
 
 def _best(work: Callable[[], int], seconds: float) -> float:
-    """Samples a second, the best of five stretches, since other work only ever slows a machine down."""
+    """Samples a second, the best of nine stretches, since other work only ever slows a machine down."""
     work()
     best = 0.0
-    for _ in range(5):
+    for _ in range(9):
         start, n = perf_counter(), 0
-        while perf_counter() - start < seconds / 5:
+        while perf_counter() - start < seconds / 9:
             n += work()
         best = max(best, n / (perf_counter() - start))
     return best
