@@ -1,0 +1,111 @@
+"""The pipeline is a step like any other; replicas follow it; order within lateness does not matter."""
+
+from __future__ import annotations
+
+from typing import cast
+
+import numpy as np
+import pytest
+
+from bandits import DiagLinUcb
+from freshet.config import Settings, load_settings
+from freshet.parts import Parts, build_parts
+from freshet.pipeline import Pipeline
+from stream.events import Click, Forget, LoggedEvent, Tick
+from stream.frame import pack, unpack
+from stream.step import Step
+from stream.testing import ScriptedEvents, StepContract, drive
+
+SETTINGS: Settings = load_settings(
+    environ={},
+    flags={
+        "learn": {"embedding_dim": 8, "maintain_ms": 2_000, "max_items": 4_096, "max_users": 4_096},
+        "policy": {"centroids": 6, "others": ["uniform", "thompson", "epsilon_greedy"]},
+    },
+)
+KEY = b"a key for tests, no secret"
+
+
+def script(seed: int = 1, n: int = 400) -> list[LoggedEvent]:
+    n_features = build_parts(SETTINGS).ranker.n_features
+    events = ScriptedEvents(seed, n_features=n_features).take(n)
+    return [*events, Tick(ts=events[-1].ts + 45 * 60_000)]
+
+
+class TestPipelineIsAStep(StepContract):
+    def make_step(self) -> Step:
+        return cast(Step, Pipeline(SETTINGS, KEY))
+
+    def script(self) -> list[LoggedEvent]:
+        return script()
+
+
+def follow(pipeline: Pipeline, events: list[LoggedEvent], every: int) -> Parts:
+    replica = build_parts(SETTINGS)
+    for start in range(0, len(events), every):
+        drive(cast(Step, pipeline), events[start : start + every])
+        frame = unpack(pack(pipeline.take()))
+        for name, part in replica.named().items():
+            if frame.get(name):
+                part.apply(frame[name])
+    return replica
+
+
+@pytest.mark.parametrize("every", [1, 50])
+def test_a_replica_that_applies_every_commit_serves_what_the_learner_knows(every: int) -> None:
+    pipeline = Pipeline(SETTINGS, KEY)
+    replica, leader = follow(pipeline, script(), every), pipeline.parts
+    rows = np.arange(leader.items.size, dtype=np.int32)
+    names = leader.items.ids_of(rows)
+    assert replica.items.ids_of(rows) == names
+    np.testing.assert_array_equal(replica.items.data[rows], leader.items.data[rows])
+    now = script()[-1].ts
+    np.testing.assert_array_equal(
+        replica.popularity.scores(now, 0, rows), leader.popularity.scores(now, 0, rows)
+    )
+    np.testing.assert_array_equal(replica.ranker.weights, leader.ranker.weights)
+    for row in rows.tolist():
+        for ours, theirs in zip(edges(replica, row), edges(leader, row), strict=True):
+            np.testing.assert_array_equal(ours, theirs)
+        np.testing.assert_array_equal(replica.graph.clusters_of(row), leader.graph.clusters_of(row))
+    for user in range(leader.users.size):
+        np.testing.assert_array_equal(replica.history.clicked(user), leader.history.clicked(user))
+
+
+def edges(parts: Parts, row: int) -> tuple[np.ndarray, ...]:  # type: ignore[type-arg]
+    policy = parts.policies["diag_lin_ucb"]
+    assert isinstance(policy, DiagLinUcb)
+    return policy.edges(row)
+
+
+def policy_state(events: list[LoggedEvent]) -> dict[tuple[str, int], tuple[float, float]]:
+    pipeline = Pipeline(SETTINGS, KEY)
+    drive(cast(Step, pipeline), events)
+    parts = pipeline.parts
+    state = {}
+    for row, name in enumerate(parts.items.ids_of(np.arange(parts.items.size, dtype=np.int32))):
+        for cluster, b, d in zip(*edges(parts, row), strict=True):
+            state[str(name), int(cluster)] = (float(b), float(d))
+    return state
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_any_order_within_the_lateness_and_any_duplication_give_the_same_policy_state(seed: int) -> None:
+    events = [event for event in script(7, 300) if type(event).__name__ not in ("Forget", "Tick")]
+    close = Tick(ts=max(event.ts for event in events) + 3_600_000)
+    rng = np.random.default_rng(seed)
+    shuffled = [events[n] for n in rng.permutation(len(events))]
+    doubled = [*shuffled, *(events[n] for n in rng.integers(len(events), size=100))]
+    straight, mixed = policy_state([*events, close]), policy_state([*doubled, close])
+    assert straight.keys() == mixed.keys()
+    for key, value in straight.items():
+        assert mixed[key] == pytest.approx(value, abs=1e-9)
+
+
+def test_forgotten_users_leave_no_row_and_are_dropped_when_delivered_again() -> None:
+    pipeline = Pipeline(SETTINGS, KEY)
+    click = Click(ts=1_000, user_id="zz-secret", item_id="a", event_id="e")
+    drive(cast(Step, pipeline), [click, Forget(user_id="zz-secret", ts=2_000), click])
+    assert "zz-secret" not in pipeline.parts.users
+    assert b"zz-secret" not in pack(pipeline.snapshot())
+    assert pipeline.joiners[False].counters["forgotten"] == 1
