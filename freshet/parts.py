@@ -150,7 +150,7 @@ def build_parts(settings: Settings) -> Parts:
         popularity=Popularity(half_lives_ms=learn.half_lives_ms),
         cooccurrence=CoOccurrence(slots=learn.neighbours),
         history=Histories(cap=learn.history, window=learn.pair_window),
-        ranker=Ranker(),
+        ranker=Ranker(half_lives=len(learn.half_lives_ms)),
         centroids=centroids,
         graph=graph,
         policies=_build_policies(policy, graph),
