@@ -1,0 +1,107 @@
+"""`freshet replay` and `freshet simulate` from the outside."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from freshet.cli import app
+from freshet.config import load_settings
+from freshet.offline import StateRecommender
+from freshet.pipeline import Pipeline
+from replay.errors import ReplayError
+from stream.codec import encode_events
+from stream.events import Click, Decision, ItemEvent, LoggedEvent
+from stream.folder import DataFolder
+from stream.frame import pack
+from stream.log import Record
+
+
+def _events(n_slates: int) -> list[LoggedEvent]:
+    events: list[LoggedEvent] = [ItemEvent(item_id=item, ts=0) for item in "abcdefgh"]
+    for n in range(n_slates):
+        shown = ["abcdefgh"[(n + place) % 8] for place in range(3)]
+        events.append(
+            Decision(
+                request_id=f"r{n}",
+                ts=n * 1_000,
+                user_id=f"u{n % 9}",
+                items=shown,
+                propensities=[0.5, 0.5, 0.5],
+                policy="uniform",
+                clusters=[0],
+                weights=[1.0],
+            )
+        )
+        if n % 4 == 0:
+            events.append(Click(request_id=f"r{n}", item_id=shown[0], ts=n * 1_000 + 500))
+    return events
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    data = DataFolder(tmp_path / "data")
+    data.prepare(workers=1)
+    writer = data.writer("events-0")
+    writer.append([Record("events", encode_events([event]), event.ts) for event in _events(120)])
+    writer.close()
+    return data.path
+
+
+def test_a_data_folder_is_scored_and_its_policies_are_compared(folder: Path, tmp_path: Path) -> None:
+    out, plot = tmp_path / "out.json", tmp_path / "out.png"
+    ran = CliRunner().invoke(
+        app,
+        ["replay", str(folder), "--policy", "uniform", "--k", "3", "--json", str(out), "--plot", str(plot)],
+    )
+    assert ran.exit_code == 0, ran.output
+    found = json.loads(out.read_text("utf-8"))
+    assert found["positives"] == found["slates_with_auc"] == found["outcomes"]["joined"] == 30
+    assert found["policies"]["(logged)"]["all"]["ips"]["mean"] == pytest.approx(30 / 120)
+    assert found["policies"]["uniform"]["first"]["rounds"] == 120
+    assert plot.read_bytes()[:4] == b"\x89PNG"
+
+
+def test_a_file_of_clicks_alone_has_a_catalogue_of_what_it_mentions(tmp_path: Path) -> None:
+    file, out = tmp_path / "clicks.jsonl.gz", tmp_path / "out.json"
+    lines = [
+        json.dumps({"type": "click", "ts": 1_000 * n, "user_id": f"u{n}", "item_id": f"i{n % 3}"})
+        for n in range(30)
+    ]
+    file.write_bytes(gzip.compress("\n".join([*lines, "{"]).encode()))
+    ran = CliRunner().invoke(app, ["replay", str(file), "--json", str(out)])
+    assert ran.exit_code == 0, ran.output
+    found = json.loads(out.read_text("utf-8"))
+    assert (found["positives"], found["reachable"], found["hit_at_k"]["mean"]) == (30, 27, pytest.approx(0.9))
+    assert (found["skipped"], found["policies"]) == (1, {})
+
+
+def test_a_folder_without_data_is_refused_in_words(tmp_path: Path) -> None:
+    ran = CliRunner().invoke(app, ["replay", str(tmp_path)])
+    assert isinstance(ran.exception, ReplayError)
+    assert "freshet.json" in str(ran.exception)
+
+
+def test_a_simulation_reports_every_policy(tmp_path: Path) -> None:
+    out = tmp_path / "out.json"
+    arguments = ["simulate", "bernoulli", "--policy", "uniform", "--policy", "thompson", "--rounds", "200"]
+    ran = CliRunner().invoke(app, [*arguments, "--seeds", "2", "--json", str(out)])
+    assert ran.exit_code == 0, ran.output
+    assert set(json.loads(out.read_text("utf-8"))["policies"]) == {"uniform", "thompson"}
+
+
+def test_asking_the_state_changes_nothing() -> None:
+    settings = load_settings(environ={}, flags={"learn": {"embedding_dim": 8}})
+    asked, silent = (Pipeline(settings, b"sixteen bytes or more") for _ in range(2))
+    state = StateRecommender(asked.parts, settings.serve.sources)
+    for event in _events(40):
+        state.recommend("u1", 5, event.ts)
+        state.scores("u2", ["a", "nobody"], event.ts)
+        for pipeline in (asked, silent):
+            pipeline.on_events([event])
+    assert state.recommend("u1", 5, 10**6)
+    assert pack(asked.snapshot()) == pack(silent.snapshot())
