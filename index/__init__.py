@@ -11,10 +11,11 @@ from __future__ import annotations
 from index.base import Answers, Mask, VectorIndex
 from index.errors import GraphLayoutError, IndexFullError, IndexInputError, VectorIndexError
 from index.exact import ExactIndex
-from index.live import LiveIndex, LiveSettings
+from index.live import LiveIndex
 from index.maintenance import Maintenance
 from index.quality import Recall, RecallProbe
 from index.relinker import Relinked, Relinker
+from index.settings import LiveSettings
 from index.snapshot import load_index, save_index
 from index.warm import warm_up
 

@@ -16,7 +16,6 @@ from collections import deque
 from threading import Lock
 from typing import Any
 
-import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -30,42 +29,15 @@ from index.ops.scan import allowed_share
 from index.quality import RecallProbe
 from index.rebuild import rebuild
 from index.relinker import Relinker
+from index.settings import LiveSettings
 from index.table import RowTable
 from stream.errors import SnapshotError
 from stream.frame import Frame
 
-__all__ = ["LiveIndex", "LiveSettings"]
+__all__ = ["LiveIndex"]
 
 _FEW_ALLOWED = 0.1  # below this share of allowed rows a scan beats a walk
 _SHORT_OF_SCAN = 8  # a walk that has scored this part of all rows gives up: a scan is quicker
-
-
-class LiveSettings(msgspec.Struct, frozen=True, kw_only=True):
-    """How a live index searches and links.
-
-    Attributes:
-        ef: breadth of a search's walk; more is slower and finds more.
-        max_links: room for links per row; twice `build_m`.
-        build_m, ef_construction, build_threads: hnswlib's, for whole builds; `link_ef` is the breadth when
-            one row is linked. exact_below: up to so many rows there is no graph: a scan is as quick.
-            max_pending: new rows that may wait for their links before `upsert` links them itself. n_pivots:
-            rows sampled as places where walks begin. least_move: path (in lengths of a vector) from which a
-            row is linked again among its neighbours. jump: path from which it is linked from anew; a single
-            step of this length makes it wait like a new row. seed: of the pivots' sample.
-    """
-
-    ef: int = 128
-    max_links: int = 32
-    build_m: int = 16
-    ef_construction: int = 200
-    build_threads: int = 1
-    link_ef: int = 96
-    exact_below: int = 2048
-    max_pending: int = 512
-    n_pivots: int = 1024
-    least_move: float = 0.01
-    jump: float = 0.5
-    seed: int = 0
 
 
 class LiveIndex:

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from index.checks import EVERYTHING
-
-if TYPE_CHECKING:
-    from index.live import LiveIndex
+from index.linked import LinkedIndex
 
 __all__ = ["Recall", "RecallProbe"]
 
@@ -53,7 +51,7 @@ class RecallProbe:
         """Queries in the sample."""
         return min(len(self._ring), -(-self._seen // self._every))
 
-    def measure(self, index: LiveIndex, k: int = 10, most: int = 64) -> Recall:
+    def measure(self, index: LinkedIndex, k: int = 10, most: int = 64) -> Recall:
         """recall@k = mean over at most `most` of the kept queries of |live answer ∩ exact answer| / |exact
         answer|."""
         n = min(most, self.n_queries)

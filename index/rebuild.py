@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from index.builder import build_links
 from index.graph import Graph
+from index.linked import LinkedIndex
 from index.ops.records import ALIVE, PENDING
 from index.ops.upkeep import distance_moved
-
-if TYPE_CHECKING:
-    from index.live import LiveIndex
 
 __all__ = ["rebuild"]
 
@@ -22,7 +19,7 @@ _SLICE = 4096
 
 
 def rebuild(
-    index: LiveIndex, *, n_threads: int | None = None, proceed: Callable[[], bool] | None = None
+    index: LinkedIndex, *, n_threads: int | None = None, proceed: Callable[[], bool] | None = None
 ) -> bool:
     """Build the whole graph of `index` anew with hnswlib and swap it in.
 
@@ -62,7 +59,7 @@ def rebuild(
         index.rebuilding.release()
 
 
-def _copy_alive(index: LiveIndex) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
+def _copy_alive(index: LinkedIndex) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
     """The living rows and their vectors, no row torn, the lock never held for long."""
     table = index.table
     rows = table.alive()
@@ -75,7 +72,7 @@ def _copy_alive(index: LiveIndex) -> tuple[NDArray[np.int32], NDArray[np.float32
     return rows, vectors
 
 
-def _swap(index: LiveIndex, graph: Graph, rows: NDArray[np.int32], built: NDArray[np.float32]) -> None:
+def _swap(index: LinkedIndex, graph: Graph, rows: NDArray[np.int32], built: NDArray[np.float32]) -> None:
     table = index.table
     with index.linking, index.writing:
         alive = table.alive()

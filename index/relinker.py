@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from index.checks import EVERYTHING
+from index.graph import Graph
+from index.linked import LinkedIndex
 from index.ops.records import ALIVE, PENDING, Entry
 from index.ops.relink import relink
 from index.ops.scan import allowed_share
 from index.ops.upkeep import links_to, most_moved
 from stream.clock import Clock, WallClock
-
-if TYPE_CHECKING:
-    from index.graph import Graph
-    from index.live import LiveIndex
 
 __all__ = ["Relinked", "Relinker"]
 
@@ -46,7 +44,7 @@ class Relinker:
         Relinked(n_rows=1, backlog=1)
     """
 
-    def __init__(self, index: LiveIndex, clock: Clock | None = None) -> None:
+    def __init__(self, index: LinkedIndex, clock: Clock | None = None) -> None:
         self._index = index
         self._clock = clock or WallClock()
         self._graph: Graph | None = None  # the graph that the queues below speak of

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from index.checks import EVERYTHING
-from index.live import LiveIndex, LiveSettings
+from index.live import LiveIndex
+from index.settings import LiveSettings
 
 __all__ = ["warm_up"]
 
