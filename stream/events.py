@@ -116,11 +116,11 @@ class Forget(Struct, tag="forget", tag_field="type", kw_only=True, gc=False):
 class Decision(Struct, tag="decision", tag_field="type", kw_only=True, gc=False, omit_defaults=True):
     """What `recommend` decided, logged before it answered.
 
-    `features` holds float32 bytes, little-endian, of shape (n_shown + n_others, n_features): what the ranker
-    saw of the shown items and of a few candidates that were not shown (`others`). `clusters` and `weights`
-    are the context the policy used; learning uses these and never recomputes them. `auto` says that the slate
-    counts as shown; otherwise it waits for the client's impression. `absorbed_at`, `stale`, `fallback` and the
-    scores are there so that the same answer can be given again.
+    `features` holds little-endian float32 bytes, shape (n_shown + n_others, n_features): what the ranker saw
+    of the shown items and of a few candidates that were not shown (`others`). `clusters` and `weights` are
+    the context the policy used; learning uses these and never recomputes them. `auto` says that the slate
+    counts as shown; otherwise it waits for the client's impression. `absorbed_at`, `stale`, `fallback` and
+    the scores are there so that the same answer can be given again.
     """
 
     request_id: str
