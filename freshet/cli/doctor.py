@@ -30,7 +30,7 @@ _SLOW_SYNC_MS = 50.0
 _LITTLE_DISK_GB = 2.0
 
 
-class Finding(NamedTuple):
+class _Finding(NamedTuple):
     """One thing looked at: `state` is ok, warn or bad; `advice` says what to do."""
 
     what: str
@@ -50,7 +50,7 @@ def doctor(
 
     Example: `freshet doctor --data ./freshet-data --port 8080`
     """
-    checks: list[Callable[[], Finding]] = [
+    checks: list[Callable[[], _Finding]] = [
         _python,
         _settings,
         lambda: _disk(data or Path.cwd()),
@@ -73,29 +73,29 @@ def doctor(
         raise typer.Exit(1)
 
 
-def _python() -> Finding:
+def _python() -> _Finding:
     found = f"{platform.python_version()} on {platform.system()} {platform.machine()}, {os.cpu_count()} cores"
-    return Finding("Python", "ok", found)
+    return _Finding("Python", "ok", found)
 
 
-def _settings() -> Finding:
+def _settings() -> _Finding:
     try:
         settings = load_settings()
     except SettingsError as error:
-        return Finding("settings", "bad", str(error), "mend freshet.toml or the FRESHET_* variable it names")
-    return Finding("settings", "ok", f"policy {settings.policy.name}, clock {settings.clock}")
+        return _Finding("settings", "bad", str(error), "mend freshet.toml or the FRESHET_* variable it names")
+    return _Finding("settings", "ok", f"policy {settings.policy.name}, clock {settings.clock}")
 
 
-def _disk(folder: Path) -> Finding:
+def _disk(folder: Path) -> _Finding:
     existing = next(path for path in (folder, *folder.resolve().parents) if path.exists())
     free = shutil.disk_usage(existing).free / 2**30
     if free < _LITTLE_DISK_GB:
         advice = "free some space; a full disk makes Freshet refuse events with 503"
-        return Finding("disk", "warn", f"{free:.1f} GiB free", advice)
-    return Finding("disk", "ok", f"{free:.1f} GiB free")
+        return _Finding("disk", "warn", f"{free:.1f} GiB free", advice)
+    return _Finding("disk", "ok", f"{free:.1f} GiB free")
 
 
-def _sync(folder: Path, clock: Clock) -> Finding:
+def _sync(folder: Path, clock: Clock) -> _Finding:
     where = folder if folder.is_dir() else Path(tempfile.gettempdir())
     times = []
     with tempfile.NamedTemporaryFile(dir=where) as file:
@@ -107,44 +107,44 @@ def _sync(folder: Path, clock: Clock) -> Finding:
             times.append((clock.monotonic_s() - started) * 1e3)
     median = sorted(times)[len(times) // 2]
     if median > _SLOW_SYNC_MS:
-        return Finding("disk sync", "warn", f"{median:.1f} ms", "put the data folder on a faster disk")
-    return Finding("disk sync", "ok", f"{median:.2f} ms")
+        return _Finding("disk sync", "warn", f"{median:.1f} ms", "put the data folder on a faster disk")
+    return _Finding("disk sync", "ok", f"{median:.2f} ms")
 
 
-def _kernel_cache() -> Finding:
+def _kernel_cache() -> _Finding:
     here = Path(__file__).resolve().parents[1]
     chosen = os.environ.get("NUMBA_CACHE_DIR")
     folder = Path(chosen) if chosen else here
     if os.access(folder if folder.exists() else folder.parent, os.W_OK):
-        return Finding("compiled kernels", "ok", f"kept under {folder.name}")
+        return _Finding("compiled kernels", "ok", f"kept under {folder.name}")
     advice = "set NUMBA_CACHE_DIR to a writable folder, or every start compiles anew"
-    return Finding("compiled kernels", "warn", "the package folder is read-only", advice)
+    return _Finding("compiled kernels", "warn", "the package folder is read-only", advice)
 
 
-def _port(port: int) -> Finding:
+def _port(port: int) -> _Finding:
     with socket.socket() as probe:
         try:
             probe.bind(("127.0.0.1", port))
         except OSError as error:
-            return Finding(
+            return _Finding(
                 f"port {port}", "bad", str(error), "choose another with --port, or end who holds it"
             )
-    return Finding(f"port {port}", "ok", "free")
+    return _Finding(f"port {port}", "ok", "free")
 
 
-def _folder(data: Path) -> Finding:
+def _folder(data: Path) -> _Finding:
     try:
         facts = DataFolder.describe(data)
     except FreshetError as error:
-        return Finding(f"data folder {data}", "bad", str(error), "see docs/guides/operating.md")
-    return Finding(f"data folder {data}", "ok", facts)
+        return _Finding(f"data folder {data}", "bad", str(error), "see docs/guides/operating.md")
+    return _Finding(f"data folder {data}", "ok", facts)
 
 
-def _packages() -> list[Finding]:
+def _packages() -> list[_Finding]:
     found = []
     for name in _PACKAGES:
         try:
-            found.append(Finding(name, "ok", importlib.metadata.version(name)))
+            found.append(_Finding(name, "ok", importlib.metadata.version(name)))
         except importlib.metadata.PackageNotFoundError:
-            found.append(Finding(name, "bad", "not installed", "pip install freshet"))
+            found.append(_Finding(name, "bad", "not installed", "pip install freshet"))
     return found

@@ -100,7 +100,7 @@ def _format_of(path: Path) -> str:
     raise EventError(msg)
 
 
-def _open(path: Path) -> IO[bytes]:
+def _open(path: Path) -> IO[bytes] | gzip.GzipFile:
     suffix = path.suffix.lower()
     if suffix == ".gz":
         return gzip.open(path, "rb")

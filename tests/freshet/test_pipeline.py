@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from bandits import DiagLinUcb
 from freshet.config import Settings, load_settings
@@ -72,7 +73,7 @@ def test_a_replica_that_applies_every_commit_serves_what_the_learner_knows(every
         np.testing.assert_array_equal(replica.history.clicked(user), leader.history.clicked(user))
 
 
-def edges(parts: Parts, row: int) -> tuple[np.ndarray, ...]:  # type: ignore[type-arg]
+def edges(parts: Parts, row: int) -> tuple[NDArray[Any], ...]:
     policy = parts.policies["diag_lin_ucb"]
     assert isinstance(policy, DiagLinUcb)
     return policy.edges(row)
