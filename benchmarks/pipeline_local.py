@@ -187,6 +187,7 @@ def _measure(n_slates: int, n_others: int, *, watched: bool) -> dict[str, Any]:
         gc.enable()
         watch.close()
         after, n_commits = pipeline.joiners[False].counters, engine.seq - seq
+        frame_bytes = commits.bytes_after(seq) / n_commits
         commits.close()
     shares = {name: round(s / wall_s, 3) for name, s in sorted(watch.seconds.items(), key=lambda e: -e[1])}
     return {
@@ -197,6 +198,7 @@ def _measure(n_slates: int, n_others: int, *, watched: bool) -> dict[str, Any]:
         "clicks_joined": after["joined"] - before["joined"],
         "windows_closed": after["closed"] - before["closed"],
         "commits": n_commits,
+        "frame_bytes_a_commit": frame_bytes,
         "bytes_a_shown_item": n_bytes / n_shown,
         **({"shares": shares} if watched else {}),
     }

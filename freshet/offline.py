@@ -14,7 +14,7 @@ from index import LiveIndex
 from learners import Catalogue, EmbeddingTable
 from serving.item_index import ItemIndex
 from serving.settings import SourceSettings
-from serving.sources import Asker, Gatherer
+from serving.sources import Asker, Candidates, Gatherer
 from stream.blocks import Slate
 
 __all__ = ["StateRecommender"]
@@ -39,10 +39,14 @@ class _ExactSearch:
     def size(self) -> int:
         return min(self._items.size, self._catalogue.size)
 
-    def search(self, query: Any, k: int, *, groups: Any = None, now_ms: int, allowed: Any = None) -> _Near:
+    def search(
+        self, query: Any, k: int, *, groups: Any = None, now_ms: int | None = None, allowed: Any = None
+    ) -> _Near:
         n = self.size
         c, data = self._catalogue, self._items.data[:n]
-        eligible = c.known[:n] & ~c.deleted[:n] & (c.from_ms[:n] <= now_ms) & (now_ms < c.until_ms[:n])
+        eligible = c.known[:n] & ~c.deleted[:n]
+        if now_ms is not None:
+            eligible &= (c.from_ms[:n] <= now_ms) & (now_ms < c.until_ms[:n])
         if allowed is not None:
             eligible &= allowed[:n]
         if groups is not None:
@@ -60,6 +64,7 @@ class _ExactItems(ItemIndex):
     def __init__(self, items: EmbeddingTable, catalogue: Catalogue, n_newest: int) -> None:
         super().__init__(cast(LiveIndex, _ExactSearch(items, catalogue)), items, catalogue)
         self._n_newest = n_newest
+        self.n_timed = 1  # availability is always looked at
 
     def refresh(self) -> None:
         """Look at the catalogue anew."""
@@ -86,8 +91,7 @@ class StateRecommender:
     def recommend(self, user_id: str, k: int, ts: int) -> list[str]:
         """The best k items, in the ranker's order."""
         asker, context = self._asker(user_id, k, ts)
-        self._index.refresh()
-        rows = self._gatherer.gather(asker, context, self._policy).rows
+        rows = self._gather(asker, context, self._policy).rows
         scores = self._scored(asker.user, rows, ts)
         best = rows[np.lexsort((rows, -scores))[:k]]
         return [name for name in self._parts.items.ids_of(best) if name is not None]
@@ -112,10 +116,15 @@ class StateRecommender:
 
         def choose(slate: Slate, context: Context) -> Int32:
             asker, _ = self._asker(slate.user_id, len(slate.items), slate.ts)
-            self._index.refresh()
-            return self._gatherer.gather(asker, context, policy).own
+            return self._gather(asker, context, policy).own
 
         return choose
+
+    def _gather(self, asker: Asker, context: Context, policy: Policy) -> Candidates:
+        # Something was learned since the last question, so nothing may be kept from it.
+        self._index.refresh()
+        self._gatherer.refresh()
+        return self._gatherer.gather(asker, context, policy)
 
     def _asker(self, user_id: str, k: int, ts: int) -> tuple[Asker, Context]:
         parts = self._parts
