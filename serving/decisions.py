@@ -65,6 +65,7 @@ class DecisionMaker:
         self._models, self._index, self._settings = models, index, settings
         self._epsilon, self._seed = epsilon, seed
         self._gatherer = Gatherer(models, index, settings.sources)
+        self._place_of = np.full(1_024, -1, np.int32)
         self._policies: Mapping[str, Policy] = models.policies
         self.default_policy = next(iter(self._policies))
 
@@ -78,6 +79,10 @@ class DecisionMaker:
             known = ", ".join(self._policies)
             msg = f"field 'policy': expected one of {known}, got {asked.policy!r}; see [policy] others"
             raise FieldError(msg)
+
+    def refresh(self) -> None:
+        """The learned parts have changed: forget what was kept of them between requests."""
+        self._gatherer.refresh()
 
     def decide(self, asked: RecommendRequest, under: Circumstances) -> Decision:
         """The decision for one request; the policy takes note that its items are on their way."""
@@ -159,8 +164,10 @@ class DecisionMaker:
         slated: Slated,
     ) -> Decision:
         m = self._models
-        shown = self._shown(asker, ranked, slated.items)
-        is_other = ~np.isin(ranked.rows, slated.items)
+        at = self._places(ranked.rows, slated.items)
+        shown = self._shown(asker, ranked, slated.items, at)
+        is_other = np.ones(ranked.rows.size, np.bool_)
+        is_other[at[at >= 0]] = False
         others = np.flatnonzero(is_other)[: self._settings.others]
         features = np.concatenate([shown.features, ranked.features[others]])
         return Decision(
@@ -194,10 +201,18 @@ class DecisionMaker:
             body_digest=under.digest,
         )
 
-    def _shown(self, asker: Asker, ranked: _Ranked, items: Int32) -> _Ranked:
+    def _places(self, rows: Int32, items: Int32) -> Int32:
+        """Where each of `items` stands among the distinct `rows`, -1 where it does not."""
+        highest = max(int(rows.max(initial=-1)), int(items.max(initial=-1)))
+        if highest >= self._place_of.size:
+            self._place_of = np.full(2 * highest + 2, -1, np.int32)
+        self._place_of[rows] = np.arange(rows.size, dtype=np.int32)
+        at: Int32 = self._place_of[items]
+        self._place_of[rows] = -1
+        return at
+
+    def _shown(self, asker: Asker, ranked: _Ranked, items: Int32, at: Int32) -> _Ranked:
         """What the ranker saw of the shown items; those that only the policy knew are looked at now."""
-        place = {row: n for n, row in enumerate(ranked.rows.tolist())}
-        at = np.array([place.get(row, -1) for row in items.tolist()], np.int64)
         if at.size and at.min() >= 0:
             return _Ranked(items, ranked.scores[at], ranked.features[at], ranked.sources[at])
         missing = items[at < 0]
@@ -208,5 +223,6 @@ class DecisionMaker:
             np.concatenate([ranked.features, features]),
             np.concatenate([ranked.sources, np.full(missing.size, _GRAPH, np.int8)]),
         )
+        at = at.copy()
         at[at < 0] = ranked.rows.size + np.arange(missing.size)
         return _Ranked(items, more.scores[at], more.features[at], more.sources[at])

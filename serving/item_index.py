@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from index import LiveIndex
-from learners.catalogue import Catalogue
+from learners.catalogue import ALWAYS_MS, Catalogue
 from learners.table import EmbeddingTable
 from stream.frame import Frame
 
@@ -25,12 +25,14 @@ class ItemIndex:
 
     In the index are exactly the catalogue's items that are not deleted; groups and availability travel along
     as attributes (group number + 1, since 0 means no group there). `newest` lists up to 1,024 rows, the last
-    entered first.
+    entered first. `n_timed` counts rows that ever had a window of availability.
     """
 
     def __init__(self, index: LiveIndex, items: EmbeddingTable, catalogue: Catalogue) -> None:
         self.index, self._items, self._catalogue = index, items, catalogue
         self.newest: Int32 = _NONE
+        self._timed = np.zeros(0, np.bool_)
+        self.n_timed = 0
 
     def rebuild(self) -> None:
         """Start over from the tables, as after a snapshot was taken over."""
@@ -83,9 +85,20 @@ class ItemIndex:
         rows = rows[self._live(rows)]
         if rows.size:
             c = self._catalogue
-            self.index.set_attributes(
-                rows, group=c.group[rows] + 1, from_ms=c.from_ms[rows], until_ms=c.until_ms[rows]
-            )
+            self.index.set_attributes(rows, group=c.group[rows] + 1)
+            # Most items are always available: searches need not look at times that nobody has given.
+            windowed = (c.from_ms[rows] > 0) | (c.until_ms[rows] < ALWAYS_MS) | self._was_timed(rows)
+            rows = rows[windowed]
+        if rows.size:
+            self.index.set_attributes(rows, from_ms=c.from_ms[rows], until_ms=c.until_ms[rows])
+            self._timed[rows] = True
+            self.n_timed = int(np.count_nonzero(self._timed))
+
+    def _was_timed(self, rows: Int32) -> npt.NDArray[np.bool_]:
+        if self._timed.size < self._catalogue.size:
+            more = np.zeros(self._catalogue.size - self._timed.size, np.bool_)
+            self._timed = np.concatenate([self._timed, more])
+        return self._timed[rows]
 
     def _remember_newest(self, rows: Int32) -> None:
         merged = np.union1d(self.newest, rows).astype(np.int32)

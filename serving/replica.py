@@ -1,7 +1,8 @@
 """A worker's copy of everything learned: the newest snapshot, then every commit's changes, in order.
 
-Everything here runs on the event loop's thread, between requests, so an answer never sees half a commit. A
-commit's rows are applied at once; a long backlog is taken in slices with requests in between.
+Rows are applied on the event loop's thread, between requests, so an answer never sees half a commit; a long
+backlog is taken in slices with requests in between. A thread waits for the learner, reads and decodes: the
+file is read without the interpreter's lock, and the loop is left with copying rows.
 """
 
 from __future__ import annotations
@@ -9,12 +10,15 @@ from __future__ import annotations
 import asyncio
 import heapq
 import logging
+import threading
+from collections import deque
 from collections.abc import Callable, Mapping
 from typing import Protocol
 
 from stream.clock import Clock
 from stream.commits import BehindError, Delta
 from stream.engine import Nudge
+from stream.errors import LogError
 from stream.frame import Frame, unpack
 from stream.step import Replicated
 
@@ -25,6 +29,7 @@ _log = logging.getLogger(__name__)
 _READ_DELTAS = 32
 _READ_BYTES = 4 << 20
 _POLL_S = 0.25
+_MAX_UNAPPLIED = 64
 
 
 class DeltaReader(Protocol):
@@ -47,11 +52,8 @@ class SnapshotReader(Protocol):
 class Nudges(Protocol):
     """Where the learner's nudges arrive; `stream.engine.NudgeSocket` is one."""
 
-    def fileno(self) -> int:
-        """A descriptor that becomes readable."""
-
-    def drain(self) -> Nudge | None:
-        """The last of what has arrived."""
+    def wait(self, timeout_s: float) -> Nudge | None:
+        """Block until something arrives or the time has passed; the last of what has arrived."""
 
 
 class Replica:
@@ -85,17 +87,18 @@ class Replica:
         self._slice_s = slice_ms / 1e3
         self._loop: asyncio.AbstractEventLoop | None = None
         self._nudges: Nudges | None = None
-        self._timer: asyncio.TimerHandle | None = None
+        self._thread: threading.Thread | None = None
+        self._stopping = threading.Event()
+        self._room = threading.Semaphore(_MAX_UNAPPLIED)
+        self._unapplied: deque[tuple[Delta, Frame]] = deque()
         self._waiting: list[tuple[int, int, asyncio.Future[None]]] = []
         self._tickets = 0
         self._announced = Nudge(0, 0)
-        self._running = False
         self.seq = 0
         self.absorbed_at = 0
         self.watermark = 0
         self.applied = 0
         self.restored = 0
-        self.heard_at_ms = 0.0
 
     # --- starting ---
 
@@ -131,59 +134,99 @@ class Replica:
         """Apply commits as they are announced, on the running loop, until `stop`."""
         self._loop = asyncio.get_running_loop()
         self._nudges = nudges
-        self._loop.add_reader(nudges.fileno(), self._hear)
-        self._running = True
-        self._turn()
+        self._thread = threading.Thread(target=self._follow, name="replica", daemon=True)
+        self._thread.start()
 
     def stop(self) -> None:
         """Follow no longer."""
-        self._running = False
-        if self._loop is not None and self._nudges is not None:
-            self._loop.remove_reader(self._nudges.fileno())
-        if self._timer is not None:
-            self._timer.cancel()
+        self._stopping.set()
+        self._room.release()
+        if self._thread is not None:
+            self._thread.join()
 
-    # --- applying ---
+    # --- reading, on a thread of its own ---
 
-    def _hear(self) -> None:
-        nudge = self._nudges.drain() if self._nudges is not None else None
-        if nudge is None:
-            return
-        self.heard_at_ms = self._clock.now_ms()
-        self._announced = nudge
-        if nudge.seq > self.seq:
+    def _follow(self) -> None:
+        seq = self.seq
+        while not self._stopping.is_set() and self._nudges is not None and self._loop is not None:
+            try:
+                deltas = self._reader.read_deltas(seq, _READ_DELTAS, _READ_BYTES)
+            except BehindError:
+                seq = self._restored_seq()
+                continue
+            except LogError as error:
+                _log.warning("%s; trying again", error)
+                deltas = []
+            for delta in deltas:
+                frame = unpack(delta.frame)
+                self._room.acquire()
+                if self._stopping.is_set():
+                    return
+                self._loop.call_soon_threadsafe(self._queue, delta, frame)
+                seq = delta.seq
+            if len(deltas) < _READ_DELTAS:
+                self._listen()
+
+    def _listen(self) -> None:
+        """Wait for the learner; a lost nudge costs no more than the timeout."""
+        nudge = self._nudges.wait(_POLL_S) if self._nudges is not None else None
+        if nudge is not None and self._loop is not None and not self._stopping.is_set():
+            self._loop.call_soon_threadsafe(self._announce, nudge)
+
+    def _restored_seq(self) -> int:
+        """Let the loop take over the newest snapshot; where that leads."""
+        done = threading.Event()
+
+        def restore() -> None:
+            try:
+                self._restore()
+            finally:
+                done.set()
+
+        if self._loop is not None:
+            self._loop.call_soon_threadsafe(restore)
+        while not done.wait(_POLL_S) and not self._stopping.is_set():
+            continue
+        return self.seq
+
+    # --- applying, on the loop ---
+
+    def _queue(self, delta: Delta, frame: Frame) -> None:
+        self._unapplied.append((delta, frame))
+        if len(self._unapplied) == 1:
             self._turn()
-        else:
-            self._advance(nudge.absorbed_at)
 
     def _turn(self) -> None:
-        """Apply a slice; come back at once if there is more, else when nudged or after a while."""
-        if not self._running or self._loop is None:
-            return
-        if self._timer is not None:
-            self._timer.cancel()
-        more = self.poll()
-        # A lost nudge costs no more than the poll's interval.
-        self._timer = self._loop.call_later(0.0 if more else _POLL_S, self._turn)
+        """Apply for at most a slice, then let requests have their turn."""
+        began_s = self._clock.monotonic_s()
+        while self._unapplied:
+            delta, frame = self._unapplied[0]
+            if delta.seq == self.seq + 1:
+                self._apply(delta, frame)
+            self._unapplied.popleft()
+            self._room.release()
+            if self._clock.monotonic_s() - began_s > self._slice_s and self._unapplied:
+                asyncio.get_running_loop().call_soon(self._turn)
+                return
+        self._announce(self._announced)
+
+    def _announce(self, nudge: Nudge) -> None:
+        self._announced = max(self._announced, nudge)
+        if self._announced.seq <= self.seq:
+            self._advance(self._announced.absorbed_at)
 
     def poll(self) -> bool:
-        """Apply what there is, for at most a slice; whether there may be more."""
-        began_s = self._clock.monotonic_s()
+        """Read and apply one stretch here and now, before the loop runs; whether there may be more."""
         try:
             deltas = self._reader.read_deltas(self.seq, _READ_DELTAS, _READ_BYTES)
         except BehindError:
             self._restore()
             return self._reader.last_seq() > self.seq
-        for n, delta in enumerate(deltas):
-            self._apply(delta)
-            if self._clock.monotonic_s() - began_s > self._slice_s and n + 1 < len(deltas):
-                return True
-        if self._announced.seq <= self.seq:
-            self._advance(self._announced.absorbed_at)
+        for delta in deltas:
+            self._apply(delta, unpack(delta.frame))
         return len(deltas) == _READ_DELTAS
 
-    def _apply(self, delta: Delta) -> None:
-        frame = unpack(delta.frame)
+    def _apply(self, delta: Delta, frame: Frame) -> None:
         for name, component in self.components.items():
             changes = frame.get(name)
             if changes:

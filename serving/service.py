@@ -202,9 +202,11 @@ class Service:
     def _restored(self, step: Frame) -> None:
         self._join = step.get("join", {})
         self.index.rebuild()
+        self.maker.refresh()
 
     def _applied(self, frame: Frame) -> None:
         self.index.apply(frame)
+        self.maker.refresh()
         self._join = frame.get("join") or self._join
 
     # --- what is seen from outside ---

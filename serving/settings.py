@@ -10,13 +10,13 @@ __all__ = ["AuthSettings", "ServeSettings", "SourceSettings"]
 class SourceSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """How many candidates each source may offer for one request; 0 switches a source off."""
 
-    index: int = 100
+    index: int = 64
     """Nearest items to the user's vector."""
     neighbours: int = 60
     """Items that go together with the user's recent items."""
     recent: int = 10
     """Recent items whose neighbours are looked up."""
-    graph: int = 200
+    graph: int = 100
     """Candidates of the policy."""
     popular: int = 60
     fresh: int = 20
@@ -52,7 +52,7 @@ class ServeSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """On the wall clock, events further ahead than this are refused."""
     max_body_bytes: int = 8 * 1024 * 1024
     max_recommend_bytes: int = 1024 * 1024
-    linger_ms: float = 0.5
+    linger_ms: float = 1.0
     """How long the first decision of a group waits for company before it is committed."""
     max_queued_bytes: int = 64 * 1024 * 1024
     """Accepted but uncommitted bytes of a worker; beyond it callers get 429."""

@@ -28,6 +28,8 @@ SOURCES = ("index", "neighbours", "graph", "popular", "fresh")
 """An item is attributed to the source that ranks it best, of equals to the one that stands first here."""
 
 _DAY_MS = 86_400_000
+_FEW_BLOCKED = 48
+_POPULAR_STEP = 32
 _NONE = np.zeros(0, np.int32)
 
 
@@ -74,7 +76,12 @@ class Gatherer:
         self._models, self._index, self._sizes = models, index, sizes
         self._allowed = np.ones(1_024, np.bool_)
         half_lives = models.popularity.half_lives_ms
+        self._most_popular: dict[int, Int32] = {}
         self._half_life = min(range(len(half_lives)), key=lambda h: abs(half_lives[h] - _DAY_MS))
+
+    def refresh(self) -> None:
+        """The learned parts have changed: forget what was kept of them between requests."""
+        self._most_popular.clear()
 
     def gather(self, asker: Asker, context: Context, policy: Policy) -> Candidates:
         """All candidates of one request."""
@@ -126,10 +133,12 @@ class Gatherer:
         if asker.vector is None or index.size == 0 or self._sizes.index == 0:
             return _NONE
         groups = None if asker.groups is None else asker.groups + np.int32(1)
-        allowed = self._allowed if blocked.size else None
-        return index.search(
-            asker.vector, self._sizes.index, groups=groups, now_ms=asker.now_ms, allowed=allowed
-        ).rows
+        now_ms = asker.now_ms if self._index.n_timed else None
+        # A few more answers cost less than a look at the mask for every row on the way.
+        few = blocked.size <= _FEW_BLOCKED
+        k = self._sizes.index + (int(blocked.size) if few else 0)
+        allowed = None if few else self._allowed
+        return index.search(asker.vector, k, groups=groups, now_ms=now_ms, allowed=allowed).rows
 
     def _together(self, asker: Asker) -> Int32:
         """What goes together with recent items."""
@@ -156,7 +165,12 @@ class Gatherer:
         n = max(self._sizes.popular, asker.k) + int(blocked.size)
         if asker.groups is not None:
             n = max(n, self._models.popularity.pool)
-        return self._models.popularity.top(n, self._half_life)
+        # Rounded up, so that a handful of lists serves everybody until the next commit.
+        n = -(-n // _POPULAR_STEP) * _POPULAR_STEP
+        found = self._most_popular.get(n)
+        if found is None:
+            found = self._most_popular[n] = self._models.popularity.top(n, self._half_life)
+        return found
 
     def _everything(self) -> Int32:
         """The whole catalogue, popular first, then newest: only when the sources have too little."""
