@@ -93,7 +93,9 @@ class CoOccurrence:
     ) -> tuple[Int32, Float64]:
         """The `k` items that go best with `recent`, without those and `exclude`: (rows, scores)."""
         rows, scores = self._accumulate(recent, _NO_ROWS, now_ms)
-        keep = ~np.isin(rows, np.concatenate([recent, exclude]))
+        keep = np.ones(rows.size, np.bool_) if not exclude.size else ~np.isin(rows, exclude)
+        for row in recent.tolist():  # a handful: faster than sorting both sides
+            keep &= rows != row
         rows, scores = rows[keep], scores[keep]
         order = np.lexsort((rows, -scores))[:k]
         return rows[order], scores[order]
