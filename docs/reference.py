@@ -1,26 +1,43 @@
-"""Writes the reference pages from the docstrings and the command line, so that they cannot go stale.
+"""Writes the reference pages from docstrings, command line and settings, so that they cannot go stale.
 
-`python docs/reference.py --write` (or `make reference`) rewrites `docs/reference/api.md` and
-`docs/reference/cli.md`; `--check` prints what would change and exits with 1 if anything would. A house
-test runs the check.
+`python docs/reference.py --write` (or `make reference`) rewrites `api.md`, `cli.md` and `settings.md` in
+`docs/reference/`; `--check` prints what would change and exits with 1 if anything would. A house test runs
+the check.
 """
 
 from __future__ import annotations
 
+import ast
 import difflib
 import importlib
 import inspect
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args, get_origin
 
+import msgspec
 import typer.main
 
-__all__ = ["api_page", "cli_page", "main"]
+__all__ = ["api_page", "cli_page", "main", "settings_page"]
 
 HOME = Path(__file__).resolve().parent / "reference"
 ROOMS = ("stream", "monitor", "learners", "index", "bandits", "replay", "serving", "freshet")
+_CLI_PREFACE = """What `freshet COMMAND --help` says, on one page.
+
+Settings come from `freshet.toml`, then `FRESHET_…` variables, then flags ([settings](settings.md)). Exit
+codes: 0 all went well, 1 something failed (standard error says what to do), 2 called wrongly. `--json FILE`
+writes what a script would want; `-` is standard output."""
+_SETTINGS_PREFACE = """Every setting has a default. Later sources win:
+
+1. `freshet.toml` in the current folder, or the file given with `--config`; its tables are the sections below.
+2. Variables named after section and field: `FRESHET_POLICY_EPSILON=0.1` is `epsilon = 0.1` under `[policy]`,
+   and `FRESHET_PORT=9000` is `port = 9000` outside any table. Lists and tables are written as JSON:
+   `FRESHET_SERVE_SOURCES='{"fresh": 40}'`.
+3. Flags of the command ([command line](cli.md)).
+
+A name that is not listed here, or a value that does not fit, ends the command with a message that names it.
+What a change does to a running system: [operating](../guides/operating.md#changing-settings)."""
 NOTICE = "<!-- Written by docs/reference.py from the source: change it there, then `make reference`. -->\n"
 
 
@@ -98,14 +115,75 @@ def _command_lines(path: str, command: Any) -> Iterator[str]:
 def cli_page() -> str:
     """The page of commands, as Markdown."""
     app = importlib.import_module("freshet.cli").app
-    lines = ["# The command line", NOTICE, "What `freshet COMMAND --help` says, on one page."]
+    lines = ["# The command line", NOTICE, _CLI_PREFACE]
     return "\n".join([*lines, *_command_lines("freshet", typer.main.get_command(app))]) + "\n"
+
+
+def _meanings(struct: type) -> dict[str, str]:
+    """The string literal below each field of a settings class."""
+    body = ast.parse(inspect.getsource(struct)).body[0]
+    assert isinstance(body, ast.ClassDef)
+    found = {}
+    for field, text in zip(body.body, body.body[1:], strict=False):
+        is_text = isinstance(text, ast.Expr) and isinstance(text.value, ast.Constant)
+        if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name) and is_text:
+            found[field.target.id] = " ".join(str(text.value.value).split())  # type: ignore[attr-defined]
+    return found
+
+
+def _type_name(kind: Any) -> str:
+    """A type in the words of TOML."""
+    arguments = get_args(kind)
+    if get_origin(kind) is Literal:
+        return " or ".join(f'`"{choice}"`' for choice in arguments)
+    if get_origin(kind) is tuple:
+        return f"list of {_type_name(arguments[0])}"
+    if get_origin(kind) is dict:
+        return f"table of {_type_name(arguments[1])}"
+    return {int: "integer", float: "number", str: "text", bool: "true or false"}[kind]
+
+
+def _toml(value: Any) -> str:
+    """A default as it would stand in the file."""
+    if isinstance(value, bool | str):
+        return msgspec.json.encode(value).decode()
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{key} = {_toml(entry)}" for key, entry in value.items()) + "}"
+    if isinstance(value, tuple):
+        return "[" + ", ".join(_toml(entry) for entry in value) + "]"
+    return f"{value:_}"
+
+
+def _settings_lines(name: str, struct: type) -> Iterator[str]:
+    """The table of one section, then of those below it."""
+    if name:
+        yield f"\n## [{name}]\n"
+        yield " ".join((inspect.getdoc(struct) or "").split("\n\n")[0].split())
+    yield "\n| setting | type | default | meaning |\n|---|---|---|---|"
+    meanings, sections = _meanings(struct), []
+    for field in msgspec.structs.fields(struct):
+        if isinstance(field.type, type) and issubclass(field.type, msgspec.Struct):
+            sections.append(field)
+            continue
+        default = field.default_factory() if field.default is msgspec.NODEFAULT else field.default
+        meaning = meanings[field.name].replace("|", "\\|")
+        yield f"| `{field.name}` | {_type_name(field.type)} | `{_toml(default)}` | {meaning} |"
+    for section in sections:
+        yield from _settings_lines(f"{name}.{section.name}".lstrip("."), section.type)
+
+
+def settings_page() -> str:
+    """The page of settings, as Markdown; a setting without a meaning is a KeyError."""
+    settings = importlib.import_module("freshet.config").Settings
+    lines = ["# Settings", NOTICE, _SETTINGS_PREFACE]
+    return "\n".join([*lines, *_settings_lines("", settings)]) + "\n"
 
 
 def main(arguments: list[str]) -> int:
     """Write the pages, or compare them with what would be written; 1 if they differ."""
     stale = False
-    for name, page in (("api.md", api_page()), ("cli.md", cli_page())):
+    pages = {"api.md": api_page(), "cli.md": cli_page(), "settings.md": settings_page()}
+    for name, page in pages.items():
         path = HOME / name
         old = path.read_text(encoding="utf-8") if path.exists() else ""
         if arguments == ["--write"]:

@@ -32,7 +32,9 @@ class LearnSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     embedding_dim: int = 64
     """Length of user and item vectors."""
     learning_rate: float = 0.1
+    """Step size of the matrix factorisation."""
     l2: float = 0.001
+    """Weight of the squared-norm penalty on vectors and biases."""
     negatives: int = 5
     """Sampled negatives for each positive."""
     shown_weight: float = 0.25
@@ -52,14 +54,18 @@ class LearnSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     maintain_ms: int = 60_000
     """Time between looks at expiry, centroids and graph."""
     max_users: int = 4_000_000
+    """Rows of users, at most; above seven eighths of it the longest untouched are dropped."""
     max_items: int = 4_000_000
+    """Rows of items, at most, bounded likewise; a worker reserves address space, not memory, for all."""
     seed: int = 0
+    """What first vectors, sampled negatives and the draws of decisions are derived from."""
 
 
 class PolicySettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The exploring policy and its cluster-item graph."""
 
     name: PolicyName = "diag_lin_ucb"
+    """The policy that explores when a request names none."""
     others: tuple[PolicyName, ...] = ("uniform",)
     """Further policies that learn from the same log and that a request may name."""
     epsilon: float = 0.05
@@ -67,10 +73,13 @@ class PolicySettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     alpha: float = 0.5
     """Width of the confidence bonus."""
     centroids: int = 64
+    """Clusters of users, at most."""
     context_clusters: int = 4
     """Nearest centroids that make the context of a request."""
     edges_per_item: int = 8
+    """Clusters that an item may be explored in, at most."""
     edges_per_cluster: int = 200
+    """Items that may be explored in a cluster, at most."""
     refresh_budget: int = 256
     """Items whose edges are looked at again at each maintenance."""
 
@@ -81,8 +90,11 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     clock: Literal["wall", "event"] = "wall"
     """`event`: time is the largest accepted ts (demos, replays, tests)."""
     workers: int = 1
+    """Serving processes on the one port."""
     host: str = "127.0.0.1"
+    """Address to listen on; another than loopback needs tokens or `serve.insecure`."""
     port: int = 8080
+    """Port to listen on; 0 takes a free one."""
     join: JoinSettings = JoinSettings()
     learn: LearnSettings = LearnSettings()
     policy: PolicySettings = PolicySettings()

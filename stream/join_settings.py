@@ -32,13 +32,8 @@ OUTCOMES = {
 """The counters of a `Joiner` and what each counts."""
 
 
-class JoinSettings(msgspec.Struct, frozen=True, kw_only=True):
+class JoinSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How outcomes are joined; times in milliseconds.
-
-    `window_ms`: how long after a slate a click still counts for it. `lateness_ms`: how far behind the
-    watermark an event may be. `weights`: what a click of each kind is worth; other kinds are counted and
-    dropped. `cap`: the largest reward of one place. `max_pending`, `max_seen`: see `Joiner.pressure`.
-    `max_clicks`: clicks kept for one request. `forget_horizon_ms`: how long a forget is remembered.
 
     Example:
         >>> JoinSettings(weights={"click": 1.0, "purchase": 5.0}, cap=6.0).window_ms
@@ -46,13 +41,21 @@ class JoinSettings(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     window_ms: int = 30 * 60_000
+    """How long after a slate a click still counts for it."""
     lateness_ms: int = 10 * 60_000
+    """How far behind the watermark an event may be and still be learned."""
     weights: dict[str, float] = msgspec.field(default_factory=lambda: {"click": 1.0})
+    """What a click of each kind is worth; other kinds are counted and dropped."""
     cap: float = 1.0
+    """The largest reward of one shown item."""
     max_pending: int = 200_000
+    """Slates that may wait for their clicks; at the bound `POST /v1/events` answers 429."""
     max_seen: int = 2_000_000
+    """Clicks and identities remembered; at the bound `POST /v1/events` answers 429."""
     max_clicks: int = 2_000
+    """Clicks kept for one request."""
     forget_horizon_ms: int = 30 * 86_400_000
+    """How long a forget is remembered, and with it what is delivered again."""
 
     def __post_init__(self) -> None:
         for name in (
