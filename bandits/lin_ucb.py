@@ -6,10 +6,11 @@ from typing import Literal
 
 import numpy as np
 
-from bandits.base import Context, Rule, RulePolicy
+from bandits.base import Choice, Context, Rule, RulePolicy, no_candidate
+from bandits.draws import Uniforms
 from bandits.errors import PolicyError
-from bandits.ops.arrays import Float64, Int32, grown
-from bandits.ops.linear import absorb_linear, linear_scores, packed_identity
+from bandits.ops.arrays import Float32, Float64, Int32, grown
+from bandits.ops.linear import absorb_linear, linear_choice, linear_scores, packed_identity
 from bandits.touched import Touched
 from learners.rows import RowBlock
 from stream.frame import Frame
@@ -93,6 +94,20 @@ class LinUcb(RulePolicy):
         scores, widths = self._scores(context, candidates)
         return Rule(scores, widths, self.top, self.temperature, self.spread)
 
+    def decide(self, context: Context, candidates: Int32, rng: Uniforms) -> Choice:
+        """Draw one candidate with one uniform number, as `plan` says, in one compiled call.
+
+        Raises:
+            PolicyError: there is no candidate.
+        """
+        choice = linear_choice(
+            candidates, self._x(context), self._arm_of, self._inverses, self._thetas, self.alpha, self.top,
+            self.temperature, self.spread, rng.random(),
+        )  # fmt: skip
+        if choice[1] < 0:
+            raise no_candidate(type(self).__name__, candidates.size)
+        return Choice._make(choice)
+
     def ucb(self, context: Context, candidates: Int32) -> Float64:
         """theta . x + alpha sqrt(x^T A^-1 x) (n,)."""
         return self._scores(context, candidates)[0]
@@ -105,17 +120,18 @@ class LinUcb(RulePolicy):
         )  # fmt: skip
         return scores, widths
 
-    def _x(self, context: Context) -> Float64:
+    def _x(self, context: Context) -> Float32 | Float64:
         if self.source == "clusters":
             x = np.zeros(self.dim)
             here = (context.clusters >= 0) & (context.clusters < self.dim)
             np.add.at(x, context.clusters[here], context.weights[here])
             return x
-        if context.features is None or context.features.shape != (self.dim,):
-            shape = None if context.features is None else context.features.shape
+        features = context.features
+        if features is None or features.shape != (self.dim,):
+            shape = None if features is None else features.shape
             msg = f"lin_ucb decides on features of shape ({self.dim},); the context has {shape}"
             raise PolicyError(msg)
-        return context.features.astype(np.float64)
+        return features
 
     # --- learning ---
 

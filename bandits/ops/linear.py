@@ -11,9 +11,11 @@ import math
 import numpy as np
 
 from bandits.ops.arrays import Bool, Float32, Float64, Int8, Int32
+from bandits.ops.choice import choose
+from bandits.ops.lanes import dot
 from stream.kernel import kernel
 
-__all__ = ["absorb_linear", "linear_scores", "packed_identity", "sherman_morrison"]
+__all__ = ["absorb_linear", "linear_choice", "linear_scores", "packed_identity", "sherman_morrison"]
 
 _SHOWN, _CLICK = 0, 1  # stream.blocks; formulas import nothing but mathematics
 
@@ -58,29 +60,9 @@ def sherman_morrison(inverse: Float64, x: Float64, scratch: Float64) -> None:
 
 
 @kernel
-def _dot(left: Float64, right: Float64) -> float:
-    """Inner product in eight partial sums: the order is fixed, and the compiler can use wide registers."""
-    n = left.size // 8 * 8
-    s0 = s1 = s2 = s3 = s4 = s5 = s6 = s7 = 0.0
-    for i in range(0, n, 8):
-        s0 += left[i] * right[i]
-        s1 += left[i + 1] * right[i + 1]
-        s2 += left[i + 2] * right[i + 2]
-        s3 += left[i + 3] * right[i + 3]
-        s4 += left[i + 4] * right[i + 4]
-        s5 += left[i + 5] * right[i + 5]
-        s6 += left[i + 6] * right[i + 6]
-        s7 += left[i + 7] * right[i + 7]
-    rest = 0.0
-    for i in range(n, left.size):
-        rest += left[i] * right[i]
-    return ((s0 + s1) + (s2 + s3)) + ((s4 + s5) + (s6 + s7)) + rest
-
-
-@kernel
 def linear_scores(
     rows: Int32,
-    x: Float64,
+    x: Float32 | Float64,
     arm_of: Int32,
     inverses: Float64,
     thetas: Float64,
@@ -93,11 +75,15 @@ def linear_scores(
     A row without an arm scores like arm 0, which never learns; a row below 0 is no item.
     """
     dim = x.size
-    outer = np.empty(dim * (dim + 1) // 2)
+    wide, outer = np.empty(dim), np.empty(dim * (dim + 1) // 2)
     at = 0
     for i in range(dim):
-        for j in range(i, dim):
-            outer[at] = x[i] * x[j] * (1.0 if i == j else 2.0)
+        wide[i] = x[i]
+    for i in range(dim):
+        outer[at] = wide[i] * wide[i]
+        at += 1
+        for j in range(i + 1, dim):
+            outer[at] = wide[i] * wide[j] * 2.0
             at += 1
     for n in range(rows.size):
         row = rows[n]
@@ -105,8 +91,30 @@ def linear_scores(
             scores[n], widths[n] = -np.inf, 0.0
             continue
         arm = max(arm_of[row], 0) if row < arm_of.size else 0
-        widths[n] = alpha * math.sqrt(max(0.0, _dot(inverses[arm], outer)))
-        scores[n] = _dot(thetas[arm], x) + widths[n]
+        widths[n] = alpha * math.sqrt(max(0.0, dot(inverses[arm], outer)))
+        scores[n] = dot(thetas[arm], wide) + widths[n]
+
+
+@kernel
+def linear_choice(
+    rows: Int32,
+    x: Float32 | Float64,
+    arm_of: Int32,
+    inverses: Float64,
+    thetas: Float64,
+    alpha: float,
+    top: int,
+    temperature: float,
+    spread: float,
+    u: float,
+) -> tuple[int, int, float, float]:
+    """`linear_scores` and one draw in a single call: (row, place, probability, score); place -1 for none."""
+    scores, widths = np.empty(rows.size), np.empty(rows.size)
+    linear_scores(rows, x, arm_of, inverses, thetas, alpha, scores, widths)
+    place, probability = choose(scores, widths, top, temperature, spread, 0.0, u)
+    if place < 0:
+        return -1, -1, 0.0, 0.0
+    return rows[place], place, probability, scores[place]
 
 
 @kernel

@@ -7,10 +7,19 @@ import pytest
 from scipy import stats
 
 from bandits import Context, Draws, LinUcb, PolicyError, request_key
+from bandits.base import RulePolicy
+from bandits.ops.arrays import Float64
 from bandits.ops.choice import rule_probabilities
 from bandits.ops.draws import beta_draw, uniform
+from bandits.ops.lanes import dot
 from bandits.ops.linear import packed_identity, sherman_morrison
 from bandits.worlds import row_block
+from stream.kernel import kernel
+
+
+@kernel
+def product_in_lanes(left: Float64, right: Float64) -> float:
+    return dot(left, right)
 
 
 def splitmix(key: int, place: int, lane: int) -> float:
@@ -84,3 +93,35 @@ def test_the_rule_shares_among_the_top_and_whoever_ties_with_its_last() -> None:
     assert np.allclose(p, [*(0.7 * soft + 0.1), 0.0, 0.0])
     order = np.array([4, 2, 0, 3, 1])
     assert np.allclose(rule_probabilities(scores[order], widths, 2, 2.0, 0.3, 0.0), p[order])
+
+
+@pytest.mark.parametrize("n", [0, 1, 7, 8, 31, 32, 136, 141])
+def test_the_inner_product_in_lanes_adds_in_the_order_it_states(n: int) -> None:
+    rng = np.random.default_rng(n)
+    left, right = rng.normal(size=n), rng.normal(size=n)
+    sums, whole = np.zeros(32), n // 8 * 8
+    for i, product in enumerate((left * right)[:whole]):
+        sums[i % 32] += product
+    lanes = (sums[:8] + sums[8:16]) + (sums[16:24] + sums[24:])
+    while lanes.size > 1:
+        lanes = lanes[::2] + lanes[1::2]
+    total = lanes[0]
+    for i in range(whole, n):
+        total += left[i] * right[i]
+    assert product_in_lanes(left, right) == total
+
+
+def test_linucb_decides_in_one_call_what_its_plan_says() -> None:
+    rng = np.random.default_rng(4)
+    policy = LinUcb(4, source="features", top=3, temperature=0.5, spread=0.1)
+    nobody = (np.zeros(1, np.int32), np.ones(1, np.float32))
+    contexts = [Context(*nobody, x) for x in rng.normal(size=(30, 4)).astype(np.float32)]
+    policy.learn(row_block(contexts, rng.integers(0, 5, (30, 1)).astype(np.int32), rng.random((30, 1))))
+    candidates = np.array([5, 3, -1, 0, 2, 77], np.int32)
+    for i, context in enumerate(contexts):
+        one, other = Draws(1, str(i)), Draws(1, str(i))
+        assert policy.decide(context, candidates, one) == RulePolicy.decide(
+            policy, context, candidates, other
+        )
+    with pytest.raises(PolicyError, match="none of 0"):
+        policy.decide(contexts[0], candidates[:0], Draws(1, "r"))
