@@ -25,7 +25,7 @@ from stream.folder import DataFolder
 
 __all__ = ["doctor"]
 
-_PACKAGES = ("numpy", "numba", "hnswlib", "msgspec", "starlette", "uvicorn", "uvloop", "httptools", "pyarrow")
+_PACKAGES = ("numpy", "numba", "hnswlib", "msgspec", "uvicorn", "uvloop", "httptools", "pyarrow")
 _SLOW_SYNC_MS = 50.0
 _LITTLE_DISK_GB = 2.0
 
