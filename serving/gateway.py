@@ -38,7 +38,7 @@ class Gateway:
         keep_letters: stores dead letters; called on the writer's thread.
         pressure: how full the learner's joiner is, 1 is its bound.
         name: of this run of the worker; dead letters are placed by it.
-        dimension: length that an item's vector must have.
+        dim: length that an item's vector must have.
         mode: `wall` refuses events too far ahead; on `event` the largest ts is the time.
     """
 
@@ -53,12 +53,12 @@ class Gateway:
         freshness: Freshness,
         *,
         name: str,
-        dimension: int,
+        dim: int,
         mode: Literal["wall", "event"],
     ) -> None:
         self._writer, self._keep_letters, self._pressure = writer, keep_letters, pressure
         self._settings, self._clock, self._metrics, self._freshness = settings, clock, metrics, freshness
-        self._name, self._dimension, self._mode = name, dimension, mode
+        self._name, self._dim, self._mode = name, dim, mode
         self._batches = 0
         self.latest_ts = 0
 
@@ -89,7 +89,7 @@ class Gateway:
         now = self._clock.now_ms()
         latest = int(now) + self._settings.max_ahead_ms if self._mode == "wall" else None
         try:
-            decoded = decode_events(body, ndjson=ndjson, dimension=self._dimension, latest_ts=latest)
+            decoded = decode_events(body, ndjson=ndjson, dimension=self._dim, latest_ts=latest)
         except EventError as error:
             self._metrics.rejected("body")
             self._bury([DeadLetter(int(now), str(error), place, body[:MAX_ORIGINAL_BYTES])])

@@ -98,6 +98,7 @@ class Replica:
         self.absorbed_at = 0
         self.watermark = 0
         self.applied = 0
+        self.applied_bytes = 0
         self.restored = 0
 
     # --- starting ---
@@ -233,6 +234,7 @@ class Replica:
                 component.apply(changes)
         self.seq, self.watermark = delta.seq, delta.watermark
         self.applied += 1
+        self.applied_bytes += len(delta.frame)
         self._on_applied(frame)
         self._advance(delta.absorbed_at)
 

@@ -39,14 +39,14 @@ __all__ = ["Service", "WorkerConfig"]
 class WorkerConfig(msgspec.Struct, frozen=True, kw_only=True):
     """What a worker is told besides the learned parts.
 
-    `worker` of `workers` numbered from 0; `window_ms` the attribution window; `dimension` of vectors;
+    `worker` of `workers` numbered from 0; `window_ms` the attribution window; `dim` of vectors;
     `max_items` rows to reserve in the index; `epsilon` and `seed` of decisions; `version` of the product.
     """
 
     worker: int = 0
     workers: int = 1
     mode: Literal["wall", "event"] = "wall"
-    dimension: int = 64
+    dim: int = 64
     max_items: int = 4_000_000
     epsilon: float = 0.05
     seed: int = 0
@@ -75,7 +75,7 @@ class Service:
         self._join: Mapping[str, Any] = {}
         serve = config.serve
         self._open(folder)
-        self.index = ItemIndex(LiveIndex(config.dimension, config.max_items), models.items, models.catalogue)
+        self.index = ItemIndex(LiveIndex(config.dim, config.max_items), models.items, models.catalogue)
         self.maintenance = Maintenance(self.index.index, clock=clock)
         self.freshness = Freshness()
         self.replica = Replica(
@@ -130,7 +130,7 @@ class Service:
             EventMetrics(registry),
             self.freshness,
             name=run,
-            dimension=config.dimension,
+            dim=config.dim,
             mode=config.mode,
         )
         recommender = Recommender(
@@ -228,6 +228,7 @@ class Service:
             "watermark_ms": replica.watermark,
             "lag_ms": replica.lag_ms,
             "commits_applied": replica.applied,
+            "commits_applied_bytes": replica.applied_bytes,
             "snapshots_restored": replica.restored,
             "queued_requests": writer.queued_requests,
             "queued_bytes": writer.queued_bytes,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import msgspec
 
 __all__ = ["AuthSettings", "ServeSettings", "SourceSettings"]
@@ -19,6 +21,7 @@ class SourceSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     graph: int = 100
     """Candidates of the policy."""
     popular: int = 60
+    """What is clicked now."""
     fresh: int = 20
     """Newest items of the catalogue."""
 
@@ -27,8 +30,11 @@ class AuthSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Bearer tokens by what they open; `control` opens everything. All empty: no token is asked for."""
 
     read: tuple[str, ...] = ()
+    """Open `recommend`, rows and metrics."""
     write: tuple[str, ...] = ()
+    """Open `events`."""
     control: tuple[str, ...] = ()
+    """Open both."""
 
     @property
     def configured(self) -> bool:
@@ -41,7 +47,7 @@ class ServeSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     k: int = 10
     """Items of an answer whose request names no `k`."""
-    activate: str = "auto"
+    activate: Literal["auto", "explicit"] = "auto"
     """`auto`: a decision counts as shown; `explicit`: it waits for the client's impression."""
     after_wait_ms: int = 100
     """Longest wait for `after`; then the answer says that it is stale."""
@@ -51,15 +57,19 @@ class ServeSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     max_ahead_ms: int = 300_000
     """On the wall clock, events further ahead than this are refused."""
     max_body_bytes: int = 8 * 1024 * 1024
+    """Largest body of events; beyond it callers get 413."""
     max_recommend_bytes: int = 1024 * 1024
+    """Largest body of a recommend request; beyond it callers get 413."""
     linger_ms: float = 1.0
     """How long the first decision of a group waits for company before it is committed."""
     max_queued_bytes: int = 64 * 1024 * 1024
     """Accepted but uncommitted bytes of a worker; beyond it callers get 429."""
     max_queued_requests: int = 10_000
+    """Requests whose records wait for their commit; beyond it callers get 429."""
     max_concurrent: int = 4_096
     """Connections and requests in progress; beyond it callers get 503."""
     retry_after_s: int = 1
+    """The `Retry-After` of 429 and 503."""
     apply_slice_ms: float = 3.0
     """Longest stretch of taking over the learner's rows between two requests."""
     ready_lag_ms: int = 5_000

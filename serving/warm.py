@@ -15,15 +15,15 @@ from stream.frame import Frame, pack, unpack
 __all__ = ["warm_serving"]
 
 
-def warm_serving(models: Models, frames: Iterable[Frame], user_ids: Iterable[str], *, dimension: int) -> None:
+def warm_serving(models: Models, frames: Iterable[Frame], user_ids: Iterable[str], *, dim: int) -> None:
     """Run everything once on parts that are thrown away.
 
     `models` are scratch parts; `frames` are what a learner made of a few events (`Step.take`); decisions are
     made for `user_ids`, of whom one should be known and one not. Kernels are compiled for the arrays of
     decoded frames, which may not be written, so the frames go through their bytes.
     """
-    warm_up(dimension)
-    index = ItemIndex(LiveIndex(dimension, 4_096), models.items, models.catalogue)
+    warm_up(dim)
+    index = ItemIndex(LiveIndex(dim, 4_096), models.items, models.catalogue)
     for frame in frames:
         decoded = unpack(pack(frame))
         for name, part in models.named().items():

@@ -31,7 +31,7 @@ def worker_config(settings: Settings, worker: int) -> WorkerConfig:
         worker=worker,
         workers=settings.workers,
         mode=settings.clock,
-        dimension=settings.learn.embedding_dim,
+        dim=settings.learn.embedding_dim,
         max_items=settings.learn.max_items,
         epsilon=settings.policy.epsilon,
         seed=settings.learn.seed,
@@ -68,9 +68,9 @@ def _warm(settings: Settings) -> None:
     # Small reservations: these parts are thrown away.
     small = msgspec.structs.replace(settings.learn, max_items=4_096, max_users=4_096)
     scratch = msgspec.structs.replace(settings, learn=small)
-    dimension = settings.learn.embedding_dim
+    dim = settings.learn.embedding_dim
     warm_up()
-    warm_serving(build_parts(scratch), warm_frames(scratch), WARM_USERS, dimension=dimension)
+    warm_serving(build_parts(scratch), warm_frames(scratch), WARM_USERS, dim=dim)
 
 
 if __name__ == "__main__":

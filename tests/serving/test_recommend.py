@@ -7,6 +7,10 @@ from typing import Any
 
 import pytest
 
+from stream.codec import decode_logged
+from stream.events import Decision
+from stream.folder import DataFolder
+
 FIELDS = {"request_id", "items", "policy", "versions", "absorbed_at", "stale", "fallback"}
 
 
@@ -20,6 +24,19 @@ def test_an_answer_has_everything_that_the_contract_names(system: Any) -> None:
     assert set(answer["versions"]) == {"index", "policy", "graph"}
     assert set(answer["items"][0]) == {"item_id", "propensity", "score", "source", "explored"}
     assert len(answer["items"]) == 5 and answer["fallback"] is None and answer["stale"] is False
+
+
+def test_the_log_holds_the_context_and_the_versions_of_a_decision(run: Any, kit: Any, tmp_path: Path) -> None:
+    with run(tmp_path / "data") as system:
+        system.settle(*[kit.item(f"i{n}") for n in range(20)], kit.click("ann", "i1", kit.t0 + 9))
+        answer = system.ask("ann", request_id="logged-1")
+    body = DataFolder(tmp_path / "data").readers()["events-0"].find_decision("logged-1")
+    (logged,) = decode_logged(body or b"")
+    assert isinstance(logged, Decision)
+    assert logged.clusters and sum(logged.weights) == pytest.approx(1)
+    versions = {"index": logged.index_version, "policy": logged.policy_version, "graph": logged.graph_version}
+    assert answer["versions"] == versions and versions["index"] > 0
+    assert logged.propensities == [shown["propensity"] for shown in answer["items"]]
 
 
 def test_no_item_stands_twice_and_sources_mix(system: Any) -> None:

@@ -117,7 +117,12 @@ def test_metrics_tell_what_happened(system: Any, kit: Any) -> None:
     text = system.client.get("/metrics").text
     for name in (
         "freshet_http_requests_total",
-        "freshet_click_freshness_ms",
+        'freshet_click_freshness_ms{quantile="0.99"}',
+        'freshet_policy_freshness_ms{quantile="0.5"}',
+        'freshet_policy_freshness_ms{quantile="0.95"}',
+        'freshet_corpus_freshness_ms{quantile="0.5"}',
+        'freshet_corpus_freshness_ms{quantile="0.95"}',
+        "freshet_commits_applied_bytes",
         "freshet_index_recall",
         "freshet_replica_seq",
         "freshet_policy_explored_share",
