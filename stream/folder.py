@@ -8,6 +8,7 @@ events-<w>.db               accepted events, decisions and dead letters of servi
 learner.db                  commits of the learner: deltas, merge order, positions, pending forgets
 claims.db                   which worker answers a request id that a client chose
 snapshots/learner-*.snapshot   the learner's whole state, the newest two
+index.snapshot              vectors and links of the workers' index; if it is missing, it is built anew
 *.sock                      where processes nudge each other
 ```
 """
@@ -197,6 +198,11 @@ class DataFolder:
     def snapshots_path(self) -> Path:
         """Folder of the snapshots."""
         return self.path / "snapshots"
+
+    @property
+    def index_path(self) -> Path:
+        """File of the workers' index; worker 0 writes it, all read it."""
+        return self.path / "index.snapshot"
 
     def socket_path(self, name: str) -> Path:
         """Where the process called `name` (``learner``, ``worker-0``) listens for nudges."""

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from stream.errors import FrameError, SnapshotError
-from stream.frame import Frame, pack, unpack
+from stream.frame import Frame, pack_parts, unpack
 
 __all__ = ["SNAPSHOT_VERSION", "read_snapshot", "sync_folder", "write_snapshot"]
 
@@ -42,13 +42,17 @@ def write_snapshot(path: Path, kind: str, frame: Mapping[str, Any]) -> int:
         {'answer': 42}
         >>> folder.cleanup()
     """
-    payload = pack(frame)
-    header = _HEADER.pack(_MAGIC, SNAPSHOT_VERSION, kind.encode("ascii"), len(payload), zlib.crc32(payload))
+    parts = list(pack_parts(frame))
+    length = sum(memoryview(part).nbytes for part in parts)
+    checksum = 0
+    for part in parts:
+        checksum = zlib.crc32(part, checksum)
+    header = _HEADER.pack(_MAGIC, SNAPSHOT_VERSION, kind.encode("ascii"), length, checksum)
     aside = path.with_name(f"{path.name}.{os.getpid()}.aside")
     try:
         with aside.open("wb") as file:
             file.write(header)
-            file.write(payload)
+            file.writelines(parts)
             file.flush()
             os.fsync(file.fileno())
         aside.replace(path)
@@ -57,7 +61,7 @@ def write_snapshot(path: Path, kind: str, frame: Mapping[str, Any]) -> int:
         aside.unlink(missing_ok=True)
         msg = f"snapshot {path.name} was not written: {error}; the previous one, if any, is untouched"
         raise SnapshotError(msg) from error
-    return len(header) + len(payload)
+    return len(header) + length
 
 
 def read_snapshot(path: Path, kind: str) -> Frame:
