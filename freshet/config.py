@@ -40,7 +40,7 @@ class LearnSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     shown_weight: float = 0.25
     """Weight of a shown-not-clicked place against a positive's 1."""
     half_lives_ms: tuple[int, ...] = (_DAY_MS, 4 * _DAY_MS)
-    """Half-lives of the popularities; the first orders the `popular` source."""
+    """Half-lives of the popularities; the one nearest to a day orders the `popular` source."""
     neighbours: int = 100
     """Co-occurring items kept for each item."""
     pair_window: int = 5

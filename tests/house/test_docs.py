@@ -117,6 +117,21 @@ def test_every_relative_link_leads_somewhere(root: Path, texts: dict[str, str]) 
     assert not offenders, "\n".join(offenders)
 
 
+def test_every_test_that_a_page_names_exists(root: Path, texts: dict[str, str]) -> None:
+    kits = "".join(text for path, text in texts.items() if path.endswith("/testing.py"))
+    named = re.findall(
+        r"`(tests/[\w/]+\.py)::([\w:]+)`", "".join(t for p, t in texts.items() if p.endswith(".md"))
+    )
+    assert named
+    offenders = [
+        f"{path}::{name}"
+        for path, name in named
+        for part in name.split("::")
+        if not re.search(rf"(def|class) {part}\b", texts.get(path, "") + (kits if "::" in name else ""))
+    ]
+    assert not offenders, "\n".join(offenders)
+
+
 def test_every_room_has_tests_of_its_own(root: Path, room_names: tuple[str, ...]) -> None:
     assert [room for room in room_names if not list((root / "tests" / room).glob("test_*.py"))] == []
 
