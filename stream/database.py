@@ -21,6 +21,7 @@ META = "CREATE TABLE IF NOT EXISTS meta(name TEXT PRIMARY KEY, value INTEGER NOT
 """Table of named numbers that every file carries."""
 
 _APPLICATION_ID = 0x46524553  # "FRES": tells our files from other programs' databases
+_CHECKPOINT_BYTES = 8 << 20  # of the write-ahead log, after which it is moved into the file
 _ADVICE = {
     sqlite3.SQLITE_BUSY: "another process holds it; is a second Freshet running on this folder?",
     sqlite3.SQLITE_LOCKED: "another process holds it; is a second Freshet running on this folder?",
@@ -43,6 +44,8 @@ class Database:
         readonly: open an existing file for reading only.
         timeout_s: how long to wait for another process's transaction.
         max_bytes: bound on the size of the main file; beyond it writes raise `DiskFullError`.
+        page_bytes: size of a page of a new file, a power of two up to 65,536. Large rows want large pages:
+            each page costs a system call when it is written and another when it is checkpointed.
         zero_freed_pages: overwrite whole pages, too, when they are freed; without it only what is deleted
             from pages that stay in use, and `vacuum` removes the rest.
 
@@ -61,10 +64,12 @@ class Database:
         readonly: bool = False,
         timeout_s: float = 10.0,
         max_bytes: int | None = None,
+        page_bytes: int = 4_096,
         zero_freed_pages: bool = True,
     ) -> None:
         self.path = path
         self.readonly = readonly
+        self._page_bytes = page_bytes
         self._zero_freed_pages = zero_freed_pages
         self._lock = threading.RLock()
         self._synchronous: bool | None = None
@@ -102,12 +107,13 @@ class Database:
         if self.readonly:
             return
         if not tables:
+            execute(f"PRAGMA page_size={self._page_bytes}")
             execute("PRAGMA auto_vacuum=INCREMENTAL")
         execute("PRAGMA journal_mode=WAL").fetchone()
-        execute("PRAGMA wal_autocheckpoint=2000")
+        (page,) = execute("PRAGMA page_size").fetchone()
+        execute(f"PRAGMA wal_autocheckpoint={_CHECKPOINT_BYTES // page}")
         execute(f"PRAGMA journal_size_limit={64 << 20}")
         if max_bytes is not None:
-            (page,) = execute("PRAGMA page_size").fetchone()
             execute(f"PRAGMA max_page_count={max(1, max_bytes // page)}").fetchone()
         if not tables or found < schema:
             stamp = f"PRAGMA application_id={_APPLICATION_ID}; PRAGMA user_version={schema};"
