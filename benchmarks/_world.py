@@ -75,26 +75,35 @@ def serving_worker(folder: Path, settings: Settings, listener: Any) -> Iterator[
         process.wait(60)
 
 
-def wait_ready(port: int) -> None:
-    """Return once the worker on `port` is caught up.
+def wait_ready(port: int, *, indexed: bool = False) -> None:
+    """Return once the worker on `port` is caught up and, if `indexed`, has built its graph.
 
     Raises:
-        RuntimeError: it is not within two minutes.
+        RuntimeError: it is not within five minutes.
     """
     pause = threading.Event()
-    for _ in range(1_200):
-        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
-        try:
-            connection.request("GET", "/readyz")
-            if connection.getresponse().status == 200:
-                return
-        except OSError:
-            pass
-        finally:
-            connection.close()
+    for _ in range(3_000):
+        if _get(port, "/readyz")[0] == 200 and (not indexed or _is_indexed(port)):
+            return
         pause.wait(0.1)
-    msg = "the worker did not become ready within two minutes"
+    msg = "the worker did not become ready within five minutes"
     raise RuntimeError(msg)
+
+
+def _is_indexed(port: int) -> bool:
+    return b"\nfreshet_index_rebuilds 0.0" not in _get(port, "/metrics")[1]
+
+
+def _get(port: int, path: str) -> tuple[int, bytes]:
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+    try:
+        connection.request("GET", path)
+        response = connection.getresponse()
+        return response.status, response.read()
+    except OSError:
+        return 0, b""
+    finally:
+        connection.close()
 
 
 class _World:

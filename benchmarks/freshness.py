@@ -1,8 +1,8 @@
 """Click accepted until the next answer uses it, in the whole embedded system under half of full load.
 
-A learner and one worker as `freshet up` starts them; 10,000 items. Beside the probe run 250 recommend requests
-and 1,000 events a second. The probe sends one click, then asks with `after`; the time from the 202 to the
-answer that has absorbed the click is one figure.
+A learner and one worker as `freshet up` starts them; 10,000 items. Beside the probe run 250 recommend
+requests and 1,000 events a second. The probe sends one click, then asks with `after`; the time from the 202
+to the answer that has absorbed the click is one figure.
 """
 
 from __future__ import annotations

@@ -46,7 +46,7 @@ def _serve(items: int, users: int, rates: list[float], seconds: float) -> list[d
             following_learner(path, _SETTINGS, items=items, users=users, rows_a_second=_ROWS) as learner,
             serving_worker(path, _SETTINGS, listener),
         ):
-            wait_ready(port)
+            wait_ready(port, indexed=True)
             _measure(port, users, 200, 3.0)
             for rate in rates:
                 outcome = _measure(port, users, rate, seconds)

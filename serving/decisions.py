@@ -135,7 +135,8 @@ class DecisionMaker:
     def _rank(self, asker: Asker, found: Candidates) -> _Ranked:
         features = self._features(asker, found.rows)
         scores = self._models.ranker.score(features)
-        order = np.lexsort((found.rows, -scores))
+        # Of equal scores the one that was offered first: the order of candidates is itself repeatable.
+        order = np.argsort(-scores, kind="stable")
         return _Ranked(found.rows[order], scores[order], features[order], found.sources[order])
 
     def _features(self, asker: Asker, rows: Int32) -> Float32:

@@ -8,6 +8,7 @@ available now.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import accumulate
 
 import numpy as np
 import numpy.typing as npt
@@ -92,11 +93,8 @@ class Gatherer:
             own = policy.candidates(context)
             if own is not None:
                 own = self._merge([own], columns, asker)[0]
-            near, together, popular = (
-                self._near(asker, blocked),
-                self._together(asker),
-                self._popular(asker, blocked),
-            )
+            near, together = self._near(asker, blocked), self._together(asker)
+            popular = self._popular(asker, blocked)
             fresh = self._index.newest[: self._sizes.fresh]
             offers = [near, together, self._best_of(own, context, policy), popular, fresh]
             rows, sources = self._merge(offers, columns, asker)
@@ -117,7 +115,7 @@ class Gatherer:
 
     def _merge(self, offers: list[Int32], columns: Columns, asker: Asker) -> tuple[Int32, Int8]:
         rows = np.concatenate(offers, dtype=np.int32)
-        ends = np.cumsum([offer.size for offer in offers], dtype=np.int32)
+        ends = np.array(list(accumulate(map(len, offers))), np.int32)
         out_rows, out_sources = np.empty(rows.size, np.int32), np.empty(rows.size, np.int8)
         any_group, groups = asker.groups is None, _NONE if asker.groups is None else asker.groups
         n = merge_candidates(
