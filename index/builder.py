@@ -17,9 +17,10 @@ from numpy.typing import NDArray
 
 from index.errors import GraphLayoutError
 
-__all__ = ["build_links", "read_links"]
+__all__ = ["BUILD_CHUNK", "build_links", "read_links"]
 
-_CHUNK = 2000  # rows added between two questions whether to go on
+BUILD_CHUNK = 2000
+"""Rows added between two questions whether to go on."""
 
 
 def build_links(
@@ -52,10 +53,10 @@ def build_links(
     n, dim = vectors.shape
     graph = hnswlib.Index("ip", dim)
     graph.init_index(n, M=m, ef_construction=ef_construction, random_seed=seed)
-    for start in range(0, n, _CHUNK):
+    for start in range(0, n, BUILD_CHUNK):
         if proceed is not None and not proceed():
             return None
-        part = vectors[start : start + _CHUNK]
+        part = vectors[start : start + BUILD_CHUNK]
         graph.add_items(part, np.arange(start, start + len(part)), num_threads=n_threads)
     state = graph.__getstate__()
     return read_links(state if isinstance(state, dict) else state[0], vectors, m)

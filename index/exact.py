@@ -65,7 +65,7 @@ class ExactIndex:
 
     def snapshot(self) -> Frame:
         """Everything that `restore` needs."""
-        return self._table.snapshot()
+        return self._table.snapshot()[0]
 
     def restore(self, frame: Frame) -> None:
         """Become what `snapshot` described; raises `SnapshotError` if it cannot be this index."""

@@ -196,18 +196,23 @@ class LiveIndex:
         return 4 * self.table.width + 4 * self.settings.max_links + 1 + 6
 
     def snapshot(self) -> Frame:
-        """Rows and links; a restored index answers the same at once, without building."""
-        with self.linking, self.writing:
-            frame = self.table.snapshot()
-            n = self.table.n_rows
+        """Rows and links; a restored index answers the same at once, without building.
+
+        Linking stands still meanwhile, answers and writers do not: rows are copied a slice at a time, so what
+        is written during the copy is in it or not, row by row.
+        """
+        with self.linking:
+            frame, state, moved = self.table.snapshot()
             frame["graph"] = None
             if self.graph is not None:
+                n, alive = state.size, state & ALIVE != 0
+                degree = self.graph.links.degree[:n].copy()
                 frame["graph"] = {
                     "links": self.graph.links.to[:n].copy(),
-                    "degree": self.graph.links.degree[:n].copy(),
-                    "moved": self.table.rows.moved[:n].copy(),
-                    "pending": self.graph.entry.pending,
-                    "dead": self.graph.dead,
+                    "degree": degree,
+                    "moved": moved,
+                    "pending": np.flatnonzero(alive & (state & PENDING != 0)).astype(np.int32),
+                    "dead": np.flatnonzero(~alive & (degree > 0)).astype(np.int32),
                 }
             return frame
 

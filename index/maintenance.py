@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from threading import Event, Thread
 
+from index.builder import BUILD_CHUNK
 from index.live import LiveIndex
 from stream.clock import Clock, WallClock
 
@@ -21,7 +23,7 @@ class Maintenance:
     rebuild the floor is at most what the rebuild reached, less 0.02.
 
     Args:
-        share: of one core, for linking; a rebuild takes one whole core while it lasts.
+        share: of one core, for linking; a rebuild takes one whole core while it lasts, a first build all.
         floor: recall@10 below which the graph is rebuilt.
         probe_every_s: seconds between two measurements.
 
@@ -54,6 +56,7 @@ class Maintenance:
         self._probed_at_s = self._clock.monotonic_s()
         self._stop = Event()
         self._thread: Thread | None = None
+        self._n_built = 0
         self.recall = 1.0
 
     def start(self) -> None:
@@ -86,12 +89,24 @@ class Maintenance:
             "version": float(index.version),
         }
 
+    @property
+    def building(self) -> tuple[int, int] | None:
+        """Rows of the first graph that are built, of how many; None unless answers are scans for want of
+        it."""
+        index = self._index
+        if index.graph is not None or not index.rebuild_is_due():
+            return None
+        return max(0, self._n_built - BUILD_CHUNK), index.size
+
     def turn(self) -> bool:
         """One piece of work: link for 20 ms, and measure or rebuild if that is due; returns whether any was
         done."""
         index = self._index
         if index.rebuild_is_due():
-            return index.rebuild(proceed=self._go_on)
+            # Until there is a graph every search scans all rows: nothing is more urgent than the first one.
+            n_threads = os.cpu_count() if index.graph is None else None
+            self._n_built = 0
+            return index.rebuild(proceed=self._go_on, n_threads=n_threads)
         done = index.relinker.run(budget_s=_TURN_S).n_rows > 0
         now_s = self._clock.monotonic_s()
         if now_s - self._probed_at_s >= self._probe_every_s:
@@ -110,6 +125,7 @@ class Maintenance:
             self.recall = self._attainable = index.probe.measure(index).value
 
     def _go_on(self) -> bool:
+        self._n_built += BUILD_CHUNK
         return not self._stop.is_set()
 
     def _loop(self) -> None:

@@ -137,23 +137,36 @@ class RowTable:
         found: NDArray[np.int32] = np.flatnonzero(self.rows.state[: self.n_rows] & ALIVE).astype(np.int32)
         return found
 
-    def snapshot(self) -> Frame:
-        """The rows as plain arrays; the caller holds no lock."""
+    def snapshot(self) -> tuple[Frame, NDArray[np.uint8], NDArray[np.float32]]:
+        """The rows as plain arrays, with their whole state and paths beside them; the caller holds no lock.
+
+        Copied a slice at a time, so answers wait for a slice at most; each row is whole.
+        """
         with self.lock:
-            n = self.n_rows
-            state = self.rows.state[:n] & (ALIVE | TIMED)
-            timed = np.flatnonzero(state & TIMED).astype(np.int32)
-            return {
-                "space": "cosine",
-                "dim": self.dim,
-                "version": self.version,
-                "vectors": self.rows.vectors[:n, : self.dim].copy(),
-                "state": state,
-                "group": self.rows.group[:n].copy(),
-                "timed": timed,
-                "from_ms": self.rows.from_ms[timed],
-                "until_ms": self.rows.until_ms[timed],
-            }
+            n, version = self.n_rows, self.version
+        vectors, state = np.empty((n, self.dim), np.float32), np.empty(n, np.uint8)
+        moved, group = np.empty(n, np.float32), np.empty(n, np.int32)
+        from_ms, until_ms = np.empty(n, np.int64), np.empty(n, np.int64)
+        for start in range(0, n, _SLICE):
+            part = slice(start, min(start + _SLICE, n))
+            with self.lock:
+                vectors[part] = self.rows.vectors[part, : self.dim]
+                state[part], moved[part] = self.rows.state[part], self.rows.moved[part]
+                group[part] = self.rows.group[part]
+                from_ms[part], until_ms[part] = self.rows.from_ms[part], self.rows.until_ms[part]
+        timed = np.flatnonzero(state & TIMED).astype(np.int32)
+        frame: Frame = {
+            "space": "cosine",
+            "dim": self.dim,
+            "version": version,
+            "vectors": vectors,
+            "state": state & (ALIVE | TIMED),
+            "group": group,
+            "timed": timed,
+            "from_ms": from_ms[timed],
+            "until_ms": until_ms[timed],
+        }
+        return frame, state, moved
 
     def restore(self, frame: Frame) -> None:
         """Become the rows of `frame`; nothing changes if it does not fit."""

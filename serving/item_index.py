@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from index import LiveIndex
+from index.ops.records import TIMED
 from learners.catalogue import ALWAYS_MS, Catalogue
 from learners.table import EmbeddingTable
 from stream.frame import Frame
@@ -17,6 +18,7 @@ __all__ = ["ItemIndex"]
 Int32 = npt.NDArray[np.int32]
 
 _NEWEST = 1_024
+_SLICE = 65_536
 _NONE = np.zeros(0, np.int32)
 
 
@@ -35,16 +37,22 @@ class ItemIndex:
         self.n_timed = 0
 
     def rebuild(self) -> None:
-        """Start over from the tables, as after a snapshot was taken over."""
+        """Start over from the tables, as after a snapshot was taken over.
+
+        What the index held before stays where it agrees: a row that has not moved keeps its links.
+        """
         alive = self.index.table.alive()
         stale = alive[~self._live(alive)]
         if stale.size:
             self.index.remove(stale)
         rows = np.flatnonzero(self._catalogue.known[: self._items.size]).astype(np.int32)
-        self._write(rows[self._live(rows)])
+        state = self.index.table.rows.state[: self._catalogue.size]
+        self._timed = state & TIMED != 0
+        for start in range(0, rows.size, _SLICE):
+            part = rows[start : start + _SLICE]
+            self._write(part[self._live(part)])
         self._set_attributes(rows)
         self._remember_newest(rows)
-        self.index.tidy()
 
     def apply(self, frame: Frame) -> None:
         """Follow one commit: the rows whose vector moved, and the items that were put or deleted."""

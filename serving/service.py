@@ -16,6 +16,7 @@ from serving.app import Application, Lifespan
 from serving.decisions import DecisionMaker
 from serving.gateway import Gateway
 from serving.housekeeping import Housekeeper
+from serving.index_file import IndexFile
 from serving.item_index import ItemIndex
 from serving.metrics import EventMetrics, Freshness, HttpMetrics, LearnerMetrics, RecommendMetrics
 from serving.models import Models
@@ -34,6 +35,9 @@ from stream.frame import Frame
 from stream.housekeeping import Housekeeping
 
 __all__ = ["Service", "WorkerConfig"]
+
+_SCANNED = 200_000
+"""Items up to which a worker is ready before its first graph is built: scanning them takes 10 ms."""
 
 
 class WorkerConfig(msgspec.Struct, frozen=True, kw_only=True):
@@ -73,10 +77,13 @@ class Service:
         self.config, self.clock, self.models = config, clock, models
         self.name = folder.source(config.worker)
         self._join: Mapping[str, Any] = {}
+        self._must_build = False
         serve = config.serve
         self._open(folder)
-        self.index = ItemIndex(LiveIndex(config.dim, config.max_items), models.items, models.catalogue)
-        self.maintenance = Maintenance(self.index.index, clock=clock)
+        index = LiveIndex(config.dim, config.max_items, background=True)
+        self.index = ItemIndex(index, models.items, models.catalogue)
+        self.maintenance = Maintenance(index, clock=clock)
+        self.index_file = IndexFile(index, folder.index_path, clock, writes=config.worker == 0)
         self.freshness = Freshness()
         self.replica = Replica(
             models.named(),
@@ -158,12 +165,15 @@ class Service:
 
     def bootstrap(self) -> None:
         """Take over the newest snapshot and what followed it; before the event loop runs."""
+        self.index_file.load()
         self.replica.bootstrap()
+        self._must_build = self.index.index.size > _SCANNED
 
     async def start(self) -> None:
         """Start the threads and follow the learner."""
         self.writer.start()
         self.maintenance.start()
+        self.index_file.start()
         self.housekeeper.start()
         self.replica.follow(self._nudges)
         self._age_pending()
@@ -175,6 +185,7 @@ class Service:
             self._age_timer.cancel()
         await self.writer.stop()
         self.maintenance.stop()
+        await asyncio.to_thread(self.index_file.stop)
         self.housekeeper.stop()
         self.close()
 
@@ -214,8 +225,19 @@ class Service:
     def readiness(self) -> ReadyAnswer:
         """Whether this worker is caught up, and why not."""
         replica = self.replica
-        why = replica.why_not_ready(self.config.serve.ready_lag_ms) or self.housekeeper.why_not_ready
+        why = (
+            replica.why_not_ready(self.config.serve.ready_lag_ms)
+            or self.housekeeper.why_not_ready
+            or self._why_not_indexed()
+        )
         return ReadyAnswer(not why, why, replica.seq, replica.absorbed_at, replica.lag_ms)
+
+    def _why_not_indexed(self) -> str:
+        building = self.maintenance.building if self._must_build else None
+        if building is None:
+            self._must_build = False
+            return ""
+        return f"building the index: {building[0]} of {building[1]} items; answers are right and slow"
 
     def gauges(self) -> dict[str, float]:
         """Figures of this worker, read at each scrape."""

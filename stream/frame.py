@@ -82,7 +82,7 @@ def _parts(value: object) -> Iterator[bytes | memoryview]:
         encoded: Any = _encode_array(value)
         data = encoded.pop("data")
         if data.nbytes >= 1 << 32:
-            msg = f"an array of shape {value.shape} has {data.nbytes} bytes; a frame's hold less than 4 GiB each"
+            msg = f"an array of shape {value.shape} has {data.nbytes} bytes; a frame takes less than 4 GiB"
             raise FrameError(msg)
         yield _map_head(len(_ARRAY_KEYS)) + _encoder.encode(encoded)[1:]
         yield _encoder.encode("data") + b"\xc6" + data.nbytes.to_bytes(4, "big")
