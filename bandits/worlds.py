@@ -205,7 +205,6 @@ def row_block(
         features=np.repeat(np.stack(features), width, axis=0),
         explored=np.zeros(n, np.bool_),
         other_start=np.zeros(n_slates + 1, np.int32),
-        other_items=np.zeros(0, np.int32),
         other_features=np.zeros((0, features[0].size), np.float32),
         kind=kind.astype(np.int8),
         slate=slate.astype(np.int32),

@@ -18,91 +18,96 @@ __all__ = ["encode"]
 
 _NAN = float("nan")
 
-
-class _Rows:
-    """Row numbers of one slate, kept in `Slate.rows` while both tables' owners stay as they are."""
-
-    __slots__ = ("complete", "item_token", "items", "others", "propensity", "user", "user_token")
-
-    def __init__(
-        self, slate: Slate, user: int, items: list[int], users: EmbeddingTable, table: EmbeddingTable
-    ) -> None:
-        self.user = user
-        self.items = array("i", items)
-        others = [table.row_of(name) for name in slate.others] if slate.others else []
-        self.others = array("i", others)
-        # A row that is missing now may be admitted before the slate's next operation: look again then.
-        self.complete = user >= 0 and -1 not in items and -1 not in others
-        self.user_token, self.item_token = users.token, table.token
-        self.propensity = _propensities(slate)
-
-    def is_current(self, users: EmbeddingTable, table: EmbeddingTable) -> bool:
-        return self.complete and self.user_token is users.token and self.item_token is table.token
-
-    def says_the_same(self, other: _Rows) -> bool:
-        return self.user == other.user and self.items == other.items and self.others == other.others
+# What a slate adds to the columns, as bytes that only have to be joined: user row, item rows, propensities,
+# explored places, clusters, weights, features, numbers of shown and of other items, time, decided.
+_Entry = tuple[int, bytes, bytes, bytes, bytes, bytes, bytes, int, int, int, bool]
 
 
-def _propensities(slate: Slate) -> array[float]:
-    given: list[Any] | None = slate.propensities
+def _entry(slate: Slate, user: int, items: list[int], width: int) -> _Entry:
+    n = len(items)
+    k = min(len(slate.clusters), len(slate.weights), width)
+    explored = bytearray(n)
+    for place in slate.explored:
+        if 0 <= place < n:
+            explored[place] = 1
+    return (
+        user,
+        array("i", items).tobytes(),
+        _propensities(slate.propensities, n),
+        bytes(explored),
+        array("i", slate.clusters[:k] + [-1] * (width - k)).tobytes(),
+        array("f", slate.weights[:k] + [0.0] * (width - k)).tobytes(),
+        slate.features,
+        n,
+        len(slate.others),
+        slate.ts,
+        slate.decided,
+    )
+
+
+def _propensities(given: list[Any] | None, n: int) -> bytes:
     if given is None:
-        return array("f", [_NAN]) * len(slate.items)
-    return array("f", [_NAN if p is None else p for p in given] if None in given else given)
+        return (array("f", [_NAN]) * n).tobytes()
+    return array("f", [_NAN if p is None else p for p in given] if None in given else given).tobytes()
 
 
 class _Columns:
-    """Columns in the making; one slate entry for each (slate, row numbers) that occurs."""
+    """Columns in the making; one entry for each (slate, row numbers) that occurs.
 
-    def __init__(self, block: FeedbackBlock, users: EmbeddingTable, items: EmbeddingTable) -> None:
-        self.block, self.users, self.items = block, users, items
+    A complete entry is kept in `Slate.rows` while both tables' owners stay as they are. A row that is missing
+    may be admitted before the slate's next operation: such an entry is made anew each time.
+    """
+
+    def __init__(
+        self, block: FeedbackBlock, users: EmbeddingTable, items: EmbeddingTable, width: int
+    ) -> None:
+        self.block, self.users, self.items, self.width = block, users, items, width
         self.slates: list[Slate] = []
-        self.rows: list[_Rows] = []
-        self.closed: list[bool] = []
-        self.at: dict[int, int] = {}
+        self.entries: list[_Entry] = []
+        self.closed: list[int] = []
         self.slate = array("i")
-        self.user = array("i")
-        self.item = array("i")
+        self.organic: list[tuple[int, int, int]] = []
 
     def walk(self) -> None:
         """Resolve every operation in order: an id is known from the operation on that admits it."""
-        block = self.block
+        block, entries, put = self.block, self.entries, self.slate.append
+        slates, width, last = block.slates, self.width, [-1] * len(block.slates)
+        # Only removals replace the tokens, and there are none in here.
+        user_token, item_token = self.users.token, self.items.token
         for kind, ref, ts in zip(block.kind, block.ref, block.ts, strict=True):
             if kind == ORGANIC:
-                user, item = block.organic[ref]
-                self.slate.append(-1)
-                self.user.append(self.users.sight((user,), ts)[0])
-                self.item.append(self.items.sight((item,), ts)[0])
+                self._note_organic(*block.organic[ref], ts)
                 continue
-            slate = block.slates[ref]
-            rows = self._resolve(slate, ts, is_sighting=kind == SHOWN)
-            at = self._entry(ref, slate, rows)
+            slate = slates[ref]
+            kept = slate.rows
+            if kept is not None and kept[0] is user_token and kept[1] is item_token and kept[2] == width:
+                entry: _Entry = kept[3]
+            else:
+                entry = self._resolve(slate, ts, is_sighting=kind == SHOWN)
+            at = last[ref]
+            if at < 0 or (entries[at] is not entry and entries[at][:2] != entry[:2]):
+                at = last[ref] = len(entries)
+                self.slates.append(slate)
+                entries.append(entry)
             if kind == CLOSED:
-                self.closed[at] = True
-            self.slate.append(at)
-            self.user.append(rows.user)
-            self.item.append(-1)
+                self.closed.append(at)
+            put(at)
 
-    def _resolve(self, slate: Slate, ts: int, *, is_sighting: bool) -> _Rows:
-        kept: _Rows | None = slate.rows
-        if kept is not None and kept.is_current(self.users, self.items):
-            return kept
+    def _note_organic(self, user_id: str, item_id: str, ts: int) -> None:
+        user, item = self.users.sight((user_id,), ts)[0], self.items.sight((item_id,), ts)[0]
+        self.organic.append((len(self.slate), user, item))
+        self.slate.append(-1)
+
+    def _resolve(self, slate: Slate, ts: int, *, is_sighting: bool) -> _Entry:
         if is_sighting:
             user = self.users.sight((slate.user_id,), ts)[0]
-            fresh = _Rows(slate, user, self.items.sight(slate.items, ts), self.users, self.items)
+            items = self.items.sight(slate.items, ts)
         else:
-            found = [self.items.row_of(name) for name in slate.items]
-            fresh = _Rows(slate, self.users.row_of(slate.user_id), found, self.users, self.items)
-        slate.rows = fresh
-        return fresh
-
-    def _entry(self, ref: int, slate: Slate, rows: _Rows) -> int:
-        at = self.at.get(ref, -1)
-        if at < 0 or not (self.rows[at] is rows or self.rows[at].says_the_same(rows)):
-            at = self.at[ref] = len(self.slates)
-            self.slates.append(slate)
-            self.rows.append(rows)
-            self.closed.append(False)
-        return at
+            user, items = self.users.row_of(slate.user_id), self.items.rows_of(slate.items)
+        entry = _entry(slate, user, items, self.width)
+        is_complete = user >= 0 and -1 not in items
+        slate.rows = (self.users.token, self.items.token, self.width, entry) if is_complete else None
+        return entry
 
 
 def encode(
@@ -128,11 +133,11 @@ def encode(
         >>> rows.items, rows.item, items.clicks[:2]
         (array([0, 1], dtype=int32), array([-1,  1], dtype=int32), array([0, 1]))
     """
-    columns = _Columns(block, users, items)
+    columns = _Columns(block, users, items, max_clusters)
     columns.walk()
     users.settle()
     items.settle()
-    out = _assemble(columns, n_features, max_clusters, {name: n for n, name in enumerate(policies)})
+    out = _assemble(columns, n_features, {name: n for n, name in enumerate(policies)})
     by_place = (items, out.items, out.start, out.item)
     by_slate = (users, out.slate_user, np.arange(out.slate_user.size + 1, dtype=np.int32), out.user)
     for table, shown, start, one in (by_place, by_slate):
@@ -144,104 +149,96 @@ def encode(
     return out
 
 
-def _assemble(columns: _Columns, n_features: int, max_clusters: int, policies: dict[str, int]) -> RowBlock:
-    block, slates, rows = columns.block, columns.slates, columns.rows
-    flat, propensity, others = array("i"), array("f"), array("i")
-    for entry in rows:
-        flat.extend(entry.items)
-        propensity.extend(entry.propensity)
-        others.extend(entry.others)
-    start = _starts([len(entry.items) for entry in rows])
-    other_start = _starts([len(entry.others) for entry in rows])
-    features, other_features = _features(rows, slates, n_features)
-    slate = np.array(columns.slate, np.int32)
-    place = np.array(block.place, np.int32)
-    is_click = place >= 0
-    place[is_click] += start[slate[is_click]]
-    items = np.array(flat, np.int32)
-    item = np.array(columns.item, np.int32)
-    item[is_click] = items[place[is_click]]
-    clusters, weights = _contexts(slates, max_clusters)
+def _assemble(columns: _Columns, n_features: int, policies: dict[str, int]) -> RowBlock:
+    block, slates, width = columns.block, columns.slates, columns.width
+    parts: Any = zip(*columns.entries, strict=True) if slates else [()] * 11
+    users, items, propensities, explored, clusters, weights, features, ns, ms, ts, decided = parts
+    start, other_start = _starts(ns), _starts(ms)
+    slate_user, shown = np.array(users, np.int32), _joined(items, "i4")
+    slate, place = _column("i", columns.slate), _column("i", block.place)
+    user, item = _pairs(columns, slate_user, shown, start, slate, place)
+    features, other_features = _split(features, ns, ms, n_features)
     return RowBlock(
-        slate_user=np.array([entry.user for entry in rows], np.int32),
-        slate_ts=np.array([s.ts for s in slates], np.int64),
+        slate_user=slate_user,
+        slate_ts=np.array(ts, np.int64),
         start=start,
-        clusters=clusters,
-        weights=weights,
-        decided=np.array([s.decided for s in slates], np.bool_),
+        clusters=_joined(clusters, "i4").reshape(-1, width),
+        weights=_joined(weights, "f4").reshape(-1, width),
+        decided=np.array(decided, np.bool_),
         policy=np.array([policies.get(s.policy, -1) for s in slates], np.int8),
-        items=items,
-        propensity=np.array(propensity, np.float32),
+        items=shown,
+        propensity=_joined(propensities, "f4"),
         rewards=_rewards(columns, start),
         features=features,
-        explored=_explored(slates, start),
+        explored=_joined(explored, "?"),
         other_start=other_start,
-        other_items=np.array(others, np.int32),
         other_features=other_features,
-        kind=np.array(block.kind, np.int8),
+        kind=np.frombuffer(bytearray(block.kind), np.int8),
         slate=slate,
         place=place,
-        user=np.array(columns.user, np.int32),
+        user=user,
         item=item,
-        reward=np.array(block.reward, np.float64),
-        first=np.array(block.first, np.bool_),
-        ts=np.array(block.ts, np.int64),
+        reward=_column("d", block.reward),
+        first=np.frombuffer(bytearray(block.first), np.bool_),
+        ts=_column("q", block.ts),
     )
 
 
-def _starts(lengths: list[int]) -> npt.NDArray[np.int32]:
+def _joined(parts: Sequence[bytes], dtype: str) -> npt.NDArray[Any]:
+    # A bytearray, so that the array may be written to: kernels are compiled apart for read-only ones.
+    return np.frombuffer(bytearray().join(parts), dtype)
+
+
+def _column(code: str, values: Sequence[float]) -> npt.NDArray[Any]:
+    return np.frombuffer(array(code, values), code)  # several times faster than numpy reads a list
+
+
+def _starts(lengths: Sequence[int]) -> npt.NDArray[np.int32]:
     out = np.zeros(len(lengths) + 1, np.int32)
     np.cumsum(lengths, out=out[1:])
     return out
 
 
-def _contexts(slates: list[Slate], width: int) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
-    clusters: list[int] = []
-    weights: list[float] = []
-    for slate in slates:
-        k = min(len(slate.clusters), len(slate.weights), width)
-        clusters += slate.clusters[:k]
-        clusters += [-1] * (width - k)
-        weights += slate.weights[:k]
-        weights += [0.0] * (width - k)
-    shape = (len(slates), width)
-    return np.array(clusters, np.int32).reshape(shape), np.array(weights, np.float32).reshape(shape)
+def _pairs(
+    columns: _Columns,
+    slate_user: npt.NDArray[np.int32],
+    shown: npt.NDArray[np.int32],
+    start: npt.NDArray[np.int32],
+    slate: npt.NDArray[np.int32],
+    place: npt.NDArray[np.int32],
+) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int32]]:
+    """User and item of each operation; `place` (within its slate) is turned into a place of the columns."""
+    user = np.append(slate_user, np.int32(-1))[slate]
+    item = np.full(slate.size, -1, np.int32)
+    is_click = place >= 0
+    place[is_click] += start[slate[is_click]]
+    item[is_click] = shown[place[is_click]]
+    for o, one, other in columns.organic:
+        user[o], item[o] = one, other
+    return user, item
 
 
 def _rewards(columns: _Columns, start: npt.NDArray[np.int32]) -> npt.NDArray[np.float32]:
     # Only of closed slates: before that JOIN may be ahead of this block, and blocks must not matter.
     out = np.zeros(int(start[-1]), np.float32)
-    for n, (slate, is_closed) in enumerate(zip(columns.slates, columns.closed, strict=True)):
-        if is_closed:
-            for place, reward in slate.rewards.items():
-                out[start[n] + place] = reward
+    for n in columns.closed:
+        for place, reward in columns.slates[n].rewards.items():
+            out[start[n] + place] = reward
     return out
 
 
-def _explored(slates: list[Slate], start: npt.NDArray[np.int32]) -> npt.NDArray[np.bool_]:
-    out = np.zeros(int(start[-1]), np.bool_)
-    for n, slate in enumerate(slates):
-        for place in slate.explored:
-            if 0 <= place < len(slate.items):
-                out[start[n] + place] = True
-    return out
-
-
-def _features(
-    rows: list[_Rows], slates: list[Slate], width: int
+def _split(
+    logged: Sequence[bytes], ns: Sequence[int], ms: Sequence[int], width: int
 ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+    """Features of the shown items and of the others; NaN for slates without as many as they should have."""
     if width == 0:
-        n, m = sum(len(entry.items) for entry in rows), sum(len(entry.others) for entry in rows)
-        return np.zeros((n, 0), np.float32), np.zeros((m, 0), np.float32)
-    shown: list[bytes] = []
-    others: list[bytes] = []
+        return np.zeros((sum(ns), 0), np.float32), np.zeros((sum(ms), 0), np.float32)
     missing = np.float32(_NAN).tobytes() * width
-    for entry, slate in zip(rows, slates, strict=True):
-        n, m, data = len(entry.items), len(entry.others), slate.features
-        if len(data) != 4 * width * (n + m):
-            data = missing * (n + m)
-        shown.append(data[: 4 * width * n])
-        others.append(data[4 * width * n :])
-    return np.frombuffer(b"".join(shown), "<f4").reshape(-1, width), np.frombuffer(
-        b"".join(others), "<f4"
-    ).reshape(-1, width)
+    whole = [
+        data if len(data) == 4 * width * (n + m) else missing * (n + m)
+        for data, n, m in zip(logged, ns, ms, strict=True)
+    ]
+    features = _joined(whole, "<f4").reshape(-1, width)
+    counts = np.array([ns, ms], np.int64).T.ravel()
+    is_shown = np.repeat(np.arange(counts.size) % 2 == 0, counts)
+    return features[is_shown], features[~is_shown]

@@ -36,8 +36,7 @@ class RowBlock:
     window closed (0: a negative; only meaningful for CLOSED), `features` (N, F) NaN where not logged,
     `explored` (N,).
 
-    Logged candidates that were not shown: `other_start` (S + 1,), `other_items` (M,), `other_features` (M,
-    F).
+    Logged candidates that were not shown: `other_start` (S + 1,), `other_features` (M, F).
 
     Operation columns: `kind`, `slate` (-1 for ORGANIC), `place` (index into the place columns for CLICK, else
     -1), `user`, `item` (CLICK and ORGANIC, else -1), `reward`, `first`, `ts`.
@@ -56,7 +55,6 @@ class RowBlock:
     features: Float32
     explored: Bool
     other_start: Int32
-    other_items: Int32
     other_features: Float32
     kind: Int8
     slate: Int32

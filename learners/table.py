@@ -78,6 +78,7 @@ class EmbeddingTable:
         self.impressions = np.zeros(capacity, np.int64)
         self.version = np.zeros(capacity, np.int64)
         self.touched_at = np.zeros(capacity, np.int64)
+        self._has_owner = np.zeros(capacity, np.bool_)
         self._ids: list[str | None] = []
         self._row: dict[str, int] = {}
         self._free: list[int] = []
@@ -114,12 +115,16 @@ class EmbeddingTable:
     @property
     def live(self) -> Int32:
         """The rows in use, ascending."""
-        return np.fromiter(sorted(self._row.values()), np.int32, len(self._row))
+        return np.flatnonzero(self._has_owner[: self.size]).astype(np.int32)
 
     def find(self, ids: Sequence[str]) -> Int32:
         """Rows of `ids`, -1 where unknown; (n,)."""
-        get = self._row.get
-        return np.fromiter((get(name, -1) for name in ids), np.int32, len(ids))
+        return np.array(self.rows_of(ids), np.int32)
+
+    def rows_of(self, ids: Sequence[str]) -> list[int]:
+        """As `find`, as a list."""
+        found: list[Any] = list(map(self._row.get, ids))
+        return [-1 if row is None else row for row in found] if None in found else found
 
     def row_of(self, name: str) -> int:
         """The row of an id, -1 where unknown."""
@@ -193,6 +198,7 @@ class EmbeddingTable:
             self.refused += 1
             return -1
         self._row[name] = row
+        self._has_owner[row] = True
         self.touched_at[row] = ts
         self._entering.append((row, key))
         return row
@@ -213,7 +219,7 @@ class EmbeddingTable:
             return
         capacity = min(max(rows, 2 * self.capacity), max(self.max_rows, rows))
         self.data = grown(self.data, capacity).astype(np.float32, copy=False)
-        for name in ("clicks", "impressions", "version", "touched_at"):
+        for name in ("clicks", "impressions", "version", "touched_at", "_has_owner"):
             setattr(self, name, grown(getattr(self, name), capacity))
         for touched in (self.moved, self.counted, self._new, self._removed):
             touched.ensure(capacity)
@@ -260,6 +266,7 @@ class EmbeddingTable:
             self._ids[row] = None
             if name is not None:
                 del self._row[name]
+        self._has_owner[freed] = False
         self._clear(freed)
         self._quarantine += rows
         self._removed.add(freed)
@@ -307,6 +314,8 @@ class EmbeddingTable:
             array = getattr(self, name)
             array[:n] = frame[name]
             array[n:] = 0
+        self._has_owner[:] = False
+        self._has_owner[list(self._row.values())] = True
         self._free = frame["free"].tolist()
         self._quarantine = frame["quarantine"].tolist()
         self._swept_ms, self.refused = frame["swept_ms"], frame["refused"]
@@ -336,7 +345,7 @@ class EmbeddingTable:
         }
 
     def _owned(self, rows: Int32) -> Int32:
-        return rows[[self._ids[row] is not None for row in rows.tolist()]] if rows.size else rows
+        return rows[self._has_owner[rows]]
 
     def apply(self, frame: Frame) -> None:
         """On a replica: removals first, then new ids, then vectors and counts.
@@ -353,7 +362,9 @@ class EmbeddingTable:
             self._ids[row] = None
             if name is not None:
                 del self._row[name]
+        self._has_owner[removed] = False
         self._clear(removed)
+        self._has_owner[frame["new_rows"]] = True
         for row, name in zip(frame["new_rows"].tolist(), frame["new_ids"], strict=True):
             if row >= len(self._ids):
                 self._ids.extend([None] * (row + 1 - len(self._ids)))

@@ -66,7 +66,6 @@ def organic_rows(pairs: Sequence[tuple[int, int]], ts: Sequence[int] | None = No
         features=np.zeros((0, 0), np.float32),
         explored=np.zeros(0, np.bool_),
         other_start=np.zeros(1, np.int32),
-        other_items=none,
         other_features=np.zeros((0, 0), np.float32),
         kind=np.full(n, ORGANIC, np.int8),
         slate=np.full(n, -1, np.int32),
