@@ -9,6 +9,7 @@ from bandits.errors import PolicyError
 from bandits.ops import graph as ops
 from bandits.ops.arms import count_outcomes
 from bandits.ops.arrays import Float32, Float64, Int32, grown
+from bandits.ops.placing import next_known, place_items
 from learners.rows import RowBlock
 from stream.frame import Frame
 
@@ -128,11 +129,17 @@ class ClusterItemGraph:
         """Give a new item its edges at once; an item that is here already keeps what it has."""
         if row < 0 or (row < self._known.size and self._known[row]):
             return
+        if vector is not None and vector.shape != (self.centroids.dim,):
+            msg = f"item {row}: a vector of shape ({self.centroids.dim},) is taken; got {vector.shape}"
+            raise PolicyError(msg)
         self.ensure(row + 1)
         self._known[row] = True
         self._fresh[row] = self._shown[row] < self.trial
         self._follow_centroids()
-        self._place(row, vector)
+        own = np.zeros((1, self.centroids.dim), np.float32)
+        if vector is not None:
+            own[0] = vector
+        self._place(np.array([row], np.int32), own)
 
     def remove_items(self, rows: Int32) -> None:
         """Remove items with all their edges; the rows may be given to others."""
@@ -162,47 +169,39 @@ class ClusterItemGraph:
 
         `vectors` (n, dim) is indexed by item row; a zero or not finite row is no usable vector.
         """
+        if vectors.ndim != 2 or vectors.shape[1] != self.centroids.dim:
+            msg = f"a refresh takes vectors (n, {self.centroids.dim}) by item row; got shape {vectors.shape}"
+            raise PolicyError(msg)
         self._follow_centroids()
-        for row in list(self._waiting)[:budget]:
-            self._place(row, vectors[row] if row < len(vectors) else None)
-        known = np.flatnonzero(self._known[: len(vectors)])
-        if known.size == 0:
-            return
-        first = int(np.searchsorted(known, self._cursor))
-        rows = known[(first + np.arange(min(budget, known.size))) % known.size]
-        self._cursor = int(rows[-1]) + 1
-        for row in rows.tolist():
-            self._place(row, vectors[row])
+        rows = np.array(list(self._waiting)[:budget], np.int32)
+        self._place(rows, self._vectors(rows, vectors))
+        rows = next_known(self._known, min(len(vectors), self._known.size), self._cursor, budget)
+        if rows.size:
+            self._cursor = int(rows[-1]) + 1
+            self._place(rows, self._vectors(rows, vectors))
 
     # --- edges ---
 
-    def _place(self, row: int, vector: Float32 | None) -> None:
-        """Link an item to the clusters it should have; one that finds no place waits."""
-        wanted, strengths = self._nearest(vector)
-        if strengths is None:
-            if (self._edges[row] >= 0).any():
-                return
-            strengths = np.zeros(wanted.size, np.float32)
-        rate = (self._reward[row] + 1.0) / (self._shown[row] + 20.0)
-        wanted = np.concatenate([np.array([DEFAULT_CLUSTER], np.int32), wanted])
-        strengths = np.concatenate([np.array([rate], np.float32), strengths])
-        self.version += ops.relink(
-            row, wanted, strengths, min(self.max_clusters, wanted.size), self.quota, self._slot_of,
-            self._members, self._affinity, self._sizes, self._edges, self._fresh, self._changed,
+    def _place(self, rows: Int32, vectors: Float32) -> None:
+        """Link items (n,) to the clusters they should have; one that finds no place waits."""
+        waits = np.zeros(rows.size, np.bool_)
+        self.version += place_items(
+            rows, vectors, self._cluster_ids, self._cluster_axes, self.quota, self._slot_of, self._members,
+            self._affinity, self._sizes, self._edges, self._fresh, self._shown, self._reward, self._changed,
+            waits,
         )  # fmt: skip
-        if (self._edges[row] >= 0).any() or not self._fresh[row]:
-            self._waiting.pop(row, None)
-        else:
-            self._waiting[row] = None
+        for row, found_none in zip(rows.tolist(), waits.tolist(), strict=True):
+            if found_none:
+                self._waiting[row] = None
+            else:
+                self._waiting.pop(row, None)
 
-    def _nearest(self, vector: Float32 | None) -> tuple[Int32, Float32 | None]:
-        """Clusters in the order an item wants them, with inner products where its vector is usable."""
-        ids = self._cluster_ids
-        if vector is not None and np.isfinite(vector).all() and vector.any():
-            products = self._cluster_vectors @ vector
-            order = np.argsort(-products, kind="stable")
-            return ids[order], products[order]
-        return ids[np.argsort(self._sizes[self._slot_of[ids], 0], kind="stable")], None
+    def _vectors(self, rows: Int32, vectors: Float32) -> Float32:
+        """The vectors (n, dim) of these rows, zero for those beyond `vectors`."""
+        out = np.zeros((rows.size, self.centroids.dim), np.float32)
+        here = rows < len(vectors)
+        out[here] = vectors[rows[here]]
+        return out
 
     def _unlink(self, row: int, cluster: int) -> None:
         ops.unlink(
@@ -213,7 +212,8 @@ class ClusterItemGraph:
 
     def _follow_centroids(self) -> None:
         """Take over births and deaths of centroids."""
-        self._cluster_ids, self._cluster_vectors = self.centroids.ids, self.centroids.vectors
+        self._cluster_ids = self.centroids.ids
+        self._cluster_axes = np.ascontiguousarray(self.centroids.vectors.T)
         if self.centroids.structure == self._structure:
             return
         self._structure = self.centroids.structure

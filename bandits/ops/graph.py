@@ -17,8 +17,9 @@ __all__ = [
     "admits",
     "clear_members",
     "exclude",
+    "find",
+    "find_member",
     "link",
-    "relink",
     "seed_cluster",
     "set_members",
     "union",
@@ -27,10 +28,23 @@ __all__ = [
 
 
 @kernel
-def _find(values: Int32, wanted: int) -> int:
+def find(values: Int32, wanted: int) -> int:
+    """Index of the first `wanted`; -1 if there is none."""
     for i in range(values.size):
         if values[i] == wanted:
             return i
+    return -1
+
+
+@kernel
+def find_member(values: Int32, wanted: int) -> int:
+    """As `find`, for long arrays in which `wanted` stands once at most: blocks of 32 take no branch."""
+    for low in range(0, values.size, 32):
+        found = -1
+        for i in range(low, min(low + 32, values.size)):
+            found = i if values[i] == wanted else found
+        if found >= 0:
+            return found
     return -1
 
 
@@ -66,8 +80,8 @@ def unlink(
 ) -> None:
     """Remove the edge (row, cluster), which exists, from both views."""
     slot = slot_of[cluster]
-    _remove_member(slot, _find(members[slot, : sizes[slot, 0]], row), members, affinity, sizes, fresh)
-    edges[row, _find(edges[row], cluster)] = -1
+    _remove_member(slot, find_member(members[slot, : sizes[slot, 0]], row), members, affinity, sizes, fresh)
+    edges[row, find(edges[row], cluster)] = -1
 
 
 @kernel
@@ -87,6 +101,11 @@ def admits(
         return bool(sizes[slot, 0] < members.shape[1] or sizes[slot, 1] < quota)
     if sizes[slot, 0] < members.shape[1]:
         return True
+    weaker = 0  # mostly none, and this pass reads in order what the next one looks up here and there
+    for i in range(sizes[slot, 0]):
+        weaker += affinity[slot, i] < strength
+    if weaker == 0:
+        return False
     worst = _weakest(slot, members, affinity, sizes, fresh)
     return worst >= 0 and affinity[slot, worst] < strength
 
@@ -107,7 +126,7 @@ def link(
     """Make the edge if the cluster admits it and the item has an edge left; a full cluster loses its
     weakest."""
     slot = slot_of[cluster]
-    free = _find(edges[row], -1)
+    free = find(edges[row], -1)
     if free < 0 or not admits(row, slot, strength, quota, members, affinity, sizes, fresh):
         return False
     if sizes[slot, 0] == members.shape[1]:
@@ -120,59 +139,6 @@ def link(
         sizes[slot, 1] += 1
     edges[row, free] = cluster
     return True
-
-
-@kernel
-def relink(
-    row: int,
-    wanted: Int32,
-    strengths: Float32,
-    n_best: int,
-    quota: int,
-    slot_of: Int32,
-    members: Int32,
-    affinity: Float32,
-    sizes: Int32,
-    edges: Int32,
-    fresh: Bool,
-    changed: Bool,
-) -> int:
-    """Give an item the edges it wants, best first; returns how many edges changed, and marks `changed` slots.
-
-    Of `wanted` (m,) the first `n_best` are the ones it should have; an unexplored item that gets none of them
-    takes the first of the others that admits it. Edges it does not want go, once it has one that it wants.
-    """
-    best = wanted[:n_best]
-    n_changed, n_held, n_looked = 0, 0, n_best
-    for i in range(wanted.size):
-        cluster = wanted[i]
-        slot = slot_of[cluster]
-        if i >= n_best and (n_held > 0 or not fresh[row]):
-            break
-        n_looked = max(n_looked, i + 1)
-        if _find(edges[row], cluster) >= 0:
-            affinity[slot, _find(members[slot, : sizes[slot, 0]], row)] = strengths[i]
-            n_held += 1
-            continue
-        if not admits(row, slot, strengths[i], quota, members, affinity, sizes, fresh):
-            continue
-        if _find(edges[row], -1) < 0:
-            for j in range(edges.shape[1]):
-                if _find(best, edges[row, j]) < 0:
-                    changed[slot_of[edges[row, j]]] = True
-                    unlink(row, edges[row, j], slot_of, members, affinity, sizes, edges, fresh)
-                    break
-        link(row, cluster, strengths[i], quota, slot_of, members, affinity, sizes, edges, fresh)
-        changed[slot] = True
-        n_changed += 1
-        n_held += 1
-    for j in range(edges.shape[1]):
-        cluster = edges[row, j]
-        if cluster >= 0 and n_held > 0 and _find(wanted[:n_looked], cluster) < 0:
-            changed[slot_of[cluster]] = True
-            unlink(row, cluster, slot_of, members, affinity, sizes, edges, fresh)
-            n_changed += 1
-    return n_changed
 
 
 @kernel
@@ -262,7 +228,7 @@ def exclude(
 def clear_members(slot: int, cluster: int, members: Int32, sizes: Int32, edges: Int32) -> None:
     """On a replica: a cluster without members."""
     for i in range(sizes[slot, 0]):
-        edges[members[slot, i], _find(edges[members[slot, i]], cluster)] = -1
+        edges[members[slot, i], find(edges[members[slot, i]], cluster)] = -1
     sizes[slot] = 0
 
 
@@ -271,5 +237,5 @@ def set_members(slot: int, cluster: int, rows: Int32, members: Int32, sizes: Int
     """On a replica: these members (n,) for an empty cluster."""
     for i in range(rows.size):
         members[slot, i] = rows[i]
-        edges[rows[i], _find(edges[rows[i]], -1)] = cluster
+        edges[rows[i], find(edges[rows[i]], -1)] = cluster
     sizes[slot, 0] = rows.size

@@ -21,6 +21,7 @@ from bandits import (
 from bandits.ops.arrays import Float32
 from bandits.ops.diagonal import ucb_scores
 from bandits.ops.graph import exclude, union
+from bandits.ops.placing import _best_first, next_known
 from bandits.ops.slate import fill_by_rule
 from bandits.worlds import row_block
 from stream.frame import pack, unpack
@@ -116,6 +117,36 @@ def test_refresh_moves_edges_to_where_the_vectors_moved_a_bounded_number_a_call(
     assert all_edges(graph, 40) == [
         sorted([0, int(graph.centroids.ids[(graph.centroids.vectors @ v).argmax()])]) for v in new
     ]
+
+
+def test_the_best_are_those_of_a_stable_sort() -> None:
+    rng, order = np.random.default_rng(1), np.empty(20, np.int32)
+    for n in (1, 3, 20):
+        for _ in range(30):
+            keys = rng.integers(0, 8, 20).astype(np.float32)
+            _best_first(keys, order, n)
+            assert order[:n].tolist() == np.argsort(-keys, kind="stable")[:n].tolist()
+
+
+def test_a_refresh_goes_round_all_known_items_from_where_it_stopped() -> None:
+    known, cursor = np.isin(np.arange(50), [3, 4, 9, 30, 41]), 0
+    rounds = []
+    for _ in range(4):
+        rows = next_known(known, 40, cursor, 3)
+        cursor = int(rows[-1]) + 1
+        rounds.append(rows.tolist())
+    assert rounds == [[3, 4, 9], [30, 3, 4], [9, 30, 3], [4, 9, 30]]
+    assert next_known(known, 40, 0, 99).tolist() == [3, 4, 9, 30]
+    assert next_known(known, 3, 7, 2).size == 0
+
+
+def test_vectors_of_another_length_are_refused() -> None:
+    _, graph = grown()
+    with pytest.raises(PolicyError, match=r"\(8,\)"):
+        graph.add_item(1, np.ones(3, np.float32))
+    with pytest.raises(PolicyError, match=r"\(n, 8\)"):
+        graph.refresh(np.ones((4, 3), np.float32))
+    assert len(graph) == 0
 
 
 def test_a_removed_item_has_no_edge_and_its_row_starts_anew() -> None:
