@@ -26,7 +26,15 @@ def test_a_list_in_a_variable_is_json() -> None:
 
 @pytest.mark.parametrize(
     ("text", "named"),
-    [("[policy]\nepsilom = 0.1", "epsilom"), ("port = 'x'", "port"), ("clock = 'sun'", "clock")],
+    [
+        ("[policy]\nepsilom = 0.1", "epsilom"),
+        ("[join]\nwindow = 1", "window"),
+        ("[join]\nmax_pending = 0", "max_pending"),
+        ("[serve]\nactivate = 'later'", "activate"),
+        ("[serve.sources]\nfrsh = 3", "frsh"),
+        ("port = 'x'", "port"),
+        ("clock = 'sun'", "clock"),
+    ],
 )
 def test_a_setting_that_does_not_fit_is_named(tmp_path: Path, text: str, named: str) -> None:
     file = tmp_path / "freshet.toml"
