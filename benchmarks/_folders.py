@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +16,7 @@ from stream.events import Click, Decision, ItemEvent, LoggedEvent
 from stream.folder import DataFolder
 from stream.log import Record
 
-__all__ = ["fill_folder", "settings_for"]
+__all__ = ["add_slates", "fill_folder", "settings_for"]
 
 _SLATE = 20
 _BUNDLE = 500
@@ -55,22 +57,28 @@ def _bundles(events: Iterator[LoggedEvent]) -> Iterator[Record]:
         yield Record("events", encode_events(bundle), 1)
 
 
-def fill_folder(path: Path, n_items: int, *, n_after: int = 0) -> None:
-    """A data folder whose newest snapshot holds `n_items`, each shown once, followed by `n_after` slates that
-    were committed since; as after a power failure, nothing is closed with a snapshot."""
-    folder = DataFolder(path)
-    folder.prepare(1)
-    settings = settings_for()
+def fill_folder(path: Path, n_items: int) -> None:
+    """A data folder with a snapshot that holds `n_items`, each shown once."""
+    with closing(DataFolder(path)) as folder:
+        folder.prepare(1)
+        _learn(
+            folder, itertools.chain(_items(n_items), _slates(n_items, -(-n_items // _SLATE), 0)), ends=True
+        )
+
+
+def add_slates(path: Path, n_items: int, n_slates: int) -> None:
+    """Slates that are committed behind the snapshot; as after a power failure, nothing is closed with one."""
+    with closing(DataFolder(path)) as folder:
+        _learn(folder, _slates(n_items, n_slates, n_items), ends=False)
+
+
+def _learn(folder: DataFolder, events: Iterator[LoggedEvent], *, ends: bool) -> None:
     writer = folder.writer("events-0")
-    writer.append(list(_bundles(_items(n_items))))
-    writer.append(list(_bundles(_slates(n_items, -(-n_items // _SLATE), 0))))
-    engine = build_engine(folder, settings)
+    engine = build_engine(folder, settings_for())
     engine.recover()
+    writer.append(list(_bundles(events)))
     while engine.run_once():
         continue
-    engine.snapshot()
-    writer.append(list(_bundles(_slates(n_items, n_after, n_items))))
-    while engine.run_once():
-        continue
+    if ends:
+        engine.snapshot()
     writer.close()
-    folder.close()

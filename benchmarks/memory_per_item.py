@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks._folders import settings_for
-from benchmarks.restart_1m import _fill
+from benchmarks.restart_1m import fill
 from freshet.run import EmbeddedSystem
 from stream.clock import WallClock
 
@@ -43,7 +43,7 @@ def _worker_bytes(n_items: int) -> int:
     clock = WallClock()
     with tempfile.TemporaryDirectory() as folder:
         data = Path(folder) / "data"
-        _fill(data, n_items)
+        fill(data, n_items)
         system = EmbeddedSystem(data, settings_for(), clock)
         system.start(_LONGEST_S)
         size = _settled(system.pid("worker-0"), clock)

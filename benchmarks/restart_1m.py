@@ -1,9 +1,9 @@
 """A restart with a million items: from snapshot and log to a system that says it is ready and answers.
 
-The folder holds a snapshot with every item shown, and 5,000 slates committed behind it, as after a crash. The
-clock runs from the start of the processes (interpreter, imports, compiled kernels from their cache) until
-``/readyz`` says 200: the learner has recovered, the worker has loaded the rows and its index answers. The
-answer of one `recommend` is checked.
+The folder holds a snapshot with every item shown, the index of a system that served it, and 5,000 slates
+committed behind both, as after a crash. The clock runs from the start of the processes (interpreter, imports,
+compiled kernels from their cache) until ``/readyz`` says 200: the learner has recovered, the worker has
+loaded the rows and its index answers. The answer of one `recommend` is checked.
 """
 
 from __future__ import annotations
@@ -20,19 +20,35 @@ from benchmarks._folders import settings_for
 from freshet.run import EmbeddedSystem
 from stream.clock import WallClock
 
-__all__ = ["run"]
+__all__ = ["fill", "run"]
 
 _LONGEST_S = 1_200.0
 _N_AFTER = 5_000
 
 
-def _fill(path: Path, n_items: int) -> None:
+def fill(path: Path, n_items: int) -> None:
     """In a process of its own: its memory, files and locks must be gone before the restart."""
+    _apart("fill_folder", path, n_items)
+
+
+def _apart(name: str, path: Path, *numbers: int) -> None:
     code = (
-        "import sys; from pathlib import Path; from benchmarks._folders import fill_folder; "
-        "fill_folder(Path(sys.argv[1]), int(sys.argv[2]), n_after=int(sys.argv[3]))"
+        "import sys; from pathlib import Path; from benchmarks import _folders; "
+        "getattr(_folders, sys.argv[1])(Path(sys.argv[2]), *map(int, sys.argv[3:]))"
     )
-    subprocess.run([sys.executable, "-c", code, str(path), str(n_items), str(_N_AFTER)], check=True)
+    subprocess.run([sys.executable, "-c", code, name, str(path), *map(str, numbers)], check=True)
+
+
+def _serve_once(path: Path, clock: WallClock) -> None:
+    """Run the system until its index is built and on disk."""
+    system = EmbeddedSystem(path, settings_for(), clock)
+    system.start(_LONGEST_S)
+    try:
+        while not (path / "index.snapshot").exists():
+            system.watch()
+            clock.sleep_s(0.1)
+    finally:
+        system.stop()
 
 
 def _answers(system: EmbeddedSystem) -> int:
@@ -50,7 +66,9 @@ def run(quick: bool) -> list[dict[str, Any]]:
     with tempfile.TemporaryDirectory() as folder:
         data = Path(folder) / "data"
         began_s = clock.monotonic_s()
-        _fill(data, n_items)
+        fill(data, n_items)
+        _serve_once(data, clock)
+        _apart("add_slates", data, n_items, _N_AFTER)
         filled_s = clock.monotonic_s() - began_s
         size = sum(path.stat().st_size for path in data.rglob("*") if path.is_file())
         system = EmbeddedSystem(data, settings_for(), clock)

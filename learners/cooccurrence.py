@@ -7,7 +7,16 @@ import numpy.typing as npt
 
 from learners.errors import LearnerError, ReplicaError
 from learners.history import Pairs
-from learners.ops.cooccurrence import accumulate, add_pairs, drop_rows, rebase
+from learners.ops.cooccurrence import (
+    Lists,
+    accumulate,
+    add_pairs,
+    drop_rows,
+    lengths_of,
+    read_lists,
+    rebase,
+    write_lists,
+)
 from learners.touched import Touched, grown
 from stream.frame import Frame
 
@@ -19,6 +28,7 @@ Float64 = npt.NDArray[np.float64]
 
 _DAY_MS = 86_400_000
 _NO_ROWS = np.zeros(0, np.int32)
+_CLASSES = 32
 
 
 class CoOccurrence:
@@ -30,8 +40,9 @@ class CoOccurrence:
         sum over q of rank_decay^q * w(i_q, j) / ((d(i_q) + smoothing) * (d(j) + smoothing))^power
 
     with d an item's sum of weights: `power` 0 counts pairs, 0.5 is the cosine of item-to-item filtering
-    (Linden et al., IEEE Internet Computing 2003), in between tempers popularity. What grows: 8 * `slots` + 8
-    bytes an item row; rows are bounded by the item table.
+    (Linden et al., IEEE Internet Computing 2003), in between tempers popularity. What grows: 17 bytes an item
+    row and 8 an entry, in blocks that double as a list grows, at most 8 * `slots` an item; rows are bounded
+    by the item table.
 
     Example:
         >>> pairs = Pairs(np.array([[1, 0, 50, 40, 0], [2, 0, 60, 40, 0], [2, 0, 70, 60, 0]]))
@@ -64,9 +75,15 @@ class CoOccurrence:
         self._clear(1_024)
 
     def _clear(self, capacity: int) -> None:
-        self._neighbours = np.full((capacity, self.slots), -1, np.int32)
-        self._weights = np.zeros((capacity, self.slots), np.float32)
-        self._degree = np.zeros(capacity)
+        self._lists = Lists(
+            entry=np.full(4 * self.slots, -1, np.int32),
+            weight=np.zeros(4 * self.slots, np.float32),
+            offset=np.zeros(capacity, np.int64),
+            size_class=np.full(capacity, -1, np.int8),
+            heads=np.full(_CLASSES, -1, np.int64),
+            used=np.zeros(1, np.int64),
+            degree=np.zeros(capacity),
+        )
         self._reference = np.zeros(1, np.int64)
         self._used = 0
         self._touched = Touched(capacity)
@@ -77,10 +94,11 @@ class CoOccurrence:
         """The `k` rows most often clicked with `row` and their shares of its pairs, best first."""
         if not 0 <= row < self._used:
             return _NO_ROWS, np.zeros(0)
-        rows, weights = self._neighbours[row], self._weights[row].astype(np.float64)
+        rows, entries = self._read(np.array([row], np.int32))[1:]
+        weights = entries.astype(np.float64)
         order = np.lexsort((rows, -weights))[:k]
         order = order[rows[order] >= 0]
-        return rows[order], weights[order] / max(float(self._degree[row]), 1e-300)
+        return rows[order], weights[order] / max(float(self._lists.degree[row]), 1e-300)
 
     def score(self, recent: Int32, candidates: Int32, now_ms: int) -> Float64:
         """How well `candidates` (c,) go with the items `recent` (q,), newest first; 0 where nothing links."""
@@ -104,8 +122,8 @@ class CoOccurrence:
         age = (now_ms - int(self._reference[0])) / self.half_life_ms
         fade = 2.0 ** -min(max(age, -64.0), 1_000.0)
         return accumulate(
-            np.ascontiguousarray(recent, np.int32), candidates, self._neighbours, self._weights, self._degree,
-            fade, self.rank_decay, self.smoothing, self.power,
+            np.ascontiguousarray(recent, np.int32), candidates, self._lists, self.slots, fade,
+            self.rank_decay, self.smoothing, self.power,
         )  # fmt: skip
 
     # -- writing ---------------------------------------------------------------------------------------------
@@ -113,25 +131,40 @@ class CoOccurrence:
     def ensure(self, rows: int) -> None:
         """Make room for item rows below `rows`."""
         self._used = max(self._used, rows)
-        if rows <= self._degree.size:
+        lists = self._lists
+        if rows <= lists.degree.size:
             return
-        capacity = max(rows, 2 * self._degree.size)
-        self._neighbours = grown(self._neighbours, capacity, -1).astype(np.int32, copy=False)
-        self._weights = grown(self._weights, capacity).astype(np.float32, copy=False)
-        self._degree = grown(self._degree, capacity).astype(np.float64, copy=False)
+        capacity = max(rows, lists.degree.size + lists.degree.size // 2)
+        self._lists = lists._replace(
+            offset=grown(lists.offset, capacity).astype(np.int64, copy=False),
+            size_class=grown(lists.size_class, capacity, -1).astype(np.int8, copy=False),
+            degree=grown(lists.degree, capacity).astype(np.float64, copy=False),
+        )
         self._touched.ensure(capacity)
+
+    def _grow_pool(self, more: int = 0) -> None:
+        """Make room for `more` entries, or a quarter more: a doubled pool would be half empty."""
+        lists, size = self._lists, self._lists.entry.size
+        entries = max(size + size // 4, int(lists.used[0]) + more) + 2 * self.slots
+        self._lists = lists._replace(
+            entry=grown(lists.entry, entries, -1).astype(np.int32, copy=False),
+            weight=grown(lists.weight, entries).astype(np.float32, copy=False),
+        )
 
     def learn(self, pairs: Pairs) -> None:
         """Add pairs in order; cutting them into other blocks changes no bit."""
         if not len(pairs):
             return
         self.ensure(int(max(pairs.item.max(), pairs.other.max())) + 1)
-        touched = self._touched
-        add_pairs(
-            pairs.item, pairs.other, pairs.ts, pairs.other_ts, float(self.half_life_ms),
-            float(self.gap_half_life_ms), self._reference, self._neighbours, self._weights, self._degree,
-            self._used, touched.flags, touched.rows, touched.size,
-        )  # fmt: skip
+        touched, done = self._touched, 0
+        while done < len(pairs):
+            done = add_pairs(
+                pairs.item, pairs.other, pairs.ts, pairs.other_ts, float(self.half_life_ms),
+                float(self.gap_half_life_ms), self._reference, self._lists, self._used, self.slots, done,
+                touched.flags, touched.rows, touched.size,
+            )  # fmt: skip
+            if done < len(pairs):
+                self._grow_pool()
 
     def remove_items(self, rows: Int32) -> None:
         """Forget these items, in every list; one pass over all lists."""
@@ -141,31 +174,39 @@ class CoOccurrence:
         gone = np.zeros(int(rows.max()) + 1, np.bool_)
         gone[rows] = True
         touched = self._touched
-        drop_rows(
-            self._neighbours, self._weights, self._degree, self._used, gone, touched.flags, touched.rows,
-            touched.size,
-        )  # fmt: skip
+        drop_rows(self._lists, self._used, self.slots, gone, touched.flags, touched.rows, touched.size)
 
     def remove_users(self, rows: Int32) -> None:
         """Nothing here is kept by user: a forgotten user's pairs stay in the sums."""
 
     # -- copying ---------------------------------------------------------------------------------------------
 
+    def _read(self, rows: Int32) -> tuple[Int32, Int32, Float32]:
+        """Lengths (n,) of these rows' lists and their entries and weights, packed."""
+        lengths = lengths_of(rows, self._lists, self.slots)
+        total = int(lengths.sum())
+        entries, weights = np.empty(total, np.int32), np.empty(total, np.float32)
+        read_lists(rows, lengths, self._lists, entries, weights)
+        return lengths, entries, weights
+
     def _columns(self, rows: Int32) -> Frame:
+        lengths, entries, weights = self._read(rows)
         return {
             "half_life_ms": self.half_life_ms,
             "slots": self.slots,
             "reference": int(self._reference[0]),
             "rows": rows,
-            "neighbours": self._neighbours[rows],
-            "weights": self._weights[rows],
-            "degree": self._degree[rows],
+            "lengths": lengths,
+            "neighbours": entries,
+            "weights": weights,
+            "degree": self._lists.degree[rows],
         }
 
     def snapshot(self) -> Frame:
         """All rows with a neighbour or a sum of weights."""
-        is_used = (self._neighbours[: self._used] >= 0).any(axis=1) | (self._degree[: self._used] > 0)
-        rows = np.flatnonzero(is_used).astype(np.int32)
+        every = np.arange(self._used, dtype=np.int32)
+        is_used = (lengths_of(every, self._lists, self.slots) > 0) | (self._lists.degree[every] > 0)
+        rows = every[is_used]
         return {**self._columns(rows), "used": self._used, "touched": self._touched.peek()}
 
     def restore(self, frame: Frame) -> None:
@@ -180,7 +221,7 @@ class CoOccurrence:
         self._reference[0] = frame["reference"]
         self._write(frame)
         self._touched.put(frame["touched"])
-        self._touched.ensure(self._degree.size)
+        self._touched.ensure(self._lists.degree.size)
 
     def changes(self) -> Frame:
         """The touched rows' lists, and the reference that their weights stand on."""
@@ -195,17 +236,24 @@ class CoOccurrence:
         self._check(frame)
         moved = (frame["reference"] - int(self._reference[0])) / self.half_life_ms
         if moved > 0:
-            rebase(self._neighbours, self._weights, self._degree, self._used, moved)
+            rebase(self._lists, self._used, self.slots, moved)
             self._reference[0] = frame["reference"]
         if frame["rows"].size:
             self.ensure(int(frame["rows"].max()) + 1)
             self._write(frame)
 
     def _write(self, frame: Frame) -> None:
-        rows = frame["rows"]
-        self._neighbours[rows] = frame["neighbours"]
-        self._weights[rows] = frame["weights"]
-        self._degree[rows] = frame["degree"]
+        rows, lengths = np.array(frame["rows"]), np.array(frame["lengths"])
+        entries, weights = np.array(frame["neighbours"]), np.array(frame["weights"])
+        if int(lengths.sum()) != entries.size or (lengths > self.slots).any():
+            msg = f"a frame tells of lists with {int(lengths.sum())} neighbours and holds {entries.size}"
+            raise ReplicaError(msg)
+        done, low = 0, 0
+        while done < rows.size:
+            done, low = write_lists(rows, lengths, entries, weights, self._lists, self.slots, done, low)
+            if done < rows.size:
+                self._grow_pool(2 * (entries.size - low))
+        self._lists.degree[rows] = frame["degree"]
 
     def _check(self, frame: Frame) -> None:
         theirs, mine = (frame["half_life_ms"], frame["slots"]), (self.half_life_ms, self.slots)
