@@ -159,10 +159,10 @@ class ClusterItemGraph:
             rows.kind, rows.slate, rows.place, rows.reward, rows.start, rows.items, rows.decided,
             self._shown, self._reward, self._mark,
         )  # fmt: skip
-        for row in touched[self._fresh[touched] & (self._shown[touched] >= self.trial)].tolist():
-            self._fresh[row] = False
-            for cluster in self.clusters_of(row).tolist():
-                self._sizes[self._slot_of[cluster], 1] -= 1
+        explored = touched[self._fresh[touched] & (self._shown[touched] >= self.trial)]
+        self._fresh[explored] = False
+        held = self._edges[explored]
+        np.subtract.at(self._sizes[:, 1], self._slot_of[held[held >= 0]], 1)
 
     def refresh(self, vectors: Float32, budget: int = 256) -> None:
         """Place items that wait, then move edges of the next `budget` items, in turn, to their best clusters.
