@@ -16,6 +16,7 @@ from freshet.config import Settings
 from freshet.parts import Parts, build_parts
 from learners import encode
 from learners.rows import RowBlock
+from learners.touched import Touched
 from monitor import Measures
 from stream.blocks import FeedbackBlock, Forgotten, ItemsBlock, Segment
 from stream.events import LoggedEvent
@@ -48,7 +49,7 @@ class Pipeline:
         self.parts: Parts = build_parts(settings)
         self.measures: Measures = self.parts.measures
         self._maintained_ms = 0
-        self._moved_users: dict[int, None] = {}
+        self._moved_users = Touched()
 
     # -- the step --------------------------------------------------------------------------------------------
 
@@ -81,7 +82,7 @@ class Pipeline:
             "live": self.joiners[False].snapshot(),
             "backfill": self.joiners[True].snapshot(),
             "maintained_ms": self._maintained_ms,
-            "moved_users": np.fromiter(self._moved_users, np.int32, len(self._moved_users)),
+            "moved_users": self._moved_users.peek(),
             "join": self._join_figures(),
         }
 
@@ -92,7 +93,8 @@ class Pipeline:
         self.joiners[False].restore(frame["live"])
         self.joiners[True].restore(frame["backfill"])
         self._maintained_ms = frame["maintained_ms"]
-        self._moved_users = dict.fromkeys(frame["moved_users"].tolist())
+        self._moved_users = Touched()
+        self._moved_users.put(frame["moved_users"])
 
     # -- learning --------------------------------------------------------------------------------------------
 
@@ -123,7 +125,8 @@ class Pipeline:
             policy.learn(rows)
         parts.graph.learn(rows)
         parts.measures.learn(block)
-        self._moved_users.update(dict.fromkeys(moved.users.tolist()))
+        self._moved_users.ensure(parts.users.capacity)
+        self._moved_users.add(moved.users)
 
     def _put_items(self, block: ItemsBlock) -> None:
         parts, dim = self.parts, self.settings.learn.embedding_dim
@@ -146,18 +149,15 @@ class Pipeline:
         if not rows.size:
             return
         self.parts.remove_users(rows)
-        for row in rows.tolist():
-            self._moved_users.pop(row, None)
+        kept = self._moved_users.peek()
+        self._moved_users.put(kept[~np.isin(kept, rows)])
 
     def _maintain(self, now_ms: int) -> None:
         parts, policy = self.parts, self.settings.policy
         parts.remove_items(parts.items.tick(now_ms))
         self._drop_users(parts.users.tick(now_ms))
-        # Sorted: the set of moved users does not depend on how events were cut into blocks, their order
-        # would.
-        moved = np.array(sorted(self._moved_users), np.int32)
-        self._moved_users.clear()
-        parts.centroids.observe(parts.users.data[moved])
+        # In ascending order: the set does not depend on how events were cut into blocks, its order would.
+        parts.centroids.observe(parts.users.data[self._moved_users.take()])
         parts.centroids.tick(now_ms)
         parts.retire(parts.centroids.dead)
         parts.graph.refresh(parts.items.data[: parts.items.size], policy.refresh_budget)

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
-
-from stream.blocks import CLICK, CLOSED, ORGANIC, SHOWN, FeedbackBlock, Slate
+from stream.blocks import CLOSED, ORGANIC, SHOWN, FeedbackBlock, Slate
 from stream.frame import Frame
 
 __all__ = ["MAX_POLICIES", "Measures"]
@@ -13,6 +11,7 @@ MAX_POLICIES = 64
 """Policy names with counters of their own; the rest share the label ``other``."""
 
 _NAMES = ("slates", "shown", "explored", "clicks", "explored_clicks", "reward", "closed")
+_SLATES, _SHOWN, _EXPLORED, _CLICKS, _EXPLORED_CLICKS, _REWARD, _CLOSED = range(len(_NAMES))
 
 
 class Measures:
@@ -35,7 +34,7 @@ class Measures:
     """
 
     def __init__(self) -> None:
-        self._policies: dict[str, Counter[str]] = {}
+        self._policies: dict[str, list[float]] = {}
         self._organic = 0
         self._touched = False
 
@@ -49,35 +48,39 @@ class Measures:
                 self._organic += 1
                 continue
             slate = slates[ref]
-            counts = self._counts(slate)
+            counts = self._policies.get(slate.policy) if slate.decided else None
+            if counts is None:
+                counts = self._counts(slate)
             if kind == SHOWN:
-                counts["slates"] += 1
-                counts["shown"] += len(slate.items)
-                counts["explored"] += len(slate.explored)
+                counts[_SLATES] += 1
+                counts[_SHOWN] += len(slate.items)
+                counts[_EXPLORED] += len(slate.explored)
             elif kind == CLOSED:
-                counts["closed"] += 1
-            elif kind == CLICK:
-                counts["reward"] += reward  # type: ignore[assignment]  # rewards are fractional
+                counts[_CLOSED] += 1
+            else:
+                counts[_REWARD] += reward
                 if first:
-                    counts["clicks"] += 1
-                    counts["explored_clicks"] += place in slate.explored
+                    counts[_CLICKS] += 1
+                    counts[_EXPLORED_CLICKS] += place in slate.explored
         self._touched = self._touched or len(block) > 0
 
     def explored_share(self, policy: str) -> float:
         """Explored places of all shown places of `policy`; 0 before the first."""
-        counts = self._policies.get(policy, Counter())
-        return counts["explored"] / counts["shown"] if counts["shown"] else 0.0
+        counts = self._policies.get(policy)
+        return counts[_EXPLORED] / counts[_SHOWN] if counts and counts[_SHOWN] else 0.0
 
     def snapshot(self) -> Frame:
         """All counts: {"policies": {name: {count: value}}, "organic": n}."""
         return {
-            "policies": {name: dict(counts) for name, counts in self._policies.items()},
+            "policies": {
+                name: dict(zip(_NAMES, counts, strict=True)) for name, counts in self._policies.items()
+            },
             "organic": self._organic,
         }
 
     def restore(self, frame: Frame) -> None:
         """Take over all counts."""
-        self._policies = {name: Counter(counts) for name, counts in frame["policies"].items()}
+        self._policies = {name: [counts[key] for key in _NAMES] for name, counts in frame["policies"].items()}
         self._organic = frame["organic"]
         self._touched = False
 
@@ -91,11 +94,11 @@ class Measures:
         if frame:
             self.restore(frame)
 
-    def _counts(self, slate: Slate) -> Counter[str]:
+    def _counts(self, slate: Slate) -> list[float]:
         name = slate.policy if slate.decided else "(foreign)"
         counts = self._policies.get(name)
         if counts is None:
             if len(self._policies) >= MAX_POLICIES:
                 name = "other"
-            counts = self._policies.setdefault(name, Counter(dict.fromkeys(_NAMES, 0)))
+            counts = self._policies.setdefault(name, [0] * len(_NAMES))
         return counts
