@@ -36,7 +36,7 @@ __all__ = [
 ]
 
 COMMITS_LAYOUT = 1
-_PAGE_BYTES = 1 << 14  # a delta of megabytes costs a third of what it does in pages of 4 KiB
+_PAGE_BYTES = 1 << 15  # a delta of megabytes costs a third of what it does in pages of 4 KiB
 _SHRINK_BYTES = 16 << 20
 
 _SCRIPT = (
