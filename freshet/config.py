@@ -48,7 +48,9 @@ class LearnSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     history: int = 500
     """Clicked items remembered for each user, which are not shown to them again."""
     admission: int = 1
-    """Sightings before an id gets a row."""
+    """Sightings that let an id in, see `admission_rule`; items of the catalogue always have a row."""
+    admission_rule: Literal["threshold", "share", "equal"] = "threshold"
+    """`threshold`: after so many sightings; `share`, `equal`: by chance at each sighting."""
     ttl_ms: int = 0
     """Expiry of rows untouched for so long in event time; 0 keeps them."""
     maintain_ms: int = 60_000

@@ -115,7 +115,7 @@ def build_parts(settings: Settings) -> Parts:
         ['diag_lin_ucb', 'uniform']
     """
     learn, policy = settings.learn, settings.policy
-    admission = Admission(threshold=learn.admission)
+    admission = Admission(rule=learn.admission_rule, threshold=learn.admission)
     users = EmbeddingTable(
         learn.embedding_dim,
         seed=learn.seed,

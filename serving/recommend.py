@@ -10,7 +10,7 @@ import msgspec
 
 from serving.asgi import Response, read_body
 from serving.decisions import Circumstances, DecisionMaker
-from serving.errors import ConflictError, FieldError, UnavailableError
+from serving.errors import BusyError, ConflictError, FieldError, UnavailableError
 from serving.metrics import RecommendMetrics
 from serving.replica import Replica
 from serving.requests import (
@@ -79,6 +79,7 @@ class Recommender:
         finders: every worker's log by name, this worker's own under `name`.
         claims: settles who answers when there are several workers; None when there is one.
         latest_ts: the largest ts accepted here, for the event clock.
+        pressure: how full the learner's joiner is, 1 is its bound.
     """
 
     def __init__(
@@ -93,10 +94,12 @@ class Recommender:
         metrics: RecommendMetrics,
         ids: RequestIds,
         latest_ts: Callable[[], int],
+        pressure: Callable[[], float],
         *,
         name: str,
         mode: Literal["wall", "event"],
     ) -> None:
+        self._pressure = pressure
         self._maker, self._replica, self._writer = maker, replica, writer
         self._finders, self._claims = finders, claims
         self._settings, self._clock, self._metrics = settings, clock, metrics
@@ -108,8 +111,14 @@ class Recommender:
 
         Raises:
             FieldError: a field does not fit. ConflictError: the id was used with another body.
-            BusyError: the writer is at its bound. LogError: the decision could not be logged.
+            BusyError: the learner or the writer is at its bound. LogError: the decision could not be logged.
         """
+        if self._pressure() >= 1.0:
+            msg = (
+                "learner: as many slates wait for their clicks as its memory may hold; ask more slowly, or "
+                "raise [join] max_pending"
+            )
+            raise BusyError(msg)
         body = await read_body(request.scope, request.receive, self._settings.max_recommend_bytes)
         asked = decode_recommend(body)
         self._maker.check(asked)

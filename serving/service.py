@@ -131,7 +131,7 @@ class Service:
         gateway = Gateway(
             self.writer,
             self._log.dead_letters.add,
-            lambda: float(self._join.get("pressure", 0.0)),
+            self._pressure,
             config.serve,
             self.clock,
             EventMetrics(registry),
@@ -151,6 +151,7 @@ class Service:
             RecommendMetrics(registry),
             RequestIds(run),
             lambda: gateway.latest_ts,
+            self._pressure,
             name=self.name,
             mode=config.mode,
         )
@@ -238,6 +239,10 @@ class Service:
             self._must_build = False
             return ""
         return f"building the index: {building[0]} of {building[1]} items; answers are right and slow"
+
+    def _pressure(self) -> float:
+        # On the event clock only further events let windows close: refusing them would last for ever.
+        return 0.0 if self.config.mode == "event" else float(self._join.get("pressure", 0.0))
 
     def gauges(self) -> dict[str, float]:
         """Figures of this worker, read at each scrape."""

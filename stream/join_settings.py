@@ -48,10 +48,11 @@ class JoinSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     """What a click of each kind is worth; other kinds are counted and dropped."""
     cap: float = 1.0
     """The largest reward of one shown item."""
-    max_pending: int = 200_000
-    """Slates that may wait for their clicks; at the bound `POST /v1/events` answers 429."""
-    max_seen: int = 2_000_000
-    """Clicks and identities remembered; at the bound `POST /v1/events` answers 429."""
+    max_pending: int = 1_000_000
+    """Slates that may wait for their clicks, about 2 kB each; at the bound callers are answered 429. Needed:
+    slates a second times (window + lateness); the default is 400 a second for 40 minutes."""
+    max_seen: int = 10_000_000
+    """Clicks and identities remembered, about 150 bytes each; at the bound callers are answered 429."""
     max_clicks: int = 2_000
     """Clicks kept for one request."""
     forget_horizon_ms: int = 30 * 86_400_000

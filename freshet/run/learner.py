@@ -14,12 +14,15 @@ from freshet.pipeline import Pipeline
 from freshet.run.lifeline import StopFlag, watch_lifeline
 from freshet.run.warm import warm_frames
 from stream.clock import WallClock
+from stream.commits import CommitLog
 from stream.engine import LocalEngine, NudgeSocket, SocketNotifier
-from stream.errors import FreshetError
+from stream.errors import DiskFullError, FreshetError
 from stream.folder import DataFolder
 from stream.scrub import LearnerScrub
 
 __all__ = ["build_engine", "fingerprint", "main"]
+
+_DISK_FULL_S = 5.0
 
 
 def fingerprint(settings: Settings) -> str:
@@ -31,10 +34,15 @@ def fingerprint(settings: Settings) -> str:
 
 
 def build_engine(
-    folder: DataFolder, settings: Settings, *, workers: int = 0, nudges: NudgeSocket | None = None
+    folder: DataFolder,
+    commits: CommitLog,
+    settings: Settings,
+    *,
+    workers: int = 0,
+    nudges: NudgeSocket | None = None,
 ) -> LocalEngine:
-    """The engine over a data folder, not yet recovered; `workers` are told of commits."""
-    commits, sources = folder.commit_log(settings.engine), folder.readers()
+    """The engine over a data folder and its commits, not yet recovered; `workers` are told of commits."""
+    sources = folder.readers()
     return LocalEngine(
         Pipeline(settings, folder.key),
         sources,
@@ -50,6 +58,23 @@ def build_engine(
     )
 
 
+def _learn(path: Path, settings: Settings, workers: int, stop: StopFlag) -> bool:
+    """Recover and learn until told to stop; False when the disk was full, and all is to be taken up anew."""
+    folder = DataFolder(path)
+    nudges = NudgeSocket(folder.socket_path("learner"))
+    commits = folder.commit_log(settings.engine)
+    try:
+        engine = build_engine(folder, commits, settings, workers=workers, nudges=nudges)
+        engine.recover()
+        engine.run(stop)
+    except DiskFullError:
+        return stop()
+    finally:
+        commits.close()
+        nudges.close()
+    return True
+
+
 def main(arguments: list[str]) -> int:
     """Learn until told to stop; 0 after a clean stop, 1 with a reason on standard error."""
     logging.basicConfig(level=logging.WARNING, format="freshet learner: %(message)s", stream=sys.stderr)
@@ -57,17 +82,16 @@ def main(arguments: list[str]) -> int:
     stop = StopFlag()
     stop.on_signals()
     watch_lifeline()
+    log = logging.getLogger(__name__)
     try:
         settings = msgspec.json.decode(text, type=Settings)
-        folder = DataFolder(Path(path))
-        nudges = NudgeSocket(folder.socket_path("learner"))
-        engine = build_engine(folder, settings, workers=int(workers), nudges=nudges)
         warm_frames(settings)
-        engine.recover()
-        engine.run(stop)
-        nudges.close()
+        while not _learn(Path(path), settings, int(workers), stop):
+            # Serving goes on meanwhile, and says that it is stale; what was accepted waits in its files.
+            log.warning("there is no room on the disk; trying again every %d s", _DISK_FULL_S)
+            stop.wait(_DISK_FULL_S)
     except FreshetError as error:
-        logging.getLogger(__name__).error("%s", error)
+        log.error("%s", error)
         return 1
     return 0
 

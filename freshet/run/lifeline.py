@@ -24,6 +24,10 @@ class StopFlag:
         """Ask for the stop."""
         self._event.set()
 
+    def wait(self, timeout_s: float) -> None:
+        """Sleep, but not beyond the moment it is set."""
+        self._event.wait(timeout_s)
+
     def on_signals(self) -> None:
         """Let SIGTERM and SIGINT set this flag."""
         signal.signal(signal.SIGTERM, self._handle)

@@ -154,7 +154,7 @@ class EmbeddedSystem:
 
     def _why_not_ready(self) -> str:
         # The socket listens before a worker does, so a connection may wait until one accepts it.
-        connection = http.client.HTTPConnection(self.host, self.port, timeout=5)
+        connection = http.client.HTTPConnection(self.host, self.port, timeout=1)
         try:
             connection.request("GET", "/readyz")
             response = connection.getresponse()
