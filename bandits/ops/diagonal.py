@@ -165,6 +165,21 @@ def absorb(
 
 
 @kernel
+def _places(clusters: Int32) -> Int32:
+    """A sparse hash table from the low bits of a cluster id to its places among `clusters`; -1 for none."""
+    room = 64
+    while room < 8 * clusters.size:
+        room *= 2
+    table = np.full(room, -1, np.int32)
+    for k in range(clusters.size):
+        h = clusters[k] & (room - 1)
+        while table[h] >= 0:
+            h = (h + 1) & (room - 1)
+        table[h] = k
+    return table
+
+
+@kernel
 def ucb_scores(
     candidates: Int32,
     clusters: Int32,
@@ -185,6 +200,7 @@ def ucb_scores(
     """
     n_clusters = clusters.size
     b, d = np.empty(n_clusters), np.empty(n_clusters)
+    table = _places(clusters)
     for i in range(candidates.size):
         row = candidates[i]
         known = 0 <= row < head.size
@@ -199,13 +215,15 @@ def ucb_scores(
         b[:], d[:] = 0.0, 1.0
         block = head[row] if known else -1
         while block >= 0:
-            base = block * SLOTS
-            for k in range(n_clusters):
-                slot = -1
-                for j in range(SLOTS):
-                    slot = base + j if slot_cluster[base + j] == clusters[k] else slot
-                if slot >= 0:
-                    b[k], d[k] = slot_sums[slot, 0], slot_sums[slot, 1]
+            for slot in range(block * SLOTS, block * SLOTS + SLOTS):
+                cluster = slot_cluster[slot]
+                if cluster < 0:
+                    break  # free slots are a block's last ones
+                h = cluster & (table.size - 1)
+                while table[h] >= 0:
+                    if clusters[table[h]] == cluster:
+                        b[table[h]], d[table[h]] = slot_sums[slot, 0], slot_sums[slot, 1]
+                    h = (h + 1) & (table.size - 1)
             block = following[block]
         mean, variance = 0.0, 0.0
         for k in range(n_clusters):

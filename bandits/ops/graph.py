@@ -26,6 +26,8 @@ __all__ = [
     "unlink",
 ]
 
+_MIX, _LOW, _HALF = np.uint64(2_654_435_769), np.uint64(2**32 - 1), np.uint64(32)
+
 
 @kernel
 def find(values: Int32, wanted: int) -> int:
@@ -188,10 +190,12 @@ def _fill_table(
 @kernel
 def _place_of(row: int, table: Int32) -> int:
     """Where `row` is in the table, or where it would go; the table is never more than half full."""
-    h = (row * 40503) & (table.size - 1)
+    # The upper bits of the product: rows of one cluster often differ by multiples of the same number.
+    mixed = np.uint64(np.uint32(row)) * _MIX & _LOW
+    h = np.int64(mixed * np.uint64(table.size) >> _HALF)
     while table[h] >= 0 and table[h] != row:
         h = (h + 1) & (table.size - 1)
-    return h
+    return int(h)
 
 
 @kernel

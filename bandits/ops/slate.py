@@ -16,6 +16,7 @@ import numpy as np
 from bandits.ops.arrays import Bool, Float64, Int32
 from bandits.ops.choice import draw_index, share, survey
 from bandits.ops.draws import beta_draw, uniform
+from bandits.ops.graph import find_member
 from stream.kernel import kernel
 
 __all__ = ["fill_by_beliefs", "fill_by_rule", "sample_beliefs"]
@@ -61,11 +62,11 @@ def fill_by_rule(
     become -inf.
     """
     few, position = np.empty(top), 0
+    seen = survey(scores, widths, top, temperature, few)
     for place in range(items.size):
         position = _next_ranked(ranked, position, items, place)
         choice = ranked[position] if position < ranked.size else -1
         item, index, pi, eps = choice, -1, 0.0, epsilon
-        seen = survey(scores, widths, top, temperature, few)
         if seen[0] == 0:
             eps = 0.0
         elif choice < 0:
@@ -78,10 +79,16 @@ def fill_by_rule(
             explored[place] = True
         if item < 0:
             return place
-        index = _index(candidates, item)
-        if index >= 0:
-            pi = share(scores[index], seen, spread, uniform_share)
+        index = find_member(candidates, item)
+        if index >= 0 and scores[index] != -np.inf:
+            score, n_infinite = scores[index], seen[1]
+            pi = share(score, seen, spread, uniform_share)
             scores[index] = -np.inf
+            # Whoever had no share of the top leaves it as it is.
+            if score == np.inf or (n_infinite == 0 and score >= seen[3]):
+                seen = survey(scores, widths, top, temperature, few)
+            else:
+                seen = (seen[0] - 1, n_infinite, seen[2], seen[3], seen[4], seen[5], seen[6])
         items[place] = item
         propensities[place] = (1.0 - eps) * (item == choice) + eps * pi
     return int(items.size)
@@ -145,7 +152,7 @@ def fill_by_beliefs(
             explored[place] = True
         if item < 0:
             return place
-        index, pi = _index(candidates, item), 0.0
+        index, pi = find_member(candidates, item), 0.0
         if index >= 0 and alive[index]:
             hits = 0
             for t in range(n_draws):
