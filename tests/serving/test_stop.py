@@ -55,7 +55,7 @@ def stop_under_load(kit: Any, path: Path, number: signal.Signals) -> tuple[int, 
         url = f"http://127.0.0.1:{listener.getsockname()[1]}"
         process = start(folder, kit.settings, listener)
         sending = [pool.submit(post_until_refused, url, thread) for thread in range(4)]
-        wait_until(lambda: len(logged(folder)) > 50, timeout_s=90)
+        wait_until(lambda: len(logged(folder)) > 50, timeout_s=240)
         process.send_signal(number)
         code = process.wait(60)
         # Nobody accepts any more: connections in the backlog end when the listening socket goes.
