@@ -74,7 +74,7 @@ def add_slates(path: Path, n_items: int, n_slates: int) -> None:
 
 def _learn(folder: DataFolder, events: Iterator[LoggedEvent], *, ends: bool) -> None:
     writer = folder.writer("events-0")
-    engine = build_engine(folder, settings_for())
+    engine = build_engine(folder, folder.commit_log(), folder.readers(), settings_for())
     engine.recover()
     writer.append(list(_bundles(events)))
     while engine.run_once():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
+from collections.abc import Mapping
 from hashlib import blake2b
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from stream.commits import CommitLog
 from stream.engine import LocalEngine, NudgeSocket, SocketNotifier
 from stream.errors import DiskFullError, FreshetError
 from stream.folder import DataFolder
+from stream.log import SQLiteLogReader
 from stream.scrub import LearnerScrub
 
 __all__ = ["build_engine", "fingerprint", "main"]
@@ -36,13 +38,13 @@ def fingerprint(settings: Settings) -> str:
 def build_engine(
     folder: DataFolder,
     commits: CommitLog,
+    sources: Mapping[str, SQLiteLogReader],
     settings: Settings,
     *,
     workers: int = 0,
     nudges: NudgeSocket | None = None,
 ) -> LocalEngine:
-    """The engine over a data folder and its commits, not yet recovered; `workers` are told of commits."""
-    sources = folder.readers()
+    """The engine over a data folder's commits and logs, not yet recovered; `workers` are told of commits."""
     return LocalEngine(
         Pipeline(settings, folder.key),
         sources,
@@ -62,16 +64,16 @@ def _learn(path: Path, settings: Settings, workers: int, stop: StopFlag) -> bool
     """Recover and learn until told to stop; False when the disk was full, and all is to be taken up anew."""
     folder = DataFolder(path)
     nudges = NudgeSocket(folder.socket_path("learner"))
-    commits = folder.commit_log(settings.engine)
+    commits, sources = folder.commit_log(settings.engine), folder.readers()
     try:
-        engine = build_engine(folder, commits, settings, workers=workers, nudges=nudges)
+        engine = build_engine(folder, commits, sources, settings, workers=workers, nudges=nudges)
         engine.recover()
         engine.run(stop)
     except DiskFullError:
         return stop()
     finally:
-        commits.close()
-        nudges.close()
+        for opened in (commits, nudges, *sources.values()):
+            opened.close()
     return True
 
 
