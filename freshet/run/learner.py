@@ -72,8 +72,10 @@ def _learn(path: Path, settings: Settings, workers: int, stop: StopFlag) -> bool
     except DiskFullError:
         return stop()
     finally:
-        for opened in (commits, nudges, *sources.values()):
-            opened.close()
+        commits.close()
+        nudges.close()
+        for source in sources.values():
+            source.close()
     return True
 
 
