@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -9,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from learners.base import Int32
-from learners.touched import Touched, grown
+from learners.touched import Touched, grown, roomier
 from stream.events import ItemEvent
 from stream.frame import Frame
 
@@ -21,6 +22,7 @@ ALWAYS_MS = np.iinfo(np.int64).max
 _COLUMNS = ("known", "deleted", "group", "from_ms", "until_ms", "ts", "entered_ms")
 
 _attributes = msgspec.json.Decoder(dict[str, Any])
+_encoder = msgspec.json.Encoder()
 
 
 class Catalogue:
@@ -50,7 +52,7 @@ class Catalogue:
         self.until_ms = np.zeros(0, np.int64)
         self.ts = np.zeros(0, np.int64)
         self.entered_ms = np.zeros(0, np.int64)
-        self._raw: dict[int, bytes] = {}
+        self._raw: list[bytes | None] = []
         self.groups: list[str] = []
         self._codes: dict[str, int] = {}
         self._touched = Touched()
@@ -64,7 +66,7 @@ class Catalogue:
     def ensure(self, n: int) -> None:
         """Make room for rows below `n`."""
         if n > self.size:
-            capacity = max(1_024, n, 2 * self.size)
+            capacity = max(1_024, roomier(self.size, n))
             for name in _COLUMNS:
                 array = getattr(self, name)
                 setattr(self, name, grown(array, capacity, -1 if name == "group" else 0).astype(array.dtype))
@@ -72,22 +74,39 @@ class Catalogue:
 
     def put(self, row: int, item: ItemEvent) -> bool:
         """Replace what is known of the item in `row`; False when the event is older than that."""
-        self.ensure(row + 1)
-        if self.known[row] and item.ts < self.ts[row]:
-            return False
-        if not self.known[row]:
-            self.entered_ms[row] = item.ts
-        self.known[row] = True
-        self.deleted[row] = bool(item.deleted)
-        self.group[row] = -1 if item.group is None else self._code(item.group)
-        self.from_ms[row] = 0 if item.available_from is None else item.available_from
-        self.until_ms[row] = ALWAYS_MS if item.available_until is None else item.available_until
-        self.ts[row] = item.ts
-        self._raw.pop(row, None)
-        if item.attributes:
-            self._raw[row] = msgspec.json.encode(item.attributes)
-        self._touched.add(np.array([row], np.int32))
-        return True
+        return bool(self.put_each(np.array([row], np.int32), [item])[0])
+
+    def put_each(self, rows: Int32, items: Sequence[ItemEvent]) -> npt.NDArray[np.bool_]:
+        """`put` for `items` in as many distinct `rows` (n,); which of them were taken, (n,)."""
+        self.ensure(int(rows.max(initial=-1)) + 1)
+        ts = np.array([item.ts for item in items], np.int64)
+        was_known = self.known[rows]
+        is_taken: npt.NDArray[np.bool_] = ~was_known | (ts >= self.ts[rows])
+        new = rows[~was_known]
+        self.entered_ms[new] = ts[~was_known]
+        rows, ts = rows[is_taken], ts[is_taken]
+        items = [item for item, taken in zip(items, is_taken.tolist(), strict=True) if taken]
+        self.known[rows] = True
+        self.ts[rows] = ts
+        self.deleted[rows] = [bool(item.deleted) for item in items]
+        self.group[rows] = [-1 if item.group is None else self._code(item.group) for item in items]
+        self.from_ms[rows] = [item.available_from or 0 for item in items]
+        until = (item.available_until for item in items)
+        self.until_ms[rows] = [ALWAYS_MS if at is None else at for at in until]
+        for row, item in zip(rows.tolist(), items, strict=True):
+            self._keep(row, _encoder.encode(item.attributes) if item.attributes else None)
+        self._touched.add(rows)
+        return is_taken
+
+    def _keep(self, row: int, raw: bytes | None) -> None:
+        if row >= len(self._raw):
+            if raw is None:
+                return
+            self._raw.extend([None] * (row + 1 - len(self._raw)))
+        self._raw[row] = raw
+
+    def _raw_of(self, row: int) -> bytes | None:
+        return self._raw[row] if 0 <= row < len(self._raw) else None
 
     def servable(self, rows: Int32, now_ms: int) -> npt.NDArray[np.bool_]:
         """Which of `rows` (n,) may be shown at `now_ms`: sent, not deleted, within their availability."""
@@ -110,7 +129,7 @@ class Catalogue:
 
     def attributes(self, row: int) -> dict[str, Any]:
         """The attributes of an item as they were sent."""
-        raw = self._raw.get(row)
+        raw = self._raw_of(row)
         return _attributes.decode(raw) if raw is not None else {}
 
     def remove_items(self, rows: Int32) -> None:
@@ -119,16 +138,17 @@ class Catalogue:
         for name in _COLUMNS:
             getattr(self, name)[rows] = -1 if name == "group" else 0
         for row in rows.tolist():
-            self._raw.pop(row, None)
+            self._keep(row, None)
         self._touched.add(rows)
 
     def snapshot(self) -> Frame:
         """All state."""
+        raw_rows = [row for row, raw in enumerate(self._raw) if raw is not None]
         return {
             **{name: getattr(self, name).copy() for name in _COLUMNS},
             "groups": list(self.groups),
-            "raw_rows": np.fromiter(self._raw.keys(), np.int32, len(self._raw)),
-            "raw": list(self._raw.values()),
+            "raw_rows": np.array(raw_rows, np.int32),
+            "raw": [raw for raw in self._raw if raw is not None],
             "touched": self._touched.peek(),
             "published_groups": self._published_groups,
         }
@@ -137,7 +157,9 @@ class Catalogue:
         """Become what `snapshot` described."""
         for name in _COLUMNS:
             setattr(self, name, frame[name].copy())
-        self._raw = dict(zip(frame["raw_rows"].tolist(), frame["raw"], strict=True))
+        self._raw = [None] * (int(frame["raw_rows"].max(initial=-1)) + 1)
+        for row, raw in zip(frame["raw_rows"].tolist(), frame["raw"], strict=True):
+            self._raw[row] = raw
         self._set_groups(list(frame["groups"]))
         self._touched.ensure(self.size)
         self._touched.put(frame["touched"])
@@ -153,7 +175,7 @@ class Catalogue:
         return {
             "rows": rows,
             **{name: getattr(self, name)[rows] for name in _COLUMNS},
-            "raw": [self._raw.get(row) for row in rows.tolist()],
+            "raw": [self._raw_of(row) for row in rows.tolist()],
             "groups_from": start,
             "groups": self.groups[start:],
         }
@@ -167,10 +189,7 @@ class Catalogue:
         for name in _COLUMNS:
             getattr(self, name)[rows] = frame[name]
         for row, raw in zip(rows.tolist(), frame["raw"], strict=True):
-            if raw is None:
-                self._raw.pop(row, None)
-            else:
-                self._raw[row] = raw
+            self._keep(row, raw)
         self._set_groups([*self.groups[: frame["groups_from"]], *frame["groups"]])
 
     def _code(self, name: str) -> int:

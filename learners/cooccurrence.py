@@ -17,7 +17,7 @@ from learners.ops.cooccurrence import (
     rebase,
     write_lists,
 )
-from learners.touched import Touched, grown
+from learners.touched import Touched, grown, roomier
 from stream.frame import Frame
 
 __all__ = ["CoOccurrence"]
@@ -134,7 +134,7 @@ class CoOccurrence:
         lists = self._lists
         if rows <= lists.degree.size:
             return
-        capacity = max(rows, lists.degree.size + lists.degree.size // 2)
+        capacity = roomier(lists.degree.size, rows)
         self._lists = lists._replace(
             offset=grown(lists.offset, capacity).astype(np.int64, copy=False),
             size_class=grown(lists.size_class, capacity, -1).astype(np.int8, copy=False),
@@ -143,9 +143,9 @@ class CoOccurrence:
         self._touched.ensure(capacity)
 
     def _grow_pool(self, more: int = 0) -> None:
-        """Make room for `more` entries, or a quarter more: a doubled pool would be half empty."""
+        """Make room for `more` entries."""
         lists, size = self._lists, self._lists.entry.size
-        entries = max(size + size // 4, int(lists.used[0]) + more) + 2 * self.slots
+        entries = roomier(size, int(lists.used[0]) + more) + 2 * self.slots
         self._lists = lists._replace(
             entry=grown(lists.entry, entries, -1).astype(np.int32, copy=False),
             weight=grown(lists.weight, entries).astype(np.float32, copy=False),

@@ -8,7 +8,7 @@ import numpy.typing as npt
 from learners.errors import LearnerError, ReplicaError
 from learners.ops.history import append, drop_items, learn_positives
 from learners.rows import RowBlock
-from learners.touched import Touched, grown
+from learners.touched import Touched, grown, roomier
 from stream.frame import Frame
 
 __all__ = ["Histories", "Pairs"]
@@ -114,7 +114,7 @@ class Histories:
         """Make room for user rows below `users`."""
         if users <= self._length.size:
             return
-        users = max(users, 2 * self._length.size)
+        users = roomier(self._length.size, users)
         self._offset = grown(self._offset, users).astype(np.int64, copy=False)
         self._length = grown(self._length, users).astype(np.int32, copy=False)
         self._class = grown(self._class, users, -1).astype(np.int8, copy=False)
@@ -122,7 +122,7 @@ class Histories:
         self._touched.ensure(users)
 
     def _grow_pool(self) -> None:
-        entries = 2 * self._pool.size
+        entries = roomier(self._pool.size, self._pool.size + (self.cap << 1))
         self._pool = grown(self._pool, entries).astype(np.int32, copy=False)
         self._pool_ts = grown(self._pool_ts, entries).astype(np.int64, copy=False)
 

@@ -32,7 +32,7 @@ class TouchedRows(NamedTuple):
 
 
 class _Columns:
-    """Bias and step state of one side, grown along with its table."""
+    """Bias and step state of one side, grown along with its table; stamps and places come when it learns."""
 
     def __init__(self, table: EmbeddingTable) -> None:
         self.table = table
@@ -51,12 +51,14 @@ class _Columns:
         if capacity <= self.size:
             return
         self.state = grown(self.state, capacity).astype(np.float32, copy=False)
-        self.stamp = grown(self.stamp, capacity).astype(np.int64, copy=False)
-        self.met = np.zeros(capacity, np.int32)
         self.touched.ensure(capacity)
 
     def arrays(self) -> tuple[Float32, Float32, Int64, Int64, Int32]:
         self.ensure()
+        # Only who learns needs these: a replica keeps neither.
+        if self.stamp.size < self.size:
+            self.stamp = grown(self.stamp, self.size).astype(np.int64, copy=False)
+            self.met = np.zeros(self.size, np.int32)
         return self.table.data, self.state, self.table.version, self.stamp, self.met
 
     def publish(self, n: int) -> Int32:
@@ -98,7 +100,8 @@ class MatrixFactorisation:
     operation.
 
     `adaptive` divides the step of a row by sqrt(1 + its squared errors so far), AdaGrad for a row as one.
-    What grows: 20 bytes a row of either table; vectors are the tables' own and are published by them.
+    What grows: 25 bytes a row of either table, 8 on a replica; vectors are the tables' own and are published
+    by them.
 
     Example:
         >>> from learners.testing import organic_rows
@@ -237,7 +240,7 @@ class MatrixFactorisation:
         self._ring[:] = frame["ring"]
         self._cursor[:] = frame["cursor"]
         drawn = self._ring[self._ring >= 0]
-        self._counts = np.bincount(drawn, minlength=self._items.size).astype(np.int32)
+        self._counts = np.bincount(drawn).astype(np.int32)
 
     def changes(self) -> Frame:
         """Biases of the touched rows."""

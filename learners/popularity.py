@@ -10,7 +10,7 @@ import numpy.typing as npt
 from learners.errors import LearnerError, ReplicaError
 from learners.ops.popularity import add_clicks, offer_all, rebase
 from learners.rows import RowBlock
-from learners.touched import Touched, grown
+from learners.touched import Touched, grown, roomier
 from stream.frame import Frame
 
 __all__ = ["Popularity"]
@@ -103,7 +103,7 @@ class Popularity:
         self._used = max(self._used, rows)
         if rows <= self.clicks.size:
             return
-        capacity = max(rows, 2 * self.clicks.size)
+        capacity = roomier(self.clicks.size, rows)
         self._weights = np.ascontiguousarray(grown(self._weights.T, capacity).T, np.float64)
         self._inside = np.ascontiguousarray(grown(self._inside.T, capacity).T, np.uint8)
         for name in ("clicks", "first_at", "last_at"):

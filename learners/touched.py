@@ -7,7 +7,7 @@ import numpy.typing as npt
 
 from learners.ops.table import mark_all
 
-__all__ = ["Touched", "grown"]
+__all__ = ["Touched", "grown", "roomier"]
 
 Int32 = npt.NDArray[np.int32]
 
@@ -24,8 +24,21 @@ def grown(array: npt.NDArray[np.generic], capacity: int, fill: float = 0) -> npt
     return out
 
 
+def roomier(capacity: int, wanted: int) -> int:
+    """Capacity to grow to when `wanted` rows are more than `capacity`: a quarter more, since what is doubled
+    stands half empty.
+
+    Example:
+        >>> roomier(1_000, 1_001), roomier(1_000, 5_000)
+        (1250, 5000)
+    """
+    return max(wanted, capacity + capacity // 4)
+
+
 class Touched:
     """A set of row numbers, at most `capacity` of them; grows with the rows, never beyond.
+
+    Its 5 bytes a row are taken when the first row is added: a replica, which touches none, has none.
 
     Example:
         >>> touched = Touched(8)
@@ -36,31 +49,45 @@ class Touched:
         array([], dtype=int32)
     """
 
-    __slots__ = ("flags", "rows", "size")
+    __slots__ = ("_capacity", "_flags", "_rows", "size")
 
     def __init__(self, capacity: int = 0) -> None:
-        self.flags = np.zeros(capacity, np.uint8)
-        self.rows = np.zeros(capacity, np.int32)
+        self._capacity = capacity
+        self._flags = np.zeros(0, np.uint8)
+        self._rows = np.zeros(0, np.int32)
         self.size = np.zeros(1, np.int64)
+
+    @property
+    def flags(self) -> npt.NDArray[np.uint8]:
+        """Whether a row is in the set, (capacity,); for kernels."""
+        if self._flags.size < self._capacity:
+            self._flags = grown(self._flags, self._capacity).astype(np.uint8, copy=False)
+        return self._flags
+
+    @property
+    def rows(self) -> Int32:
+        """The members, the first `size[0]` of (capacity,), in the order in which they came; for kernels."""
+        if self._rows.size < self._capacity:
+            self._rows = grown(self._rows, self._capacity).astype(np.int32, copy=False)
+        return self._rows
 
     def ensure(self, capacity: int) -> None:
         """Make room for row numbers below `capacity`."""
-        if capacity > self.flags.size:
-            self.flags = grown(self.flags, capacity).astype(np.uint8, copy=False)
-            self.rows = grown(self.rows, capacity).astype(np.int32, copy=False)
+        self._capacity = max(self._capacity, capacity)
 
     def add(self, rows: Int32) -> None:
         """Add `rows` (n,); negative ones are ignored."""
-        mark_all(self.flags, self.rows, self.size, rows)
+        if rows.size:
+            mark_all(self.flags, self.rows, self.size, rows)
 
     def peek(self) -> Int32:
         """The rows, sorted, without forgetting them."""
-        return np.sort(self.rows[: int(self.size[0])])
+        return np.sort(self._rows[: int(self.size[0])])
 
     def take(self) -> Int32:
         """The rows, sorted; forgets them."""
         rows = self.peek()
-        self.flags[rows] = 0
+        self._flags[rows] = 0
         self.size[0] = 0
         return rows
 
