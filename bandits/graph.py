@@ -127,19 +127,25 @@ class ClusterItemGraph:
 
     def add_item(self, row: int, vector: Float32 | None = None) -> None:
         """Give a new item its edges at once; an item that is here already keeps what it has."""
-        if row < 0 or (row < self._known.size and self._known[row]):
-            return
         if vector is not None and vector.shape != (self.centroids.dim,):
             msg = f"item {row}: a vector of shape ({self.centroids.dim},) is taken; got {vector.shape}"
             raise PolicyError(msg)
-        self.ensure(row + 1)
-        self._known[row] = True
-        self._fresh[row] = self._shown[row] < self.trial
-        self._follow_centroids()
         own = np.zeros((1, self.centroids.dim), np.float32)
         if vector is not None:
             own[0] = vector
-        self._place(np.array([row], np.int32), own)
+        self.add_items(np.array([row], np.int32), own)
+
+    def add_items(self, rows: Int32, vectors: Float32) -> None:
+        """`add_item` for distinct `rows` (n,) with their `vectors` (n, dim), zero where there is none."""
+        self.ensure(int(rows.max(initial=-1)) + 1)
+        new = (rows >= 0) & ~self._known[rows]
+        rows, vectors = rows[new], vectors[new]
+        if rows.size == 0:
+            return
+        self._known[rows] = True
+        self._fresh[rows] = self._shown[rows] < self.trial
+        self._follow_centroids()
+        self._place(rows, vectors)
 
     def remove_items(self, rows: Int32) -> None:
         """Remove items with all their edges; the rows may be given to others."""
