@@ -1,4 +1,4 @@
-"""One typed door to numba, so that every hot loop is compiled the same way."""
+"""Two typed doors to numba, so that every hot loop is compiled the same way."""
 
 from __future__ import annotations
 
@@ -7,13 +7,17 @@ from typing import Any, TypeVar, cast
 
 from numba import njit
 
-__all__ = ["kernel"]
+__all__ = ["background_kernel", "kernel"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 
 def kernel(function: F) -> F:
-    """Compile `function` on first call, without the interpreter lock, and cache it on disk.
+    """Compile `function` on first call and cache it on disk; the interpreter lock is kept while it runs.
+
+    Most kernels take microseconds. Letting go of the lock around each would hand it, dozens of times in one
+    answer, to whichever thread waits for it, and add that thread's turn to the answer's time. What runs long
+    on another thread is a `background_kernel`.
 
     No fast-math: a kernel must give the same bits whatever machine code the loop is unrolled into, since a
     restarted learner repeats events and compares.
@@ -29,6 +33,15 @@ def kernel(function: F) -> F:
         >>> total(np.array([1.0, 2.5]))
         3.5
     """
+    return _compiled(function, releases_lock=False)
+
+
+def background_kernel(function: F) -> F:
+    """As `kernel`, with the interpreter lock released: for long work beside a thread that answers."""
+    return _compiled(function, releases_lock=True)
+
+
+def _compiled(function: F, *, releases_lock: bool) -> F:
     # The cache is keyed by the source file; functions without one (a doctest, a console) skip it.
     has_file = not function.__code__.co_filename.startswith("<")
-    return cast(F, njit(cache=has_file, nogil=True)(function))
+    return cast(F, njit(cache=has_file, nogil=releases_lock)(function))

@@ -13,7 +13,7 @@ from index.ops.beam import beam, fresh_stamp
 from index.ops.heap import keep_best
 from index.ops.records import ALIVE, Allow, Entry, Links, Rows, Scratch
 from index.ops.vectors import between
-from stream.kernel import kernel
+from stream.kernel import background_kernel, kernel
 
 __all__ = ["pick_diverse", "relink"]
 
@@ -142,7 +142,7 @@ def _link_back(row: int, to: int, rows: Rows, links: Links, scratch: Scratch) ->
     links.degree[to] = m
 
 
-@kernel
+@background_kernel
 def relink(
     targets: NDArray[np.int32],
     rows: Rows,

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from index.ops.heap import keep_best, replace_root
 from index.ops.records import ALIVE, TIMED, Allow, Rows
 from index.ops.vectors import exact_score, fast_score
-from stream.kernel import kernel
+from stream.kernel import background_kernel, kernel
 
 __all__ = ["allowed", "allowed_share", "restricted", "scan", "settle"]
 
@@ -53,7 +53,7 @@ def allowed_share(rows: Rows, allow: Allow, sample: NDArray[np.int32]) -> float:
     return n / max(1, sample.size)
 
 
-@kernel
+@background_kernel
 def scan(
     query: NDArray[np.float32],
     rows: Rows,

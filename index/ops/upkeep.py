@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from index.ops.records import ALIVE, PENDING, Links, Rows
-from stream.kernel import kernel
+from stream.kernel import background_kernel, kernel
 
 __all__ = ["distance_moved", "links_to", "most_moved", "write_rows"]
 
@@ -54,7 +54,7 @@ def write_rows(
     return n_born, n_unplaced
 
 
-@kernel
+@background_kernel
 def most_moved(rows: Rows, n_rows: int, least: float, out: NDArray[np.int32], start: int) -> tuple[int, int]:
     """Find linked rows whose path is at least `least`, those with the longest first in line.
 
@@ -97,7 +97,7 @@ def most_moved(rows: Rows, n_rows: int, least: float, out: NDArray[np.int32], st
     return n, backlog
 
 
-@kernel
+@background_kernel
 def distance_moved(targets: NDArray[np.int32], then: NDArray[np.float32], rows: Rows) -> None:
     """Set each target's path to its distance from where it stood `then` (n, width)."""
     vectors, moved = rows.vectors, rows.moved
@@ -110,7 +110,7 @@ def distance_moved(targets: NDArray[np.int32], then: NDArray[np.float32], rows: 
         moved[row] = np.sqrt(total)
 
 
-@kernel
+@background_kernel
 def links_to(
     rows: Rows, n_rows: int, links: Links, leaving: NDArray[np.bool_], out: NDArray[np.int32]
 ) -> int:
