@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Mapping, Sequence
+from itertools import groupby
+from operator import itemgetter
 
 from stream.commits import Span
 from stream.log import Record
@@ -33,7 +35,7 @@ def merge_reads(
         for name in sorted(reads)
         if reads[name]
     ]
-    merged = heapq.merge(*queues, key=lambda entry: entry[:2])
+    merged = queues[0] if len(queues) == 1 else heapq.merge(*queues, key=lambda entry: entry[:2])
     return [(name, record) for at, name, record in merged if bound is None or at <= bound], bound
 
 
@@ -47,10 +49,9 @@ def spans(order: Sequence[tuple[str, Record]], positions: Mapping[str, int]) -> 
     """
     reached = dict(positions)
     found: list[Span] = []
-    for source, record in order:
-        if found and found[-1].source == source:
-            found[-1] = Span(source, found[-1].after, record.pos, found[-1].count + 1)
-        else:
-            found.append(Span(source, reached.get(source, 0), record.pos, 1))
-        reached[source] = record.pos
+    for source, group in groupby(order, key=itemgetter(0)):
+        records = list(group)
+        last = records[-1][1].pos
+        found.append(Span(source, reached.get(source, 0), last, len(records)))
+        reached[source] = last
     return found
