@@ -118,13 +118,12 @@ class DiagLinUcb(RulePolicy):
     def means(self, context: Context, candidates: Int32) -> Float64:
         """The exploit score, the first sum of Eq. 7 (n,); 0 for what was never shown."""
         scores, widths = np.empty(candidates.size), np.empty(candidates.size)
-        everyone = np.ones(int(candidates.max(initial=-1)) + 1, np.int8)
-        self._fill(context, candidates, 0.0, everyone, scores, widths)
+        self._fill(context, candidates, 0.0, False, scores, widths)
         return scores
 
     def _scores(self, context: Context, candidates: Int32) -> tuple[Float64, Float64]:
         scores, widths = np.empty(candidates.size), np.empty(candidates.size)
-        self._fill(context, candidates, self.alpha, self._pending, scores, widths)
+        self._fill(context, candidates, self.alpha, True, scores, widths)
         return scores, widths
 
     def _fill(
@@ -132,13 +131,13 @@ class DiagLinUcb(RulePolicy):
         context: Context,
         candidates: Int32,
         alpha: float,
-        pending: Any,
+        unseen_first: bool,
         scores: Float64,
         widths: Float64,
     ) -> None:
         diagonal.ucb_scores(
             candidates, context.clusters, context.weights, alpha, self._head, self._following,
-            self._slot_cluster, self._slot_sums, self._shown, pending, scores, widths,
+            self._slot_cluster, self._slot_sums, self._shown, self._pending, unseen_first, scores, widths,
         )  # fmt: skip
 
     def served(self, rows: Int32) -> None:
@@ -189,7 +188,7 @@ class DiagLinUcb(RulePolicy):
 
     def _grow_pool(self, blocks: int) -> None:
         """Make room for at least `blocks` more blocks."""
-        n = int(self._pool[0]) + blocks
+        n = int(self._pool[0]) + max(0, blocks - int(self._pool[2]))
         if n > self._following.size:
             self._following = grown(self._following, max(n, 64), -1)
             size = self._following.size * diagonal.SLOTS
@@ -252,7 +251,7 @@ class DiagLinUcb(RulePolicy):
         return counts, clusters, sums
 
     def _add(self, rows: Int32, counts: Int32, clusters: Int32, sums: Float64) -> None:
-        self._grow_pool(int((-(-counts // diagonal.SLOTS)).sum()) + rows.size)
+        self._grow_pool(int((-(-counts // diagonal.SLOTS)).sum()))
         diagonal.add_edges(
             rows, counts, clusters, sums,
             self._head, self._following, self._slot_cluster, self._slot_sums, self._pool,

@@ -12,6 +12,7 @@ import math
 import numpy as np
 
 from bandits.ops.arrays import Bool, Float32, Float64, Int8, Int32, Int64
+from bandits.ops.prefetch import prefetch
 from stream.kernel import kernel
 
 __all__ = ["SLOTS", "absorb", "add_edges", "count_edges", "export_edges", "free_rows", "ucb_scores"]
@@ -58,6 +59,17 @@ def _slot_for(
     head[row] = block
     slot_cluster[block * SLOTS] = cluster
     return int(block * SLOTS)
+
+
+@kernel
+def _ask_for(row: int, head: Int32, following: Int32, slot_cluster: Int32, slot_sums: Float64) -> None:
+    """Have an item's newest block brought near."""
+    if 0 <= row < head.size and head[row] >= 0:
+        block = head[row]
+        prefetch(slot_cluster, block * SLOTS)
+        prefetch(following, block)
+        for slot in range(block * SLOTS, block * SLOTS + SLOTS, 4):
+            prefetch(slot_sums, slot)
 
 
 @kernel
@@ -108,6 +120,25 @@ def _learn_place(
 
 
 @kernel
+def _fetch(
+    rows: Int32, head: Int32, shown: Int64, mark: Bool, slot_cluster: Int32, slot_sums: Float64
+) -> float:
+    """Read what `_learn_place` will need of these rows; the sum only keeps the reads from being left out.
+
+    Each read stands alone, so the processor waits for all of them at once instead of for one after the other.
+    """
+    total = 0.0
+    for n in range(rows.size):
+        row = rows[n]
+        if row >= 0:
+            total += shown[row] + mark[row]
+            base = head[row] * SLOTS
+            if base >= 0:
+                total += slot_cluster[base] + slot_sums[base, 0] + slot_sums[base + SLOTS // 2, 0]
+    return total
+
+
+@kernel
 def absorb(
     first: int,
     kind: Int8,
@@ -137,6 +168,7 @@ def absorb(
     them.
     """
     n_slates, width = clusters.shape
+    fetched = 0.0
     for o in range(first, kind.size):
         s = slate[o]
         is_click = kind[o] == _CLICK
@@ -147,6 +179,11 @@ def absorb(
         if following.size - pool[0] + pool[2] < (high - low) * width:
             return o
         n_touched[1] += 1
+        for n in range(low, high):
+            prefetch(head, items[n])
+            prefetch(shown, items[n])
+        for n in range(low, high):
+            _ask_for(items[n], head, following, slot_cluster, slot_sums)
         for n in range(low, high):
             row = items[n]
             if row < 0:
@@ -161,22 +198,7 @@ def absorb(
                 mark[row] = True
                 touched[n_touched[0]] = row
                 n_touched[0] += 1
-    return int(kind.size)
-
-
-@kernel
-def _places(clusters: Int32) -> Int32:
-    """A sparse hash table from the low bits of a cluster id to its places among `clusters`; -1 for none."""
-    room = 64
-    while room < 8 * clusters.size:
-        room *= 2
-    table = np.full(room, -1, np.int32)
-    for k in range(clusters.size):
-        h = clusters[k] & (room - 1)
-        while table[h] >= 0:
-            h = (h + 1) & (room - 1)
-        table[h] = k
-    return table
+    return int(kind.size) if fetched == fetched else -1
 
 
 @kernel
@@ -191,39 +213,39 @@ def ucb_scores(
     slot_sums: Float64,
     shown: Int64,
     pending: Int8,
+    unseen_first: bool,
     scores: Float64,
     widths: Float64,
 ) -> None:
-    """Eq. 7 for each candidate: sum w b/d + alpha sqrt(sum w^2/d); +inf for one never shown and not pending.
+    """Eq. 7 for each candidate: sum w b/d + alpha sqrt(sum w^2/d).
+
+    With `unseen_first`, +inf for one never shown and not pending.
 
     Sums run over the context's clusters in their order, whatever order the edges were made in.
     """
     n_clusters = clusters.size
     b, d = np.empty(n_clusters), np.empty(n_clusters)
-    table = _places(clusters)
     for i in range(candidates.size):
         row = candidates[i]
         known = 0 <= row < head.size
         widths[i] = alpha
-        if row < 0 or not known or shown[row] == 0:
-            if row < 0:
-                scores[i] = -np.inf
-                continue
-            if row >= pending.size or pending[row] == 0:
-                scores[i] = np.inf
-                continue
+        if row < 0:
+            scores[i] = -np.inf
+            continue
+        unseen = unseen_first and (not known or shown[row] == 0)
+        if unseen and (row >= pending.size or pending[row] == 0):
+            scores[i] = np.inf
+            continue
         b[:], d[:] = 0.0, 1.0
         block = head[row] if known else -1
         while block >= 0:
-            for slot in range(block * SLOTS, block * SLOTS + SLOTS):
-                cluster = slot_cluster[slot]
-                if cluster < 0:
-                    break  # free slots are a block's last ones
-                h = cluster & (table.size - 1)
-                while table[h] >= 0:
-                    if clusters[table[h]] == cluster:
-                        b[table[h]], d[table[h]] = slot_sums[slot, 0], slot_sums[slot, 1]
-                    h = (h + 1) & (table.size - 1)
+            base = block * SLOTS
+            for k in range(n_clusters):
+                slot = -1
+                for j in range(SLOTS):
+                    slot = base + j if slot_cluster[base + j] == clusters[k] else slot
+                if slot >= 0:
+                    b[k], d[k] = slot_sums[slot, 0], slot_sums[slot, 1]
             block = following[block]
         mean, variance = 0.0, 0.0
         for k in range(n_clusters):
