@@ -20,7 +20,7 @@ T = TypeVar("T", bound=np.generic)
 
 
 def grown(array: npt.NDArray[T], n: int, fill: Any = 0) -> npt.NDArray[T]:
-    """`array` itself if it has `n` rows or more, else a copy with at least twice the rows, new ones `fill`.
+    """`array` itself if it has `n` rows or more, else a copy with a quarter more at least, new ones `fill`.
 
     Example:
         >>> grown(np.array([5, 6]), 3, -1).tolist()
@@ -28,6 +28,7 @@ def grown(array: npt.NDArray[T], n: int, fill: Any = 0) -> npt.NDArray[T]:
     """
     if array.shape[0] >= n:
         return array
-    bigger = np.full((max(n, 2 * array.shape[0]), *array.shape[1:]), fill, array.dtype)
+    room = max(n, array.shape[0] + array.shape[0] // 4 + 2)  # what is doubled stands half empty
+    bigger = np.full((room, *array.shape[1:]), fill, array.dtype)
     bigger[: array.shape[0]] = array
     return bigger
