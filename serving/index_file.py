@@ -51,8 +51,10 @@ class IndexFile:
         return True
 
     def start(self) -> None:
-        """Begin to look whether it is due."""
+        """Begin to look whether it is due; what a killed writer left half written goes."""
         if self._writes:
+            for leftover in self._path.parent.glob(f"{self._path.name}.*.aside"):
+                leftover.unlink(missing_ok=True)
             self._thread.start()
 
     def stop(self) -> None:

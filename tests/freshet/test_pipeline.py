@@ -12,7 +12,7 @@ from bandits import DiagLinUcb
 from freshet.config import Settings, load_settings
 from freshet.parts import Parts, build_parts
 from freshet.pipeline import Pipeline
-from stream.events import Click, Forget, LoggedEvent, Tick
+from stream.events import Click, Forget, ItemEvent, LoggedEvent, Tick
 from stream.frame import pack, unpack
 from stream.step import Step
 from stream.testing import ScriptedEvents, StepContract, drive
@@ -110,3 +110,17 @@ def test_forgotten_users_leave_no_row_and_are_dropped_when_delivered_again() -> 
     assert "zz-secret" not in pipeline.parts.users
     assert b"zz-secret" not in pack(pipeline.snapshot())
     assert pipeline.joiners[False].counters["forgotten"] == 1
+
+
+def test_items_put_in_one_block_are_the_same_as_one_by_one() -> None:
+    rng = np.random.default_rng(0)
+    names = rng.integers(0, 12, 80).tolist()
+    events = [
+        ItemEvent(item_id=f"i{name}", ts=100 + n % 7, group=f"g{n % 3}", deleted=n % 11 == 0)
+        for n, name in enumerate(names)
+    ]
+    together, apart = (Pipeline(SETTINGS, KEY) for _ in range(2))
+    together.on_events(events)
+    for event in events:
+        apart.on_events([event])
+    assert pack(together.snapshot()) == pack(apart.snapshot())
