@@ -164,8 +164,8 @@ def absorb(
     """Learn the operations from `first` on, in order; returns the operation it stopped before for want of
     blocks.
 
-    `n_touched` (2,): rows written to `touched` so far, and operations learned. `mark` (n_items,) is set for
-    them.
+    `n_touched` (3,): rows written to `touched` so far, operations learned, and a scratch value. `mark`
+    (n_items,) is set for them.
     """
     n_slates, width = clusters.shape
     fetched = 0.0
@@ -198,7 +198,8 @@ def absorb(
                 mark[row] = True
                 touched[n_touched[0]] = row
                 n_touched[0] += 1
-    return int(kind.size) if fetched == fetched else -1
+    n_touched[2] = 1 if fetched != 0.0 else 0
+    return int(kind.size)
 
 
 @kernel
