@@ -231,14 +231,17 @@ def _split(
     logged: Sequence[bytes], ns: Sequence[int], ms: Sequence[int], width: int
 ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
     """Features of the shown items and of the others; NaN for slates without as many as they should have."""
-    if width == 0:
-        return np.zeros((sum(ns), 0), np.float32), np.zeros((sum(ms), 0), np.float32)
+    if width == 0 or not ns:
+        return np.zeros((sum(ns), width), np.float32), np.zeros((sum(ms), width), np.float32)
     missing = np.float32(_NAN).tobytes() * width
     whole = [
         data if len(data) == 4 * width * (n + m) else missing * (n + m)
         for data, n, m in zip(logged, ns, ms, strict=True)
     ]
     features = _joined(whole, "<f4").reshape(-1, width)
+    if min(ns) == max(ns) and min(ms) == max(ms):
+        cube = features.reshape(len(ns), ns[0] + ms[0], width)
+        return cube[:, : ns[0]].reshape(-1, width), cube[:, ns[0] :].reshape(-1, width)
     counts = np.array([ns, ms], np.int64).T.ravel()
     is_shown = np.repeat(np.arange(counts.size) % 2 == 0, counts)
     return features[is_shown], features[~is_shown]

@@ -83,7 +83,7 @@ class EmbeddingTable:
         self._row: dict[str, int] = {}
         self._free: list[int] = []
         self._quarantine: list[int] = []
-        self._entering: list[tuple[int, int]] = []
+        self._entering: list[tuple[int, int, int]] = []
         self._swept_ms = -(1 << 62)
         self.refused = 0
         self.token = object()
@@ -206,23 +206,24 @@ class EmbeddingTable:
         elif len(self._ids) < self.max_rows:
             row = len(self._ids)
             self._ids.append(name)
-            self._ensure(row + 1)
+            if row >= len(self.data):
+                self._ensure(row + 1)
         else:
             self.refused += 1
             return -1
         self._row[name] = row
-        self._has_owner[row] = True
-        self.touched_at[row] = ts
-        self._entering.append((row, key))
+        self._entering.append((row, key, ts))
         return row
 
     def settle(self) -> None:
         """Give the rows that `sight` admitted their initial vectors; before this they are zero."""
         if not self._entering:
             return
-        rows = np.array([row for row, _ in self._entering], np.int32)
-        keys = np.array([key for _, key in self._entering], np.uint64)
+        entering = tuple(zip(*self._entering, strict=True))
+        rows, keys = np.array(entering[0], np.int32), np.array(entering[1], np.uint64)
         self._entering.clear()
+        self._has_owner[rows] = True
+        self.touched_at[rows] = entering[2]
         fill_vectors(self.data, rows, keys, self.seed, self.scale / self.dim**0.5)
         for touched in (self._new, self.moved, self.counted):
             touched.add(rows)
