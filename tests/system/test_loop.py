@@ -78,15 +78,15 @@ def test_a_click_changes_the_next_answer_for_that_user(api: ApiClient) -> None:
 
 
 def test_a_new_item_can_be_retrieved_and_is_explored(api: ApiClient) -> None:
-    api.events([item(f"b{n}") for n in range(30)])
-    accepted = api.events([item("brand-new")])["accepted_at"]
-    assert "brand-new" in shown(ask(api, user_id="bob", k=50, after=accepted))
+    api.events([item(f"b{n}", group="b") for n in range(30)])
+    accepted = api.events([item("brand-new", group="b")])["accepted_at"]
 
     def explored() -> bool:
-        answer = api.recommend(user_id="bea", k=10)
+        answer = ask(api, user_id="bea", k=10, groups=["b"], after=accepted)
         return any(e["item_id"] == "brand-new" and e["explored"] for e in answer["items"])
 
     until(explored)
+    assert "brand-new" in shown(ask(api, user_id="bob", k=50, groups=["b"]))
 
 
 def test_a_deleted_item_is_gone(api: ApiClient) -> None:
