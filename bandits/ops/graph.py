@@ -14,6 +14,7 @@ from bandits.ops.arrays import Bool, Float32, Float64, Int32
 from stream.kernel import kernel
 
 __all__ = [
+    "UNKNOWN",
     "admits",
     "clear_members",
     "exclude",
@@ -26,6 +27,8 @@ __all__ = [
     "unlink",
 ]
 
+UNKNOWN = -2
+"""In `floor`: nobody has looked for the weakest member since the cluster changed; -1 there is none."""
 _MIX, _LOW, _HALF = np.uint64(2_654_435_769), np.uint64(2**32 - 1), np.uint64(32)
 
 
@@ -96,20 +99,21 @@ def admits(
     affinity: Float32,
     sizes: Int32,
     fresh: Bool,
+    floor: Int32,
 ) -> bool:
-    """Whether a cluster takes this item: an unexplored one while there is room or quota, another on
-    affinity."""
+    """Whether a cluster takes this item: an unexplored one while there is room or quota, another on affinity.
+
+    `floor` (slots,) remembers each cluster's weakest explored member; whoever changes a cluster's members or
+    affinities makes it UNKNOWN.
+    """
     if fresh[row]:
         return bool(sizes[slot, 0] < members.shape[1] or sizes[slot, 1] < quota)
     if sizes[slot, 0] < members.shape[1]:
         return True
-    weaker = 0  # mostly none, and this pass reads in order what the next one looks up here and there
-    for i in range(sizes[slot, 0]):
-        weaker += affinity[slot, i] < strength
-    if weaker == 0:
-        return False
-    worst = _weakest(slot, members, affinity, sizes, fresh)
-    return worst >= 0 and affinity[slot, worst] < strength
+    worst = floor[slot]
+    if worst == UNKNOWN:
+        worst = floor[slot] = _weakest(slot, members, affinity, sizes, fresh)
+    return bool(worst >= 0 and affinity[slot, worst] < strength)
 
 
 @kernel
@@ -124,13 +128,15 @@ def link(
     sizes: Int32,
     edges: Int32,
     fresh: Bool,
+    floor: Int32,
 ) -> bool:
     """Make the edge if the cluster admits it and the item has an edge left; a full cluster loses its
-    weakest."""
+    weakest. `floor` is that of `admits`."""
     slot = slot_of[cluster]
     free = find(edges[row], -1)
-    if free < 0 or not admits(row, slot, strength, quota, members, affinity, sizes, fresh):
+    if free < 0 or not admits(row, slot, strength, quota, members, affinity, sizes, fresh, floor):
         return False
+    floor[slot] = UNKNOWN
     if sizes[slot, 0] == members.shape[1]:
         loser = members[slot, _weakest(slot, members, affinity, sizes, fresh)]
         unlink(loser, cluster, slot_of, members, affinity, sizes, edges, fresh)
@@ -157,9 +163,10 @@ def seed_cluster(
 ) -> int:
     """Give a newborn cluster the members of its parent that have an edge left; returns how many."""
     slot, n_linked = slot_of[parent], 0
+    floor = np.full(members.shape[0], UNKNOWN, np.int32)
     for i in range(sizes[slot, 0]):
-        strength = affinity[slot, i]
-        if link(members[slot, i], cluster, strength, quota, slot_of, members, affinity, sizes, edges, fresh):
+        row, strength = members[slot, i], affinity[slot, i]
+        if link(row, cluster, strength, quota, slot_of, members, affinity, sizes, edges, fresh, floor):
             n_linked += 1
     return n_linked
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 import numpy as np
 
 from bandits.ops.arrays import Bool, Float32, Float64, Int32, Int64
-from bandits.ops.graph import admits, find, find_member, link, unlink
+from bandits.ops.graph import UNKNOWN, admits, find, find_member, link, unlink
 from stream.kernel import kernel
 
 __all__ = ["next_known", "place_items"]
@@ -77,9 +77,21 @@ def _wishes(
 
 
 @kernel
+def _linked(edges: Int32) -> bool:
+    """Whether an item has an edge."""
+    for cluster in edges:  # noqa: SIM110 (a generator does not compile)
+        if cluster >= 0:
+            return True
+    return False
+
+
+@kernel
 def _wanted(cluster: int, clusters: Int32, order: Int32, n: int) -> bool:
     """Whether a cluster is among the first `n` of `order`."""
-    return bool((clusters[order[:n]] == cluster).any())
+    for i in range(n):  # noqa: SIM110 (a generator does not compile)
+        if clusters[order[i]] == cluster:
+            return True
+    return False
 
 
 @kernel
@@ -97,12 +109,13 @@ def _relink(
     edges: Int32,
     fresh: Bool,
     changed: Bool,
+    floor: Int32,
 ) -> int:
     """Give an item the edges it wants, best first; returns how many edges changed, and marks `changed` slots.
 
     The first E by `keys` are the ones it should have; an unexplored item that gets none of them takes the
     first of the others that admits it. Edges it does not want go, once it has one that it wants. `order`
-    (m,) is scratch.
+    (m,) is scratch, `floor` that of `admits`.
     """
     n_best = min(edges.shape[1], order.size)
     _best_first(keys, order, n_best)
@@ -118,24 +131,25 @@ def _relink(
         slot = slot_of[cluster]
         if find(edges[row], cluster) >= 0:
             affinity[slot, find_member(members[slot, : sizes[slot, 0]], row)] = strength
+            floor[slot] = UNKNOWN
             n_held += 1
             continue
-        if not admits(row, slot, strength, quota, members, affinity, sizes, fresh):
+        if not admits(row, slot, strength, quota, members, affinity, sizes, fresh, floor):
             continue
         if find(edges[row], -1) < 0:
             for j in range(edges.shape[1]):
                 if not _wanted(edges[row, j], clusters, order, n_best):
-                    changed[slot_of[edges[row, j]]] = True
+                    changed[slot_of[edges[row, j]]], floor[slot_of[edges[row, j]]] = True, UNKNOWN
                     unlink(row, edges[row, j], slot_of, members, affinity, sizes, edges, fresh)
                     break
-        link(row, cluster, strength, quota, slot_of, members, affinity, sizes, edges, fresh)
+        link(row, cluster, strength, quota, slot_of, members, affinity, sizes, edges, fresh, floor)
         changed[slot] = True
         n_changed += 1
         n_held += 1
     for j in range(edges.shape[1]):
         cluster = edges[row, j]
         if cluster >= 0 and n_held > 0 and not _wanted(cluster, clusters, order, n_looked):
-            changed[slot_of[cluster]] = True
+            changed[slot_of[cluster]], floor[slot_of[cluster]] = True, UNKNOWN
             unlink(row, cluster, slot_of, members, affinity, sizes, edges, fresh)
             n_changed += 1
     return n_changed
@@ -169,16 +183,16 @@ def place_items(
     clusters = np.zeros(ids.size + 1, np.int32)
     clusters[1:] = ids
     strengths, keys = np.empty(clusters.size, np.float32), np.empty(clusters.size, np.float32)
-    order = np.empty(clusters.size, np.int32)
+    order, floor = np.empty(clusters.size, np.int32), np.full(members.shape[0], UNKNOWN, np.int32)
     for n in range(rows.size):
         row = rows[n]
         usable = _wishes(row, vectors[n], ids, axes, slot_of, sizes, shown, reward, strengths, keys)
-        if usable or not (edges[row] >= 0).any():
+        if usable or not _linked(edges[row]):
             n_changed += _relink(
                 row, clusters, strengths, keys, order, quota,
-                slot_of, members, affinity, sizes, edges, fresh, changed,
+                slot_of, members, affinity, sizes, edges, fresh, changed, floor,
             )  # fmt: skip
-        waits[n] = fresh[row] and not (edges[row] >= 0).any()
+        waits[n] = fresh[row] and not _linked(edges[row])
     return n_changed
 
 
