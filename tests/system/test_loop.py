@@ -78,7 +78,9 @@ def test_a_click_changes_the_next_answer_for_that_user(api: ApiClient) -> None:
 
 
 def test_a_new_item_can_be_retrieved_and_is_explored(api: ApiClient) -> None:
+    # Others are liked, so that the ranker alone would not show what nobody knows.
     api.events([item(f"b{n}", group="b") for n in range(30)])
+    api.events([click(f"fan{n}", f"b{n}") for n in range(30)])
     accepted = api.events([item("brand-new", group="b")])["accepted_at"]
 
     def explored() -> bool:
