@@ -85,6 +85,8 @@ class Attribution:
 
     def let_go(self, slate: OpenSlate) -> list[Mark]:
         """The clicks kept for a slate that leaves, the largest first."""
+        if slate.marks is None and slate.aside is None:
+            return []
         marks = [*(slate.marks or {}).values(), *(slate.aside or ())]
         self.n_marks -= len(marks)
         marks.sort(reverse=True)

@@ -103,12 +103,14 @@ class Outbox:
         block = self._block
         if block is None:
             block = self._open()
-        if slate.serial != self._serial:
+        if slate.serial == self._serial:
+            ref = slate.ref
+        else:
+            ref = slate.ref = len(block.slates)
             slate.serial = self._serial
-            slate.ref = len(block.slates)
             block.slates.append(slate)
         block.kind.append(kind)
-        block.ref.append(slate.ref)
+        block.ref.append(ref)
         block.place.append(place)
         block.reward.append(reward)
         block.first.append(first)

@@ -76,7 +76,9 @@ class Driver:
             self._feed_by_event(events, self._tickers[record.backfill])
         else:
             self._batch.extend(events)
-        self.forgets.extend((event.user_id, event.ts) for event in events if type(event) is Forget)
+        for event in events:
+            if type(event) is Forget:
+                self.forgets.append((event.user_id, event.ts))
 
     def _feed_by_event(self, events: list[LoggedEvent], ticker: Ticker) -> None:
         due = ticker.next
