@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks._folders import settings_for
-from benchmarks.restart_1m import fill
+from benchmarks.restart_1m import fill, wait_for_index
 from freshet.run import EmbeddedSystem
 from stream.clock import WallClock
 
@@ -46,6 +46,7 @@ def _worker_bytes(n_items: int) -> int:
         fill(data, n_items)
         system = EmbeddedSystem(data, settings_for(), clock)
         system.start(_LONGEST_S)
+        wait_for_index(data, system, clock)
         size = _settled(system.pid("worker-0"), clock)
         system.stop()
     return size

@@ -20,7 +20,7 @@ from benchmarks._folders import settings_for
 from freshet.run import EmbeddedSystem
 from stream.clock import WallClock
 
-__all__ = ["fill", "run"]
+__all__ = ["fill", "run", "wait_for_index"]
 
 _LONGEST_S = 1_200.0
 _N_AFTER = 5_000
@@ -39,14 +39,19 @@ def _apart(name: str, path: Path, *numbers: int) -> None:
     subprocess.run([sys.executable, "-c", code, name, str(path), *map(str, numbers)], check=True)
 
 
+def wait_for_index(path: Path, system: EmbeddedSystem, clock: WallClock) -> None:
+    """Until the graph is built and on disk."""
+    while not (path / "index.snapshot").exists():
+        system.watch()
+        clock.sleep_s(0.1)
+
+
 def _serve_once(path: Path, clock: WallClock) -> None:
     """Run the system until its index is built and on disk."""
     system = EmbeddedSystem(path, settings_for(), clock)
     system.start(_LONGEST_S)
     try:
-        while not (path / "index.snapshot").exists():
-            system.watch()
-            clock.sleep_s(0.1)
+        wait_for_index(path, system, clock)
     finally:
         system.stop()
 
