@@ -59,14 +59,19 @@ def _wishes(
     is the smoothed reward rate.
     """
     strengths[:] = 0.0
-    # One coordinate of all centroids at a time: each sum has a fixed order, and wide registers serve.
+    # A few coordinates of all centroids at a time: each sum keeps its order, and wide registers serve.
     usable = _usable(vector)
     products = strengths[1:]
     if usable:
-        for j in range(vector.size):
-            value, axis = vector[j], axes[j]
+        whole = vector.size // 4 * 4
+        for j in range(0, whole, 4):
+            v0, v1, v2, v3 = vector[j], vector[j + 1], vector[j + 2], vector[j + 3]
+            a0, a1, a2, a3 = axes[j], axes[j + 1], axes[j + 2], axes[j + 3]
             for c in range(products.size):
-                products[c] += value * axis[c]
+                products[c] = (((products[c] + v0 * a0[c]) + v1 * a1[c]) + v2 * a2[c]) + v3 * a3[c]
+        for j in range(whole, vector.size):
+            for c in range(products.size):
+                products[c] += vector[j] * axes[j, c]
     strengths[0] = (reward[row] + 1.0) / (shown[row] + 20.0)
     keys[0] = np.inf
     for c in range(products.size):
