@@ -12,9 +12,9 @@ class EngineSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     tick_ms: int = 1_000
     """Time between ticks, on both clocks."""
-    batch_records: int = 512
+    batch_records: int = 1_024
     """Records taken from one source for one commit, at most."""
-    batch_bytes: int = 2 << 20
+    batch_bytes: int = 4 << 20
     """Bytes taken from one source for one commit, at most (a single record may be larger)."""
     idle_ms: int = 20
     """Longest wait without a nudge, and the time between heartbeats."""
