@@ -44,7 +44,7 @@ class DiagLinUcb(RulePolicy):
         spread: share dealt out evenly among the top.
 
     Grows with the items (13 bytes each) and with (item, cluster) pairs seen together (20 bytes each, in
-    blocks of 8): at most items x living clusters, since `retire` drops the pairs of a dead cluster.
+    blocks of 4): at most items x living clusters, since `retire` drops the pairs of a dead cluster.
 
     Example:
         >>> from bandits.base import Context

@@ -17,7 +17,7 @@ from stream.kernel import kernel
 
 __all__ = ["SLOTS", "absorb", "add_edges", "count_edges", "export_edges", "free_rows", "ucb_scores"]
 
-SLOTS = 8
+SLOTS = 4
 _SHOWN, _CLICK = 0, 1  # stream.blocks; formulas import nothing but mathematics
 
 
