@@ -131,8 +131,19 @@ def _meanings(struct: type) -> dict[str, str]:
     return found
 
 
+def _bounds(limits: Any) -> str:
+    """The constraint of an annotated field, in words; empty if it has none that a number can have."""
+    least = limits.ge if limits.ge is not None else limits.gt
+    words = [] if least is None else [f"from {least}" if limits.ge is not None else f"above {least}"]
+    if limits.le is not None:
+        words.append(f"to {limits.le}")
+    return f", {' '.join(words)}" if words else ""
+
+
 def _type_name(kind: Any) -> str:
     """A type in the words of TOML."""
+    if hasattr(kind, "__metadata__"):
+        return _type_name(kind.__origin__) + _bounds(kind.__metadata__[0])
     arguments = get_args(kind)
     if get_origin(kind) is Literal:
         return " or ".join(f'`"{choice}"`' for choice in arguments)

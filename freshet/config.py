@@ -5,13 +5,15 @@ A variable is named after its section and field: ``FRESHET_POLICY_EPSILON=0.1`` 
 
 from __future__ import annotations
 
+import math
 import os
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
+from msgspec import Meta
 
 from freshet.errors import SettingsError
 from serving.settings import ServeSettings
@@ -23,41 +25,43 @@ __all__ = ["LearnSettings", "PolicyName", "PolicySettings", "Settings", "load_se
 _DAY_MS = 86_400_000
 _NOT_SETTINGS = ("FRESHET_TEST_", "FRESHET_CHAOS_", "FRESHET_SHARED_", "FRESHET_TOKEN", "FRESHET_LIFELINE")
 
+Positive = Annotated[int, Meta(ge=1)]
+
 PolicyName = Literal["diag_lin_ucb", "uniform", "epsilon_greedy", "thompson"]
 
 
 class LearnSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What is learned about users and items, and how much of it is kept."""
 
-    embedding_dim: int = 64
+    embedding_dim: Annotated[int, Meta(ge=1, le=4_096)] = 64
     """Length of user and item vectors."""
-    learning_rate: float = 0.1
+    learning_rate: Annotated[float, Meta(gt=0, le=1)] = 0.1
     """Step size of the matrix factorisation."""
-    l2: float = 0.001
+    l2: Annotated[float, Meta(ge=0, le=1)] = 0.001
     """Weight of the squared-norm penalty on vectors and biases."""
-    negatives: int = 5
+    negatives: Annotated[int, Meta(ge=0, le=64)] = 5
     """Sampled negatives for each positive."""
-    shown_weight: float = 0.25
+    shown_weight: Annotated[float, Meta(ge=0, le=100)] = 0.25
     """Weight of a shown-not-clicked place against a positive's 1."""
-    half_lives_ms: tuple[int, ...] = (_DAY_MS, 4 * _DAY_MS)
+    half_lives_ms: Annotated[tuple[Positive, ...], Meta(min_length=1, max_length=16)] = (_DAY_MS, 4 * _DAY_MS)
     """Half-lives of the popularities; the one nearest to a day orders the `popular` source."""
-    neighbours: int = 100
+    neighbours: Positive = 100
     """Co-occurring items kept for each item."""
-    pair_window: int = 5
+    pair_window: Annotated[int, Meta(ge=0, le=1_000)] = 5
     """Earlier items that a click is paired with."""
-    history: int = 500
+    history: Positive = 500
     """Clicked items remembered for each user, which are not shown to them again."""
-    admission: int = 1
+    admission: Positive = 1
     """Sightings that let an id in, see `admission_rule`; items of the catalogue always have a row."""
     admission_rule: Literal["threshold", "share", "equal"] = "threshold"
     """`threshold`: after so many sightings; `share`, `equal`: by chance at each sighting."""
-    ttl_ms: int = 0
+    ttl_ms: Annotated[int, Meta(ge=0)] = 0
     """Expiry of rows untouched for so long in event time; 0 keeps them."""
-    maintain_ms: int = 60_000
+    maintain_ms: Positive = 60_000
     """Time between looks at expiry, centroids and graph."""
-    max_users: int = 4_000_000
+    max_users: Annotated[int, Meta(ge=8)] = 4_000_000
     """Rows of users, at most; above seven eighths of it the longest untouched are dropped."""
-    max_items: int = 4_000_000
+    max_items: Annotated[int, Meta(ge=8)] = 4_000_000
     """Rows of items, at most, bounded likewise; a worker reserves address space, not memory, for all."""
     seed: int = 0
     """What first vectors, sampled negatives and the draws of decisions are derived from."""
@@ -70,19 +74,19 @@ class PolicySettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The policy that explores when a request names none."""
     others: tuple[PolicyName, ...] = ("uniform",)
     """Further policies that learn from the same log and that a request may name."""
-    epsilon: float = 0.05
+    epsilon: Annotated[float, Meta(ge=0, le=1)] = 0.05
     """Probability at each place that the policy, not the ranker, picks; 1 lets it decide everything."""
-    alpha: float = 0.5
+    alpha: Annotated[float, Meta(ge=0, le=1_000)] = 0.5
     """Width of the confidence bonus."""
-    centroids: int = 64
+    centroids: Annotated[int, Meta(ge=1, le=65_536)] = 64
     """Clusters of users, at most."""
-    context_clusters: int = 4
+    context_clusters: Annotated[int, Meta(ge=1, le=64)] = 4
     """Nearest centroids that make the context of a request."""
-    edges_per_item: int = 8
+    edges_per_item: Annotated[int, Meta(ge=2, le=64)] = 8
     """Clusters that an item may be explored in, at most."""
-    edges_per_cluster: int = 200
+    edges_per_cluster: Positive = 200
     """Items that may be explored in a cluster, at most."""
-    refresh_budget: int = 256
+    refresh_budget: Positive = 256
     """Items whose edges are looked at again at each maintenance."""
 
 
@@ -91,11 +95,11 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     clock: Literal["wall", "event"] = "wall"
     """`event`: time is the largest accepted ts (demos, replays, tests)."""
-    workers: int = 1
+    workers: Annotated[int, Meta(ge=1, le=64)] = 1
     """Serving processes on the one port."""
     host: str = "127.0.0.1"
     """Address to listen on; another than loopback needs tokens or `serve.insecure`."""
-    port: int = 8080
+    port: Annotated[int, Meta(ge=0, le=65_535)] = 8080
     """Port to listen on; 0 takes a free one."""
     join: JoinSettings = JoinSettings()
     learn: LearnSettings = LearnSettings()
@@ -125,6 +129,7 @@ def load_settings(
     _merge(merged, _from_file(path))
     _merge(merged, _from_environment(os.environ if environ is None else environ))
     _merge(merged, flags or {})
+    _refuse_not_finite(merged, "")
     try:
         return msgspec.convert(merged, Settings, strict=False)
     except msgspec.ValidationError as error:
@@ -135,6 +140,15 @@ def load_settings(
 def settings_digest(settings: Settings) -> bytes:
     """The settings as canonical JSON: equal bytes mean equal behaviour of a learner."""
     return msgspec.json.encode(settings, order="deterministic")
+
+
+def _refuse_not_finite(values: Mapping[str, Any], path: str) -> None:
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            _refuse_not_finite(value, f"{path}{key}.")
+        elif isinstance(value, float) and not math.isfinite(value):
+            msg = f"settings: {path}{key} must be a finite number, got {value}"
+            raise SettingsError(msg)
 
 
 def _merge(into: dict[str, Any], more: Mapping[str, Any]) -> None:
@@ -164,7 +178,7 @@ def _from_environment(environ: Mapping[str, str]) -> dict[str, Any]:
             continue
         section, _, field = name.removeprefix("FRESHET_").lower().partition("_")
         if section in sections and field:
-            found.setdefault(section, {})[field] = _listed(value)
+            found.setdefault(section, {})[field] = _listed(name, value)
         else:
             found[name.removeprefix("FRESHET_").lower()] = value
     return found
@@ -174,6 +188,12 @@ def _is_section(kind: Any) -> bool:
     return isinstance(kind, type) and issubclass(kind, msgspec.Struct)
 
 
-def _listed(value: str) -> Any:
+def _listed(name: str, value: str) -> Any:
     # A list or table is written as JSON; anything else is converted from text by its field's type.
-    return msgspec.json.decode(value) if value[:1] in "[{" else value
+    if value[:1] not in ("[", "{"):
+        return value
+    try:
+        return msgspec.json.decode(value)
+    except msgspec.DecodeError as error:
+        msg = f"settings: {name} should hold JSON, got {value!r}: {error}"
+        raise SettingsError(msg) from error

@@ -6,6 +6,7 @@ every answer (a trivial POST a second under uvicorn: bare 19,500, with a framewo
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Awaitable, Callable
 
 from serving.asgi import Receive, Response, Scope, Send, header, send_response
@@ -19,6 +20,8 @@ from stream.clock import Clock
 from stream.errors import FreshetError
 
 __all__ = ["Application", "Lifespan"]
+
+_log = logging.getLogger(__name__)
 
 
 class Lifespan:
@@ -104,7 +107,10 @@ class Application:
             self._gate.check(route.right, header(scope, b"authorization"))
             return route, await route.handler(Request(scope, receive, match.params))
         except FreshetError as error:
-            return route, problem_response(error, retry_after_s=self._settings.retry_after_s)
+            response = problem_response(error, retry_after_s=self._settings.retry_after_s)
+            if response.status == 500:
+                _log.error("%s %s failed: %s", scope["method"], scope["path"], error)
+            return route, response
 
     def _lost(self, scope: Scope, allowed: tuple[str, ...]) -> Response:
         if allowed:

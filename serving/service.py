@@ -156,7 +156,7 @@ class Service:
             mode=config.mode,
         )
         registry.register(LearnerMetrics(self.gauges, self._measures, self.freshness))
-        views = Views(self.models, self.index, self.replica, self.clock)
+        views = Views(self.models, self.index, self.replica)
         status = Status(registry, self.readiness, worker=self.name, version=config.version)
         routes = build_routes(gateway, recommender, views, status, config.version)
         lifespan = Lifespan(self.start, self.stop)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 import msgspec
 
@@ -45,7 +45,7 @@ class AuthSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class ServeSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Everything about answering requests that can be set."""
 
-    k: int = 10
+    k: Annotated[int, msgspec.Meta(ge=1, le=1_000)] = 10
     """Items of an answer whose request names no `k`."""
     activate: Literal["auto", "explicit"] = "auto"
     """`auto`: a decision counts as shown; `explicit`: it waits for the client's impression."""

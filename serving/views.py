@@ -21,7 +21,6 @@ from serving.requests import (
     UserAnswer,
 )
 from serving.routing import Parameter, Request, query_int
-from stream.clock import Clock
 
 __all__ = ["NEIGHBOURS", "Views"]
 
@@ -34,8 +33,8 @@ _encoder = msgspec.json.Encoder()
 class Views:
     """Read-only pages over the learned parts; reading allocates nothing for unknown ids."""
 
-    def __init__(self, models: Models, index: ItemIndex, replica: Replica, clock: Clock) -> None:
-        self._models, self._index, self._replica, self._clock = models, index, replica, clock
+    def __init__(self, models: Models, index: ItemIndex, replica: Replica) -> None:
+        self._models, self._index, self._replica = models, index, replica
 
     async def item(self, request: Request) -> Response:
         """One item; 404 when it was never in the catalogue or a click."""
@@ -111,4 +110,5 @@ class Views:
         return [EdgeView(cluster, b, d) for cluster, (b, d) in sorted(linked.items())]
 
     def _now_ms(self) -> int:
-        return max(int(self._clock.now_ms()), 0)
+        # On the event clock time is the watermark; on the wall clock that is at most a tick behind.
+        return max(self._replica.watermark, 0)

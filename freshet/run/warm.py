@@ -23,20 +23,22 @@ def warm_frames(settings: Settings) -> list[Frame]:
     pipeline = Pipeline(settings, b"only for warming up")
     n_features = pipeline.parts.ranker.n_features
     features = np.ones((len(_ITEMS), n_features), "<f4").tobytes()
+    # One step an hour, so that nothing is late and the windows of the step before it close.
+    at = [hour * _HOUR_MS for hour in range(1, 6)]
     decision = Decision(
-        request_id="r", ts=3, user_id="known", items=list(_ITEMS[:3]), propensities=[0.5] * 3,
+        request_id="r", ts=at[2], user_id="known", items=list(_ITEMS[:3]), propensities=[0.5] * 3,
         policy=settings.policy.name, clusters=[0], weights=[1.0], features=features, others=[_ITEMS[3]],
     )  # fmt: skip
     steps: list[list[LoggedEvent]] = [
-        [ItemEvent(item_id=item, ts=1) for item in _ITEMS],
-        [Click(ts=2, user_id="known", item_id=item) for item in _ITEMS[:2]],
-        [decision, Click(ts=4, request_id="r", item_id="a", user_id="known")],
-        [Impression(request_id="x", ts=5, user_id="other", items=["a", "b"])],
-        [Forget(user_id="other", ts=6)],
+        [ItemEvent(item_id=item, ts=at[0]) for item in _ITEMS],
+        [Click(ts=at[1], user_id="known", item_id=item) for item in _ITEMS[:2]],
+        [decision, Click(ts=at[2], request_id="r", item_id="a", user_id="known")],
+        [Impression(request_id="x", ts=at[3], user_id="other", items=["a", "b"])],
+        [Forget(user_id="other", ts=at[4])],
     ]
     frames = []
-    for number, events in enumerate(steps, 1):
+    for now_ms, events in zip(at, steps, strict=True):
         pipeline.on_events(events)
-        pipeline.on_tick(number * _HOUR_MS)
+        pipeline.on_tick(now_ms)
         frames.append(pipeline.take())
     return frames

@@ -55,3 +55,12 @@ def test_settings_survive_json_and_equal_settings_have_equal_digests() -> None:
     again = msgspec.json.decode(msgspec.json.encode(settings), type=Settings)
     assert again == settings
     assert settings_digest(again) == settings_digest(settings) != settings_digest(Settings())
+
+
+def test_a_value_out_of_range_and_a_variable_that_is_no_json_are_named() -> None:
+    with pytest.raises(SettingsError, match=r"policy\.epsilon"):
+        load_settings(environ={"FRESHET_POLICY_EPSILON": "2"})
+    with pytest.raises(SettingsError, match=r"policy\.epsilon must be a finite number"):
+        load_settings(environ={}, flags={"policy": {"epsilon": float("nan")}})
+    with pytest.raises(SettingsError, match="FRESHET_SERVE_SOURCES"):
+        load_settings(environ={"FRESHET_SERVE_SOURCES": "{bad"})
