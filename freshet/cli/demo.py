@@ -25,7 +25,7 @@ _SHOW_EVERY = 250
 
 
 def demo(
-    events: Annotated[int, typer.Option(min=1, max=100_000, help="Ratings to play.")] = 10_000,
+    events: Annotated[int, typer.Option(min=1, max=100_000, help="Ratings to play.")] = 5_000,
     port: Annotated[int, typer.Option(min=0, max=65_535, help="Port to listen on; 0: a free one.")] = 0,
     once: Annotated[bool, typer.Option("--once", help="End by itself instead of staying up.")] = False,
     json_out: Annotated[Path | None, typer.Option("--json", help="Write the figures here.")] = None,
