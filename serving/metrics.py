@@ -204,15 +204,13 @@ def _families(measures: dict[str, Any]) -> Iterator[Metric]:
         yield CounterMetricFamily(
             "freshet_organic_clicks", "Organic clicks learned.", value=measures["organic"]
         )
-    for name, label in (("join", "outcome"), ("dead_letters", "reason")):
-        counted = measures.get(name)
-        if counted:
-            outcomes = CounterMetricFamily(
-                f"freshet_learner_{name}", f"Counted by the learner: {name}.", labels=[label]
-            )
-            for outcome, count in counted.items():
-                outcomes.add_metric([outcome], count)
-            yield outcomes
+    if measures.get("join"):
+        outcomes = CounterMetricFamily(
+            "freshet_learner_join", "Counted by the learner: join.", labels=["outcome"]
+        )
+        for outcome, count in measures["join"].items():
+            outcomes.add_metric([outcome], count)
+        yield outcomes
 
 
 def exposition(registry: CollectorRegistry) -> bytes:
