@@ -19,7 +19,7 @@ import numpy as np
 
 from stream.clock import WallClock
 from stream.codec import encode_events
-from stream.commits import CommitLog, Span, TickMark
+from stream.commits import CommitLog, CommitReader, Span, TickMark
 from stream.engine import Driver, EngineSettings, LocalEngine, NudgeSocket, SocketNotifier
 from stream.events import Click, Decision, Forget, Impression, ItemEvent, LoggedEvent
 from stream.folder import DataFolder
@@ -42,6 +42,9 @@ __all__ = [
 
 SETTINGS = EngineSettings(tick_ms=20, batch_records=7, snapshot_s=0.15, forget_s=0.1, idle_ms=5)
 _PER_LIFE = 1_000_000
+_MOST_AHEAD = 2_000
+"""Records that a writer may be ahead of the learner, so that what is left at the end is soon learned."""
+_LOOK_EVERY = 64
 
 
 def make_step(name: str) -> Step:
@@ -261,9 +264,15 @@ def _write(path: Path, source: str, first: int, acks: Path, forgets: bool, event
                 file.write(b"f%d\n" % first)
             learner.notify(pos, 0)
             first += 3
+            while pos % _LOOK_EVERY == 0 and not stop() and _ahead(commits, source, pos) > _MOST_AHEAD:
+                clock.sleep_s(0.01)
             if keeper.pending():
                 keeper.run()
     log.close()
+
+
+def _ahead(commits: CommitReader, source: str, pos: int) -> int:
+    return pos - commits.positions().get(source, 0)
 
 
 def _learn(path: Path, step: str) -> None:

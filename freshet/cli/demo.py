@@ -60,7 +60,6 @@ def demo(
 
 def _play(events: int, system: EmbeddedSystem, clock: WallClock) -> DemoResult:
     log = load_movietweetings(events)
-    client = ApiClient(system.host, system.port)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     bar = Progress(*columns, console=console)
     task = bar.add_task("playing", total=events)
@@ -70,11 +69,8 @@ def _play(events: int, system: EmbeddedSystem, clock: WallClock) -> DemoResult:
             system.watch()
             _show(bar, task, index, result)
 
-    try:
-        with Live(bar, console=console, refresh_per_second=4, transient=True):
-            return play(log, client, clock, on_event)
-    finally:
-        client.close()
+    with ApiClient(system.host, system.port) as client, Live(bar, console=console, transient=True):
+        return play(log, client, clock, on_event)
 
 
 def _show(bar: Progress, task: TaskID, index: int, result: DemoResult) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import http.client
-from typing import Any
+from typing import Any, Self
 
 import msgspec
 
@@ -13,7 +13,7 @@ __all__ = ["ApiClient"]
 
 
 class ApiClient:
-    """One kept-alive connection to a Freshet."""
+    """One kept-alive connection to a Freshet; closed at the end of a `with`."""
 
     def __init__(self, host: str, port: int, timeout_s: float = 30.0) -> None:
         self._connection = http.client.HTTPConnection(host, port, timeout=timeout_s)
@@ -37,6 +37,12 @@ class ApiClient:
     def close(self) -> None:
         """Close the connection."""
         self._connection.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
     def _call(self, method: str, path: str, body: object) -> bytes:
         data = None if body is None else self._encode(body)

@@ -28,9 +28,8 @@ def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedSystem]
 
 @pytest.fixture
 def api(system: EmbeddedSystem) -> Iterator[ApiClient]:
-    client = ApiClient(system.host, system.port)
-    yield client
-    client.close()
+    with ApiClient(system.host, system.port) as client:
+        yield client
 
 
 def now() -> int:
@@ -124,21 +123,17 @@ def files_with(folder: Path, needle: bytes) -> list[str]:
 
 def test_forget_erases_a_user_from_every_file_and_a_restart_keeps_the_rest(tmp_path: Path) -> None:
     data, secret = tmp_path / "data", "zz-secret-user-zz"
-    with EmbeddedSystem(data, SETTINGS, CLOCK) as system:
-        api = ApiClient(system.host, system.port)
-        api.events([item(f"i{n}") for n in range(4)])
-        asked = api.recommend(user_id=secret, k=2)
+    with EmbeddedSystem(data, SETTINGS, CLOCK) as system, ApiClient(system.host, system.port) as api:
+        items = api.events([item(f"i{n}") for n in range(4)])["accepted_at"]
+        asked = ask(api, user_id=secret, k=2, after=items)
         api.events([click(secret, shown(asked)[0], request_id=asked["request_id"]), click("kim", "i1")])
         accepted = api.events([{"type": "forget", "user_id": secret, "ts": now()}])["accepted_at"]
         answer = ask(api, user_id="kim", k=4, after=accepted)
-        api.close()
     assert files_with(data, secret.encode()) == []
-    with EmbeddedSystem(data, SETTINGS, CLOCK) as system:
-        api = ApiClient(system.host, system.port)
+    with EmbeddedSystem(data, SETTINGS, CLOCK) as system, ApiClient(system.host, system.port) as api:
         assert sorted(shown(api.recommend(user_id="kim", k=4))) == sorted(shown(answer)) == ["i0", "i2", "i3"]
         with pytest.raises(StartError, match="404"):
             api.text(f"/v1/users/{secret}")
-        api.close()
 
 
 def test_a_second_process_on_the_same_folder_and_a_port_in_use_are_refused(
