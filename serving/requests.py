@@ -113,10 +113,11 @@ class EdgeView(msgspec.Struct):
 
 
 class ItemAnswer(msgspec.Struct):
-    """An item as it is served here."""
+    """An item as it is served here; a `deleted` one is known and never shown."""
 
     item_id: str
     group: str | None
+    deleted: bool
     clicks: int
     impressions: int
     version: int

@@ -45,6 +45,7 @@ class Views:
         answer = ItemAnswer(
             item_id=item_id,
             group=m.catalogue.group_name(row),
+            deleted=inside and bool(m.catalogue.deleted[row]),
             clicks=int(m.items.clicks[row]),
             impressions=int(m.items.impressions[row]),
             version=int(m.items.version[row]),

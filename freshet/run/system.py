@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import json
 import socket
+from contextlib import ExitStack, closing
 from pathlib import Path
 from types import TracebackType
 
@@ -38,13 +39,12 @@ class EmbeddedSystem:
         refuse_exposure(settings.host, settings.serve.auth, insecure=settings.serve.insecure)
         self._settings, self._clock = settings, clock
         self.data = data.resolve()
-        self._folder = DataFolder(self.data, exclusive=True)
-        try:
+        with ExitStack() as undo:
+            # The port first: a system that cannot listen leaves no folder behind.
+            self._socket = undo.enter_context(closing(_listen(settings.host, settings.port)))
+            self._folder = undo.enter_context(closing(DataFolder(self.data, exclusive=True)))
             self._folder.prepare(settings.workers)
-            self._socket = _listen(settings.host, settings.port)
-        except BaseException:
-            self._folder.close()
-            raise
+            undo.pop_all()
         self.host = settings.host
         self.port = int(self._socket.getsockname()[1])
         text = msgspec.json.encode(settings).decode()

@@ -94,6 +94,10 @@ def test_a_deleted_item_is_gone(api: ApiClient) -> None:
     api.events([item("c0", group="c"), item("c1", group="c")])
     accepted = api.events([item("c0", group="c", deleted=True)])["accepted_at"]
     assert shown(ask(api, user_id="cid", k=5, groups=["c"], after=accepted)) == ["c1"]
+    assert [msgspec.json.decode(api.text(f"/v1/items/{name}"))["deleted"] for name in ("c0", "c1")] == [
+        True,
+        False,
+    ]
 
 
 def test_an_item_outside_its_availability_is_not_shown(api: ApiClient) -> None:
@@ -142,5 +146,6 @@ def test_a_second_process_on_the_same_folder_and_a_port_in_use_are_refused(
     taken = load_settings(environ={}, flags={"port": system.port})
     with pytest.raises(StartError, match=str(system.port)):
         EmbeddedSystem(tmp_path / "other", taken, CLOCK)
+    assert not (tmp_path / "other").exists()
     with pytest.raises(LogError, match="in use by process"):
         EmbeddedSystem(system.data, SETTINGS, CLOCK)
