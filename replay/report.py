@@ -19,6 +19,8 @@ from replay.simulate import Simulation
 
 __all__ = [
     "PolicyReport",
+    "cells",
+    "numbers",
     "print_replay",
     "print_simulation",
     "replay_json",
@@ -46,9 +48,9 @@ def replay_json(
         "k": scored.k,
         "positives": scored.positives,
         "reachable": scored.reachable,
-        "hit_at_k": _numbers(scored.hit_at_k()),
-        "ndcg_at_k": _numbers(scored.ndcg_at_k()),
-        "auc": _numbers(scored.auc()),
+        "hit_at_k": numbers(scored.hit_at_k()),
+        "ndcg_at_k": numbers(scored.ndcg_at_k()),
+        "auc": numbers(scored.auc()),
         "slates_with_auc": scored.slate_auc.count,
         "outcomes": driven.outcomes,
         "policies": {
@@ -61,12 +63,12 @@ def replay_json(
 def _estimates_json(found: Sequence[Estimate]) -> dict[str, Any]:
     diagnosis = found[0].diagnosis
     return {
-        **{each.estimator: _numbers(each.value) for each in found},
+        **{each.estimator: numbers(each.value) for each in found},
         "rounds": diagnosis.n_rounds,
         "effective_sample_size": diagnosis.effective,
         "max_weight_share": diagnosis.max_share,
         "unsupported_share": diagnosis.unsupported,
-        "mean_weight": _numbers(diagnosis.mean_weight),
+        "mean_weight": numbers(diagnosis.mean_weight),
         "left_out": diagnosis.n_foreign,
         "warnings": diagnosis.warnings(),
     }
@@ -83,7 +85,7 @@ def print_replay(
         (f"NDCG@{scored.k}", scored.ndcg_at_k(), n),
         ("AUC", scored.auc(), f"{scored.slate_auc.count:,} slates with a click and without"),
     ):
-        table.add_row(name, *_cells(value), over)
+        table.add_row(name, *cells(value), over)
     console.print(table)
     joined = Table("JOIN", "count")
     for name, count in driven.outcomes.items():
@@ -123,7 +125,7 @@ def simulation_json(run: Simulation) -> dict[str, Any]:
         "at": run.at.tolist(),
         "policies": {
             name: {
-                "final_regret": _numbers(run.final(name)),
+                "final_regret": numbers(run.final(name)),
                 "growth": run.growth(name),
                 "mean_regret": curves.mean(axis=0).tolist(),
             }
@@ -140,7 +142,7 @@ def print_simulation(console: Console, run: Simulation) -> None:
     table = Table("policy", "regret", "95 % interval", "growth", "minus the best", title=title)
     for name in order:
         behind = "" if name == order[0] else _with_interval(run.minus(name, order[0]), 1)
-        table.add_row(name, *_cells(run.final(name), 1), f"t^{run.growth(name):.2f}", behind)
+        table.add_row(name, *cells(run.final(name), 1), f"t^{run.growth(name):.2f}", behind)
     console.print(table)
 
 
@@ -191,13 +193,15 @@ def _save(figure: Any, axes: Any, path: Path, title: str) -> None:
     figure.savefig(path, dpi=130, format="png")
 
 
-def _numbers(value: Interval | None) -> dict[str, float | None] | None:
+def numbers(value: Interval | None) -> dict[str, float | None] | None:
+    """An interval for JSON, which knows no infinite numbers; None where nothing was measured."""
     if value is None:
         return None
     return {name: number if math.isfinite(number) else None for name, number in value._asdict().items()}
 
 
-def _cells(value: Interval | None, digits: int = 4) -> tuple[str, str]:
+def cells(value: Interval | None, digits: int = 4) -> tuple[str, str]:
+    """Mean and interval as text for a table."""
     if value is None or math.isnan(value.mean):
         return "-", ""
     return f"{value.mean:.{digits}f}", f"[{value.low:.{digits}f}, {value.high:.{digits}f}]".replace(
@@ -206,4 +210,4 @@ def _cells(value: Interval | None, digits: int = 4) -> tuple[str, str]:
 
 
 def _with_interval(value: Interval, digits: int = 4) -> str:
-    return " ".join(_cells(value, digits))
+    return " ".join(cells(value, digits))

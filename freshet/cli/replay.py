@@ -12,13 +12,16 @@ from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from freshet.cli.output import console, write_json
 from freshet.config import Settings, load_settings
+from freshet.errors import SettingsError
 from freshet.feeding import read_rows
+from freshet.mirrors import MirroredPipeline, parse_interval
 from freshet.offline import StateRecommender
 from freshet.pipeline import Pipeline
 from replay import ESTIMATORS, Estimate, OffPolicy, Prequential, Rounds, diagnose, drive, estimate
 from replay.drive import Driven
 from replay.report import PolicyReport, print_replay, replay_json, save_replay_plot
 from replay.source import Entry, FolderSource, LinesSource, open_folder, seen_items
+from replay.staleness import print_staleness, staleness_json
 from replay.targets import LoggedTarget, PolicyTarget, Target
 
 __all__ = ["replay"]
@@ -37,6 +40,12 @@ def replay(
     items: Annotated[
         str, typer.Option(help="Catalogue: `log` (its item events), `seen` (also what it mentions), `auto`.")
     ] = "auto",
+    sync: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Also as if serving saw what was learned only every 30s, 5m, 1h, 1d. Again for each."
+        ),
+    ] = None,
     plot: Annotated[Path | None, typer.Option(help="Draw hit@k over time here (PNG).")] = None,
     json_out: Annotated[Path | None, typer.Option("--json", help="Write the figures here.")] = None,
     config: Annotated[Path | None, typer.Option(exists=True, dir_okay=False, help="A freshet.toml.")] = None,
@@ -50,25 +59,42 @@ def replay(
         msg = f"expected auto, log or seen, got {items!r}"
         raise typer.BadParameter(msg, param_hint="--items")
     settings = load_settings(config, flags={"policy": {"others": policy}} if policy else None)
-    pipeline = Pipeline(settings, _KEY)
+    syncs = _intervals(sync or [])
+    step = MirroredPipeline(settings, _KEY, list(syncs.values()))
+    pipeline = step.pipeline
     state = StateRecommender(pipeline.parts, settings.serve.sources)
     names = list(dict.fromkeys(policy or pipeline.parts.policies))
     scored = Prequential(state, k=k, every=every)
+    stale = {
+        name: Prequential(StateRecommender(mirror.parts, settings.serve.sources), k=k, every=every)
+        for name, mirror in zip(syncs, step.mirrors, strict=True)
+    }
     gathered = OffPolicy(_targets(pipeline, state, names))
     with _open(log) as source:
         entries = (
             seen_items(source) if items == "seen" or (items == "auto" and log.is_file()) else iter(source)
         )
-        driven = _drive(pipeline, entries, settings, [scored, gathered])
+        driven = _drive(step, entries, settings, [scored, *stale.values(), gathered])
     report = _report(gathered, [LoggedTarget.name, *names])
     print_replay(console, driven, scored.result, report, source.skipped)
+    lagging = {name: each.result for name, each in stale.items()}
+    if lagging:
+        print_staleness(console, scored.result, lagging)
     for reason in source.reasons:
         console.print(f"[yellow]left out[/] {reason}")
     if plot is not None:
         save_replay_plot(scored.result, plot)
         console.print(f"hit@{k} over time: {plot}")
     if json_out is not None:
-        write_json(json_out, replay_json(driven, scored.result, report, source.skipped))
+        figures = replay_json(driven, scored.result, report, source.skipped)
+        write_json(json_out, figures | {"syncs": staleness_json(scored.result, lagging)})
+
+
+def _intervals(texts: list[str]) -> dict[str, int]:
+    try:
+        return {text: parse_interval(text) for text in texts}
+    except SettingsError as error:
+        raise typer.BadParameter(str(error), param_hint="--sync") from error
 
 
 @contextmanager
@@ -92,12 +118,14 @@ def _targets(pipeline: Pipeline, state: StateRecommender, names: list[str]) -> l
     ]
 
 
-def _drive(pipeline: Pipeline, entries: Iterator[Entry], settings: Settings, observers: list[Any]) -> Driven:
+def _drive(
+    step: MirroredPipeline, entries: Iterator[Entry], settings: Settings, observers: list[Any]
+) -> Driven:
     columns = (SpinnerColumn(), TextColumn("replayed {task.completed:,} events"), TimeElapsedColumn())
     with Progress(*columns, console=console, transient=True) as bar:
         task = bar.add_task("replay", total=None)
         return drive(
-            pipeline,
+            step,
             entries,
             join=settings.join,
             tick_ms=settings.engine.tick_ms,

@@ -6,11 +6,13 @@ import gzip
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 from typer.testing import CliRunner
 
 from freshet.cli import app
 from freshet.config import load_settings
+from freshet.mirrors import MirroredPipeline
 from freshet.offline import StateRecommender
 from freshet.pipeline import Pipeline
 from replay.errors import ReplayError
@@ -19,6 +21,8 @@ from stream.events import Click, Decision, ItemEvent, LoggedEvent
 from stream.folder import DataFolder
 from stream.frame import pack
 from stream.log import Record
+
+_KEY = b"sixteen bytes or more"
 
 
 def _events(n_slates: int) -> list[LoggedEvent]:
@@ -109,3 +113,54 @@ def test_asking_the_state_changes_nothing() -> None:
             pipeline.on_events([event])
     assert state.recommend("u1", 5, 10**6)
     assert pack(asked.snapshot()) == pack(silent.snapshot())
+
+
+def _fashion(n_slates: int, period: int) -> list[LoggedEvent]:
+    """Slates of four from 24 items, one a minute; which quarter of them is liked changes every `period`."""
+    rng = np.random.default_rng(7)
+    events: list[LoggedEvent] = [ItemEvent(item_id=f"i{n}", ts=0) for n in range(24)]
+    for n in range(n_slates):
+        ts, shown = n * 60_000, [f"i{item}" for item in rng.permutation(24)[:4]]
+        events.append(
+            Decision(
+                request_id=f"r{n}", ts=ts, user_id=f"u{n % 9}", items=shown, propensities=[0.5] * 4,
+                policy="uniform", clusters=[0], weights=[1.0],
+            )
+        )  # fmt: skip
+        liked = [item for item in shown if int(item[1:]) % 4 == n // period % 4]
+        events += [Click(request_id=f"r{n}", item_id=item, ts=ts + 500) for item in liked]
+    return events
+
+
+def test_the_longer_serving_waits_for_what_was_learned_the_worse_it_predicts(tmp_path: Path) -> None:
+    file, out = tmp_path / "log.jsonl", tmp_path / "out.json"
+    file.write_bytes(b"\n".join(encode_events([event])[1:-1] for event in _fashion(1_500, 100)))
+    config = tmp_path / "fashion.toml"
+    config.write_text("[learn]\nembedding_dim = 8\nhalf_lives_ms = [1200000]\n", "utf-8")
+    intervals = ["1s", "20m", "5h"]
+    asked = [word for interval in intervals for word in ("--sync", interval)]
+    ran = CliRunner().invoke(app, ["replay", str(file), *asked, "--config", str(config), "--json", str(out)])
+    assert ran.exit_code == 0, ran.output
+    found = json.loads(out.read_text("utf-8"))
+    seconds, minutes, hours = (found["syncs"][interval]["auc"] for interval in intervals)
+    assert seconds["mean"] == pytest.approx(found["auc"]["mean"], abs=1e-3)
+    assert seconds["mean"] >= minutes["mean"] and minutes["low"] > hours["high"]
+
+
+def test_mirrors_do_not_change_what_is_learned() -> None:
+    settings = load_settings(environ={}, flags={"learn": {"embedding_dim": 8}})
+    plain, mirrored = Pipeline(settings, _KEY), MirroredPipeline(settings, _KEY, [5_000, 60_000])
+    for event in _events(60):
+        for step in (plain, mirrored):
+            step.on_events([event])
+            step.on_tick(event.ts)
+        plain.take()
+    mirrored.take()
+    assert pack(plain.snapshot()) == pack(mirrored.snapshot())
+
+
+@pytest.mark.parametrize("text", ["1", "5 min", "-1h", "0.1s", ""])
+def test_an_interval_that_is_none_is_a_misuse(tmp_path: Path, text: str) -> None:
+    (tmp_path / "log.jsonl").write_bytes(b"")
+    ran = CliRunner().invoke(app, ["replay", str(tmp_path / "log.jsonl"), "--sync", text])
+    assert ran.exit_code == 2 and "30s, 5m, 1.5h or 1d" in " ".join(ran.output.split())

@@ -1,0 +1,121 @@
+"""Replicas synchronised only so often, for replays that ask what a delay before serving costs."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from freshet.config import Settings
+from freshet.errors import SettingsError
+from freshet.parts import Parts, build_parts
+from freshet.pipeline import Pipeline
+from stream.events import LoggedEvent
+from stream.frame import Frame, pack, unpack
+
+__all__ = ["Mirror", "MirroredPipeline", "parse_interval"]
+
+_UNITS_MS = {"s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
+
+
+def parse_interval(text: str) -> int:
+    """``30s``, ``5m``, ``1.5h`` or ``1d`` in milliseconds.
+
+    Raises:
+        SettingsError: it is written otherwise, or shorter than a second.
+
+    Example:
+        >>> parse_interval("1.5h")
+        5400000
+    """
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)([smhd])", text.strip())
+    interval = round(float(match[1]) * _UNITS_MS[match[2]]) if match else 0
+    if interval < 1_000:
+        msg = f"an interval of at least a second was expected, like 30s, 5m, 1.5h or 1d; got {text!r}"
+        raise SettingsError(msg)
+    return interval
+
+
+class Mirror:
+    """A serving worker's copy of the learned parts, brought up to date every `sync_ms` of event time.
+
+    Between two synchronisations it holds the changes published meanwhile, as bytes.
+    """
+
+    def __init__(self, settings: Settings, sync_ms: int) -> None:
+        self.sync_ms = sync_ms
+        self.parts: Parts = build_parts(settings)
+        self._pending: list[bytes] = []
+        self._due_ms = 0
+
+    def is_due(self, now_ms: int) -> bool:
+        """Whether it is to be brought up to date now."""
+        return now_ms >= self._due_ms
+
+    def publish(self, changes: bytes, now_ms: int) -> None:
+        """Take note of changes, and take all over when it is time."""
+        self._pending.append(changes)
+        if not self.is_due(now_ms):
+            return
+        self._due_ms = now_ms + self.sync_ms
+        for frame in map(unpack, self._pending):
+            for name, part in self.parts.named().items():
+                if frame.get(name):
+                    part.apply(frame[name])
+        self._pending.clear()
+
+    def restore(self, frame: Frame) -> None:
+        """Start from a snapshot of the pipeline."""
+        self.parts.restore(frame)
+        self._pending.clear()
+
+
+class MirroredPipeline:
+    """The pipeline as a step, and mirrors that follow it at intervals of their own.
+
+    Synchronisation stands at ticks: what was learned before the tick is in the copy. The pipeline itself
+    learns as it would without mirrors, bit for bit.
+
+    Example:
+        >>> from stream.events import Click
+        >>> step = MirroredPipeline(Settings(), b"sixteen bytes or more", [60_000])
+        >>> for ts in (1_000, 2_000):
+        ...     step.on_events([Click(ts=ts, user_id="u", item_id=f"i{ts}")])
+        ...     step.on_tick(ts)
+        >>> step.pipeline.parts.items.size, step.mirrors[0].parts.items.size
+        (2, 1)
+    """
+
+    def __init__(self, settings: Settings, forget_key: bytes, syncs_ms: Sequence[int]) -> None:
+        self.pipeline = Pipeline(settings, forget_key)
+        self.mirrors = [Mirror(settings, sync_ms) for sync_ms in syncs_ms]
+        self._now_ms = 0
+
+    def on_events(self, events: Sequence[LoggedEvent], *, backfill: bool = False) -> None:
+        """Learn events in log order."""
+        self.pipeline.on_events(events, backfill=backfill)
+
+    def on_tick(self, now_ms: int, *, backfill: bool = False) -> None:
+        """Let time pass; on the live stream bring up to date whom it is time for."""
+        self.pipeline.on_tick(now_ms, backfill=backfill)
+        if backfill:
+            return
+        self._now_ms = now_ms
+        if any(mirror.is_due(now_ms) for mirror in self.mirrors):
+            self.take()
+
+    def take(self) -> Frame:
+        """Publish what has changed; nothing is left to commit."""
+        changes = pack(self.pipeline.take())
+        for mirror in self.mirrors:
+            mirror.publish(changes, self._now_ms)
+        return {}
+
+    def snapshot(self) -> Frame:
+        """All state of the pipeline; mirrors are made anew from it."""
+        return self.pipeline.snapshot()
+
+    def restore(self, frame: Frame) -> None:
+        """Become what `snapshot` described; every mirror starts from there."""
+        self.pipeline.restore(frame)
+        for mirror in self.mirrors:
+            mirror.restore(frame)
