@@ -65,9 +65,13 @@ def following_learner(
 @contextmanager
 def serving_worker(folder: Path, settings: Settings, listener: Any) -> Iterator[subprocess.Popen[bytes]]:
     """A worker process as `freshet up` starts it."""
-    text = msgspec.json.encode(settings).decode()
-    command = ["-m", "freshet.run.worker", str(folder), text, "0", str(listener.fileno())]
-    process = subprocess.Popen([sys.executable, *command], pass_fds=[listener.fileno()])
+    command = ["-m", "freshet.run.worker", str(folder), "0", str(listener.fileno())]
+    process = subprocess.Popen(
+        [sys.executable, *command], stdin=subprocess.PIPE, pass_fds=[listener.fileno()]
+    )
+    assert process.stdin is not None
+    with process.stdin as pipe:
+        pipe.write(msgspec.json.encode(settings))
     try:
         yield process
     finally:

@@ -9,6 +9,7 @@ import math
 import os
 import tomllib
 from collections.abc import Mapping
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -133,13 +134,35 @@ def load_settings(
     try:
         return msgspec.convert(merged, Settings, strict=False)
     except msgspec.ValidationError as error:
-        msg = f"settings: {error}; see `freshet up --help` and docs/reference/settings.md"
+        msg = f"settings: {_explained(str(error), merged)}; see docs/reference/settings.md"
         raise SettingsError(msg) from error
 
 
 def settings_digest(settings: Settings) -> bytes:
     """The settings as canonical JSON: equal bytes mean equal behaviour of a learner."""
     return msgspec.json.encode(settings, order="deterministic")
+
+
+def _explained(said: str, merged: Mapping[str, Any]) -> str:
+    """The decoder's words with the name of the setting, what came, and the name that was probably meant."""
+    what, _, path = said.replace("`", "").partition(" - at $")
+    where = path.removeprefix(".")
+    unknown = what.removeprefix("Object contains unknown field ")
+    if unknown != what:
+        kind: Any = Settings
+        for step in where.split(".") if where else ():
+            kind = next(field.type for field in msgspec.structs.fields(kind) if field.name == step)
+        near = get_close_matches(unknown, [field.name for field in msgspec.structs.fields(kind)], n=1)
+        variable = "_".join(
+            ["FRESHET", *where.split("."), unknown] if where else ["FRESHET", unknown]
+        ).upper()
+        meant = f"; did you mean {near[0]}?" if near else ""
+        return f"there is no {'.'.join(filter(None, (where, unknown)))} (or {variable}){meant}"
+    came: Any = merged
+    for step in where.partition("[")[0].split("."):
+        came = came.get(step) if isinstance(came, Mapping) else came
+    what = what.removeprefix("Expected ")
+    return f"{where or 'all'}: expected {what.partition(', got ')[0]}, got {came!r}"
 
 
 def _refuse_not_finite(values: Mapping[str, Any], path: str) -> None:

@@ -49,7 +49,9 @@ def staleness_json(
 def print_staleness(
     console: Console, current: PrequentialResult, stale: Mapping[str, PrequentialResult]
 ) -> None:
-    """One row an interval, the always current state first."""
+    """One row an interval, the always current state first; nothing when no interval was asked for."""
+    if not stale:
+        return
     title = "had serving been brought up to date only every so often"
     lost = f"hit@{current.k} lost"
     table = Table("every", f"hit@{current.k}", "NDCG", "AUC", lost, "95 % interval", title=title)

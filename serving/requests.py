@@ -11,6 +11,7 @@ from msgspec import Meta
 
 from serving.errors import FieldError, UnreadableError
 from stream.events import MAX_ID_BYTES, MAX_SLATE
+from stream.rules import reason_of
 
 __all__ = [
     "MAX_EXCLUDE",
@@ -202,12 +203,12 @@ def decode_recommend(body: bytes) -> RecommendRequest:
         >>> decode_recommend(b'{"user_id": "u", "k": 0}')
         Traceback (most recent call last):
         ...
-        serving.errors.FieldError: field 'k': Expected `int` >= 1
+        serving.errors.FieldError: field 'k': expected int >= 1, got 0
     """
     try:
         request = _decoder.decode(body)
     except msgspec.ValidationError as error:
-        raise FieldError(_named(str(error))) from error
+        raise FieldError(_named(error, body)) from error
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         msg = f"body: expected a JSON object in UTF-8, could not read it: {error}"
         raise UnreadableError(msg) from error
@@ -246,13 +247,13 @@ def body_digest(request: RecommendRequest) -> str:
     return blake2b(_canonical.encode(fields), digest_size=8).hexdigest()
 
 
-def _named(message: str) -> str:
-    what, _, path = message.partition(" - at `$")
-    field = path.strip("`").lstrip(".")
-    missing = what.removeprefix("Object missing required field `")
-    if missing != what:
-        return f"field '{missing.strip('`')}': it is required and was not there"
-    return f"field '{field}': {what}" if field else f"body: {what}"
+def _named(error: msgspec.ValidationError, body: bytes) -> str:
+    field, _, reason = reason_of(error, body).partition(": ")
+    if field == "event":
+        return f"body: {reason}"
+    if field == "activate":
+        reason = f"expected auto or explicit, {reason[reason.rfind('got ') :]}"
+    return f"field '{field}': {reason}"
 
 
 def _check_bytes(request: RecommendRequest) -> None:
@@ -282,7 +283,8 @@ def _check_context(context: dict[str, Any]) -> None:
     if features is not None:
         fits = isinstance(features, list) and len(features) <= _MAX_FEATURES
         if not fits or not all(type(x) in (int, float) and isfinite(x) for x in features):
-            msg = f"field 'context.features': expected at most {_MAX_FEATURES} finite numbers"
+            came = f"{len(features)} values" if isinstance(features, list) else type(features).__name__
+            msg = f"field 'context.features': expected at most {_MAX_FEATURES} finite numbers, got {came}"
             raise FieldError(msg)
     item_id = context.get("item_id")
     if item_id is not None and not (isinstance(item_id, str) and item_id):

@@ -228,6 +228,7 @@ class Service:
         replica = self.replica
         why = (
             replica.why_not_ready(self.config.serve.ready_lag_ms)
+            or self.writer.why_not_ready()
             or self.housekeeper.why_not_ready
             or self._why_not_indexed()
         )

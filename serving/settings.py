@@ -8,21 +8,24 @@ import msgspec
 
 __all__ = ["AuthSettings", "ServeSettings", "SourceSettings"]
 
+_Count = Annotated[int, msgspec.Meta(ge=0)]
+_Positive = Annotated[int, msgspec.Meta(ge=1)]
+
 
 class SourceSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """How many candidates each source may offer for one request; 0 switches a source off."""
 
-    index: int = 64
+    index: _Count = 64
     """Nearest items to the user's vector."""
-    neighbours: int = 60
+    neighbours: _Count = 60
     """Items that go together with the user's recent items."""
-    recent: int = 10
+    recent: _Count = 10
     """Recent items whose neighbours are looked up."""
-    graph: int = 100
+    graph: _Count = 100
     """Candidates of the policy."""
-    popular: int = 60
+    popular: _Count = 60
     """What is clicked now."""
-    fresh: int = 20
+    fresh: _Count = 20
     """Newest items of the catalogue."""
 
 
@@ -49,32 +52,32 @@ class ServeSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Items of an answer whose request names no `k`."""
     activate: Literal["auto", "explicit"] = "auto"
     """`auto`: a decision counts as shown; `explicit`: it waits for the client's impression."""
-    after_wait_ms: int = 100
+    after_wait_ms: _Count = 100
     """Longest wait for `after`; then the answer says that it is stale."""
-    others: int = 20
+    others: _Count = 20
     """Candidates that were not shown, logged with their features beside those that were."""
     sources: SourceSettings = SourceSettings()
-    max_ahead_ms: int = 300_000
+    max_ahead_ms: _Count = 300_000
     """On the wall clock, events further ahead than this are refused."""
-    max_body_bytes: int = 8 * 1024 * 1024
+    max_body_bytes: _Positive = 8 * 1024 * 1024
     """Largest body of events; beyond it callers get 413."""
-    max_recommend_bytes: int = 1024 * 1024
+    max_recommend_bytes: _Positive = 1024 * 1024
     """Largest body of a recommend request; beyond it callers get 413."""
-    linger_ms: float = 1.0
+    linger_ms: Annotated[float, msgspec.Meta(ge=0, le=1_000)] = 1.0
     """How long the first decision of a group waits for company before it is committed."""
-    max_queued_bytes: int = 64 * 1024 * 1024
+    max_queued_bytes: _Positive = 64 * 1024 * 1024
     """Accepted but uncommitted bytes of a worker; beyond it callers get 429."""
-    max_queued_requests: int = 10_000
+    max_queued_requests: _Positive = 10_000
     """Requests whose records wait for their commit; beyond it callers get 429."""
-    max_concurrent: int = 4_096
+    max_concurrent: _Positive = 4_096
     """Connections and requests in progress; beyond it callers get 503."""
-    retry_after_s: int = 1
+    retry_after_s: _Positive = 1
     """The `Retry-After` of 429 and 503."""
-    apply_slice_ms: float = 3.0
+    apply_slice_ms: Annotated[float, msgspec.Meta(gt=0, le=1_000)] = 3.0
     """Longest stretch of taking over the learner's rows between two requests."""
-    ready_lag_ms: int = 5_000
+    ready_lag_ms: _Positive = 5_000
     """Ready means: what is served is at most this much behind the learner."""
-    stop_timeout_s: int = 20
+    stop_timeout_s: _Positive = 20
     """How long a stop waits for requests in progress."""
     auth: AuthSettings = AuthSettings()
     insecure: bool = False

@@ -25,6 +25,7 @@ _Entry = tuple[Record, bool, "asyncio.Future[int]"]
 _Job = Callable[[], None]
 
 _MAX_JOBS = 256
+_WARY_S = 5.0
 _log = logging.getLogger(__name__)
 
 
@@ -61,6 +62,7 @@ class GroupWriter:
         self._last_accepted_at = 0
         self.queued_bytes = 0
         self.queued_requests = 0
+        self._failed: tuple[float, str] | None = None
         self.commits = 0
         self.failures = 0
         self.dropped_jobs = 0
@@ -100,6 +102,12 @@ class GroupWriter:
             # An event's commit is synced and slow enough to gather its own followers.
             self._loop.call_later(0.0 if durable else self._linger_s, self._flush)
         return future
+
+    def why_not_ready(self) -> str:
+        """That the last commit failed, for some seconds: then the next request may try again."""
+        if self._failed is None or self._clock.monotonic_s() - self._failed[0] > _WARY_S:
+            return ""
+        return f"the last commit failed: {self._failed[1]}"
 
     def between(self, job: _Job) -> None:
         """Run `job` on the writer's thread between two commits: dead letters, retention, forgetting.
@@ -172,5 +180,9 @@ class GroupWriter:
                 future.set_result(outcome)
             else:
                 future.set_exception(outcome)
-        self.failures += not isinstance(outcome, int)
+        if isinstance(outcome, int):
+            self._failed = None
+        else:
+            self.failures += 1
+            self._failed = (self._clock.monotonic_s(), str(outcome))
         self._flush()

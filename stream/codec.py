@@ -14,7 +14,7 @@ import msgspec
 
 from stream.errors import EventError
 from stream.events import EVENT_SCHEMA, Event, LoggedEvent
-from stream.rules import MAX_NESTING, broken_rule, nesting, reason_of, too_deep
+from stream.rules import MAX_NESTING, broken_rule, hint, nesting, reason_of, too_deep
 
 __all__ = [
     "Decoded",
@@ -119,7 +119,7 @@ def _open(text: bytes) -> tuple[bytes, list[bytes], bool]:
         raws = _raws_decoder.decode(envelope.events)
     except _UNREADABLE as error:
         msg = f'the body cannot be read: expected JSON like {{"events": [...], "backfill": false}}: {error}'
-        raise EventError(msg) from error
+        raise EventError(msg + hint(text)) from error
     except RecursionError as error:
         msg = f"the body cannot be read: expected at most {MAX_NESTING} levels of arrays and objects an event"
         raise EventError(msg) from error

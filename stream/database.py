@@ -185,6 +185,11 @@ class Database:
         with self.transaction(durable=True) as connection:
             connection.execute("INSERT OR REPLACE INTO meta VALUES(?,?)", (name, value))
 
+    def damage(self) -> str:
+        """What is broken in the file, in SQLite's words; empty when nothing is. Reads all of it."""
+        ((found,),) = self.read("PRAGMA quick_check(1)")
+        return "" if found == "ok" else str(found)
+
     def size(self) -> int:
         """Bytes in pages that hold data: what the file weighs once freed pages are given back."""
         (pages,), (free,), (page,) = (

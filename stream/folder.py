@@ -22,6 +22,7 @@ from pathlib import Path
 import msgspec
 
 from stream.commits import CommitLog, CommitReader
+from stream.dead_letters import DeadLetter
 from stream.engine.settings import EngineSettings
 from stream.engine.snapshots import SnapshotStore
 from stream.errors import LogError
@@ -66,7 +67,8 @@ class DataFolder:
         self.path = path
         self._held: FileLock | None = None
         try:
-            path.mkdir(parents=True, exist_ok=True)
+            # It holds ids of users: nobody else's business.
+            path.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._check_header()
             if exclusive:
                 self._held = FileLock(path / "lock", f"the data folder {path}")
@@ -144,26 +146,70 @@ class DataFolder:
             )
             raise LogError(msg)
         folder = cls(path)
-        names = folder.sources()
-        for reader in folder.readers().values():
-            reader.end()
-            reader.close()
-        commits = folder.commit_reader()
-        seq, n_pending, n_letters = commits.last_seq(), len(commits.pending()), commits.dead_letters().count()
-        commits.close()
+        folder.refuse_missing_files()
+        logs, commits = folder.readers(), folder.commit_reader()
+        seq, n_pending = commits.last_seq(), len(commits.pending())
+        for database in (commits.database, *(log.database for log in logs.values())):
+            if damage := database.damage():
+                msg = f"{database.path} is damaged ({damage}); restore it from a backup"
+                raise LogError(msg)
         folder.snapshot_store().load()
-        return (
-            f"format {FOLDER_FORMAT}, {len(names)} logs, {seq} commits, {n_pending} forgets to finish, "
-            f"{n_letters} dead letters of the learner"
-        )
+        _close(commits, logs)
+        return f"format {FOLDER_FORMAT}, {len(logs)} logs, {seq} commits, {n_pending} forgets to finish"
+
+    def newest_letters(self, limit: int) -> tuple[int, list[DeadLetter]]:
+        """How many dead letters all files hold, and the newest of them, newest first."""
+        logs, commits = self.readers(), self.commit_reader()
+        kept = [log.dead_letters for log in logs.values()] + [commits.dead_letters()]
+        newest = [letter for letters in kept for letter in letters.newest(limit)]
+        count = sum(letters.count() for letters in kept)
+        _close(commits, logs)
+        return count, sorted(newest, key=lambda letter: -letter.at)[:limit]
 
     def prepare(self, workers: int) -> None:
-        """Create the files of `workers` workers and of the learner, so that readers find them."""
+        """Create the files of `workers` workers and of the learner, so that readers find them.
+
+        Raises:
+            LogError: a file that others refer to is missing, or is another than it was.
+        """
+        self.refuse_missing_files()
         for worker in range(workers):
             SQLiteLog(self.events_path(self.source(worker))).close()
         CommitLog(self.learner_path).close()
         Claims(self.claims_path).close()
         self.snapshots_path.mkdir(exist_ok=True)
+
+    def refuse_missing_files(self) -> None:
+        """Refuse a folder of which a part was deleted or put in from elsewhere.
+
+        Raises:
+            LogError: snapshots without the commits behind them, or a log that is missing or ends before what
+                was learned from it: what a new one would be given now would be taken for what was learned.
+        """
+        if not self.learner_path.exists():
+            if any(self.snapshots_path.glob("*")):
+                msg = (
+                    f"{self.learner_path} is missing and there are snapshots; restore it from the same backup"
+                )
+                raise LogError(msg)
+            return
+        commits = self.commit_reader()
+        positions = commits.positions()
+        commits.close()
+        for source, position in positions.items():
+            path = self.events_path(source)
+            if not path.exists():
+                msg = f"{path} is missing; {position} of its records were learned; restore it from a backup"
+                raise LogError(msg)
+            reader = SQLiteLogReader(path)
+            given = reader.last_given()
+            reader.close()
+            if given < position:
+                msg = (
+                    f"{path} is not the file that was learned from: it ends at {given}, expected {position} "
+                    "at least; restore it from the same backup as learner.db"
+                )
+                raise LogError(msg)
 
     @staticmethod
     def source(worker: int) -> str:
@@ -247,3 +293,9 @@ class DataFolder:
         """Release the lock; closing twice is fine."""
         if self._held is not None:
             self._held.close()
+
+
+def _close(commits: CommitReader, logs: dict[str, SQLiteLogReader]) -> None:
+    commits.close()
+    for log in logs.values():
+        log.close()

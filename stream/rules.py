@@ -11,7 +11,7 @@ import numpy as np
 from stream.errors import EventError
 from stream.events import MAX_ID_BYTES, Click, Event, Impression, ItemEvent
 
-__all__ = ["MAX_NESTING", "broken_rule", "check_event", "nesting", "reason_of", "too_deep"]
+__all__ = ["MAX_NESTING", "broken_rule", "check_event", "hint", "nesting", "reason_of", "too_deep"]
 
 MAX_NESTING = 32
 """Levels of arrays and objects in one event: few enough for any parser at any depth of its stack."""
@@ -19,6 +19,9 @@ MAX_NESTING = 32
 _TYPES = "expected impression, click, item or forget"
 _NO_BRACKETS = bytes(set(range(256)) - set(b'"[]{}'))
 _STEP = re.compile(r"\.(\w+)|\[(\d+)\]")
+_COMPRESSED = (b"\x1f\x8b", b"\x28\xb5\x2f\xfd")  # gzip, zstd
+_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+_NOT_FINITE = re.compile(rb"[:\[,]\s*(?:NaN|-?Infinity)\b")
 
 
 def nesting(text: bytes) -> int:
@@ -143,6 +146,22 @@ def reason_of(error: Exception, text: bytes) -> str:
     if expected.startswith("Expected "):
         return f"{field}: e{expected[1:]}, got {came}"
     return f"{field}: {expected[:1].lower()}{expected[1:]}, got {came}"
+
+
+def hint(text: bytes) -> str:
+    """What probably went wrong with a text that is no JSON, to stand behind the message; often nothing.
+
+    Example:
+        >>> hint(b'{"value": NaN}')
+        '; JSON knows no NaN and no Infinity: leave the field out or send null'
+    """
+    if text.startswith(_COMPRESSED):
+        return "; it is compressed: send it as it is"
+    if text.startswith(_BYTE_ORDER_MARK):
+        return "; it starts with a byte order mark: send UTF-8 without one"
+    if _NOT_FINITE.search(text):
+        return "; JSON knows no NaN and no Infinity: leave the field out or send null"
+    return ""
 
 
 def _at(text: bytes, path: str) -> Any:

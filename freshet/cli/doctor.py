@@ -16,7 +16,7 @@ import typer
 from rich.table import Table
 
 from freshet import __version__
-from freshet.cli.output import console, write_json
+from freshet.cli.output import console, target, write_json
 from freshet.config import load_settings
 from freshet.errors import SettingsError
 from stream.clock import Clock, WallClock
@@ -28,6 +28,7 @@ __all__ = ["doctor"]
 _PACKAGES = ("numpy", "numba", "hnswlib", "msgspec", "uvicorn", "uvloop", "httptools", "pyarrow")
 _SLOW_SYNC_MS = 50.0
 _LITTLE_DISK_GB = 2.0
+_LETTERS = 3
 
 
 class _Finding(NamedTuple):
@@ -44,7 +45,9 @@ def doctor(
     port: Annotated[
         int | None, typer.Option(min=1, max=65_535, help="Also see if this port is free.")
     ] = None,
-    json_out: Annotated[Path | None, typer.Option("--json", help="Write the findings here.")] = None,
+    json_out: Annotated[
+        Path | None, typer.Option("--json", callback=target, help="Write the findings here.")
+    ] = None,
 ) -> None:
     """Look at this machine, the installation and, when asked, a data folder and a port.
 
@@ -60,7 +63,7 @@ def doctor(
     if port is not None:
         checks.append(lambda: _port(port))
     if data is not None:
-        checks.append(lambda: _folder(data))
+        checks += [lambda: _folder(data), lambda: _letters(data)]
     findings = [*(check() for check in checks), *_packages()]
     table = Table("", "what", "found", "what to do", title=f"freshet {__version__}", title_justify="left")
     marks = {"ok": "[green]ok[/]", "warn": "[yellow]look[/]", "bad": "[red]bad[/]"}
@@ -138,6 +141,20 @@ def _folder(data: Path) -> _Finding:
     except FreshetError as error:
         return _Finding(f"data folder {data}", "bad", str(error), "see docs/guides/operating.md")
     return _Finding(f"data folder {data}", "ok", facts)
+
+
+def _letters(data: Path) -> _Finding:
+    if not data.is_dir():
+        return _Finding("dead letters", "ok", "no folder, none kept")
+    try:
+        count, newest = DataFolder(data).newest_letters(_LETTERS)
+    except FreshetError as error:
+        return _Finding("dead letters", "bad", str(error), "mend the data folder first")
+    if not count:
+        return _Finding("dead letters", "ok", "none")
+    reasons = dict.fromkeys(letter.reason for letter in newest)
+    advice = "mend who sends them; the original bytes are kept, see docs/reference/files.md"
+    return _Finding("dead letters", "warn", f"{count:,} refused; newest: {'; '.join(reasons)}", advice)
 
 
 def _packages() -> list[_Finding]:

@@ -9,8 +9,9 @@ from typing import Annotated
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from freshet.cli.output import console, write_json
+from freshet.cli.output import console, target, write_json
 from freshet.feeding import Sender, SendReport, count_rows, read_rows
+from freshet.feeding.order import OrderWatch
 from freshet.feeding.sender import resume_path
 from stream.clock import WallClock
 
@@ -26,17 +27,22 @@ def feed(
     batch: Annotated[int, typer.Option(min=1, max=5_000, help="Rows a request.")] = 500,
     restart: Annotated[bool, typer.Option(help="Ignore where an earlier run stopped.")] = False,
     token: Annotated[str | None, typer.Option(envvar="FRESHET_TOKEN", help="Bearer token.")] = None,
-    json_out: Annotated[Path | None, typer.Option("--json", help="Write the report here.")] = None,
+    json_out: Annotated[
+        Path | None, typer.Option("--json", callback=target, help="Write the report here.")
+    ] = None,
 ) -> None:
     """Send events from files; a run that was interrupted goes on where it stopped.
+
+    Rows should be in the order of their `ts`. Exit code 1 says that some were refused.
 
     Example: `freshet feed clicks.jsonl.gz --to http://127.0.0.1:8080 --backfill`
     """
     total = SendReport()
+    order = OrderWatch(None if backfill else int(WallClock().now_ms()))
     for file in files:
         sender = Sender(to, WallClock(), token=token, backfill=backfill)
         try:
-            report = _feed_one(file, sender, default_type, batch, rate, restart)
+            report = _feed_one(file, sender, order, default_type, batch, rate, restart)
         finally:
             sender.close()
         total.accepted += report.accepted
@@ -48,12 +54,20 @@ def feed(
     if json_out is not None:
         outcome = {"accepted": total.accepted, "rejected": total.rejected, "accepted_at": total.accepted_at}
         write_json(json_out, outcome)
-    if total.rejected and not total.accepted:
+    if advice := order.advice():
+        console.print(f"[yellow]late, and not learned unless the other side is set otherwise:[/] {advice}")
+    if total.rejected:
         raise typer.Exit(1)
 
 
 def _feed_one(
-    file: Path, sender: Sender, default_type: str | None, batch: int, rate: float, restart: bool
+    file: Path,
+    sender: Sender,
+    order: OrderWatch,
+    default_type: str | None,
+    batch: int,
+    rate: float,
+    restart: bool,
 ) -> SendReport:
     memory = resume_path(file)
     mark = {"size": file.stat().st_size, "mtime": file.stat().st_mtime_ns}
@@ -68,7 +82,7 @@ def _feed_one(
             memory.write_text(json.dumps({**mark, "next": next_row}), "utf-8")
             bar.advance(task, count)
 
-        rows = read_rows(file, default_type, skip=start)
+        rows = order.watch(read_rows(file, default_type, skip=start))
         report = sender.send(rows, batch=batch, rate=rate, on_progress=progress)
     memory.unlink(missing_ok=True)
     return report

@@ -6,21 +6,46 @@ import json
 from pathlib import Path
 from typing import Any
 
+import typer
 from rich.console import Console
 
-__all__ = ["console", "print_json", "write_json"]
+from freshet.errors import StartError
+
+__all__ = ["console", "target", "write_json"]
 
 console = Console(stderr=False, highlight=False)
 
+_STANDARD_OUTPUT = Path("-")
 
-def print_json(value: Any) -> None:
-    """Plain JSON on standard output, for a pipe as well as for a person."""
-    console.out(json.dumps(value, indent=2, allow_nan=False), highlight=False)
+
+def target(path: Path | None) -> Path | None:
+    """Check where output is to go before any work is done; for options that name a file.
+
+    With ``-`` standard output belongs to the JSON, and everything else goes to standard error.
+
+    Raises:
+        typer.BadParameter: the folder of the file is not there.
+    """
+    if path == _STANDARD_OUTPUT:
+        console.stderr = True
+    elif path is not None and not path.absolute().parent.is_dir():
+        msg = f"{path}: the folder {path.absolute().parent} is not there; make it first"
+        raise typer.BadParameter(msg)
+    return path
 
 
 def write_json(path: Path, value: Any) -> None:
-    """JSON into a file, or to standard output when the path is ``-``."""
-    if str(path) == "-":
-        print_json(value)
-    else:
-        path.write_text(json.dumps(value, indent=2, allow_nan=False) + "\n", "utf-8")
+    """JSON into a file, or to standard output when the path is ``-``.
+
+    Raises:
+        StartError: the file cannot be written.
+    """
+    text = json.dumps(value, indent=2, allow_nan=False)
+    if path == _STANDARD_OUTPUT:
+        typer.echo(text)
+        return
+    try:
+        path.write_text(text + "\n", "utf-8")
+    except OSError as error:
+        msg = f"{path} cannot be written: {error.strerror or error}"
+        raise StartError(msg) from error

@@ -10,14 +10,25 @@ from typing import Annotated, Any
 import typer
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-from freshet.cli.output import console, write_json
+from freshet.cli.output import console, target, write_json
 from freshet.config import Settings, load_settings
 from freshet.errors import SettingsError
 from freshet.feeding import read_rows
 from freshet.mirrors import MirroredPipeline, parse_interval
 from freshet.offline import StateRecommender
 from freshet.pipeline import Pipeline
-from replay import ESTIMATORS, Estimate, OffPolicy, Prequential, Rounds, diagnose, drive, estimate
+from replay import (
+    ESTIMATORS,
+    Estimate,
+    OffPolicy,
+    Prequential,
+    PrequentialResult,
+    ReplayError,
+    Rounds,
+    diagnose,
+    drive,
+    estimate,
+)
 from replay.drive import Driven
 from replay.report import PolicyReport, print_replay, replay_json, save_replay_plot
 from replay.source import Entry, FolderSource, LinesSource, open_folder, seen_items
@@ -46,8 +57,12 @@ def replay(
             help="Also as if serving saw what was learned only every 30s, 5m, 1h, 1d. Again for each."
         ),
     ] = None,
-    plot: Annotated[Path | None, typer.Option(help="Draw hit@k over time here (PNG).")] = None,
-    json_out: Annotated[Path | None, typer.Option("--json", help="Write the figures here.")] = None,
+    plot: Annotated[
+        Path | None, typer.Option(callback=target, help="Draw hit@k over time here (PNG).")
+    ] = None,
+    json_out: Annotated[
+        Path | None, typer.Option("--json", callback=target, help="Write the figures here.")
+    ] = None,
     config: Annotated[Path | None, typer.Option(exists=True, dir_okay=False, help="A freshet.toml.")] = None,
 ) -> None:
     """Replay a log in event time: predict each click, then learn it; evaluate policies where propensities
@@ -75,19 +90,27 @@ def replay(
             seen_items(source) if items == "seen" or (items == "auto" and log.is_file()) else iter(source)
         )
         driven = _drive(step, entries, settings, [scored, *stale.values(), gathered])
+    if not driven.events:
+        msg = (
+            f"{log} holds no event that can be read ({source.skipped} rows left out); is it a log of events?"
+        )
+        raise ReplayError(msg)
     report = _report(gathered, [LoggedTarget.name, *names])
     print_replay(console, driven, scored.result, report, source.skipped)
     lagging = {name: each.result for name, each in stale.items()}
-    if lagging:
-        print_staleness(console, scored.result, lagging)
+    print_staleness(console, scored.result, lagging)
     for reason in source.reasons:
         console.print(f"[yellow]left out[/] {reason}")
-    if plot is not None:
-        save_replay_plot(scored.result, plot)
-        console.print(f"hit@{k} over time: {plot}")
+    _draw(scored.result, plot)
     if json_out is not None:
         figures = replay_json(driven, scored.result, report, source.skipped)
         write_json(json_out, figures | {"syncs": staleness_json(scored.result, lagging)})
+
+
+def _draw(scored: PrequentialResult, plot: Path | None) -> None:
+    if plot is not None:
+        save_replay_plot(scored, plot)
+        console.print(f"hit@{scored.k} over time: {plot}")
 
 
 def _intervals(texts: list[str]) -> dict[str, int]:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from freshet.cli.output import print_json
+from freshet.cli.output import target, write_json
 from stream.schema import json_schemas
 
 __all__ = ["schema"]
@@ -17,8 +16,8 @@ __all__ = ["schema"]
 def schema(
     name: Annotated[str | None, typer.Argument(help="One event type; all when left out.")] = None,
     out: Annotated[
-        Path | None, typer.Option("--json", help="Write to this file instead of the screen.")
-    ] = None,
+        Path, typer.Option("--json", callback=target, help="Write to this file instead of the screen.")
+    ] = Path("-"),
 ) -> None:
     """Print the JSON Schema of the events that clients may send.
 
@@ -29,7 +28,4 @@ def schema(
         msg = f"no event type {name!r}; there are: {', '.join(sorted(schemas))}"
         raise typer.BadParameter(msg)
     chosen = schemas if name is None else schemas[name]
-    if out is not None:
-        out.write_text(json.dumps(chosen, indent=2) + "\n", "utf-8")
-    else:
-        print_json(chosen)
+    write_json(out, chosen)

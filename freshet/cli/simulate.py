@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from freshet.cli.output import console, write_json
+from freshet.cli.output import console, target, write_json
 from replay.report import print_simulation, save_simulation_plot, simulation_json
 from replay.simulate import POLICIES, WORLDS, make_policies, make_world
 from replay.simulate import simulate as run_simulation
@@ -26,8 +26,12 @@ def simulate(
     items: Annotated[int, typer.Option(min=2, help="Items to choose from.")] = 20,
     every: Annotated[int, typer.Option(min=1, help="Learn only every so many rounds.")] = 1,
     seed: Annotated[int, typer.Option(help="The world; the runs are numbered from it.")] = 0,
-    plot: Annotated[Path | None, typer.Option(help="Draw the regret curves here (PNG).")] = None,
-    json_out: Annotated[Path | None, typer.Option("--json", help="Write the figures here.")] = None,
+    plot: Annotated[
+        Path | None, typer.Option(callback=target, help="Draw the regret curves here (PNG).")
+    ] = None,
+    json_out: Annotated[
+        Path | None, typer.Option("--json", callback=target, help="Write the figures here.")
+    ] = None,
 ) -> None:
     """Play policies on one seeded world and report their regret.
 

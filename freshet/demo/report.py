@@ -21,6 +21,7 @@ _LABELS = {
     "popular_cooccurrence": "popular + co-occurrence",
     "freshet": "Freshet",
 }
+_TELLING = 20_000
 _PLOT_POINTS = 200
 
 
@@ -67,6 +68,11 @@ def print_report(console: Console, result: DemoResult, index_recall: float | Non
     for name, value in _facts(result, index_recall):
         facts.add_row(name, value)
     console.print(facts)
+    if result.events < _TELLING:
+        console.print(
+            f"[dim]{result.events:,} ratings by mostly new users tell recommenders from chance, not from "
+            'each other; ARGS="--once --events 100000" plays all (a quarter of an hour)[/]'
+        )
 
 
 def save_plot(result: DemoResult, path: Path) -> None:
@@ -104,7 +110,7 @@ def _facts(result: DemoResult, index_recall: float | None) -> list[tuple[str, st
         ),
         ("answer", _p50_p99(result.answer.percentile(50), result.answer.percentile(99))),
         ("stale answers", f"{result.stale_answers:,} of {result.events:,}"),
-        ("answers that fell back", f"{result.fallbacks:,} of {result.events:,}"),
+        ("answers to users without a click yet", f"{result.fallbacks:,} of {result.events:,}"),
         (
             "slates with a film younger than a day",
             f"{result.fresh_slates:,}, {result.fresh_hits:,} hits on such films",

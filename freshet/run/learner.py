@@ -1,4 +1,7 @@
-"""The learner process: `python -m freshet.run.learner DATA SETTINGS WORKERS`, started by the supervisor."""
+"""The learner process: `python -m freshet.run.learner DATA WORKERS`, started by the supervisor.
+
+Settings come as JSON on standard input.
+"""
 
 from __future__ import annotations
 
@@ -11,13 +14,15 @@ from pathlib import Path
 import msgspec
 
 from freshet.config import Settings, settings_digest
+from freshet.errors import StartError
 from freshet.pipeline import Pipeline
 from freshet.run.lifeline import StopFlag, watch_lifeline
+from freshet.run.supervisor import HOPELESS
 from freshet.run.warm import warm_frames
 from stream.clock import WallClock
 from stream.commits import CommitLog
 from stream.engine import LocalEngine, NudgeSocket, SocketNotifier
-from stream.errors import DiskFullError, FreshetError
+from stream.errors import DiskFullError, FreshetError, SnapshotError
 from stream.folder import DataFolder
 from stream.log import SQLiteLogReader
 from stream.scrub import LearnerScrub
@@ -67,7 +72,10 @@ def _learn(path: Path, settings: Settings, workers: int, stop: StopFlag) -> bool
     commits, sources = folder.commit_log(settings.engine), folder.readers()
     try:
         engine = build_engine(folder, commits, sources, settings, workers=workers, nudges=nudges)
-        engine.recover()
+        try:
+            engine.recover()
+        except SnapshotError as error:
+            raise StartError(str(error)) from error
         engine.run(stop)
     except DiskFullError:
         return stop()
@@ -80,15 +88,18 @@ def _learn(path: Path, settings: Settings, workers: int, stop: StopFlag) -> bool
 
 
 def main(arguments: list[str]) -> int:
-    """Learn until told to stop; 0 after a clean stop, 1 with a reason on standard error."""
+    """Learn until told to stop; 0 after a clean stop.
+
+    Else 1 or, where a restart cannot help, `HOPELESS`, with a reason on standard error.
+    """
     logging.basicConfig(level=logging.WARNING, format="freshet learner: %(message)s", stream=sys.stderr)
-    path, text, workers = arguments
+    path, workers = arguments
     stop = StopFlag()
     stop.on_signals()
     watch_lifeline()
     log = logging.getLogger(__name__)
     try:
-        settings = msgspec.json.decode(text, type=Settings)
+        settings = msgspec.json.decode(sys.stdin.buffer.read(), type=Settings)
         warm_frames(settings)
         while not _learn(Path(path), settings, int(workers), stop):
             # Serving goes on meanwhile, and says that it is stale; what was accepted waits in its files.
@@ -96,7 +107,7 @@ def main(arguments: list[str]) -> int:
             stop.wait(_DISK_FULL_S)
     except FreshetError as error:
         log.error("%s", error)
-        return 1
+        return HOPELESS if isinstance(error, StartError) else 1
     return 0
 
 

@@ -7,12 +7,17 @@ import signal
 import subprocess
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
+from typing import IO, cast
 
 from freshet.errors import StartError
 from stream.clock import Clock
 
-__all__ = ["ProcessSpec", "Supervisor"]
+__all__ = ["HOPELESS", "ProcessSpec", "Supervisor"]
+
+HOPELESS = 3
+"""Exit code of a child that would end the same way however often it is started."""
 
 _RESTART_WINDOW_S = 60.0
 _MAX_RESTARTS = 10
@@ -21,11 +26,16 @@ _MAX_RESTARTS = 10
 
 @dataclass(frozen=True, slots=True)
 class ProcessSpec:
-    """One child: `arguments` follow the interpreter; `pass_fds` stay open in it."""
+    """One child: `arguments` follow the interpreter; `pass_fds` stay open in it.
+
+    `given` is its standard input, at most a pipe's 64 KiB. Settings, which may hold tokens, go in there:
+    arguments can be read by every user of the machine.
+    """
 
     name: str
     arguments: tuple[str, ...]
     pass_fds: tuple[int, ...] = ()
+    given: bytes = b""
 
 
 @dataclass(slots=True)
@@ -62,12 +72,16 @@ class Supervisor:
         """Restart whoever has died since the last call.
 
         Raises:
-            StartError: a child keeps dying; its last exit code is named.
+            StartError: a child keeps dying, or says that starting it again cannot help; its last exit code is
+                named.
         """
         for child in self._children.values():
             code = child.process.poll()
             if code is None:
                 continue
+            if code == HOPELESS:
+                msg = f"process {child.spec.name!r} cannot start, see its message above; run `freshet doctor`"
+                raise StartError(msg)
             now = self._clock.monotonic_s()
             child.restarts = [at for at in child.restarts if now - at < _RESTART_WINDOW_S]
             if len(child.restarts) >= _MAX_RESTARTS:
@@ -99,10 +113,15 @@ class Supervisor:
 
     def _spawn(self, spec: ProcessSpec) -> subprocess.Popen[bytes]:
         environment = {**os.environ, "FRESHET_LIFELINE": str(self._lifeline_read)}
-        return subprocess.Popen(
+        process = subprocess.Popen(
             [sys.executable, *spec.arguments],
+            stdin=subprocess.PIPE,
             pass_fds=(*spec.pass_fds, self._lifeline_read),
             env=environment,
             # A terminal's Ctrl-C must reach the supervisor alone, which ends the children in order.
             start_new_session=True,
         )
+        # A child that died at once is met by the next `watch`.
+        with suppress(BrokenPipeError), cast(IO[bytes], process.stdin) as pipe:
+            pipe.write(spec.given)
+        return process

@@ -47,18 +47,19 @@ class EmbeddedSystem:
             undo.pop_all()
         self.host = settings.host
         self.port = int(self._socket.getsockname()[1])
-        text = msgspec.json.encode(settings).decode()
+        given = msgspec.json.encode(settings)
         where = str(self._folder.path)
         count = str(settings.workers)
         workers = [
             ProcessSpec(
                 f"worker-{n}",
-                ("-m", "freshet.run.worker", where, text, str(n), str(self._socket.fileno())),
+                ("-m", "freshet.run.worker", where, str(n), str(self._socket.fileno())),
                 (self._socket.fileno(),),
+                given,
             )
             for n in range(settings.workers)
         ]
-        learner = ProcessSpec("learner", ("-m", "freshet.run.learner", where, text, count))
+        learner = ProcessSpec("learner", ("-m", "freshet.run.learner", where, count), given=given)
         # Stopped in this order: the workers drain, then the learner takes what they left.
         self._supervisor = Supervisor([*workers, learner], clock)
 

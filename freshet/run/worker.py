@@ -1,4 +1,7 @@
-"""A serving process: `python -m freshet.run.worker DATA SETTINGS NUMBER FD`, started by the supervisor."""
+"""A serving process: `python -m freshet.run.worker DATA NUMBER FD`, started by the supervisor.
+
+Settings come as JSON on standard input.
+"""
 
 from __future__ import annotations
 
@@ -14,12 +17,13 @@ from freshet import __version__
 from freshet.config import Settings
 from freshet.parts import build_parts
 from freshet.run.lifeline import watch_lifeline
+from freshet.run.supervisor import HOPELESS
 from freshet.run.warm import WARM_USERS, warm_frames
 from serving.service import Service, WorkerConfig
 from serving.warm import warm_serving
 from serving.worker import run_worker
 from stream.clock import WallClock
-from stream.errors import FreshetError
+from stream.errors import FreshetError, SnapshotError
 from stream.folder import DataFolder
 
 __all__ = ["main", "worker_config"]
@@ -43,14 +47,17 @@ def worker_config(settings: Settings, worker: int) -> WorkerConfig:
 
 
 def main(arguments: list[str]) -> int:
-    """Serve until told to stop; 0 after a clean stop, 1 with a reason on standard error."""
-    path, text, number, descriptor = arguments
+    """Serve until told to stop; 0 after a clean stop.
+
+    Else 1 or, where a restart cannot help, `HOPELESS`, with a reason on standard error.
+    """
+    path, number, descriptor = arguments
     logging.basicConfig(
         level=logging.WARNING, format=f"freshet worker-{number}: %(message)s", stream=sys.stderr
     )
     watch_lifeline()
     try:
-        settings = msgspec.json.decode(text, type=Settings)
+        settings = msgspec.json.decode(sys.stdin.buffer.read(), type=Settings)
         service = Service(
             DataFolder(Path(path)),
             build_parts(settings),
@@ -60,7 +67,8 @@ def main(arguments: list[str]) -> int:
         run_worker(service, socket.socket(fileno=int(descriptor)), warm=lambda: _warm(settings))
     except FreshetError as error:
         logging.getLogger(__name__).error("%s", error)
-        return 1
+        # A worker reads snapshots, it never writes one: what it cannot read stays so.
+        return HOPELESS if isinstance(error, SnapshotError) else 1
     return 0
 
 

@@ -2,35 +2,39 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import msgspec
 
 __all__ = ["EngineSettings"]
+
+_Positive = Annotated[int, msgspec.Meta(ge=1)]
 
 
 class EngineSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """How the learner commits, snapshots and forgets; every bound on disk stands here."""
 
-    tick_ms: int = 1_000
+    tick_ms: _Positive = 1_000
     """Time between ticks, on both clocks."""
-    batch_records: int = 1_024
+    batch_records: _Positive = 1_024
     """Records taken from one source for one commit, at most."""
-    batch_bytes: int = 4 << 20
+    batch_bytes: _Positive = 4 << 20
     """Bytes taken from one source for one commit, at most (a single record may be larger)."""
-    idle_ms: int = 20
+    idle_ms: _Positive = 20
     """Longest wait without a nudge, and the time between heartbeats."""
-    snapshot_s: float = 60.0
+    snapshot_s: Annotated[float, msgspec.Meta(gt=0)] = 60.0
     """Time between snapshots while something is learned."""
-    forget_s: float = 2.0
+    forget_s: Annotated[float, msgspec.Meta(ge=0)] = 2.0
     """Least time between two snapshots taken early because a user was forgotten."""
-    snapshot_mb: int = 256
+    snapshot_mb: _Positive = 256
     """Bytes of deltas after which a snapshot is written early."""
-    keep_days: float = 7.0
+    keep_days: Annotated[float, msgspec.Meta(gt=0)] = 7.0
     """Age at which events and decisions are dropped, once two snapshots hold what they taught."""
-    keep_mb: int = 4_096
+    keep_mb: _Positive = 4_096
     """Size of one worker's file above which the oldest records are dropped early, likewise."""
-    max_mb: int = 16_384
+    max_mb: _Positive = 16_384
     """Size of one worker's file at which further events are refused."""
-    max_letters: int = 10_000
+    max_letters: Annotated[int, msgspec.Meta(ge=0)] = 10_000
     """Dead letters kept by each writing process."""
-    max_letter_mb: int = 64
+    max_letter_mb: Annotated[int, msgspec.Meta(ge=0)] = 64
     """Bytes of dead letters kept by each writing process."""

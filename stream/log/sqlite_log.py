@@ -42,6 +42,7 @@ class SQLiteLogReader:
 
     def __init__(self, path: Path) -> None:
         self.database = Database(path, schema=EVENTS_LAYOUT, readonly=True)
+        self.dead_letters = DeadLetters(self.database)
 
     def read(self, after: int, limit: int, max_bytes: int = 8 << 20) -> list[Record]:
         """Records behind `after`, see `EventReader.read`."""
@@ -56,6 +57,10 @@ class SQLiteLogReader:
     def end(self) -> int:
         """Position of the last record in the file, 0 when there is none."""
         return int(self.database.read("SELECT coalesce(max(pos), 0) FROM records")[0][0])
+
+    def last_given(self) -> int:
+        """No position up to this one is ever given again; every position ever given is up to this one."""
+        return max(self.database.meta("reserved"), self.end())
 
     def find_decision(self, request_id: str) -> bytes | None:
         """Body of the first decision logged for a request."""

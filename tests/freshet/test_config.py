@@ -31,7 +31,11 @@ def test_a_list_in_a_variable_is_json() -> None:
         ("[join]\nwindow = 1", "window"),
         ("[join]\nmax_pending = 0", "max_pending"),
         ("[serve]\nactivate = 'later'", "activate"),
-        ("[serve.sources]\nfrsh = 3", "frsh"),
+        ("[serve.sources]\nfrsh = 3", r"no serve\.sources\.frsh .*did you mean fresh"),
+        ("[serve.sources]\nindex = -5", r"serve\.sources\.index: expected int >= 0, got -5"),
+        ("[serve]\nafter_wait_ms = -1", r"serve\.after_wait_ms: expected int >= 0, got -1"),
+        ("[engine]\nsnapshot_s = -1", r"engine\.snapshot_s: expected float > 0"),
+        ("[policy]\nothers = ['nope']", r"policy\.others.*nope"),
         ("port = 'x'", "port"),
         ("clock = 'sun'", "clock"),
     ],
@@ -60,6 +64,8 @@ def test_settings_survive_json_and_equal_settings_have_equal_digests() -> None:
 def test_a_value_out_of_range_and_a_variable_that_is_no_json_are_named() -> None:
     with pytest.raises(SettingsError, match=r"policy\.epsilon"):
         load_settings(environ={"FRESHET_POLICY_EPSILON": "2"})
+    with pytest.raises(SettingsError, match=r"FRESHET_POLICY_EPSILN.*did you mean epsilon"):
+        load_settings(environ={"FRESHET_POLICY_EPSILN": "0.2"})
     with pytest.raises(SettingsError, match=r"policy\.epsilon must be a finite number"):
         load_settings(environ={}, flags={"policy": {"epsilon": float("nan")}})
     with pytest.raises(SettingsError, match="FRESHET_SERVE_SOURCES"):

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from freshet.errors import StartError
-from freshet.run.supervisor import ProcessSpec, Supervisor
+from freshet.run.supervisor import HOPELESS, ProcessSpec, Supervisor
 from stream.clock import WallClock
 
 CLOCK = WallClock()
@@ -51,14 +51,14 @@ def test_children_are_asked_to_stop_and_their_codes_come_back(tmp_path: Path) ->
 
 
 def test_a_child_that_keeps_dying_is_given_up_with_its_code() -> None:
-    supervisor = Supervisor([ProcessSpec("a", ("-c", "raise SystemExit(3)"))], CLOCK)
+    supervisor = Supervisor([ProcessSpec("a", ("-c", "raise SystemExit(4)"))], CLOCK)
     supervisor.start()
 
     def watch_forever() -> bool:
         supervisor.watch()
         return False
 
-    with pytest.raises(StartError, match=r"'a' ended 11 times .* code 3"):
+    with pytest.raises(StartError, match=r"'a' ended 11 times .* code 4"):
         wait_until(watch_forever)
     supervisor.stop()
 
@@ -89,3 +89,28 @@ def _alive(pid: int) -> bool:
         return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
     except FileNotFoundError:
         return False
+
+
+def test_what_a_child_is_given_stands_in_nobodys_process_list(tmp_path: Path) -> None:
+    flag = tmp_path / "heard"
+    heard = "pathlib.Path(sys.argv[1]).write_bytes(sys.stdin.buffer.read())"
+    listen = f"import pathlib, signal, sys; {heard}; signal.pause()"
+    supervisor = Supervisor([ProcessSpec("a", ("-c", listen, str(flag)), given=b"a token")], CLOCK)
+    supervisor.start()
+    wait_until(lambda: flag.exists() and flag.read_bytes() == b"a token")
+    assert b"a token" not in Path(f"/proc/{supervisor.pid('a')}/cmdline").read_bytes()
+    supervisor.stop()
+
+
+def test_a_child_that_a_restart_cannot_help_is_not_started_again() -> None:
+    supervisor = Supervisor([ProcessSpec("a", ("-c", f"raise SystemExit({HOPELESS})"))], CLOCK)
+    supervisor.start()
+
+    def watch_forever() -> bool:
+        supervisor.watch()
+        return False
+
+    with pytest.raises(StartError, match="'a' cannot start"):
+        wait_until(watch_forever)
+    assert supervisor.restarts == 0
+    supervisor.stop()

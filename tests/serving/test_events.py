@@ -142,4 +142,6 @@ def test_a_full_disk_refuses_and_loses_nothing(run: Any, kit: Any, tmp_path: Pat
     with run(tmp_path / "data", small, learner=False) as system:
         codes = [system.client.post("/v1/events", json={"events": filler}).status_code for _ in range(8)]
         kept = sum(len(json.loads(record.body)) for record in system.service._log.read(0, 10_000))
+        why = system.service.writer.why_not_ready()
     assert codes[0] == 202 and codes[-1] == 503 and kept == 1_000 * codes.count(202)
+    assert "the last commit failed" in why and "no room" in why

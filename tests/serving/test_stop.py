@@ -19,9 +19,14 @@ from stream.folder import DataFolder
 
 
 def start(folder: DataFolder, settings: Any, listener: socket.socket) -> subprocess.Popen[bytes]:
-    text, descriptor = msgspec.json.encode(settings).decode(), listener.fileno()
-    arguments = ["-m", "freshet.run.worker", str(folder.path), text, "0", str(descriptor)]
-    return subprocess.Popen([sys.executable, *arguments], pass_fds=[descriptor])
+    arguments = ["-m", "freshet.run.worker", str(folder.path), "0", str(listener.fileno())]
+    worker = subprocess.Popen(
+        [sys.executable, *arguments], stdin=subprocess.PIPE, pass_fds=[listener.fileno()]
+    )
+    assert worker.stdin is not None
+    with worker.stdin as pipe:
+        pipe.write(msgspec.json.encode(settings))
+    return worker
 
 
 def post_until_refused(url: str, thread: int) -> list[str]:

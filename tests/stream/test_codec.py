@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 from pathlib import Path
 from typing import Any
@@ -266,3 +267,16 @@ def test_one_decoding_for_all_agrees_with_one_by_one(events: list[Any]) -> None:
     together = decode_events(body(*events))
     alone: list[Event] = [event for one in events for event in decode_events(body(one)).events]
     assert together.events == alone
+
+
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        (b'{"events": [{"type": "click", "ts": 1, "user_id": "u", "item_id": "a", "value": NaN}]}', "no NaN"),
+        (gzip.compress(b'{"events": []}'), "compressed"),
+        (b'\xef\xbb\xbf{"events": []}', "byte order mark"),
+    ],
+)
+def test_a_body_that_is_no_json_comes_with_the_probable_reason(body: bytes, words: str) -> None:
+    with pytest.raises(EventError, match=words):
+        decode_events(body)
