@@ -46,5 +46,5 @@ _hint: Any = intrinsic(_typed)
 
 @kernel
 def prefetch_row(vectors: NDArray[Any], row: int) -> None:
-    """Start loading a row of `vectors` (n, width) into the cache; changes nothing else."""
+    """Start loading a row of `vectors` (n, dim) into the cache; changes nothing else."""
     _hint(vectors, row)
