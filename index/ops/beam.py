@@ -78,6 +78,7 @@ def _unvisited(
     degree: int,
     row: int,
     vectors: NDArray[np.float32],
+    scale: NDArray[np.float32],
     visited: NDArray[np.uint8],
     stamp: np.uint8,
     out: NDArray[np.int32],
@@ -91,6 +92,7 @@ def _unvisited(
             out[n_new] = to
             n_new += 1
             prefetch_row(vectors, to)
+            prefetch_row(scale, to)
     return n_new
 
 
@@ -133,7 +135,7 @@ def beam(
             break
         n_open = pop(open_score, open_row, n_open)
         prefetch_row(links_to, open_row[0])  # most likely the next one
-        n_new = _unvisited(links_to, degrees[row], row, vectors, visited, stamp, picked)
+        n_new = _unvisited(links_to, degrees[row], row, vectors, scale, visited, stamp, picked)
         visits += n_new
         for e in range(n_new):
             to = picked[e]

@@ -46,7 +46,10 @@ def fast_score(
     query: NDArray[np.float32], vectors: NDArray[np.float32], scale: NDArray[np.float32], row: int
 ) -> np.float32:
     """Cosine of a unit `query` (dim,) and one row of `vectors` (n, dim), lanes in any order."""
-    return np.float32(product(query, vectors, row) * scale[row])
+    total = np.float32(0.0)
+    for f in range(query.size):
+        total += query[f] * vectors[row, f]
+    return np.float32(total * scale[row])
 
 
 @_reordered
