@@ -231,7 +231,8 @@ class LiveIndex:
             moved: NDArray[np.float32] = frame["graph"]["moved"]
             self.table.rows.moved[: moved.size] = moved
             self.table.rows.state[graph.entry.pending] |= PENDING
-            linked = np.setdiff1d(self.table.alive(), graph.entry.pending).astype(np.int32)
+            state = self.table.rows.state[: moved.size]
+            linked = np.flatnonzero(state & (ALIVE | PENDING) == ALIVE).astype(np.int32)
             graph.sample_pivots(self.table.rows, linked, self.settings.n_pivots, self.rng)
             self.graph = graph
 
@@ -284,7 +285,7 @@ def _graph_from(frame: Frame, max_rows: int, max_links: int, dim: int) -> Graph 
         msg = f"snapshot: the graph does not fit {n} rows with {max_links} links each; use an older snapshot"
         raise SnapshotError(msg)
     graph = Graph(max_rows, max_links, dim)
-    graph.load(np.arange(n, dtype=np.int32), links, degree)
+    graph.links.to[:n], graph.links.degree[:n] = links, degree
     graph.await_link(pending.copy())
     graph.dead = dead.copy()
     return graph

@@ -157,6 +157,12 @@ class ItemIndex:
         return self._timed[rows]
 
     def _remember_newest(self, rows: Int32) -> None:
+        rows = rows[self._live(rows)]
+        if rows.size > _NEWEST:
+            entered = self._catalogue.entered_ms[rows]
+            bar = np.partition(entered, rows.size - _NEWEST)[rows.size - _NEWEST]
+            later = rows[entered > bar]
+            rows = np.concatenate([later, np.sort(rows[entered == bar])[: _NEWEST - later.size]])
         merged = np.union1d(self.newest, rows).astype(np.int32)
         merged = merged[self._live(merged)]
         order = np.lexsort((merged, -self._catalogue.entered_ms[merged]))

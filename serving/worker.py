@@ -63,12 +63,14 @@ def run_worker(service: Service, listener: socket.socket, *, warm: Callable[[], 
     accepts its first connection only when it has caught up.
     """
     _map_large_arrays()
+    gc.disable()  # what comes into being until requests come stays, and would be walked time and again
     warm()
     service.bootstrap()
     # What lives now lives for ever: collections need not walk it, and a forked page stays shared.
     gc.collect()
     _return_memory()
     gc.freeze()
+    gc.enable()
     gc.set_threshold(50_000, 20, 50)
     # The writer's and the index's threads need the interpreter for microseconds and must not wait 5 ms.
     sys.setswitchinterval(_SWITCH_S)

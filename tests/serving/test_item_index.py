@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from threading import Event, Thread
 from typing import Any
 
@@ -173,3 +174,19 @@ def test_a_search_on_another_thread_never_sees_half_a_vector() -> None:
     stop.set()
     thread.join()
     assert faults == []
+
+
+@pytest.mark.parametrize("entered", [lambda n: 1, lambda n: n % 7, lambda n: -n])
+def test_the_newest_are_the_last_entered_however_many_came_at_once(entered: Callable[[int], int]) -> None:
+    n_items = 1_500
+    items, catalogue = EmbeddingTable(DIM, seed=1), Catalogue()
+    names = [f"i{n}" for n in range(n_items)]
+    times = [2_000 + entered(n) for n in range(n_items)]
+    rows = items.admit_each(names, times)
+    events = [ItemEvent(item_id=name, ts=ts) for name, ts in zip(names, times, strict=True)]
+    catalogue.put_each(rows, events)
+    index = ItemIndex(LiveIndex(DIM, 2_000, LiveSettings(exact_below=2_000)), items, catalogue)
+    index.rebuild()
+    best = sorted(range(n_items), key=lambda n: (-times[n], n))
+    assert index.newest.tolist() == best[: index.newest.size]
+    assert index.newest.size == 1_024
