@@ -228,15 +228,12 @@ class DiagLinUcb(RulePolicy):
         if clusters.size == 0:
             return
         self._retired[clusters] = True
-        rows = np.arange(self._head.size, dtype=np.int32)
-        counts, kept, sums = self._export(rows)
-        alive = ~np.isin(kept, clusters)
-        owner = np.repeat(rows, counts)
-        changed = np.unique(owner[~alive])
-        here = alive & np.isin(owner, changed)
+        changed = diagonal.rows_with(self._retired, self._head, self._following, self._slot_cluster)
+        counts, kept, sums = self._export(changed)
+        alive = ~self._retired[np.minimum(kept, self._retired.size - 1)] | (kept >= self._retired.size)
+        left = np.bincount(np.repeat(np.arange(changed.size), counts)[alive], minlength=changed.size)
         diagonal.free_rows(changed, self._head, self._following, self._pool)
-        left = np.bincount(owner[here], minlength=rows.size)[changed].astype(np.int32)
-        self._add(changed, left, kept[here], sums[here])
+        self._add(changed, left.astype(np.int32), kept[alive], sums[alive])
         self._settle(changed)
 
     # --- state ---

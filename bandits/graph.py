@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import islice
+
 import numpy as np
 
 from bandits.centroids import DEFAULT_CLUSTER, Centroids
@@ -84,6 +86,7 @@ class ClusterItemGraph:
         self._shown = np.zeros(0, np.int64)
         self._reward = np.zeros(0)
         self._waiting: dict[int, None] = {}
+        self._restored = np.zeros(0, np.int32)  # waiting, too; a replica, which places nothing, needs no dict
         self._changed = np.zeros(n_slots, np.bool_)
         self._gone: list[int] = []
 
@@ -121,7 +124,15 @@ class ClusterItemGraph:
     @property
     def waiting(self) -> int:
         """Unexplored items for which no cluster had a place yet."""
-        return len(self._waiting)
+        return len(self._waiting) + self._restored.size
+
+    @property
+    def _queue(self) -> dict[int, None]:
+        """The rows that wait, first come first."""
+        if self._restored.size:
+            self._waiting = dict.fromkeys(self._restored.tolist())
+            self._restored = np.zeros(0, np.int32)
+        return self._waiting
 
     # --- items come, go and are seen ---
 
@@ -156,7 +167,7 @@ class ClusterItemGraph:
                 self._unlink(row, cluster)
             self._known[row] = self._fresh[row] = False
             self._shown[row], self._reward[row] = 0, 0.0
-            self._waiting.pop(row, None)
+            self._queue.pop(row, None)
 
     def learn(self, rows: RowBlock) -> None:
         """Count served impressions and rewards: what makes an item explored, and well-liked by anyone."""
@@ -179,7 +190,7 @@ class ClusterItemGraph:
             msg = f"a refresh takes vectors (n, {self.centroids.dim}) by item row; got shape {vectors.shape}"
             raise PolicyError(msg)
         self._follow_centroids()
-        rows = np.array(list(self._waiting)[:budget], np.int32)
+        rows = np.array(list(islice(self._queue, budget)), np.int32)
         self._place(rows, self._vectors(rows, vectors))
         rows = next_known(self._known, min(len(vectors), self._known.size), self._cursor, budget)
         if rows.size:
@@ -198,9 +209,9 @@ class ClusterItemGraph:
         )  # fmt: skip
         for row, found_none in zip(rows.tolist(), waits.tolist(), strict=True):
             if found_none:
-                self._waiting[row] = None
+                self._queue[row] = None
             else:
-                self._waiting.pop(row, None)
+                self._queue.pop(row, None)
 
     def _vectors(self, rows: Int32, vectors: Float32) -> Float32:
         """The vectors (n, dim) of these rows, zero for those beyond `vectors`."""
@@ -250,7 +261,7 @@ class ClusterItemGraph:
             held = self._edges[row]
             held[held == cluster] = -1
             if self._fresh[row] and (held < 0).all():
-                self._waiting[row] = None
+                self._queue[row] = None
         self._slot_of[cluster] = self._slot_id[slot] = -1
         self._sizes[slot] = 0
         self._changed[slot] = False
@@ -284,6 +295,7 @@ class ClusterItemGraph:
         """On a replica: take over the members of these clusters."""
         if not frame:
             return
+        self._restored = np.zeros(0, np.int32)
         for cluster in frame["gone"].tolist():
             if cluster < self._slot_of.size and self._slot_of[cluster] >= 0:
                 self._bury(cluster)
@@ -321,7 +333,7 @@ class ClusterItemGraph:
             "fresh": self._fresh[rows],
             "shown": self._shown[rows],
             "reward": self._reward[rows],
-            "waiting": np.array(list(self._waiting), np.int32),
+            "waiting": np.array(list(self._queue), np.int32),
             "cursor": self._cursor,
             "structure": self._structure,
         }
@@ -344,6 +356,6 @@ class ClusterItemGraph:
         self._edges[items], self._known[items] = frame["edges"], frame["known"]
         self._fresh[items], self._shown[items] = frame["fresh"], frame["shown"]
         self._reward[items] = frame["reward"]
-        self._waiting = dict.fromkeys(frame["waiting"].tolist())
+        self._restored = frame["waiting"]
         self._cursor, self._structure = int(frame["cursor"]), int(frame["structure"])
         self.version = int(frame["version"])

@@ -1,7 +1,7 @@
 """Who is near, now: rows of vectors that move while they are searched.
 
-`LiveIndex` serves, `ExactIndex` is the oracle, both behind `VectorIndex`. The space is cosine: rows are
-scaled to unit length at the door, because inner product is no metric, and the norm is left to the ranker.
+`LiveIndex` serves, `ExactIndex` is the oracle, both behind `VectorIndex`. The space is cosine: a row counts
+as if it had unit length, because inner product is no metric, and the norm is left to the ranker.
 `Maintenance` keeps links and recall good in a background thread; `save_index` and `load_index` keep an index
 on disk.
 """

@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 
 from index.errors import IndexFullError, IndexInputError
 from index.ops.records import Allow
-from index.ops.vectors import unit_rows
+from index.ops.vectors import LONGEST, unit_rows
+from index.ops.vectors import lengths as lengths_of
 
 __all__ = [
     "EVERYTHING",
@@ -19,7 +20,8 @@ __all__ = [
     "check_query",
     "check_rows",
     "check_vectors",
-    "padded",
+    "check_vectors_as_given",
+    "has_direction",
 ]
 
 T = TypeVar("T", bound=np.generic)
@@ -27,13 +29,6 @@ T = TypeVar("T", bound=np.generic)
 _NO_GROUPS = np.empty(0, np.int32)
 _NO_MASK = np.empty(0, np.bool_)
 EVERYTHING = Allow(False, _NO_GROUPS, False, 0, False, _NO_MASK)
-
-_LANES = 16  # vectors are padded with zeros to whole cache lines
-
-
-def padded(dim: int) -> int:
-    """Width of a stored vector of `dim` dimensions: the next multiple of 16."""
-    return -(-dim // _LANES) * _LANES
 
 
 def check_rows(rows: Any, max_rows: int) -> NDArray[np.int32]:
@@ -51,18 +46,47 @@ def check_rows(rows: Any, max_rows: int) -> NDArray[np.int32]:
 
 
 def check_vectors(vectors: Any, n: int, dim: int) -> NDArray[np.float32]:
-    """Vectors (n, dim) float32, scaled to unit length and padded to (n, width)."""
+    """Vectors (n, dim) float32, scaled to unit length."""
+    return _unit(_check_shape(vectors, n, dim), "vectors")
+
+
+def check_vectors_as_given(vectors: Any, n: int, dim: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Vectors (n, dim) float32 of a usable length as they are, and what scales each to unit length (n,)."""
+    given = _plain(_check_shape(vectors, n, dim))
+    lengths = lengths_of(given)
+    bad = np.flatnonzero(~_usable(lengths))
+    if bad.size:
+        msg = (
+            f"vectors: place {bad[0]} is not finite or has no usable length; expected finite numbers and a "
+            f"length from {1 / LONGEST:g} to {LONGEST:g}; leave it out or remove the row"
+        )
+        raise IndexInputError(msg)
+    return given, (1.0 / lengths).astype(np.float32)
+
+
+def has_direction(vectors: NDArray[np.float32]) -> NDArray[np.bool_]:
+    """Which of `vectors` (n, dim) are finite and neither zero nor so short or long that their products leave
+    single precision; (n,)."""
+    return _usable(lengths_of(_plain(vectors)))
+
+
+def _usable(lengths: NDArray[np.float64]) -> NDArray[np.bool_]:
+    usable: NDArray[np.bool_] = (lengths >= 1 / LONGEST) & (lengths <= LONGEST)
+    return usable
+
+
+def _check_shape(vectors: Any, n: int, dim: int) -> NDArray[np.float32]:
     if not isinstance(vectors, np.ndarray) or vectors.dtype != np.float32:
         msg = f"vectors: expected a float32 array, got {_describe(vectors)}; convert with .astype(np.float32)"
         raise IndexInputError(msg)
     if vectors.shape != (n, dim):
         msg = f"vectors: expected shape {(n, dim)}, one row of {dim} for each row number, got {vectors.shape}"
         raise IndexInputError(msg)
-    return _unit(vectors, "vectors")
+    return vectors
 
 
 def check_query(query: Any, dim: int) -> NDArray[np.float32]:
-    """A query (dim,) float32, scaled to unit length and padded to (width,)."""
+    """A query (dim,) float32, scaled to unit length."""
     if not isinstance(query, np.ndarray) or query.dtype != np.float32:
         msg = f"query: expected a float32 array, got {_describe(query)}; convert with .astype(np.float32)"
         raise IndexInputError(msg)
@@ -74,7 +98,7 @@ def check_query(query: Any, dim: int) -> NDArray[np.float32]:
 
 
 def _unit(raw: NDArray[np.float32], name: str) -> NDArray[np.float32]:
-    units = np.empty((raw.shape[0], padded(raw.shape[1])), np.float32)
+    units = np.empty(raw.shape, np.float32)
     row, fault = unit_rows(_plain(raw), units)
     if fault == 1:
         msg = f"{name}: place {row} is not finite (NaN or infinite); nothing was changed"

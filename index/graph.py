@@ -23,9 +23,9 @@ class Graph:
         dead: rows that left but are still walked through, until nothing points at them.
     """
 
-    def __init__(self, max_rows: int, max_links: int, width: int) -> None:
+    def __init__(self, max_rows: int, max_links: int, dim: int) -> None:
         self.links = Links(reserve((max_rows, max_links), np.int32), reserve((max_rows,), np.uint8))
-        self.entry = Entry(_NO_ROWS, np.empty((0, width), np.float32), _NO_ROWS)
+        self.entry = Entry(_NO_ROWS, np.empty((0, dim), np.float32), _NO_ROWS)
         self.dead = _NO_ROWS
 
     def load(self, rows: NDArray[np.int32], links: NDArray[np.int32], degrees: NDArray[np.uint8]) -> None:
@@ -39,12 +39,12 @@ class Graph:
         """Choose anew where walks begin: a uniform sample of the linked rows (n,)."""
         n = min(n_pivots, linked.size)
         chosen = np.sort(rng.choice(linked, n, replace=False)).astype(np.int32)
-        self.entry = Entry(chosen, rows.vectors[chosen], self.entry.pending)
+        self.entry = Entry(chosen, rows.units(chosen), self.entry.pending)
 
     def refresh_pivots(self, rows: Rows) -> None:
         """Copy the pivots' newest vectors."""
         pivots = self.entry.pivots
-        self.entry = Entry(pivots, rows.vectors[pivots], self.entry.pending)
+        self.entry = Entry(pivots, rows.units(pivots), self.entry.pending)
 
     def await_link(self, fresh: NDArray[np.int32]) -> None:
         """Let every search score `fresh` (n,), distinct and not waiting yet, until they are linked."""

@@ -47,7 +47,7 @@ class LinkedIndex(Protocol):
         """Rows that have a vector now."""
 
     def nearest(self, unit: NDArray[np.float32], k: int) -> Answers:
-        """The `k` rows nearest to a unit query (width,); the probe does not see it."""
+        """The `k` rows nearest to a unit query (dim,); the probe does not see it."""
 
     def borrow_scratch(self) -> Scratch:
         """Working memory for one walk."""

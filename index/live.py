@@ -43,11 +43,13 @@ _SHORT_OF_SCAN = 8  # a walk that has scored this part of all rows gives up: a s
 class LiveIndex:
     """Approximate nearest rows under cosine, right after each write.
 
-    Memory per row: 4 bytes a dimension (padded to 16), 4 `max_links` + 1 for links, 6 of state; attributes 20
-    where set; 1 for each concurrent search. Address space for `max_rows` is reserved, pages come as rows do.
+    Memory per row: 4 bytes a dimension, 4 `max_links` + 1 for links, 10 of state; attributes 20 where set; 1
+    for each concurrent search. Address space for `max_rows` is reserved, pages come as rows do.
 
     Args:
         background: a maintenance thread will link: `upsert` never does it itself.
+        as_given: keep vectors at the length that they come with, for somebody who reads them from
+            `table.rows.vectors` instead of keeping a copy (`RowTable`).
 
     Example:
         >>> import numpy as np
@@ -66,15 +68,16 @@ class LiveIndex:
         settings: LiveSettings | None = None,
         *,
         background: bool = False,
+        as_given: bool = False,
     ) -> None:
         self.settings = settings or LiveSettings()
-        self.table = RowTable(dim, max_rows, self.settings.jump)
+        self.table = RowTable(dim, max_rows, self.settings.jump, as_given=as_given)
         self.graph: Graph | None = None
         self.writing = Lock()  # one writer at a time; never held for longer than a batch takes to copy
         self.linking = Lock()  # one linker at a time
         self.rebuilding = Lock()  # one rebuild at a time
         self.rng = np.random.default_rng(self.settings.seed)
-        self.probe = RecallProbe(self.table.width)
+        self.probe = RecallProbe(self.dim)
         self.relinker = Relinker(self)
         self.background = background
         self.n_rebuilds = 0
@@ -155,7 +158,7 @@ class LiveIndex:
         return self.nearest(unit, n_wanted, allow)
 
     def nearest(self, unit: NDArray[np.float32], k: int, allow: Any = EVERYTHING) -> Answers:
-        """`search` for a unit query (width,) whose arguments have been checked; the probe does not see it."""
+        """`search` for a unit query (dim,) whose arguments have been checked; the probe does not see it."""
         table, graph = self.table, self.graph
         size = table.size
         if graph is None or size <= self.settings.exact_below or 4 * k >= size:
@@ -193,7 +196,7 @@ class LiveIndex:
 
     def bytes_per_row(self) -> int:
         """Memory of one row without attributes and without walks' marks."""
-        return 4 * self.table.width + 4 * self.settings.max_links + 1 + 6
+        return 4 * self.dim + 4 * self.settings.max_links + 1 + 10
 
     def snapshot(self) -> Frame:
         """Rows and links; a restored index answers the same at once, without building.
@@ -218,7 +221,7 @@ class LiveIndex:
 
     def restore(self, frame: Frame) -> None:
         """Become what `snapshot` described; raises `SnapshotError` if it cannot be this index."""
-        graph = _graph_from(frame, self.table.max_rows, self.settings.max_links, self.table.width)
+        graph = _graph_from(frame, self.table.max_rows, self.settings.max_links, self.dim)
         with self.linking, self.writing:
             self.graph = None  # walks meanwhile would mix old links with new rows; scans cannot
             self.table.restore(frame)
@@ -228,7 +231,8 @@ class LiveIndex:
             moved: NDArray[np.float32] = frame["graph"]["moved"]
             self.table.rows.moved[: moved.size] = moved
             self.table.rows.state[graph.entry.pending] |= PENDING
-            linked = np.setdiff1d(self.table.alive(), graph.entry.pending).astype(np.int32)
+            state = self.table.rows.state[: moved.size]
+            linked = np.flatnonzero(state & (ALIVE | PENDING) == ALIVE).astype(np.int32)
             graph.sample_pivots(self.table.rows, linked, self.settings.n_pivots, self.rng)
             self.graph = graph
 
@@ -251,7 +255,7 @@ def _make_scratch(max_rows: int, max_links: int) -> Scratch:
     )
 
 
-def _graph_from(frame: Frame, max_rows: int, max_links: int, width: int) -> Graph | None:
+def _graph_from(frame: Frame, max_rows: int, max_links: int, dim: int) -> Graph | None:
     """The graph of a frame, if it holds one and every number in it may be believed."""
     parts = frame.get("graph")
     if parts is None:
@@ -280,8 +284,8 @@ def _graph_from(frame: Frame, max_rows: int, max_links: int, width: int) -> Grap
     if not sound:
         msg = f"snapshot: the graph does not fit {n} rows with {max_links} links each; use an older snapshot"
         raise SnapshotError(msg)
-    graph = Graph(max_rows, max_links, width)
-    graph.load(np.arange(n, dtype=np.int32), links, degree)
+    graph = Graph(max_rows, max_links, dim)
+    graph.links.to[:n], graph.links.degree[:n] = links, degree
     graph.await_link(pending.copy())
     graph.dead = dead.copy()
     return graph

@@ -35,13 +35,13 @@ class RecallProbe:
         Recall(value=1.0, n_queries=1)
     """
 
-    def __init__(self, width: int, room: int = 256, every: int = 8) -> None:
-        self._ring = np.zeros((room, width), np.float32)
+    def __init__(self, dim: int, room: int = 256, every: int = 8) -> None:
+        self._ring = np.zeros((room, dim), np.float32)
         self._every = every
         self._seen = 0
 
     def observe(self, unit: NDArray[np.float32]) -> None:
-        """Keep one in `every` queries (width,), the first included, over the oldest."""
+        """Keep one in `every` queries (dim,), the first included, over the oldest."""
         if self._seen % self._every == 0:
             self._ring[self._seen // self._every % len(self._ring)] = unit
         self._seen += 1

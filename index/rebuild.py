@@ -42,7 +42,7 @@ def rebuild(
             return False
         settings = index.settings
         parts = build_links(
-            built[:, : index.dim],
+            built,
             m=settings.build_m,
             ef_construction=settings.ef_construction,
             n_threads=n_threads or settings.build_threads,
@@ -51,7 +51,7 @@ def rebuild(
         if parts is None:
             return False
         links, degrees = parts
-        graph = Graph(index.table.max_rows, settings.max_links, index.table.width)
+        graph = Graph(index.table.max_rows, settings.max_links, index.dim)
         graph.load(rows, rows[links], degrees)
         _swap(index, graph, rows, built)
         return True
@@ -60,14 +60,14 @@ def rebuild(
 
 
 def _copy_alive(index: LinkedIndex) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
-    """The living rows and their vectors, no row torn, the lock never held for long."""
+    """The living rows and their unit vectors, no row torn, the lock never held for long."""
     table = index.table
     rows = table.alive()
-    vectors = np.empty((rows.size, table.width), np.float32)
+    vectors = np.empty((rows.size, table.dim), np.float32)
     for start in range(0, rows.size, _SLICE):
         part = slice(start, start + _SLICE)
         with table.lock:
-            vectors[part] = table.rows.vectors[rows[part]]
+            vectors[part] = table.rows.units(rows[part])
     # A row removed between the two reads is still a vector; the swap finds it gone.
     return rows, vectors
 

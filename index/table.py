@@ -9,12 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from index.base import Answers
-from index.checks import check_column, check_rows, check_vectors, padded
+from index.checks import check_column, check_rows, check_vectors, check_vectors_as_given
 from index.errors import IndexInputError
 from index.memory import reserve
 from index.ops.records import ALIVE, TIMED, Allow, Rows
 from index.ops.scan import scan, settle
-from index.ops.upkeep import write_rows
+from index.ops.upkeep import hold_rows, write_rows
 from stream.errors import SnapshotError
 from stream.frame import Frame
 
@@ -28,17 +28,21 @@ _FOREVER = np.iinfo(np.int64)
 class RowTable:
     """Dense vectors and attributes by row number; grows within `max_rows` without copying.
 
-    Memory: 4 bytes a padded dimension, 5 bytes of state, and 20 bytes of attributes where any were set.
+    Vectors are kept at unit length, or, with `as_given`, as they came: then `rows.vectors` may be somebody
+    else's only copy, too, who reads it wherever, and writes through `write` and `hold` alone.
+
+    Memory: 4 bytes a dimension, 9 bytes of state, and 20 bytes of attributes where any were set.
     """
 
-    def __init__(self, dim: int, max_rows: int, jump: float = 2.0) -> None:
+    def __init__(self, dim: int, max_rows: int, jump: float = 2.0, *, as_given: bool = False) -> None:
         if dim < 1 or max_rows < 1 or max_rows > np.iinfo(np.int32).max:
             msg = f"expected dim >= 1 and 1 <= max_rows < 2**31, got dim={dim}, max_rows={max_rows}"
             raise IndexInputError(msg)
-        self.dim, self.width, self.max_rows = dim, padded(dim), max_rows
-        self.jump = jump
+        self.dim, self.max_rows = dim, max_rows
+        self.jump, self.as_given = jump, as_given
         self.rows = Rows(
-            vectors=reserve((max_rows, self.width), np.float32),
+            vectors=reserve((max_rows, dim), np.float32),
+            scale=reserve((max_rows,), np.float32),
             state=reserve((max_rows,), np.uint8),
             group=reserve((max_rows,), np.int32),
             from_ms=reserve((max_rows,), np.int64),
@@ -54,14 +58,14 @@ class RowTable:
         """Check and write a batch; returns the rows that no link leads to: come to life, or moved beyond
         `jump`."""
         targets = check_rows(rows, self.max_rows)
-        units = check_vectors(vectors, targets.size, self.dim)
+        given, scales = self._checked(vectors, targets.size)
         unplaced = np.empty(targets.size, np.int32)
         n_unplaced = 0
         for start in range(0, targets.size, _SLICE):
             part = slice(start, start + _SLICE)
             with self.lock:
                 born, more = write_rows(
-                    targets[part], units[part], self.rows, self.jump, unplaced[n_unplaced:]
+                    targets[part], given[part], scales[part], self.rows, self.jump, unplaced[n_unplaced:]
                 )
                 self.n_rows = max(self.n_rows, int(targets[part].max()) + 1)
                 self.size += born
@@ -69,6 +73,20 @@ class RowTable:
         with self.lock:
             self.version += 1
         return unplaced[:n_unplaced]
+
+    def hold(self, rows: Any, vectors: Any) -> None:
+        """Keep the vectors of rows that are no answers, as far as they are none; zero is a vector, too."""
+        targets = check_rows(rows, self.max_rows)
+        for start in range(0, targets.size, _SLICE):
+            part = slice(start, start + _SLICE)
+            given = np.require(vectors[part], np.float32, ("C", "A", "W"))
+            with self.lock:
+                hold_rows(targets[part], given, self.rows)
+
+    def _checked(self, vectors: Any, n: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        if self.as_given:
+            return check_vectors_as_given(vectors, n, self.dim)
+        return check_vectors(vectors, n, self.dim), np.ones(n, np.float32)
 
     def erase(self, rows: Any) -> NDArray[np.int32]:
         """Check and take out a batch with its attributes; returns the distinct rows that were alive."""
@@ -150,7 +168,7 @@ class RowTable:
         for start in range(0, n, _SLICE):
             part = slice(start, min(start + _SLICE, n))
             with self.lock:
-                vectors[part] = self.rows.vectors[part, : self.dim]
+                vectors[part] = self.rows.units(part)
                 state[part], moved[part] = self.rows.state[part], self.rows.moved[part]
                 group[part] = self.rows.group[part]
                 from_ms[part], until_ms[part] = self.rows.from_ms[part], self.rows.until_ms[part]
@@ -175,7 +193,8 @@ class RowTable:
         with self.lock:
             for array in self.rows:
                 array[: self.n_rows] = 0
-            self.rows.vectors[:n, : self.dim] = parts["vectors"]
+            self.rows.vectors[:n] = parts["vectors"]
+            self.rows.scale[:n] = 1.0
             self.rows.state[:n] = parts["state"]
             self.rows.group[:n] = parts["group"]
             self.rows.from_ms[parts["timed"]] = parts["from_ms"]

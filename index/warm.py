@@ -30,4 +30,4 @@ def warm_up(dim: int = 16) -> None:
     index.search(vectors[0], 3)
     index.search(vectors[0], 3, groups=rows[:64], now_ms=1, allowed=np.ones(128, np.bool_))
     index.search(vectors[0], 128)
-    index.table.scan(np.zeros(index.table.width, np.float32) + np.float32(0.25), EVERYTHING, 3, exact=True)
+    index.table.scan(np.zeros(dim, np.float32) + np.float32(0.25), EVERYTHING, 3, exact=True)

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from learners.base import Int32
+from learners.byte_strings import ByteStrings
 from learners.touched import Touched, grown, roomier
 from stream.events import ItemEvent
 from stream.frame import Frame
@@ -32,7 +33,7 @@ class Catalogue:
     Deleting keeps the row, so that late clicks still teach, and withdraws it from every answer. An item of
     which there was never an `item` event is not `known`: it is learned and never served.
 
-    Grows with the item rows: 45 bytes each, plus the attributes as JSON, plus the distinct group names.
+    Grows with the item rows: 57 bytes each, plus the attributes as JSON, plus the distinct group names.
 
     Example:
         >>> catalogue = Catalogue()
@@ -52,7 +53,7 @@ class Catalogue:
         self.until_ms = np.zeros(0, np.int64)
         self.ts = np.zeros(0, np.int64)
         self.entered_ms = np.zeros(0, np.int64)
-        self._raw: list[bytes | None] = []
+        self._raw = ByteStrings()
         self.groups: list[str] = []
         self._codes: dict[str, int] = {}
         self._touched = Touched()
@@ -94,19 +95,9 @@ class Catalogue:
         until = (item.available_until for item in items)
         self.until_ms[rows] = [ALWAYS_MS if at is None else at for at in until]
         for row, item in zip(rows.tolist(), items, strict=True):
-            self._keep(row, _encoder.encode(item.attributes) if item.attributes else None)
+            self._raw.put(row, _encoder.encode(item.attributes) if item.attributes else None)
         self._touched.add(rows)
         return is_taken
-
-    def _keep(self, row: int, raw: bytes | None) -> None:
-        if row >= len(self._raw):
-            if raw is None:
-                return
-            self._raw.extend([None] * (row + 1 - len(self._raw)))
-        self._raw[row] = raw
-
-    def _raw_of(self, row: int) -> bytes | None:
-        return self._raw[row] if 0 <= row < len(self._raw) else None
 
     def servable(self, rows: Int32, now_ms: int) -> npt.NDArray[np.bool_]:
         """Which of `rows` (n,) may be shown at `now_ms`: sent, not deleted, within their availability."""
@@ -129,7 +120,7 @@ class Catalogue:
 
     def attributes(self, row: int) -> dict[str, Any]:
         """The attributes of an item as they were sent."""
-        raw = self._raw_of(row)
+        raw = self._raw.get(row)
         return _attributes.decode(raw) if raw is not None else {}
 
     def remove_items(self, rows: Int32) -> None:
@@ -138,17 +129,17 @@ class Catalogue:
         for name in _COLUMNS:
             getattr(self, name)[rows] = -1 if name == "group" else 0
         for row in rows.tolist():
-            self._keep(row, None)
+            self._raw.put(row, None)
         self._touched.add(rows)
 
     def snapshot(self) -> Frame:
         """All state."""
-        raw_rows = [row for row, raw in enumerate(self._raw) if raw is not None]
+        raw = dict(self._raw.items())
         return {
             **{name: getattr(self, name).copy() for name in _COLUMNS},
             "groups": list(self.groups),
-            "raw_rows": np.array(raw_rows, np.int32),
-            "raw": [raw for raw in self._raw if raw is not None],
+            "raw_rows": np.array(list(raw), np.int32),
+            "raw": list(raw.values()),
             "touched": self._touched.peek(),
             "published_groups": self._published_groups,
         }
@@ -157,9 +148,7 @@ class Catalogue:
         """Become what `snapshot` described."""
         for name in _COLUMNS:
             setattr(self, name, frame[name].copy())
-        self._raw = [None] * (int(frame["raw_rows"].max(initial=-1)) + 1)
-        for row, raw in zip(frame["raw_rows"].tolist(), frame["raw"], strict=True):
-            self._raw[row] = raw
+        self._raw.fill(frame["raw_rows"], frame["raw"])
         self._set_groups(list(frame["groups"]))
         self._touched.ensure(self.size)
         self._touched.put(frame["touched"])
@@ -175,7 +164,7 @@ class Catalogue:
         return {
             "rows": rows,
             **{name: getattr(self, name)[rows] for name in _COLUMNS},
-            "raw": [self._raw_of(row) for row in rows.tolist()],
+            "raw": [self._raw.get(row) for row in rows.tolist()],
             "groups_from": start,
             "groups": self.groups[start:],
         }
@@ -189,7 +178,7 @@ class Catalogue:
         for name in _COLUMNS:
             getattr(self, name)[rows] = frame[name]
         for row, raw in zip(rows.tolist(), frame["raw"], strict=True):
-            self._keep(row, raw)
+            self._raw.put(row, raw)
         self._set_groups([*self.groups[: frame["groups_from"]], *frame["groups"]])
 
     def _code(self, name: str) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -15,12 +15,26 @@ from learners.ops.hashing import fill_vectors
 from learners.touched import Touched, grown, roomier
 from stream.frame import Frame
 
-__all__ = ["EmbeddingTable"]
+__all__ = ["EmbeddingTable", "VectorHome"]
 
 Int32 = npt.NDArray[np.int32]
 Float32 = npt.NDArray[np.float32]
 
 _NO_ROWS = np.zeros(0, np.int32)
+
+
+class VectorHome(Protocol):
+    """Where the vectors of a replica's table live when somebody else has them anyway, as an index has."""
+
+    @property
+    def data(self) -> Float32:
+        """The vectors (max_rows, dim) by row; the array stays the same for ever."""
+
+    def put(self, rows: Int32, vectors: Float32) -> None:
+        """Give distinct `rows` (n,) these vectors (n, dim)."""
+
+    def clear(self, rows: Int32) -> None:
+        """`rows` (n,) have no owner any more; what stands in them is read by nobody until the next `put`."""
 
 
 class EmbeddingTable:
@@ -38,7 +52,8 @@ class EmbeddingTable:
 
     Parameters: `dim` numbers a vector; `scale` the expected length of an initial vector. Public arrays, to be
     read only below `size`: `data`, `clicks`, `impressions`, `version` (updates of the vector), `touched_at`
-    (event time in ms). `token` is an object that is replaced whenever rows may have changed owner.
+    (event time in ms). `token` is an object that is replaced whenever rows may have changed owner. The
+    vectors of a replica may live elsewhere (`house`).
 
     Example:
         >>> table = EmbeddingTable(2, seed=1)
@@ -74,6 +89,7 @@ class EmbeddingTable:
         self._gate = Gate(self.admission, seed=seed)
         capacity = min(initial_rows, max_rows)
         self.data: Float32 = np.zeros((capacity, dim), np.float32)
+        self._home: VectorHome | None = None
         self.clicks = np.zeros(capacity, np.int64)
         self.impressions = np.zeros(capacity, np.int64)
         self.version = np.zeros(capacity, np.int64)
@@ -110,7 +126,7 @@ class EmbeddingTable:
     @property
     def capacity(self) -> int:
         """Rows that the arrays can hold now."""
-        return len(self.data)
+        return len(self.clicks)
 
     @property
     def live(self) -> Int32:
@@ -206,7 +222,7 @@ class EmbeddingTable:
         elif len(self._ids) < self.max_rows:
             row = len(self._ids)
             self._ids.append(name)
-            if row >= len(self.data):
+            if row >= self.capacity:
                 self._ensure(row + 1)
         else:
             self.refused += 1
@@ -232,11 +248,34 @@ class EmbeddingTable:
         if rows <= self.capacity:
             return
         capacity = min(roomier(self.capacity, rows), max(self.max_rows, rows))
-        self.data = grown(self.data, capacity).astype(np.float32, copy=False)
+        if self._home is None:
+            self.data = grown(self.data, capacity).astype(np.float32, copy=False)
         for name in ("clicks", "impressions", "version", "touched_at", "_has_owner"):
             setattr(self, name, grown(getattr(self, name), capacity))
         for touched in (self.moved, self.counted, self._new, self._removed):
             touched.ensure(capacity)
+
+    def house(self, home: VectorHome) -> None:
+        """Let the vectors live in `home` from now on, in no second place; for a replica, on which nothing
+        learns: who writes into `data` by itself passes by the home.
+
+        Raises:
+            ShapeError: `home` holds vectors of another dimension, or too few.
+        """
+        if home.data.shape[1:] != (self.dim,) or len(home.data) < self.max_rows:
+            msg = (
+                f"expected a home of vectors ({self.max_rows} or more, {self.dim}), got {home.data.shape}; "
+                "make it for the same dim and max_rows"
+            )
+            raise ShapeError(msg)
+        home.put(self.live, self.data[self.live])
+        self.data, self._home = home.data, home
+
+    def _put(self, rows: Int32, vectors: Float32) -> None:
+        if self._home is None:
+            self.data[rows] = vectors
+        else:
+            self._home.put(rows, vectors)
 
     def set_vectors(self, rows: Int32, vectors: Float32) -> None:
         """Give `rows` (n,) these vectors (n, dim), as when an item comes with one of its own.
@@ -247,7 +286,7 @@ class EmbeddingTable:
         if vectors.shape != (rows.size, self.dim) or not np.isfinite(vectors).all():
             msg = f"expected finite vectors of shape {(rows.size, self.dim)}, got {vectors.shape}"
             raise ShapeError(msg)
-        self.data[rows] = vectors
+        self._put(rows, vectors)
         self.version[rows] += 1
         self.moved.add(rows)
 
@@ -288,7 +327,10 @@ class EmbeddingTable:
         return freed
 
     def _clear(self, rows: Int32) -> None:
-        self.data[rows] = 0.0
+        if self._home is None:
+            self.data[rows] = 0.0
+        else:
+            self._home.clear(rows)
         for counts in (self.clicks, self.impressions, self.version, self.touched_at):
             counts[rows] = 0
 
@@ -324,10 +366,15 @@ class EmbeddingTable:
         self._row = {name: row for row, name in enumerate(self._ids) if name is not None}
         n = len(self._ids)
         self._ensure(n)
-        for name in ("data", "clicks", "impressions", "version", "touched_at"):
+        for name in ("clicks", "impressions", "version", "touched_at"):
             array = getattr(self, name)
             array[:n] = frame[name]
             array[n:] = 0
+        if self._home is None:
+            self.data[:n] = frame["data"]
+            self.data[n:] = 0
+        else:
+            self._home.put(np.arange(n, dtype=np.int32), frame["data"])
         self._has_owner[:] = False
         self._has_owner[list(self._row.values())] = True
         self._free = frame["free"].tolist()
@@ -384,7 +431,7 @@ class EmbeddingTable:
                 self._ids.extend([None] * (row + 1 - len(self._ids)))
             self._ids[row] = name
             self._row[name] = row
-        self.data[frame["rows"]] = frame["vectors"]
+        self._put(frame["rows"], frame["vectors"])
         self.version[frame["rows"]] = frame["version"]
         for name in ("clicks", "impressions", "touched_at"):
             getattr(self, name)[frame["count_rows"]] = frame[name]

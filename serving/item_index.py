@@ -8,7 +8,8 @@ import numpy as np
 import numpy.typing as npt
 
 from index import LiveIndex
-from index.ops.records import TIMED
+from index.checks import has_direction
+from index.ops.records import ALIVE, TIMED
 from learners.catalogue import ALWAYS_MS, Catalogue
 from learners.table import EmbeddingTable
 from stream.frame import Frame
@@ -28,6 +29,10 @@ class ItemIndex:
     In the index are exactly the catalogue's items that are not deleted; groups and availability travel along
     as attributes (group number + 1, since 0 means no group there). `newest` lists up to 1,024 rows, the last
     entered first. `n_timed` counts rows that ever had a window of availability.
+
+    A replica's table can keep its vectors here (`share_vectors`), so that they stand in memory once. Then a
+    vector without a direction (zero, not finite, or longer than 1e15) takes its item out of the index until
+    it has one.
     """
 
     def __init__(self, index: LiveIndex, items: EmbeddingTable, catalogue: Catalogue) -> None:
@@ -35,6 +40,47 @@ class ItemIndex:
         self.newest: Int32 = _NONE
         self._timed = np.zeros(0, np.bool_)
         self.n_timed = 0
+        self._shares = False
+
+    # --- the home of a replica's vectors (`learners.table.VectorHome`) ---
+
+    def share_vectors(self) -> None:
+        """Let the item table keep its vectors in the index, which must have been made `as_given`."""
+        self._shares = True
+        self._items.house(self)
+
+    @property
+    def data(self) -> npt.NDArray[np.float32]:
+        """The vectors (max_rows, dim) by row, at the length that they have."""
+        return self.index.table.rows.vectors
+
+    def put(self, rows: Int32, vectors: npt.NDArray[np.float32]) -> None:
+        """Give `rows` (n,) these vectors (n, dim): searches see at once those that are in the index."""
+        for start in range(0, rows.size, _SLICE):
+            self._put(rows[start : start + _SLICE], vectors[start : start + _SLICE])
+
+    def _put(self, rows: Int32, vectors: npt.NDArray[np.float32]) -> None:
+        here = self._alive(rows)
+        if not here.all():
+            self.index.table.hold(rows[~here], vectors[~here])
+            rows, vectors = rows[here], vectors[here]
+        usable = has_direction(vectors)
+        if not usable.all():
+            self.index.remove(rows[~usable])
+            self.index.table.hold(rows[~usable], vectors[~usable])
+            rows, vectors = rows[usable], vectors[usable]
+        if rows.size:
+            self.index.upsert(rows, vectors)
+
+    def clear(self, rows: Int32) -> None:
+        """`rows` (n,) have no owner any more; walks may lead through where they were."""
+        self.index.remove(rows)
+
+    def _alive(self, rows: Int32) -> npt.NDArray[np.bool_]:
+        alive: npt.NDArray[np.bool_] = self.index.table.rows.state[rows] & ALIVE != 0
+        return alive
+
+    # --- following ---
 
     def rebuild(self) -> None:
         """Start over from the tables, as after a snapshot was taken over.
@@ -80,10 +126,12 @@ class ItemIndex:
         return out
 
     def _write(self, rows: Int32) -> None:
+        if self._shares:
+            rows = rows[~self._alive(rows)]  # the others moved when the table was given their vectors
         if not rows.size:
             return
         vectors = self._items.data[rows]
-        usable = np.isfinite(vectors).all(axis=1) & vectors.any(axis=1)
+        usable = has_direction(vectors)
         if not usable.all():
             rows, vectors = rows[usable], vectors[usable]
         if rows.size:
@@ -109,6 +157,12 @@ class ItemIndex:
         return self._timed[rows]
 
     def _remember_newest(self, rows: Int32) -> None:
+        rows = rows[self._live(rows)]
+        if rows.size > _NEWEST:
+            entered = self._catalogue.entered_ms[rows]
+            bar = np.partition(entered, rows.size - _NEWEST)[rows.size - _NEWEST]
+            later = rows[entered > bar]
+            rows = np.concatenate([later, np.sort(rows[entered == bar])[: _NEWEST - later.size]])
         merged = np.union1d(self.newest, rows).astype(np.int32)
         merged = merged[self._live(merged)]
         order = np.lexsort((merged, -self._catalogue.entered_ms[merged]))

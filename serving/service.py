@@ -80,8 +80,9 @@ class Service:
         self._must_build = False
         serve = config.serve
         self._open(folder)
-        index = LiveIndex(config.dim, config.max_items, background=True)
+        index = LiveIndex(config.dim, config.max_items, background=True, as_given=True)
         self.index = ItemIndex(index, models.items, models.catalogue)
+        self.index.share_vectors()
         self.maintenance = Maintenance(index, clock=clock)
         self.index_file = IndexFile(index, folder.index_path, clock, writes=config.worker == 0)
         self.freshness = Freshness()

@@ -23,7 +23,8 @@ def warm_serving(models: Models, frames: Iterable[Frame], user_ids: Iterable[str
     decoded frames, which may not be written, so the frames go through their bytes.
     """
     warm_up(dim)
-    index = ItemIndex(LiveIndex(dim, 4_096), models.items, models.catalogue)
+    index = ItemIndex(LiveIndex(dim, 4_096, as_given=True), models.items, models.catalogue)
+    index.share_vectors()
     for frame in frames:
         decoded = unpack(pack(frame))
         for name, part in models.named().items():

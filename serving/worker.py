@@ -19,6 +19,10 @@ __all__ = ["run_worker"]
 _SWITCH_S = 0.0005
 _BACKLOG = 2_048
 
+# Of glibc's <malloc.h>.
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
+_LARGE = 1 << 20
+
 
 class _Server(uvicorn.Server):
     """uvicorn's server with signals left to us, so that a polite stop ends with status 0."""
@@ -28,6 +32,20 @@ class _Server(uvicorn.Server):
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self.handle_exit)
         yield
+
+
+def _map_large_arrays() -> None:
+    """Let arrays of a megabyte or more have mappings of their own, gone when they are freed.
+
+    Left to itself glibc takes arrays of up to 32 MB from its heap once it has seen some of them freed: what a
+    build of the graph or a grown table leaves behind then stays with the process, below something small.
+    """
+    try:
+        library = ctypes.CDLL(None)
+        library.mallopt(_M_MMAP_THRESHOLD, _LARGE)
+        library.mallopt(_M_TRIM_THRESHOLD, _LARGE)
+    except (OSError, AttributeError):
+        return  # another C library than glibc, which does as it likes
 
 
 def _return_memory() -> None:
@@ -44,12 +62,15 @@ def run_worker(service: Service, listener: socket.socket, *, warm: Callable[[], 
     `warm` compiles what requests will need. The listening socket may be shared with other workers: this one
     accepts its first connection only when it has caught up.
     """
+    _map_large_arrays()
+    gc.disable()  # what comes into being until requests come stays, and would be walked time and again
     warm()
     service.bootstrap()
     # What lives now lives for ever: collections need not walk it, and a forked page stays shared.
     gc.collect()
     _return_memory()
     gc.freeze()
+    gc.enable()
     gc.set_threshold(50_000, 20, 50)
     # The writer's and the index's threads need the interpreter for microseconds and must not wait 5 ms.
     sys.setswitchinterval(_SWITCH_S)

@@ -22,6 +22,7 @@ FRAME_SCHEMA = 1
 Frame = dict[str, Any]
 
 _ARRAY_KEYS = {"dtype", "shape", "data"}
+_NESTED = (dict, list)
 _LARGE = 1 << 16  # bytes of an array from which it is not copied; from here on its length takes 32 bits
 
 
@@ -120,9 +121,14 @@ def _revive(value: Any) -> Any:
     if isinstance(value, dict):
         if value.keys() == _ARRAY_KEYS:
             return _array(value)
-        return {key: _revive(item) for key, item in value.items()}
-    if isinstance(value, list) and value and isinstance(value[0], dict | list):
-        return [_revive(item) for item in value]
+        return {key: _revive(item) if type(item) in _NESTED else item for key, item in value.items()}
+    if isinstance(value, list) and value and type(value[0]) in _NESTED:
+        # Tens of thousands of records, as of slates: a call for each of their plain lists would take seconds.
+        return [
+            _revive(item) if type(item) is dict or (type(item) is list and item and type(item[0]) in _NESTED)
+            else item
+            for item in value
+        ]  # fmt: skip
     return value
 
 

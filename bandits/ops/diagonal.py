@@ -15,7 +15,16 @@ from bandits.ops.arrays import Bool, Float32, Float64, Int8, Int32, Int64
 from bandits.ops.prefetch import prefetch
 from stream.kernel import kernel
 
-__all__ = ["SLOTS", "absorb", "add_edges", "count_edges", "export_edges", "free_rows", "ucb_scores"]
+__all__ = [
+    "SLOTS",
+    "absorb",
+    "add_edges",
+    "count_edges",
+    "export_edges",
+    "free_rows",
+    "rows_with",
+    "ucb_scores",
+]
 
 SLOTS = 4
 _SHOWN, _CLICK = 0, 1  # stream.blocks; formulas import nothing but mathematics
@@ -284,6 +293,25 @@ def count_edges(rows: Int32, head: Int32, following: Int32, slot_cluster: Int32)
                     counts[i] += 1
             block = following[block]
     return counts
+
+
+@kernel
+def rows_with(retired: Bool, head: Int32, following: Int32, slot_cluster: Int32) -> Int32:
+    """Rows, ascending, with an edge to a cluster flagged in `retired` (n,)."""
+    found = np.empty(head.size, np.int32)
+    n = 0
+    for row in range(head.size):
+        block = head[row]
+        has_any = False
+        while block >= 0 and not has_any:
+            for slot in range(block * SLOTS, block * SLOTS + SLOTS):
+                cluster = slot_cluster[slot]
+                has_any = has_any or (0 <= cluster < retired.size and retired[cluster])
+            block = following[block]
+        if has_any:
+            found[n] = row
+            n += 1
+    return found[:n].copy()
 
 
 @kernel

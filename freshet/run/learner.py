@@ -5,6 +5,7 @@ Settings come as JSON on standard input.
 
 from __future__ import annotations
 
+import gc
 import logging
 import sys
 from collections.abc import Mapping
@@ -72,6 +73,7 @@ def _learn(path: Path, settings: Settings, workers: int, stop: StopFlag) -> bool
     commits, sources = folder.commit_log(settings.engine), folder.readers()
     try:
         engine = build_engine(folder, commits, sources, settings, workers=workers, nudges=nudges)
+        gc.disable()  # as while it runs: what a snapshot brings stays, and would be walked time and again
         try:
             engine.recover()
         except SnapshotError as error:

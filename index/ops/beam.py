@@ -10,7 +10,7 @@ from index.ops.heap import keep_best, pop, push
 from index.ops.prefetch import prefetch_row
 from index.ops.records import ALIVE, Allow, Entry, Links, Rows, Scratch
 from index.ops.scan import allowed, restricted
-from index.ops.vectors import fast_score
+from index.ops.vectors import fast_score, product
 from stream.kernel import kernel
 
 __all__ = ["beam", "fresh_stamp"]
@@ -40,14 +40,14 @@ def _enter(
     scratch: Scratch,
 ) -> tuple[int, int]:
     """Open the pivots nearest to `query` and score every pending row; returns how many are kept and open."""
-    vectors, state, visited = rows.vectors, rows.state, scratch.visited
+    vectors, scale, state, visited = rows.vectors, rows.scale, rows.state, scratch.visited
     pivots, pivot_vectors, pending = entry.pivots, entry.vectors, entry.pending
     open_score, open_row, near_row = scratch.open_score, scratch.open_row, scratch.near_row
     best_score, best_row = scratch.best_score, scratch.best_row
     filtered = restricted(allow)
     n_open = 0
     for i in range(pivots.size):
-        score = fast_score(query, pivot_vectors, i)
+        score = product(query, pivot_vectors, i)
         now = keep_best(open_score, open_row, n_open, _N_ENTRIES, score, pivots[i])
         if now >= 0:
             n_open = now
@@ -61,7 +61,7 @@ def _enter(
         if visited[row] == stamp:
             continue
         visited[row] = stamp
-        score = fast_score(query, vectors, row)
+        score = fast_score(query, vectors, scale, row)
         if i < n_start:
             push(open_score, open_row, n_open, -score, row)
             n_open += 1
@@ -78,6 +78,7 @@ def _unvisited(
     degree: int,
     row: int,
     vectors: NDArray[np.float32],
+    scale: NDArray[np.float32],
     visited: NDArray[np.uint8],
     stamp: np.uint8,
     out: NDArray[np.int32],
@@ -91,6 +92,7 @@ def _unvisited(
             out[n_new] = to
             n_new += 1
             prefetch_row(vectors, to)
+            prefetch_row(scale, to)
     return n_new
 
 
@@ -106,7 +108,7 @@ def beam(
     max_visits: int,
     scratch: Scratch,
 ) -> tuple[int, int]:
-    """Walk from the best pivots towards `query` (width,) until the `ef` best allowed rows stop improving.
+    """Walk from the best pivots towards a unit `query` (dim,) until the `ef` best allowed rows are found.
 
     Rows that may not be answers are walked through but not kept. Pending rows are all scored. Vectors and
     links may change under the walk: every link is a valid row number at all times, and a torn vector can only
@@ -118,7 +120,8 @@ def beam(
     """
     stamp = np.uint8(fresh_stamp(scratch, n_rows))
     # Taking an array out of a record counts a reference, atomically: once, not once a row.
-    vectors, state, visited, picked = rows.vectors, rows.state, scratch.visited, scratch.picked
+    vectors, scale, state = rows.vectors, rows.scale, rows.state
+    visited, picked = scratch.visited, scratch.picked
     best_score, best_row = scratch.best_score, scratch.best_row
     open_score, open_row = scratch.open_score, scratch.open_row
     links_to, degrees = links.to, links.degree
@@ -132,11 +135,11 @@ def beam(
             break
         n_open = pop(open_score, open_row, n_open)
         prefetch_row(links_to, open_row[0])  # most likely the next one
-        n_new = _unvisited(links_to, degrees[row], row, vectors, visited, stamp, picked)
+        n_new = _unvisited(links_to, degrees[row], row, vectors, scale, visited, stamp, picked)
         visits += n_new
         for e in range(n_new):
             to = picked[e]
-            score = fast_score(query, vectors, to)
+            score = fast_score(query, vectors, scale, to)
             if n_best >= ef and score <= best_score[0]:
                 continue
             if n_open < room:

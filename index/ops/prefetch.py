@@ -19,9 +19,8 @@ def _generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
     array_type, _ = signature.args
     array = context.make_array(array_type)(context, builder, args[0])
     item_pointer: Any = cgutils.get_item_pointer
-    pointer = item_pointer(
-        context, builder, array_type, array, [args[1], context.get_constant(types.intp, 0)], wraparound=False
-    )
+    place = [args[1], *[context.get_constant(types.intp, 0)] * (array_type.ndim - 1)]
+    pointer = item_pointer(context, builder, array_type, array, place, wraparound=False)
     byte = ir.IntType(8).as_pointer()
     number = ir.IntType(32)
     hint = builder.module.declare_intrinsic(
@@ -30,7 +29,7 @@ def _generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
     start = builder.bitcast(pointer, byte)
     line = 64
     # Four cache lines hold 64 dimensions; the hardware fetches the rest of a longer row by itself.
-    for offset in range(0, 4 * line, line):
+    for offset in range(0, 4 * line if array_type.ndim > 1 else line, line):
         at = builder.gep(start, [ir.IntType(64)(offset)])
         builder.call(hint, [at, number(0), number(3), number(1)])
     return context.get_dummy_value()
@@ -46,5 +45,6 @@ _hint: Any = intrinsic(_typed)
 
 @kernel
 def prefetch_row(vectors: NDArray[Any], row: int) -> None:
-    """Start loading a row of `vectors` (n, width) into the cache; changes nothing else."""
+    """Start loading a row of `vectors` (n, dim), or one number of (n,), into the cache; changes nothing
+    else."""
     _hint(vectors, row)

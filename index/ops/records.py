@@ -17,12 +17,18 @@ PENDING = 4  # the row is alive and not yet in the graph: every search scores it
 class Rows(NamedTuple):
     """What is known about each row; every array is indexed by row number."""
 
-    vectors: NDArray[np.float32]  # (max_rows, width): unit length, zero beyond the dimension
+    vectors: NDArray[np.float32]  # (max_rows, dim): of any length
+    scale: NDArray[np.float32]  # (max_rows,): what makes a row's vector one of unit length
     state: NDArray[np.uint8]  # (max_rows,): ALIVE | TIMED | PENDING
     group: NDArray[np.int32]  # (max_rows,)
     from_ms: NDArray[np.int64]  # (max_rows,): read where TIMED
     until_ms: NDArray[np.int64]  # (max_rows,): exclusive; read where TIMED
     moved: NDArray[np.float32]  # (max_rows,): path length since the row's links were last chosen
+
+    def units(self, rows: NDArray[np.int32] | slice) -> NDArray[np.float32]:
+        """The vectors (n, dim) of `rows` (n,), scaled to unit length."""
+        out: NDArray[np.float32] = self.vectors[rows] * self.scale[rows, np.newaxis]
+        return out
 
 
 class Links(NamedTuple):
@@ -36,7 +42,7 @@ class Entry(NamedTuple):
     """Where a walk begins: a sample of rows with a copy of their vectors, and rows without links."""
 
     pivots: NDArray[np.int32]  # (n_pivots,)
-    vectors: NDArray[np.float32]  # (n_pivots, width): as they were when sampled; they only route
+    vectors: NDArray[np.float32]  # (n_pivots, dim): unit, as they were when sampled; they only route
     pending: NDArray[np.int32]  # (n_pending,)
 
 

@@ -24,6 +24,7 @@ _OWN = 24  # links a row chooses itself; the rest of its room is for links back
 @kernel
 def pick_diverse(
     vectors: NDArray[np.float32],
+    scale: NDArray[np.float32],
     scores: NDArray[np.float32],
     rows: NDArray[np.int32],
     n: int,
@@ -39,7 +40,7 @@ def pick_diverse(
     for i in range(n):
         taken = True
         for j in range(m):
-            if between(vectors, rows[i], out[j]) > scores[i]:
+            if between(vectors, scale, rows[i], out[j]) > scores[i]:
                 taken = False
                 break
         if taken:
@@ -69,7 +70,7 @@ def _sort_descending(scores: NDArray[np.float32], rows: NDArray[np.int32], n: in
 def _two_hops(row: int, rows: Rows, n_rows: int, links: Links, scratch: Scratch) -> int:
     """Collect the best living rows within two links of `row` as candidates; returns how many."""
     stamp = np.uint8(fresh_stamp(scratch, n_rows))
-    vectors, state, visited = rows.vectors, rows.state, scratch.visited
+    vectors, scale, state, visited = rows.vectors, rows.scale, rows.state, scratch.visited
     links_to, degrees = links.to, links.degree
     near_score, near_row = scratch.near_score, scratch.near_row
     visited[row] = stamp
@@ -85,7 +86,7 @@ def _two_hops(row: int, rows: Rows, n_rows: int, links: Links, scratch: Scratch)
             visited[to] = stamp
             if state[to] & ALIVE == 0:
                 continue
-            now = keep_best(near_score, near_row, n, _MOST, between(vectors, row, to), to)
+            now = keep_best(near_score, near_row, n, _MOST, between(vectors, scale, row, to), to)
             if now >= 0:
                 n = now
     return n
@@ -103,7 +104,8 @@ def _by_walk(
     scratch: Scratch,
 ) -> int:
     """Collect the best living rows that a walk towards `row` finds as candidates; returns how many."""
-    n_best, _ = beam(rows.vectors[row], rows, n_rows, links, entry, everything, ef, n_rows, scratch)
+    unit = rows.vectors[row] * rows.scale[row]
+    n_best, _ = beam(unit, rows, n_rows, links, entry, everything, ef, n_rows, scratch)
     best_score, best_row = scratch.best_score, scratch.best_row
     near_score, near_row = scratch.near_score, scratch.near_row
     n = 0
@@ -118,7 +120,7 @@ def _by_walk(
 @kernel
 def _link_back(row: int, to: int, rows: Rows, links: Links, scratch: Scratch) -> None:
     """Give `to` a link to `row`; when its room is full, let it choose its links anew."""
-    vectors, state, links_to = rows.vectors, rows.state, links.to
+    vectors, scale, state, links_to = rows.vectors, rows.scale, rows.state, links.to
     back_score, back_row, back_picked = scratch.back_score, scratch.back_row, scratch.back_picked
     degree = int(links.degree[to])
     for e in range(degree):
@@ -133,10 +135,10 @@ def _link_back(row: int, to: int, rows: Rows, links: Links, scratch: Scratch) ->
         other = links_to[to, e] if e < degree else row
         if state[other] & ALIVE != 0:
             back_row[n] = other
-            back_score[n] = between(vectors, to, other)
+            back_score[n] = between(vectors, scale, to, other)
             n += 1
     _sort_descending(back_score, back_row, n)
-    m = pick_diverse(vectors, back_score, back_row, n, degree, back_picked)
+    m = pick_diverse(vectors, scale, back_score, back_row, n, degree, back_picked)
     for e in range(m):
         links_to[to, e] = back_picked[e]
     links.degree[to] = m
@@ -172,7 +174,9 @@ def relink(
         else:
             n = _two_hops(row, rows, n_rows, links, scratch)
         _sort_descending(scratch.near_score, scratch.near_row, n)
-        m = pick_diverse(rows.vectors, scratch.near_score, scratch.near_row, n, _OWN, scratch.picked)
+        m = pick_diverse(
+            rows.vectors, rows.scale, scratch.near_score, scratch.near_row, n, _OWN, scratch.picked
+        )
         done += 1
         if m == 0:
             continue  # nobody else is alive: keep the old links as bridges

@@ -70,6 +70,7 @@ def scan(
         How many were kept and how many were allowed.
     """
     vectors = rows.vectors
+    scale = rows.scale
     state = rows.state
     group = rows.group
     wanted = allow.groups
@@ -83,7 +84,7 @@ def scan(
         if others and not allowed(rows, allow, row):
             continue
         seen += 1
-        score = exact_score(query, vectors, row) if exact else fast_score(query, vectors, row)
+        score = exact_score(query, vectors, scale, row) if exact else fast_score(query, vectors, scale, row)
         now = keep_best(best_score, best_row, kept, room, score, row)
         if now >= 0:
             kept = now
@@ -113,19 +114,20 @@ def settle(
     near_scores = np.empty(room, np.float32)
     near_rows = np.empty(room, np.int32)
     vectors = rows.vectors
+    scale = rows.scale
     state = rows.state
     filtered = restricted(allow)
     n_near = 0
     for i in range(candidates.size):
         row = candidates[i]
         if state[row] & ALIVE != 0 and (not filtered or allowed(rows, allow, row)):
-            score = fast_score(query, vectors, row)
+            score = fast_score(query, vectors, scale, row)
             now = keep_best(near_scores, near_rows, n_near, room, score, row)
             if now >= 0:
                 n_near = now
     kept = 0
     for i in range(n_near):
-        score = exact_score(query, vectors, near_rows[i])
+        score = exact_score(query, vectors, scale, near_rows[i])
         now = keep_best(out_scores, out_rows, kept, min(k, n_near), score, near_rows[i])
         if now >= 0:
             kept = now

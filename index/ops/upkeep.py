@@ -6,9 +6,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from index.ops.records import ALIVE, PENDING, Links, Rows
+from index.ops.vectors import LONGEST, lengths
 from stream.kernel import background_kernel, kernel
 
-__all__ = ["distance_moved", "links_to", "most_moved", "write_rows"]
+__all__ = ["distance_moved", "hold_rows", "links_to", "most_moved", "write_rows"]
 
 _BINS = 256
 _SPAN = 2.0  # a path longer than this is simply "far"
@@ -17,12 +18,13 @@ _SPAN = 2.0  # a path longer than this is simply "far"
 @kernel
 def write_rows(
     targets: NDArray[np.int32],
-    units: NDArray[np.float32],
+    given: NDArray[np.float32],
+    scales: NDArray[np.float32],
     rows: Rows,
     jump: float,
     unplaced: NDArray[np.int32],
 ) -> tuple[int, int]:
-    """Copy `units` (n, width) into the rows `targets` (n,), adding to each row's path.
+    """Copy `given` (n, dim) with their `scales` (n,) into the rows `targets` (n,), adding to each row's path.
 
     A row that comes to life, or moves farther than `jump` at once, has no links that lead to it: it is marked
     pending and written to `unplaced` (n,), unless it was pending before.
@@ -30,17 +32,19 @@ def write_rows(
     Returns:
         How many rows came to life, and how many are unplaced.
     """
-    vectors, state, moved = rows.vectors, rows.state, rows.moved
+    vectors, scale, state, moved = rows.vectors, rows.scale, rows.state, rows.moved
     n_born = 0
     n_unplaced = 0
     for i in range(targets.size):
         row = targets[i]
         born = state[row] & ALIVE == 0
+        before = scale[row]
         total = np.float32(0.0)
-        for f in range(units.shape[1]):
-            step = units[i, f] - vectors[row, f]
+        for f in range(given.shape[1]):
+            step = given[i, f] * scales[i] - vectors[row, f] * before
             total += step * step
-            vectors[row, f] = units[i, f]
+            vectors[row, f] = given[i, f]
+        scale[row] = scales[i]
         if born or total > jump * jump:
             moved[row] = np.float32(_SPAN)
             if state[row] & PENDING == 0:
@@ -52,6 +56,23 @@ def write_rows(
         if born:
             n_born += 1
     return n_born, n_unplaced
+
+
+@kernel
+def hold_rows(targets: NDArray[np.int32], given: NDArray[np.float32], rows: Rows) -> None:
+    """Copy `given` (n, dim) into those of the rows `targets` (n,) that are not alive; what has no direction
+    is zero, since walks may still lead through them."""
+    vectors, scale, state = rows.vectors, rows.scale, rows.state
+    sizes = lengths(given)
+    for i in range(targets.size):
+        row = targets[i]
+        if state[row] & ALIVE == 0:
+            if sizes[i] >= 1 / LONGEST and sizes[i] <= LONGEST:
+                vectors[row] = given[i]
+                scale[row] = np.float32(1.0 / sizes[i])
+            else:
+                vectors[row] = np.float32(0.0)
+                scale[row] = np.float32(0.0)
 
 
 @background_kernel
@@ -99,13 +120,13 @@ def most_moved(rows: Rows, n_rows: int, least: float, out: NDArray[np.int32], st
 
 @background_kernel
 def distance_moved(targets: NDArray[np.int32], then: NDArray[np.float32], rows: Rows) -> None:
-    """Set each target's path to its distance from where it stood `then` (n, width)."""
-    vectors, moved = rows.vectors, rows.moved
+    """Set each target's path to its distance from where it stood `then` (n, dim), in unit vectors."""
+    vectors, scale, moved = rows.vectors, rows.scale, rows.moved
     for i in range(targets.size):
         row = targets[i]
         total = np.float32(0.0)
         for f in range(then.shape[1]):
-            step = then[i, f] - vectors[row, f]
+            step = then[i, f] - vectors[row, f] * scale[row]
             total += step * step
         moved[row] = np.sqrt(total)
 

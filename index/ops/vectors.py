@@ -1,8 +1,9 @@
 """Arithmetic on unit vectors: a fast score to choose by, an exact one to answer with.
 
 The room's space is cosine. Inner product is no metric: an item can be nearer to a longer one than to itself
-(papers.md section 15), and a graph's greedy walk rests on the triangle inequality. So rows are scaled to unit
-length at the door, where inner product = cosine = 1 - distance² / 2, and the norm is left to the ranker.
+(papers.md section 15), and a graph's greedy walk rests on the triangle inequality. So a row counts as if it
+had unit length, where inner product = cosine = 1 - distance² / 2, and the norm is left to the ranker: each
+row has a `scale`, and every product with the row is multiplied by it.
 """
 
 from __future__ import annotations
@@ -16,7 +17,11 @@ from numpy.typing import NDArray
 
 from stream.kernel import kernel
 
-__all__ = ["between", "exact_score", "fast_score", "unit_rows"]
+__all__ = ["LONGEST", "between", "exact_score", "fast_score", "lengths", "product", "unit_rows"]
+
+LONGEST = 1e15
+"""Vectors longer than this, or shorter than one by it, are not kept as they are: a product of two would leave
+single precision."""
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -28,8 +33,8 @@ def _reordered(function: F) -> F:
 
 
 @_reordered
-def fast_score(query: NDArray[np.float32], vectors: NDArray[np.float32], row: int) -> np.float32:
-    """Inner product of `query` (width,) and one row of `vectors` (n, width), lanes in any order."""
+def product(query: NDArray[np.float32], vectors: NDArray[np.float32], row: int) -> np.float32:
+    """Inner product of `query` (dim,) and one row of `vectors` (n, dim), lanes in any order."""
     total = np.float32(0.0)
     for f in range(query.size):
         total += query[f] * vectors[row, f]
@@ -37,32 +42,48 @@ def fast_score(query: NDArray[np.float32], vectors: NDArray[np.float32], row: in
 
 
 @_reordered
-def between(vectors: NDArray[np.float32], a: int, b: int) -> np.float32:
-    """Inner product of two rows of `vectors` (n, width), lanes in any order."""
+def fast_score(
+    query: NDArray[np.float32], vectors: NDArray[np.float32], scale: NDArray[np.float32], row: int
+) -> np.float32:
+    """Cosine of a unit `query` (dim,) and one row of `vectors` (n, dim), lanes in any order."""
+    total = np.float32(0.0)
+    for f in range(query.size):
+        total += query[f] * vectors[row, f]
+    return np.float32(total * scale[row])
+
+
+@_reordered
+def between(vectors: NDArray[np.float32], scale: NDArray[np.float32], a: int, b: int) -> np.float32:
+    """Cosine of two rows of `vectors` (n, dim), lanes in any order."""
     total = np.float32(0.0)
     for f in range(vectors.shape[1]):
         total += vectors[a, f] * vectors[b, f]
-    return total
+    return np.float32(total * scale[a] * scale[b])
 
 
 @kernel
-def exact_score(query: NDArray[np.float32], vectors: NDArray[np.float32], row: int) -> np.float32:
-    """Inner product in double, summed in four lanes of a fixed order and rounded once: always the same bits.
+def exact_score(
+    query: NDArray[np.float32], vectors: NDArray[np.float32], scale: NDArray[np.float32], row: int
+) -> np.float32:
+    """Cosine in double, summed in four lanes of a fixed order and rounded once: always the same bits.
 
-    The width is a multiple of four (vectors are padded); one lane alone would wait for each addition.
+    One lane alone would wait for each addition.
     """
     a = b = c = d = 0.0
-    for f in range(0, query.size, 4):
+    whole = query.size - query.size % 4
+    for f in range(whole, query.size):
+        a += np.float64(query[f]) * np.float64(vectors[row, f])
+    for f in range(0, whole, 4):
         a += np.float64(query[f]) * np.float64(vectors[row, f])
         b += np.float64(query[f + 1]) * np.float64(vectors[row, f + 1])
         c += np.float64(query[f + 2]) * np.float64(vectors[row, f + 2])
         d += np.float64(query[f + 3]) * np.float64(vectors[row, f + 3])
-    return np.float32((a + b) + (c + d))
+    return np.float32(((a + b) + (c + d)) * np.float64(scale[row]))
 
 
 @kernel
 def unit_rows(raw: NDArray[np.float32], out: NDArray[np.float32]) -> tuple[int, int]:
-    """Scale each row of `raw` (n, dim) to unit length into `out` (n, width ≥ dim).
+    """Scale each row of `raw` (n, dim) to unit length into `out` (n, dim).
 
     Returns:
         `(row, fault)` of the first bad row, fault 1 = not finite, 2 = all zero; `(-1, 0)` if none.
@@ -79,6 +100,17 @@ def unit_rows(raw: NDArray[np.float32], out: NDArray[np.float32]) -> tuple[int, 
         scale = 1.0 / np.sqrt(total)
         for f in range(dim):
             out[i, f] = np.float32(raw[i, f] * scale)
-        for f in range(dim, out.shape[1]):
-            out[i, f] = np.float32(0.0)
     return -1, 0
+
+
+@kernel
+def lengths(raw: NDArray[np.float32]) -> NDArray[np.float64]:
+    """The length of each row of `raw` (n, dim), 0 where a number in it is not finite; (n,)."""
+    out = np.zeros(raw.shape[0])
+    for i in range(raw.shape[0]):
+        total = 0.0
+        for f in range(raw.shape[1]):
+            total += np.float64(raw[i, f]) * np.float64(raw[i, f])
+        if np.isfinite(total):
+            out[i] = np.sqrt(total)
+    return out

@@ -151,7 +151,7 @@ def test_the_thread_links_what_upsert_leaves_and_stops() -> None:
 def test_the_probe_measures_what_brute_force_says() -> None:
     index = live(5000)
     break_links(index)
-    probe = RecallProbe(index.table.width, every=1)
+    probe = RecallProbe(index.dim, every=1)
     for query in WORLD.queries:
         probe.observe(query / np.linalg.norm(query))
     measured = probe.measure(index)
