@@ -119,7 +119,7 @@ class _Stopwatch:
 
     def watch(self, pipeline: Pipeline, commits: CommitLog) -> None:
         """Put a watch on everything that a batch goes through."""
-        self.wrap(stream.engine.driver, "decode_logged", "decode")
+        self.wrap(stream.engine.driver, "decode_learned", "decode")
         self.wrap(freshet.pipeline, "encode", "encode")
         self.wrap(stream.engine.local, "pack", "pack")
         self.wrap(commits, "commit", "commit")

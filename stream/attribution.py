@@ -110,7 +110,11 @@ class Attribution:
     def _count(self, slate: OpenSlate, item_id: str, ts: int, outbox: Outbox) -> None:
         """Sum up the reward of an item's place and pass on how it changed."""
         marks, weights = slate.marks or {}, self._weights
-        total = fsum([weights[mark[4]] * mark[2] for mark in marks.values() if mark[3] == item_id])
+        if len(marks) == 1:  # nearly always, and the sum of one number is exact
+            ((_, _, value, clicked, kind),) = marks.values()
+            total = weights[kind] * value if clicked == item_id else 0.0
+        else:
+            total = fsum([weights[mark[4]] * mark[2] for mark in marks.values() if mark[3] == item_id])
         total = min(self._cap, total)
         place = slate.items.index(item_id)
         before = slate.rewards.get(place)

@@ -9,7 +9,16 @@ import msgspec
 
 from stream.attribution import Attribution
 from stream.blocks import Segment
-from stream.events import Click, Decision, Forget, Impression, ItemEvent, LoggedEvent, Tick
+from stream.events import (
+    Click,
+    Decision,
+    Forget,
+    Impression,
+    ItemEvent,
+    LearnedDecision,
+    LoggedEvent,
+    Tick,
+)
 from stream.forget import ForgetBook
 from stream.frame import Frame
 from stream.join_settings import OUTCOMES, JoinSettings
@@ -76,6 +85,7 @@ class Joiner:
             ItemEvent: self._on_item,
             Forget: self._on_forget,
             Decision: self._on_decision,
+            LearnedDecision: self._on_decision,
             Tick: lambda tick: self.on_tick(tick.ts),
         }
 
