@@ -49,7 +49,7 @@ class _Open:
         if self.lacks_user:
             name = slate.user_id
             self.lacks_user = not self._put(
-                0, users.sight((name,), ts)[0] if is_sighting else users.row_of(name)
+                0, users.sight_one(name, ts) if is_sighting else users.row_of(name)
             )
         if self.missing:
             names = [slate.items[place] for place in self.missing]
@@ -122,7 +122,7 @@ class _Columns:
             ref, ts = block.ref[o], block.ts[o]
             if block.kind[o] == ORGANIC:
                 user_id, item_id = block.organic[ref]
-                user, item = self.users.sight((user_id,), ts)[0], self.items.sight((item_id,), ts)[0]
+                user, item = self.users.sight_one(user_id, ts), self.items.sight_one(item_id, ts)
                 self.organic.append((o, user, item))
             else:
                 self.slate[o] = self._resolve(ref, ts, is_sighting=block.kind[o] == SHOWN)

@@ -184,6 +184,11 @@ class EmbeddingTable:
                     found[n] = self._sight_unknown(ids[n], ts)
         return found
 
+    def sight_one(self, name: str, ts: int) -> int:
+        """As `sight`, for one id."""
+        row = self._row.get(name)
+        return self._sight_unknown(name, ts) if row is None else row
+
     def admit(self, ids: Sequence[str], ts: int) -> Int32:
         """As `rows`, past the admission rule (a catalogue's own items); -1 only where the table is full."""
         for name in ids:

@@ -227,8 +227,8 @@ def decode_learned(record: bytes | memoryview, schema: int = EVENT_SCHEMA) -> li
 
     Example:
         >>> [decision] = decode_learned(
-        ...     b'{"type":"decision","request_id":"r","ts":7,"user_id":"u","items":["a"],"propensities":[0.5],'
-        ...     b'"policy":"p","scores":[0.25]}'
+        ...     b'{"type":"decision","request_id":"r","ts":7,"user_id":"u","items":["a"],'
+        ...     b'"propensities":[0.5],"policy":"p","scores":[0.25]}'
         ... )
         >>> decision.items, bytes(decision.scores)
         (['a'], b'[0.25]')

@@ -213,7 +213,7 @@ class Joiner:
             # Not remembered: it must not stand in the way of one that is worth something.
             self.counters["unrewarded"] += 1
             return
-        if self._is_repeated(click, event_id, kind):
+        if (event_id or request_id is None) and self._is_repeated(click, event_id, kind):
             self.counters["duplicate"] += 1
             return
         slate = None if request_id is None else self._open.get(request_id)
@@ -227,16 +227,14 @@ class Joiner:
             self.counters[outcome] += 1
 
     def _is_repeated(self, click: Click, event_id: str, kind: str) -> bool:
-        """Whether an identity came before; an attributed click is compared at its slate, not here."""
+        """Whether an identity came before; an attributed click without one is compared at its slate."""
         request_id = click.request_id
         if event_id:
             scope = "" if request_id is None else "r" + request_id
             before = self._seen.add(identity(event_id), click.ts, scope)
             return before is not None and not (scope and before == scope)
-        if request_id is None:
-            name = identity(click.user_id or "", click.item_id, kind, click.ts)
-            return self._seen.add(name, click.ts) is not None
-        return False
+        name = identity(click.user_id or "", click.item_id, kind, click.ts)
+        return self._seen.add(name, click.ts) is not None
 
     def _attach(self, slate: OpenSlate, mark: Mark, user_id: str | None) -> None:
         """Join a click to its slate, or teach it as organic where it does not fit."""
