@@ -121,7 +121,7 @@ class _Stopwatch:
         """Put a watch on everything that a batch goes through."""
         self.wrap(stream.engine.driver, "decode_learned", "decode")
         self.wrap(freshet.pipeline, "encode", "encode")
-        self.wrap(stream.engine.local, "pack", "pack")
+        self.wrap(stream.engine.local, "pack_parts", "pack")
         self.wrap(commits, "commit", "commit")
         self.wrap(pipeline, "take", "take")
         joiner = pipeline.joiners[False]

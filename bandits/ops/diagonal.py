@@ -272,6 +272,9 @@ def count_edges(rows: Int32, head: Int32, following: Int32, slot_cluster: Int32)
     """Number of edges of each row (n,)."""
     counts = np.zeros(rows.size, np.int32)
     for i in range(rows.size):
+        if i + 8 < rows.size and head[rows[i + 8]] >= 0:
+            prefetch(slot_cluster, head[rows[i + 8]] * SLOTS)
+            prefetch(following, head[rows[i + 8]])
         block = head[rows[i]]
         while block >= 0:
             for slot in range(block * SLOTS, block * SLOTS + SLOTS):
@@ -307,10 +310,10 @@ def export_edges(
                 j = high
                 while j > low and clusters[j - 1] > slot_cluster[slot]:
                     clusters[j] = clusters[j - 1]
-                    sums[j] = sums[j - 1]
+                    sums[j, 0], sums[j, 1] = sums[j - 1, 0], sums[j - 1, 1]
                     j -= 1
                 clusters[j] = slot_cluster[slot]
-                sums[j] = slot_sums[slot]
+                sums[j, 0], sums[j, 1] = slot_sums[slot, 0], slot_sums[slot, 1]
                 high += 1
             block = following[block]
         low += counts[i]

@@ -14,32 +14,34 @@ __all__ = ["prefetch", "prefetch_row"]
 
 
 _LINE = 64  # bytes of a cache line
+_POINTER, _NUMBER = ir.IntType(8).as_pointer(), ir.IntType(32)
+
+
+def _begin(context: Any, builder: Any, signature: Any, arguments: Any) -> tuple[Any, Any]:
+    """Address and bytes of the row, whatever its dtype and number of columns."""
+    array = context.make_array(signature.args[0])(context, builder, arguments[0])
+    stride = builder.extract_value(array.strides, 0)
+    return builder.gep(builder.bitcast(array.data, _POINTER), [builder.mul(arguments[1], stride)]), stride
+
+
+def _hint(builder: Any, address: Any) -> None:
+    kind = ir.FunctionType(ir.VoidType(), [_POINTER, _NUMBER, _NUMBER, _NUMBER])
+    hint = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0i8")
+    builder.call(hint, [address, *(ir.Constant(_NUMBER, k) for k in (0, 3, 1))])
 
 
 def _ask(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-    array = context.make_array(signature.args[0])(context, builder, arguments[0])
-    pointer, number = ir.IntType(8).as_pointer(), ir.IntType(32)
-    kind = ir.FunctionType(ir.VoidType(), [pointer, number, number, number])
-    hint = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0i8")  # type: ignore[no-untyped-call]
-    # The stride of a row, so that any dtype and number of columns will do.
-    stride = builder.extract_value(array.strides, 0)
-    address = builder.gep(builder.bitcast(array.data, pointer), [builder.mul(arguments[1], stride)])
-    builder.call(hint, [address, *(ir.Constant(number, k) for k in (0, 3, 1))])
+    address, _ = _begin(context, builder, signature, arguments)
+    _hint(builder, address)
     return context.get_dummy_value()
 
 
 def _ask_all(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-    array = context.make_array(signature.args[0])(context, builder, arguments[0])
-    pointer, number = ir.IntType(8).as_pointer(), ir.IntType(32)
-    kind = ir.FunctionType(ir.VoidType(), [pointer, number, number, number])
-    hint = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0i8")  # type: ignore[no-untyped-call]
-    stride = builder.extract_value(array.strides, 0)
-    first = builder.gep(builder.bitcast(array.data, pointer), [builder.mul(arguments[1], stride)])
+    first, stride = _begin(context, builder, signature, arguments)
     line = context.get_constant(types.intp, _LINE)
     n_lines = builder.udiv(builder.add(stride, context.get_constant(types.intp, _LINE - 1)), line)
     with cgutils.for_range(builder, n_lines) as loop:
-        address = builder.gep(first, [builder.mul(loop.index, line)])
-        builder.call(hint, [address, *(ir.Constant(number, k) for k in (0, 3, 1))])
+        _hint(builder, builder.gep(first, [builder.mul(loop.index, line)]))
     return context.get_dummy_value()
 
 
