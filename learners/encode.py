@@ -113,6 +113,8 @@ class _Columns:
 
     def walk(self) -> None:
         """Go through what depends on order: an id is known from the operation on that admits it."""
+        if not self.open and not self.block.organic:
+            return
         is_organic = self.kind == ORGANIC
         is_open = np.zeros(len(self.slates) + 1, np.bool_)
         is_open[list(self.open)] = True
@@ -192,7 +194,8 @@ def _assemble(columns: _Columns, n_features: int, policies: dict[str, int]) -> R
     block, slates, width = columns.block, columns.slates, columns.width
     words = np.frombuffer(bytearray().join(columns.words), np.int32)
     at = _starts(np.fromiter(map(len, columns.words), np.int64, len(slates)) // 4, np.int64)
-    start = _starts((np.diff(at) - HEAD - 2 * width) // 3)
+    counts = (at[1:] - at[:-1] - HEAD - 2 * width) // 3
+    start = _starts(counts)
     n_slates, n_places = len(slates), int(start[-1])
     slate_user, n_others = np.empty(n_slates, np.int32), np.empty(n_slates, np.int32)
     decided, slate_ts = np.empty(n_slates, np.bool_), np.empty(n_slates, np.int64)
@@ -205,7 +208,7 @@ def _assemble(columns: _Columns, n_features: int, policies: dict[str, int]) -> R
     )  # fmt: skip
     place = _column("i", block.place)
     user, item = _pairs(columns, slate_user, shown, start, place)
-    features, other_features = _split([s.features for s in slates], np.diff(start), n_others, n_features)
+    features, other_features = _split([s.features for s in slates], counts, n_others, n_features)
     return RowBlock(
         slate_user=slate_user,
         slate_ts=slate_ts,

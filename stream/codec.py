@@ -234,8 +234,9 @@ def decode_learned(record: bytes | memoryview, schema: int = EVENT_SCHEMA) -> li
         (['a'], b'[0.25]')
     """
     events = _decode(_learned_decoder, record, schema)
-    if any(type(event) is LearnedDecision and not event.auto for event in events):
-        return decode_logged(record, schema)
+    for event in events:
+        if type(event) is LearnedDecision and not event.auto:
+            return decode_logged(record, schema)
     return events
 
 

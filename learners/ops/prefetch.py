@@ -26,7 +26,7 @@ def _begin(context: Any, builder: Any, signature: Any, arguments: Any) -> tuple[
 
 def _hint(builder: Any, address: Any) -> None:
     kind = ir.FunctionType(ir.VoidType(), [_POINTER, _NUMBER, _NUMBER, _NUMBER])
-    hint = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0i8")
+    hint = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0i8")  # type: ignore[no-untyped-call]
     builder.call(hint, [address, *(ir.Constant(_NUMBER, k) for k in (0, 3, 1))])
 
 
