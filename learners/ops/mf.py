@@ -213,6 +213,9 @@ def learn_block(
         widest = max(widest, start[s + 1] - start[s])
     picked, places = np.empty(widest, np.int32), np.empty(widest, np.int32)
     labels, pull = np.zeros(widest, np.float32), np.zeros(p.shape[1] + 2, np.float32)
+    falling = np.empty(widest, np.float32)
+    for place in range(widest):
+        falling[place] = rates.shown_weight * np.float32((place + 1.0) ** -rates.examination)
     n_users, n_items, samples = 0, 0, 0
     for o in range(kind.size):
         u, i, n = user[o], item[o], 0
@@ -228,7 +231,7 @@ def learn_block(
         for m in range(n):
             label, weight = np.float32(0.0), rates.negative_weight
             if not is_click:
-                weight = rates.shown_weight * np.float32((places[m] + 1.0) ** -rates.examination)
+                weight = falling[places[m]]
             elif labels[m] > 0:
                 label, weight = np.float32(1.0), np.float32(1.0)
             _learn_item(p, q, p_state, q_state, u, picked[m], label, weight, rates, pull)
