@@ -167,7 +167,7 @@ class DiagLinUcb(RulePolicy):
     def learn(self, rows: RowBlock) -> Int32:
         """Add the block's impressions and rewards of decided slates, in order; returns the rows touched."""
         self.ensure(int(rows.items.max(initial=-1)) + 1)
-        touched, counts = np.empty(rows.items.size, np.int32), np.zeros(3, np.int64)
+        touched, counts = np.empty(rows.items.size, np.int32), np.zeros(2, np.int64)
         done = 0
         while done < len(rows):
             done = self._absorb(rows, done, touched, counts)

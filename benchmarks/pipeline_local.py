@@ -22,7 +22,6 @@ import numpy as np
 
 import freshet.pipeline
 import stream.engine.driver
-import stream.engine.local
 from freshet.config import Settings, load_settings
 from freshet.pipeline import Pipeline
 from stream.clock import WallClock
@@ -119,9 +118,8 @@ class _Stopwatch:
 
     def watch(self, pipeline: Pipeline, commits: CommitLog) -> None:
         """Put a watch on everything that a batch goes through."""
-        self.wrap(stream.engine.driver, "decode_logged", "decode")
+        self.wrap(stream.engine.driver, "decode_learned", "decode")
         self.wrap(freshet.pipeline, "encode", "encode")
-        self.wrap(stream.engine.local, "pack", "pack")
         self.wrap(commits, "commit", "commit")
         self.wrap(pipeline, "take", "take")
         joiner = pipeline.joiners[False]

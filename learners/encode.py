@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Sequence
+from itertools import chain
+from struct import Struct
 from typing import Any
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
 
+from learners.ops.slates import HEAD, LACKS_ITEMS, LACKS_USER, read_slates, write_slates
 from learners.ops.table import count_operations
 from learners.rows import RowBlock
 from learners.table import EmbeddingTable
@@ -16,98 +20,135 @@ from stream.blocks import CLOSED, ORGANIC, SHOWN, FeedbackBlock, Slate
 
 __all__ = ["encode"]
 
+Int32 = npt.NDArray[np.int32]
+
 _NAN = float("nan")
-
-# What a slate adds to the columns, as bytes that only have to be joined: user row, item rows, propensities,
-# explored places, clusters, weights, features, numbers of shown and of other items, time, decided.
-_Entry = tuple[int, bytes, bytes, bytes, bytes, bytes, bytes, int, int, int, bool]
+_WORD = Struct("i")
+_pack = msgspec.msgpack.Encoder().encode
 
 
-def _entry(slate: Slate, user: int, items: list[int], width: int) -> _Entry:
-    n = len(items)
-    k = min(len(slate.clusters), len(slate.weights), width)
-    explored = bytearray(n)
-    for place in slate.explored:
-        if 0 <= place < n:
-            explored[place] = 1
-    return (
-        user,
-        array("i", items).tobytes(),
-        _propensities(slate.propensities, n),
-        bytes(explored),
-        array("i", slate.clusters[:k] + [-1] * (width - k)).tobytes(),
-        array("f", slate.weights[:k] + [0.0] * (width - k)).tobytes(),
-        slate.features,
-        n,
-        len(slate.others),
-        slate.ts,
-        slate.decided,
-    )
+class _Open:
+    """A slate of which some ids have no row yet: they may get one before its next operation."""
 
+    __slots__ = ("at", "lacks_user", "missing", "slate", "words")
 
-def _propensities(given: list[Any] | None, n: int) -> bytes:
-    if given is None:
-        return (array("f", [_NAN]) * n).tobytes()
-    return array("f", [_NAN if p is None else p for p in given] if None in given else given).tobytes()
+    def __init__(self, slate: Slate, words: bytes, lacks: int) -> None:
+        self.slate, self.words = slate, bytearray(words)
+        self.lacks_user = bool(lacks & LACKS_USER)
+        rows = array("i", words)[HEAD : HEAD + len(slate.items)] if lacks & LACKS_ITEMS else ()
+        self.missing = [place for place, row in enumerate(rows) if row < 0]
+        self.at = -1
+
+    @property
+    def is_whole(self) -> bool:
+        return not self.missing and not self.lacks_user
+
+    def resolve(self, users: EmbeddingTable, items: EmbeddingTable, ts: int, *, is_sighting: bool) -> bool:
+        """Look again for what is missing; whether anything was found."""
+        slate, before = self.slate, (self.lacks_user, len(self.missing))
+        if self.lacks_user:
+            name = slate.user_id
+            self.lacks_user = not self._put(
+                0, users.sight_one(name, ts) if is_sighting else users.row_of(name)
+            )
+        if self.missing:
+            names = [slate.items[place] for place in self.missing]
+            found = items.sight(names, ts) if is_sighting else items.rows_of(names)
+            pairs = zip(self.missing, found, strict=True)
+            self.missing = [place for place, row in pairs if not self._put(HEAD + place, row)]
+        return (self.lacks_user, len(self.missing)) != before
+
+    def _put(self, at: int, row: int) -> bool:
+        """Write down a row, if it is one."""
+        _WORD.pack_into(self.words, 4 * at, row)
+        return row >= 0
 
 
 class _Columns:
-    """Columns in the making; one entry for each (slate, row numbers) that occurs.
+    """Columns in the making; a slate's words (learners/ops/slates.py) for each set of rows that it has.
 
-    A complete entry is kept in `Slate.rows` while both tables' owners stay as they are. A row that is missing
-    may be admitted before the slate's next operation: such an entry is made anew each time.
+    Words without a missing row are kept in `Slate.rows` while both tables' owners stay as they are. A row
+    that is missing may be admitted before the slate's next operation: such slates are looked at in order.
     """
 
     def __init__(
         self, block: FeedbackBlock, users: EmbeddingTable, items: EmbeddingTable, width: int
     ) -> None:
         self.block, self.users, self.items, self.width = block, users, items, width
-        self.slates: list[Slate] = []
-        self.entries: list[_Entry] = []
-        self.closed: list[int] = []
-        self.slate = array("i")
+        # Only removals replace the tokens, and there are none in here.
+        self.mark = (users.token, items.token, width)
+        self.slates = list(block.slates)
+        self.kind = np.frombuffer(bytearray(block.kind), np.int8)
+        self.slate = _column("i", block.ref)
         self.organic: list[tuple[int, int, int]] = []
+        self.open = self._look_up()
+        self.words = [slate.rows[1] for slate in self.slates]
+
+    def _look_up(self) -> dict[int, _Open]:
+        """Give every slate its words, new ones with one look-up for all; returns those that lack rows."""
+        mark = self.mark
+        new = [n for n, slate in enumerate(self.slates) if slate.rows is None or slate.rows[0] != mark]
+        if not new:
+            return {}
+        slates = [self.slates[n] for n in new]
+        shown = [slate.items for slate in slates]
+        counts = np.fromiter(map(len, shown), np.int32, len(new))
+        at = _starts(HEAD + 3 * counts + 2 * self.width, np.int64)
+        words, lacks = np.empty(int(at[-1]), np.int32), np.empty(len(new), np.int8)
+        logged = [
+            (s.ts, s.decided, len(s.others), s.propensities, s.clusters, s.weights, s.explored)
+            for s in slates
+        ]
+        write_slates(
+            np.frombuffer(_pack(logged), np.uint8), self.users.find_many([s.user_id for s in slates]),
+            self.items.find_many(list(chain.from_iterable(shown))), counts, at, self.width, words,
+            words.view(np.float32), lacks,
+        )  # fmt: skip
+        raw, cuts = words.tobytes(), (4 * at).tolist()
+        for slate, low, high in zip(slates, cuts, cuts[1:], strict=False):
+            slate.rows = (mark, raw[low:high])
+        return {
+            new[n]: _Open(slates[n], slates[n].rows[1], int(lacks[n])) for n in np.flatnonzero(lacks).tolist()
+        }
 
     def walk(self) -> None:
-        """Resolve every operation in order: an id is known from the operation on that admits it."""
-        block, entries, put = self.block, self.entries, self.slate.append
-        slates, width, last = block.slates, self.width, [-1] * len(block.slates)
-        # Only removals replace the tokens, and there are none in here.
-        user_token, item_token = self.users.token, self.items.token
-        for kind, ref, ts in zip(block.kind, block.ref, block.ts, strict=True):
-            if kind == ORGANIC:
-                self._note_organic(*block.organic[ref], ts)
-                continue
-            slate = slates[ref]
-            kept = slate.rows
-            if kept is not None and kept[0] is user_token and kept[1] is item_token and kept[2] == width:
-                entry: _Entry = kept[3]
+        """Go through what depends on order: an id is known from the operation on that admits it."""
+        if not self.open and not self.block.organic:
+            return
+        is_organic = self.kind == ORGANIC
+        is_open = np.zeros(len(self.slates) + 1, np.bool_)
+        is_open[list(self.open)] = True
+        self.slate[is_organic] = -1
+        block = self.block
+        for o in np.flatnonzero(is_organic | is_open[self.slate]).tolist():
+            ref, ts = block.ref[o], block.ts[o]
+            if block.kind[o] == ORGANIC:
+                user_id, item_id = block.organic[ref]
+                user, item = self.users.sight_one(user_id, ts), self.items.sight_one(item_id, ts)
+                self.organic.append((o, user, item))
             else:
-                entry = self._resolve(slate, ts, is_sighting=kind == SHOWN)
-            at = last[ref]
-            if at < 0 or (entries[at] is not entry and entries[at][:2] != entry[:2]):
-                at = last[ref] = len(entries)
-                self.slates.append(slate)
-                entries.append(entry)
-            if kind == CLOSED:
-                self.closed.append(at)
-            put(at)
+                self.slate[o] = self._resolve(ref, ts, is_sighting=block.kind[o] == SHOWN)
+        for unknown in self.open.values():
+            if not unknown.is_whole:
+                unknown.slate.rows = None
 
-    def _note_organic(self, user_id: str, item_id: str, ts: int) -> None:
-        user, item = self.users.sight((user_id,), ts)[0], self.items.sight((item_id,), ts)[0]
-        self.organic.append((len(self.slate), user, item))
-        self.slate.append(-1)
-
-    def _resolve(self, slate: Slate, ts: int, *, is_sighting: bool) -> _Entry:
-        if is_sighting:
-            user = self.users.sight((slate.user_id,), ts)[0]
-            items = self.items.sight(slate.items, ts)
-        else:
-            user, items = self.users.row_of(slate.user_id), self.items.rows_of(slate.items)
-        entry = _entry(slate, user, items, self.width)
-        is_complete = user >= 0 and -1 not in items
-        slate.rows = (self.users.token, self.items.token, self.width, entry) if is_complete else None
-        return entry
+    def _resolve(self, ref: int, ts: int, *, is_sighting: bool) -> int:
+        """Number of the words of a slate that was not whole when the block began."""
+        slate = self.open[ref]
+        if slate.at >= 0 and slate.is_whole:
+            return slate.at
+        has_changed = slate.resolve(self.users, self.items, ts, is_sighting=is_sighting)
+        words = bytes(slate.words)
+        if slate.is_whole:
+            slate.slate.rows = (self.mark, words)
+        if slate.at < 0:
+            slate.at = ref
+            self.words[ref] = words
+        elif has_changed:
+            slate.at = len(self.words)
+            self.words.append(words)
+            self.slates.append(slate.slate)
+        return slate.at
 
 
 def encode(
@@ -151,30 +192,40 @@ def encode(
 
 def _assemble(columns: _Columns, n_features: int, policies: dict[str, int]) -> RowBlock:
     block, slates, width = columns.block, columns.slates, columns.width
-    parts: Any = zip(*columns.entries, strict=True) if slates else [()] * 11
-    users, items, propensities, explored, clusters, weights, features, ns, ms, ts, decided = parts
-    start, other_start = _starts(ns), _starts(ms)
-    slate_user, shown = np.array(users, np.int32), _joined(items, "i4")
-    slate, place = _column("i", columns.slate), _column("i", block.place)
-    user, item = _pairs(columns, slate_user, shown, start, slate, place)
-    features, other_features = _split(features, ns, ms, n_features)
+    words = np.frombuffer(bytearray().join(columns.words), np.int32)
+    at = _starts(np.fromiter(map(len, columns.words), np.int64, len(slates)) // 4, np.int64)
+    counts = (at[1:] - at[:-1] - HEAD - 2 * width) // 3
+    start = _starts(counts)
+    n_slates, n_places = len(slates), int(start[-1])
+    slate_user, n_others = np.empty(n_slates, np.int32), np.empty(n_slates, np.int32)
+    decided, slate_ts = np.empty(n_slates, np.bool_), np.empty(n_slates, np.int64)
+    shown, propensity = np.empty(n_places, np.int32), np.empty(n_places, np.float32)
+    explored = np.empty(n_places, np.bool_)
+    clusters, weights = np.empty((n_slates, width), np.int32), np.empty((n_slates, width), np.float32)
+    read_slates(
+        words, words.view(np.float32), at, start, slate_user, n_others, decided, slate_ts, shown, propensity,
+        explored, clusters, weights,
+    )  # fmt: skip
+    place = _column("i", block.place)
+    user, item = _pairs(columns, slate_user, shown, start, place)
+    features, other_features = _split([s.features for s in slates], counts, n_others, n_features)
     return RowBlock(
         slate_user=slate_user,
-        slate_ts=np.array(ts, np.int64),
+        slate_ts=slate_ts,
         start=start,
-        clusters=_joined(clusters, "i4").reshape(-1, width),
-        weights=_joined(weights, "f4").reshape(-1, width),
-        decided=np.array(decided, np.bool_),
+        clusters=clusters,
+        weights=weights,
+        decided=decided,
         policy=np.array([policies.get(s.policy, -1) for s in slates], np.int8),
         items=shown,
-        propensity=_joined(propensities, "f4"),
+        propensity=propensity,
         rewards=_rewards(columns, start),
         features=features,
-        explored=_joined(explored, "?"),
-        other_start=other_start,
+        explored=explored,
+        other_start=_starts(n_others),
         other_features=other_features,
-        kind=np.frombuffer(bytearray(block.kind), np.int8),
-        slate=slate,
+        kind=columns.kind,
+        slate=columns.slate,
         place=place,
         user=user,
         item=item,
@@ -184,64 +235,58 @@ def _assemble(columns: _Columns, n_features: int, policies: dict[str, int]) -> R
     )
 
 
-def _joined(parts: Sequence[bytes], dtype: str) -> npt.NDArray[Any]:
-    # A bytearray, so that the array may be written to: kernels are compiled apart for read-only ones.
-    return np.frombuffer(bytearray().join(parts), dtype)
-
-
 def _column(code: str, values: Sequence[float]) -> npt.NDArray[Any]:
     return np.frombuffer(array(code, values), code)  # several times faster than numpy reads a list
 
 
-def _starts(lengths: Sequence[int]) -> npt.NDArray[np.int32]:
-    out = np.zeros(len(lengths) + 1, np.int32)
+def _starts(lengths: npt.NDArray[Any], dtype: type = np.int32) -> npt.NDArray[Any]:
+    out: npt.NDArray[Any] = np.zeros(len(lengths) + 1, dtype)
     np.cumsum(lengths, out=out[1:])
     return out
 
 
 def _pairs(
-    columns: _Columns,
-    slate_user: npt.NDArray[np.int32],
-    shown: npt.NDArray[np.int32],
-    start: npt.NDArray[np.int32],
-    slate: npt.NDArray[np.int32],
-    place: npt.NDArray[np.int32],
-) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int32]]:
+    columns: _Columns, slate_user: Int32, shown: Int32, start: Int32, place: Int32
+) -> tuple[Int32, Int32]:
     """User and item of each operation; `place` (within its slate) is turned into a place of the columns."""
-    user = np.append(slate_user, np.int32(-1))[slate]
-    item = np.full(slate.size, -1, np.int32)
+    user = np.append(slate_user, np.int32(-1))[columns.slate]
+    item = np.full(user.size, -1, np.int32)
     is_click = place >= 0
-    place[is_click] += start[slate[is_click]]
+    place[is_click] += start[columns.slate[is_click]]
     item[is_click] = shown[place[is_click]]
     for o, one, other in columns.organic:
         user[o], item[o] = one, other
     return user, item
 
 
-def _rewards(columns: _Columns, start: npt.NDArray[np.int32]) -> npt.NDArray[np.float32]:
+def _rewards(columns: _Columns, start: Int32) -> npt.NDArray[np.float32]:
     # Only of closed slates: before that JOIN may be ahead of this block, and blocks must not matter.
     out = np.zeros(int(start[-1]), np.float32)
-    for n in columns.closed:
+    at, rewards = array("q"), array("d")
+    for n in columns.slate[columns.kind == CLOSED].tolist():
         for place, reward in columns.slates[n].rewards.items():
-            out[start[n] + place] = reward
+            at.append(int(start[n]) + place)
+            rewards.append(reward)
+    out[np.frombuffer(at, np.int64)] = np.frombuffer(rewards)
     return out
 
 
 def _split(
-    logged: Sequence[bytes], ns: Sequence[int], ms: Sequence[int], width: int
+    logged: Sequence[bytes], ns: Int32, ms: Int32, width: int
 ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
     """Features of the shown items and of the others; NaN for slates without as many as they should have."""
-    if width == 0 or not ns:
-        return np.zeros((sum(ns), width), np.float32), np.zeros((sum(ms), width), np.float32)
-    missing = np.float32(_NAN).tobytes() * width
-    whole = [
-        data if len(data) == 4 * width * (n + m) else missing * (n + m)
-        for data, n, m in zip(logged, ns, ms, strict=True)
-    ]
-    features = _joined(whole, "<f4").reshape(-1, width)
-    if min(ns) == max(ns) and min(ms) == max(ms):
-        cube = features.reshape(len(ns), ns[0] + ms[0], width)
+    if width == 0 or not ns.size:
+        return np.zeros((int(ns.sum()), width), np.float32), np.zeros((int(ms.sum()), width), np.float32)
+    is_wrong = np.fromiter(map(len, logged), np.int64, len(logged)) != 4 * width * (ns + ms)
+    if is_wrong.any():
+        missing, logged = np.float32(_NAN).tobytes() * width, list(logged)
+        for s in np.flatnonzero(is_wrong).tolist():
+            logged[s] = missing * int(ns[s] + ms[s])
+    # A bytearray, so that the array may be written to: kernels are compiled apart for read-only ones.
+    features = np.frombuffer(bytearray().join(logged), "<f4").reshape(-1, width)
+    if (ns == ns[0]).all() and (ms == ms[0]).all():
+        cube = features.reshape(ns.size, int(ns[0] + ms[0]), width)
         return cube[:, : ns[0]].reshape(-1, width), cube[:, ns[0] :].reshape(-1, width)
-    counts = np.array([ns, ms], np.int64).T.ravel()
+    counts = np.array([ns, ms]).T.ravel()
     is_shown = np.repeat(np.arange(counts.size) % 2 == 0, counts)
     return features[is_shown], features[~is_shown]

@@ -193,7 +193,7 @@ class MatrixFactorisation:
         if self._counts.size < self._items.size:
             self._counts = grown(self._counts, self._items.size).astype(np.int32, copy=False)
         self._calls += 1
-        n_users, n_items, samples, _ = learn_block(
+        n_users, n_items, samples = learn_block(
             rows.kind, rows.first, rows.slate, rows.user, rows.item, rows.start, rows.items, rows.rewards,
             *users, *items, self._ring, self._counts, self._cursor, self._keep,
             self._rates, self._calls,

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from learners.errors import LearnerError, ReplicaError
-from learners.ops.popularity import add_clicks, offer_all, rebase
+from learners.ops.popularity import add_clicks, offer_all, order_pool, rebase
 from learners.rows import RowBlock
 from learners.touched import Touched, grown, roomier
 from stream.frame import Frame
@@ -67,7 +67,7 @@ class Popularity:
         self._pools = np.zeros((n, self.pool), np.int32)
         self._inside = np.zeros((n, capacity), np.uint8)
         self._lengths = np.zeros(n, np.int64)
-        self._floors = np.zeros((n, 1))
+        self._keys = np.zeros((n, self.pool))
         self._touched = Touched(capacity)
 
     # -- reading ---------------------------------------------------------------------------------------------
@@ -119,7 +119,7 @@ class Popularity:
         return add_clicks(
             rows.kind, rows.item, rows.first, rows.ts, self._half_lives, self._reference, self._weights,
             self._used, self.clicks, self.first_at, self.last_at, self._pools, self._inside, self._lengths,
-            self._floors, touched.flags, touched.rows, touched.size,
+            self._keys, touched.flags, touched.rows, touched.size,
         )  # fmt: skip
 
     def remove_items(self, rows: Int32) -> None:
@@ -138,12 +138,12 @@ class Popularity:
 
     def _fill_pools(self) -> None:
         self._inside[:] = 0
-        self._floors[:] = 0.0
         for h, weights in enumerate(self._weights):
             rows = np.flatnonzero(weights[: self._used])
             best = rows[np.lexsort((rows, -weights[rows]))[: self.pool]]
             self._lengths[h] = best.size
             self._pools[h, : best.size] = best
+            order_pool(weights, self._pools[h], self._keys[h], best.size)
             self._inside[h, best] = 1
 
     # -- copying ---------------------------------------------------------------------------------------------
@@ -193,7 +193,7 @@ class Popularity:
         for h, moved in enumerate((frame["reference"] - self._reference) / self._half_lives):
             if moved > 0:
                 rebase(self._weights[h], self._used, moved)
-                self._floors[h] = 0.0
+                order_pool(self._weights[h], self._pools[h], self._keys[h], self._lengths[h])
         self._reference[:] = frame["reference"]
         rows = frame["rows"]
         if not rows.size:
@@ -209,7 +209,7 @@ class Popularity:
     def _offer(self, rows: Int32) -> None:
         for h in range(len(self.half_lives_ms)):
             self._lengths[h] = offer_all(
-                self._weights[h], self._pools[h], self._inside[h], self._lengths[h], self._floors[h], rows
+                self._weights[h], self._pools[h], self._inside[h], self._lengths[h], self._keys[h], rows
             )
 
     def _write(self, frame: Frame) -> None:

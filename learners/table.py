@@ -11,6 +11,7 @@ import numpy.typing as npt
 from learners.admission import Admission, Gate
 from learners.count_filter import key_of
 from learners.errors import LearnerError, ReplicaError, ShapeError
+from learners.ids import IdMap
 from learners.ops.hashing import fill_vectors
 from learners.touched import Touched, grown, roomier
 from stream.frame import Frame
@@ -21,6 +22,7 @@ Int32 = npt.NDArray[np.int32]
 Float32 = npt.NDArray[np.float32]
 
 _NO_ROWS = np.zeros(0, np.int32)
+_MANY = 128  # ids from which the compiled map is faster than the dictionary
 
 
 class VectorHome(Protocol):
@@ -97,6 +99,8 @@ class EmbeddingTable:
         self._has_owner = np.zeros(capacity, np.bool_)
         self._ids: list[str | None] = []
         self._row: dict[str, int] = {}
+        self._map: IdMap | None = None
+        self._unmapped: list[str] = []
         self._free: list[int] = []
         self._quarantine: list[int] = []
         self._entering: list[tuple[int, int, int]] = []
@@ -142,6 +146,20 @@ class EmbeddingTable:
         found: list[Any] = list(map(self._row.get, ids))
         return [-1 if row is None else row for row in found] if None in found else found
 
+    def find_many(self, ids: Sequence[str]) -> Int32:
+        """As `find`, for hundreds at once: the first call makes a second, compiled map beside the dictionary,
+        which only a table that is asked in this way has."""
+        return self.find(ids) if len(ids) < _MANY else self._mapped().find(ids)
+
+    def _mapped(self) -> IdMap:
+        """The compiled map, up to date."""
+        if self._map is None:
+            self._map, self._unmapped = IdMap(), list(self._row)
+        if self._unmapped:
+            self._map.put(self._unmapped, self.find(self._unmapped))
+            self._unmapped = []
+        return self._map
+
     def row_of(self, name: str) -> int:
         """The row of an id, -1 where unknown."""
         return self._row.get(name, -1)
@@ -181,6 +199,11 @@ class EmbeddingTable:
                 if row is None:
                     found[n] = self._sight_unknown(ids[n], ts)
         return found
+
+    def sight_one(self, name: str, ts: int) -> int:
+        """As `sight`, for one id."""
+        row = self._row.get(name)
+        return self._sight_unknown(name, ts) if row is None else row
 
     def admit(self, ids: Sequence[str], ts: int) -> Int32:
         """As `rows`, past the admission rule (a catalogue's own items); -1 only where the table is full."""
@@ -228,6 +251,8 @@ class EmbeddingTable:
             self.refused += 1
             return -1
         self._row[name] = row
+        if self._map is not None:
+            self._unmapped.append(name)
         self._entering.append((row, key, ts))
         return row
 
@@ -314,11 +339,13 @@ class EmbeddingTable:
         freed = np.array(rows, np.int32)
         if not rows:
             return freed
+        names = [name for name in self.ids_of(freed) if name is not None]
+        if self._map is not None:
+            self._mapped().drop(names)
+        for name in names:
+            del self._row[name]
         for row in rows:
-            name = self._ids[row]
             self._ids[row] = None
-            if name is not None:
-                del self._row[name]
         self._has_owner[freed] = False
         self._clear(freed)
         self._quarantine += rows
@@ -364,6 +391,7 @@ class EmbeddingTable:
         self._check_dim(frame["dim"])
         self._ids = list(frame["ids"])
         self._row = {name: row for row, name in enumerate(self._ids) if name is not None}
+        self._map = None
         n = len(self._ids)
         self._ensure(n)
         for name in ("clicks", "impressions", "version", "touched_at"):
@@ -423,6 +451,7 @@ class EmbeddingTable:
             self._ids[row] = None
             if name is not None:
                 del self._row[name]
+        self._map = None
         self._has_owner[removed] = False
         self._clear(removed)
         self._has_owner[frame["new_rows"]] = True

@@ -51,7 +51,9 @@ class Attribution:
         ts, event_id, _, item_id, kind = mark
         if not 0 <= ts - slate.ts <= self._window_ms:
             return "out_of_window"
-        if item_id not in slate.items:
+        try:
+            place = slate.items.index(item_id)
+        except ValueError:
             return "not_in_slate"
         marks = slate.marks
         if marks is None:
@@ -71,8 +73,8 @@ class Attribution:
             self._counters["correction"] += 1
         marks[name] = mark
         if old is not None and old[3] != item_id:
-            self._count(slate, old[3], ts, outbox)
-        self._count(slate, item_id, ts, outbox)
+            self._count(slate, slate.items.index(old[3]), ts, outbox)
+        self._count(slate, place, ts, outbox)
         return None
 
     def put_aside(self, slate: OpenSlate, mark: Mark) -> None:
@@ -83,14 +85,9 @@ class Attribution:
             slate.aside.append(mark)
             self.n_marks += 1
 
-    def let_go(self, slate: OpenSlate) -> list[Mark]:
-        """The clicks kept for a slate that leaves, the largest first."""
-        if slate.marks is None and slate.aside is None:
-            return []
-        marks = [*(slate.marks or {}).values(), *(slate.aside or ())]
-        self.n_marks -= len(marks)
-        marks.sort(reverse=True)
-        return marks
+    def let_go(self, slate: OpenSlate) -> None:
+        """A slate leaves, and the clicks kept for it do not count any more."""
+        self.n_marks -= len(slate.marks or ()) + len(slate.aside or ())
 
     def upgrade(self, foreign: OpenSlate, decided: OpenSlate, outbox: Outbox) -> None:
         """Show a foreign slate again as decided, and join its clicks anew.
@@ -101,18 +98,23 @@ class Attribution:
         for place, reward in sorted(foreign.rewards.items()):
             outbox.click(foreign, place, -reward, False, foreign.ts)
         outbox.shown(decided)
-        marks = self.let_go(foreign)
+        self.let_go(foreign)
+        marks = [*(foreign.marks or {}).values(), *(foreign.aside or ())]
+        marks.sort(reverse=True)
         clicked = {mark[3] for mark in marks}
         decided.taught = [place for place, item in enumerate(decided.items) if item in clicked]
         for mark in marks:
             self.fit(decided, mark, outbox)
 
-    def _count(self, slate: OpenSlate, item_id: str, ts: int, outbox: Outbox) -> None:
-        """Sum up the reward of an item's place and pass on how it changed."""
-        marks, weights = slate.marks or {}, self._weights
-        total = fsum([weights[mark[4]] * mark[2] for mark in marks.values() if mark[3] == item_id])
+    def _count(self, slate: OpenSlate, place: int, ts: int, outbox: Outbox) -> None:
+        """Sum up the reward of a place and pass on how it changed."""
+        marks, weights, item_id = slate.marks or {}, self._weights, slate.items[place]
+        if len(marks) == 1:  # nearly always, and the sum of one number is exact
+            ((_, _, value, clicked, kind),) = marks.values()
+            total = weights[kind] * value if clicked == item_id else 0.0
+        else:
+            total = fsum([weights[mark[4]] * mark[2] for mark in marks.values() if mark[3] == item_id])
         total = min(self._cap, total)
-        place = slate.items.index(item_id)
         before = slate.rewards.get(place)
         change = total - (before or 0.0)
         if change == 0.0:

@@ -9,17 +9,29 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import msgspec
 
 from stream.errors import EventError
-from stream.events import EVENT_SCHEMA, Event, LoggedEvent
+from stream.events import (
+    EVENT_SCHEMA,
+    Click,
+    Event,
+    Forget,
+    Impression,
+    ItemEvent,
+    LearnedDecision,
+    LoggedEvent,
+    Tick,
+)
 from stream.rules import MAX_NESTING, broken_rule, hint, nesting, reason_of, too_deep
 
 __all__ = [
     "Decoded",
     "Rejection",
     "decode_events",
+    "decode_learned",
     "decode_logged",
     "encode_events",
     "record_bytes",
@@ -38,7 +50,11 @@ _event_decoder = msgspec.json.Decoder(Event)
 _events_decoder = msgspec.json.Decoder(list[Event])
 _anything_decoder = msgspec.json.Decoder()
 _logged_decoder = msgspec.json.Decoder(LoggedEvent | list[LoggedEvent])
+_LearnedEvent = Impression | Click | ItemEvent | Forget | LearnedDecision | Tick
+_learned_decoder = msgspec.json.Decoder(_LearnedEvent | list[_LearnedEvent])
 _encoder = msgspec.json.Encoder()
+
+T = TypeVar("T")
 
 _UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError)
 
@@ -202,10 +218,33 @@ def decode_logged(record: bytes | memoryview, schema: int = EVENT_SCHEMA) -> lis
         >>> decode_logged(b'{"type": "tick", "ts": 7, "more": true}')
         [Tick(ts=7)]
     """
+    return _decode(_logged_decoder, record, schema)
+
+
+def decode_learned(record: bytes | memoryview, schema: int = EVENT_SCHEMA) -> list[LoggedEvent]:
+    """As `decode_logged`, for the learner: what it never looks at stays JSON in a decision that is shown at
+    once. One that waits for its impression is kept, compared and stored, and so is read as a whole.
+
+    Example:
+        >>> [decision] = decode_learned(
+        ...     b'{"type":"decision","request_id":"r","ts":7,"user_id":"u","items":["a"],'
+        ...     b'"propensities":[0.5],"policy":"p","scores":[0.25]}'
+        ... )
+        >>> decision.items, bytes(decision.scores)
+        (['a'], b'[0.25]')
+    """
+    events = _decode(_learned_decoder, record, schema)
+    for event in events:
+        if type(event) is LearnedDecision and not event.auto:
+            return decode_logged(record, schema)
+    return events
+
+
+def _decode(decoder: msgspec.json.Decoder[T | list[T]], record: bytes | memoryview, schema: int) -> list[T]:
     if schema != EVENT_SCHEMA:
         record = upgrade(schema, bytes(record))
     try:
-        events = _logged_decoder.decode(record)
+        events = decoder.decode(record)
     except (*_UNREADABLE, RecursionError) as error:
         msg = f"the record cannot be read: expected events of schema {EVENT_SCHEMA} as JSON: {error}"
         raise EventError(msg) from error

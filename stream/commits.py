@@ -223,23 +223,32 @@ class CommitLog(CommitReader):
         self,
         seq: int,
         merge: Sequence[Span | TickMark],
-        frame: bytes,
+        frame: bytes | Sequence[bytes | memoryview],
         *,
         absorbed_at: int,
         watermark: int,
         letters: Iterable[DeadLetter] = (),
         forgets: Iterable[tuple[bytes, int]] = (),
     ) -> None:
-        """Store one commit; `forgets` are (keyed hash of the user, ts), to be scrubbed from the files.
+        """Store one commit.
+
+        `frame` is the packed frame, or its parts in order (`stream.frame.pack_parts`), which spares putting
+        them together. `forgets` are (keyed hash of the user, ts), to be scrubbed from the files.
 
         Raises:
             LogError: nothing of it was stored.
         """
-        row = (seq, absorbed_at, watermark, msgspec.msgpack.encode(merge), len(frame), frame)
+        parts = [frame] if isinstance(frame, bytes) else frame
+        size = sum(map(len, parts))
+        row = (seq, absorbed_at, watermark, msgspec.msgpack.encode(merge), size, size)
         reached = {entry.source: entry.last for entry in merge if isinstance(entry, Span)}
         letters, forgets = list(letters), list(forgets)
         with self.database.transaction(durable=False) as connection:
-            connection.execute("INSERT INTO commits VALUES(?,?,?,?,?,?)", row)
+            connection.execute("INSERT INTO commits VALUES(?,?,?,?,?,zeroblob(?))", row)
+            # Written into its place, megabytes are copied once; as a value of the row, three times.
+            with connection.blobopen("commits", "frame", seq) as blob:
+                for part in parts:
+                    blob.write(part)
             connection.executemany("INSERT OR REPLACE INTO positions VALUES(?,?)", list(reached.items()))
             if letters:
                 self._letters.add_within(connection, letters)

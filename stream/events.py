@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from msgspec import Meta, Struct
+from msgspec import Meta, Raw, Struct
 
 __all__ = [
     "EVENT_SCHEMA",
@@ -23,6 +23,7 @@ __all__ = [
     "Forget",
     "Impression",
     "ItemEvent",
+    "LearnedDecision",
     "LoggedEvent",
     "Tick",
 ]
@@ -152,6 +153,13 @@ class Decision(Struct, tag="decision", tag_field="type", kw_only=True, gc=False,
     absorbed_at: int = 0
     stale: bool = False
     body_digest: str = ""
+
+
+class LearnedDecision(Decision, tag="decision", tag_field="type", kw_only=True, gc=False, omit_defaults=True):
+    """A decision as the learner reads it: what is there only to give the same answer again stays JSON."""
+
+    sources: Raw = Raw(b"[]")  # type: ignore[assignment]
+    scores: Raw = Raw(b"[]")  # type: ignore[assignment]
 
 
 class Tick(Struct, tag="tick", tag_field="type", kw_only=True, gc=False):

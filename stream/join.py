@@ -9,7 +9,16 @@ import msgspec
 
 from stream.attribution import Attribution
 from stream.blocks import Segment
-from stream.events import Click, Decision, Forget, Impression, ItemEvent, LoggedEvent, Tick
+from stream.events import (
+    Click,
+    Decision,
+    Forget,
+    Impression,
+    ItemEvent,
+    LearnedDecision,
+    LoggedEvent,
+    Tick,
+)
 from stream.forget import ForgetBook
 from stream.frame import Frame
 from stream.join_settings import OUTCOMES, JoinSettings
@@ -76,6 +85,7 @@ class Joiner:
             ItemEvent: self._on_item,
             Forget: self._on_forget,
             Decision: self._on_decision,
+            LearnedDecision: self._on_decision,
             Tick: lambda tick: self.on_tick(tick.ts),
         }
 
@@ -203,7 +213,7 @@ class Joiner:
             # Not remembered: it must not stand in the way of one that is worth something.
             self.counters["unrewarded"] += 1
             return
-        if self._is_repeated(click, event_id, kind):
+        if (event_id or request_id is None) and self._is_repeated(click, event_id, kind):
             self.counters["duplicate"] += 1
             return
         slate = None if request_id is None else self._open.get(request_id)
@@ -217,16 +227,14 @@ class Joiner:
             self.counters[outcome] += 1
 
     def _is_repeated(self, click: Click, event_id: str, kind: str) -> bool:
-        """Whether an identity came before; an attributed click is compared at its slate, not here."""
+        """Whether an identity came before; an attributed click without one is compared at its slate."""
         request_id = click.request_id
         if event_id:
             scope = "" if request_id is None else "r" + request_id
             before = self._seen.add(identity(event_id), click.ts, scope)
             return before is not None and not (scope and before == scope)
-        if request_id is None:
-            name = identity(click.user_id or "", click.item_id, kind, click.ts)
-            return self._seen.add(name, click.ts) is not None
-        return False
+        name = identity(click.user_id or "", click.item_id, kind, click.ts)
+        return self._seen.add(name, click.ts) is not None
 
     def _attach(self, slate: OpenSlate, mark: Mark, user_id: str | None) -> None:
         """Join a click to its slate, or teach it as organic where it does not fit."""

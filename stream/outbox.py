@@ -84,11 +84,12 @@ class Outbox:
         ([0, 1], [0, 0], [-1, 1], 1)
     """
 
-    __slots__ = ("_block", "_segments", "_serial")
+    __slots__ = ("_block", "_operations", "_segments", "_serial")
 
     def __init__(self) -> None:
         self._segments: list[Segment] = []
         self._block: FeedbackBlock | None = None
+        self._operations: list[tuple[int, int, int, float, bool, int]] = []
         self._serial = 0
 
     def _open(self) -> FeedbackBlock:
@@ -98,6 +99,14 @@ class Outbox:
             self._segments.append(block)
             self._serial += 1
         return block
+
+    def _seal(self) -> None:
+        """Turn the operations of the block that is being filled into its columns."""
+        block, self._block = self._block, None
+        if block is not None:
+            columns = map(list, zip(*self._operations, strict=True))
+            block.kind, block.ref, block.place, block.reward, block.first, block.ts = columns
+            self._operations = []
 
     def _put(self, slate: OpenSlate, kind: int, place: int, reward: float, first: bool, ts: int) -> None:
         block = self._block
@@ -109,12 +118,7 @@ class Outbox:
             ref = slate.ref = len(block.slates)
             slate.serial = self._serial
             block.slates.append(slate)
-        block.kind.append(kind)
-        block.ref.append(ref)
-        block.place.append(place)
-        block.reward.append(reward)
-        block.first.append(first)
-        block.ts.append(ts)
+        self._operations.append((kind, ref, place, reward, first, ts))
 
     def shown(self, slate: OpenSlate) -> None:
         """The slate counts as shown, at its own time."""
@@ -133,13 +137,8 @@ class Outbox:
         block = self._block
         if block is None:
             block = self._open()
-        block.kind.append(ORGANIC)
-        block.ref.append(len(block.organic))
+        self._operations.append((ORGANIC, len(block.organic), -1, reward, True, ts))
         block.organic.append((user_id, item_id))
-        block.place.append(-1)
-        block.reward.append(reward)
-        block.first.append(True)
-        block.ts.append(ts)
 
     def item(self, event: ItemEvent) -> None:
         """An item as last sent."""
@@ -147,16 +146,16 @@ class Outbox:
         if isinstance(last, ItemsBlock):
             last.items.append(event)
         else:
+            self._seal()
             self._segments.append(ItemsBlock([event]))
-            self._block = None
 
     def forgotten(self, user_id: str, ts: int) -> None:
         """A user to erase."""
+        self._seal()
         self._segments.append(Forgotten(user_id, ts))
-        self._block = None
 
     def take(self) -> list[Segment]:
         """The segments since the last call; they are the caller's now."""
+        self._seal()
         segments, self._segments = self._segments, []
-        self._block = None
         return segments

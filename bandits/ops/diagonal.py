@@ -12,7 +12,7 @@ import math
 import numpy as np
 
 from bandits.ops.arrays import Bool, Float32, Float64, Int8, Int32, Int64
-from bandits.ops.prefetch import prefetch
+from learners.ops.prefetch import prefetch
 from stream.kernel import kernel
 
 __all__ = [
@@ -129,22 +129,23 @@ def _learn_place(
 
 
 @kernel
-def _fetch(
-    rows: Int32, head: Int32, shown: Int64, mark: Bool, slot_cluster: Int32, slot_sums: Float64
-) -> float:
-    """Read what `_learn_place` will need of these rows; the sum only keeps the reads from being left out.
-
-    Each read stands alone, so the processor waits for all of them at once instead of for one after the other.
-    """
-    total = 0.0
-    for n in range(rows.size):
-        row = rows[n]
-        if row >= 0:
-            total += shown[row] + mark[row]
-            base = head[row] * SLOTS
-            if base >= 0:
-                total += slot_cluster[base] + slot_sums[base, 0] + slot_sums[base + SLOTS // 2, 0]
-    return total
+def _ask_ahead(
+    o: int, kind: Int8, slate: Int32, place: Int32, start: Int32, items: Int32, head: Int32, shown: Int64,
+    following: Int32, slot_cluster: Int32, slot_sums: Float64,
+) -> None:  # fmt: skip
+    """Have what operation o + 1 needs brought near, and where that lies for operation o + 2."""
+    for ahead in (2, 1):
+        at = o + ahead
+        if at >= kind.size or slate[at] < 0 or kind[at] > _CLICK:
+            continue
+        low = place[at] if kind[at] == _CLICK else start[slate[at]]
+        high = low + 1 if kind[at] == _CLICK else start[slate[at] + 1]
+        for n in range(low, high):
+            if ahead == 1:
+                _ask_for(items[n], head, following, slot_cluster, slot_sums)
+            else:
+                prefetch(head, items[n])
+                prefetch(shown, items[n])
 
 
 @kernel
@@ -173,11 +174,10 @@ def absorb(
     """Learn the operations from `first` on, in order; returns the operation it stopped before for want of
     blocks.
 
-    `n_touched` (3,): rows written to `touched` so far, operations learned, and a scratch value. `mark`
-    (n_items,) is set for them.
+    `n_touched` (2,): rows written to `touched` so far and operations learned. `mark` (n_items,) is set for
+    them.
     """
     n_slates, width = clusters.shape
-    fetched = 0.0
     for o in range(first, kind.size):
         s = slate[o]
         is_click = kind[o] == _CLICK
@@ -188,11 +188,7 @@ def absorb(
         if following.size - pool[0] + pool[2] < (high - low) * width:
             return o
         n_touched[1] += 1
-        for n in range(low, high):
-            prefetch(head, items[n])
-            prefetch(shown, items[n])
-        for n in range(low, high):
-            _ask_for(items[n], head, following, slot_cluster, slot_sums)
+        _ask_ahead(o, kind, slate, place, start, items, head, shown, following, slot_cluster, slot_sums)
         for n in range(low, high):
             row = items[n]
             if row < 0:
@@ -207,7 +203,6 @@ def absorb(
                 mark[row] = True
                 touched[n_touched[0]] = row
                 n_touched[0] += 1
-    n_touched[2] = 1 if fetched != 0.0 else 0
     return int(kind.size)
 
 
@@ -286,6 +281,9 @@ def count_edges(rows: Int32, head: Int32, following: Int32, slot_cluster: Int32)
     """Number of edges of each row (n,)."""
     counts = np.zeros(rows.size, np.int32)
     for i in range(rows.size):
+        if i + 8 < rows.size and head[rows[i + 8]] >= 0:
+            prefetch(slot_cluster, head[rows[i + 8]] * SLOTS)
+            prefetch(following, head[rows[i + 8]])
         block = head[rows[i]]
         while block >= 0:
             for slot in range(block * SLOTS, block * SLOTS + SLOTS):
@@ -329,6 +327,8 @@ def export_edges(
     2)."""
     low = 0
     for i in range(rows.size):
+        if i + 8 < rows.size:
+            _ask_for(rows[i + 8], head, following, slot_cluster, slot_sums)
         high = low
         block = head[rows[i]]
         while block >= 0:
@@ -338,10 +338,10 @@ def export_edges(
                 j = high
                 while j > low and clusters[j - 1] > slot_cluster[slot]:
                     clusters[j] = clusters[j - 1]
-                    sums[j] = sums[j - 1]
+                    sums[j, 0], sums[j, 1] = sums[j - 1, 0], sums[j - 1, 1]
                     j -= 1
                 clusters[j] = slot_cluster[slot]
-                sums[j] = slot_sums[slot]
+                sums[j, 0], sums[j, 1] = slot_sums[slot, 0], slot_sums[slot, 1]
                 high += 1
             block = following[block]
         low += counts[i]

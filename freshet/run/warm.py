@@ -6,6 +6,7 @@ import numpy as np
 
 from freshet.config import Settings
 from freshet.pipeline import Pipeline
+from learners.ids import IdMap
 from stream.events import Click, Decision, Forget, Impression, ItemEvent, LoggedEvent
 from stream.frame import Frame
 
@@ -36,9 +37,18 @@ def warm_frames(settings: Settings) -> list[Frame]:
         [Impression(request_id="x", ts=at[3], user_id="other", items=["a", "b"])],
         [Forget(user_id="other", ts=at[4])],
     ]
+    _look_up_many()
     frames = []
     for now_ms, events in zip(at, steps, strict=True):
         pipeline.on_events(events)
         pipeline.on_tick(now_ms)
         frames.append(pipeline.take())
     return frames
+
+
+def _look_up_many() -> None:
+    """Hundreds of ids at once take a way of their own, which a few events do not reach."""
+    ids, names = IdMap(), [str(n) for n in range(64)]
+    ids.put(names, np.arange(len(names), dtype=np.int32))
+    ids.find(names)
+    ids.drop(names)

@@ -22,6 +22,7 @@ import numpy.typing as npt
 from numba import njit
 
 from learners.ops.hashing import mix
+from learners.ops.prefetch import prefetch, prefetch_row
 
 __all__ = ["Rates", "dots", "draw_negative", "learn_block", "score_rows"]
 
@@ -169,18 +170,28 @@ def _pick_shown(shown: Int32, rewards: Float32, begin: int, end: int, picked: In
 
 
 @_vector_kernel
-def _fetch(q: Float32, q_state: Float32, q_version: Int64, q_stamp: Int64, rows: Int32) -> float:
-    """Read what `_learn_item` will need of these rows; the sum only keeps the reads from being left out.
+def _ask_for(q: Float32, q_state: Float32, q_version: Int64, q_stamp: Int64, row: int) -> None:
+    """Have what `_learn_item` and `_note` need of a row brought near."""
+    if row < 0:
+        return
+    prefetch(q_state, row)
+    prefetch(q_version, row)
+    prefetch(q_stamp, row)
+    prefetch_row(q, row)
 
-    Each read stands alone, so the processor waits for all of them at once instead of for one after the other.
-    """
-    total = 0.0
-    for n in range(rows.size):
-        row = rows[n]
-        total += q_state[row, 0] + q_version[row] + q_stamp[row]
-        for d in range(0, q.shape[1], 16):  # a cache line each
-            total += q[row, d]
-    return total
+
+@_vector_kernel
+def _ask_ahead(
+    o: int, kind: npt.NDArray[np.int8], slate: Int32, start: Int32, shown: Int32, user: Int32, p: Float32,
+    q: Float32, q_state: Float32, q_version: Int64, q_stamp: Int64,
+) -> None:  # fmt: skip
+    """The same for the next operation, if it closes a slate: what a click draws is not known before."""
+    if o + 1 < kind.size and kind[o + 1] == 2:
+        s = slate[o + 1]
+        for at in range(start[s], start[s + 1]):
+            _ask_for(q, q_state, q_version, q_stamp, shown[at])
+        if user[o + 1] >= 0:
+            prefetch_row(p, user[o + 1])
 
 
 @_vector_kernel
@@ -189,8 +200,8 @@ def learn_block(
     start: Int32, shown: Int32, rewards: Float32, p: Float32, p_state: Float32, p_version: Int64,
     p_stamp: Int64, p_met: Int32, q: Float32, q_state: Float32, q_version: Int64, q_stamp: Int64,
     q_met: Int32, ring: Int32, counts: Int32, cursor: Int64, keep: Float32, rates: Rates, call: int,
-) -> tuple[int, int, int, float]:  # fmt: skip
-    """Learn a block's operations in order; returns (user rows met, item rows met, samples learned, scratch).
+) -> tuple[int, int, int]:  # fmt: skip
+    """Learn a block's operations in order; returns (user rows met, item rows met, samples learned).
 
     Vectors `p` (users, d) and `q` (items, d); states (rows, 2) hold bias and squared errors; `version` counts
     updates, `stamp` the call that met a row last, `met` that call's rows. `cursor` (3,): head and length of
@@ -202,7 +213,10 @@ def learn_block(
         widest = max(widest, start[s + 1] - start[s])
     picked, places = np.empty(widest, np.int32), np.empty(widest, np.int32)
     labels, pull = np.zeros(widest, np.float32), np.zeros(p.shape[1] + 2, np.float32)
-    n_users, n_items, samples, fetched = 0, 0, 0, 0.0
+    falling = np.empty(widest, np.float32)
+    for place in range(widest):
+        falling[place] = rates.shown_weight * np.float32((place + 1.0) ** -rates.examination)
+    n_users, n_items, samples = 0, 0, 0
     for o in range(kind.size):
         u, i, n = user[o], item[o], 0
         is_click = kind[o] == 3 or (kind[o] == 1 and first[o])
@@ -210,11 +224,14 @@ def learn_block(
             n = _pick_positive(i, ring, counts, cursor, keep, rates, picked, labels)
         elif kind[o] == 2 and u >= 0 and rates.shown_weight > 0:
             n = _pick_shown(shown, rewards, start[slate[o]], start[slate[o] + 1], picked, places)
-        fetched += _fetch(q, q_state, q_version, q_stamp, picked[:n])
+        _ask_ahead(o, kind, slate, start, shown, user, p, q, q_state, q_version, q_stamp)
+        if is_click:
+            for m in range(n):
+                _ask_for(q, q_state, q_version, q_stamp, picked[m])
         for m in range(n):
             label, weight = np.float32(0.0), rates.negative_weight
             if not is_click:
-                weight = rates.shown_weight * np.float32((places[m] + 1.0) ** -rates.examination)
+                weight = falling[places[m]]
             elif labels[m] > 0:
                 label, weight = np.float32(1.0), np.float32(1.0)
             _learn_item(p, q, p_state, q_state, u, picked[m], label, weight, rates, pull)
@@ -227,7 +244,7 @@ def learn_block(
                 _remember(ring, counts, cursor, i)
             cursor[2] += 1
         samples += n
-    return n_users, n_items, samples, fetched
+    return n_users, n_items, samples
 
 
 @_vector_kernel

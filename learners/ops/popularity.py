@@ -13,7 +13,7 @@ import numpy.typing as npt
 from learners.ops.table import mark
 from stream.kernel import kernel
 
-__all__ = ["ROOM", "add_clicks", "offer", "offer_all", "rebase"]
+__all__ = ["ROOM", "add_clicks", "offer", "offer_all", "order_pool", "rebase"]
 
 ROOM = 64
 """Half-lives that a weight may lie beyond its reference before the reference moves."""
@@ -33,44 +33,78 @@ def rebase(weights: Float64, used: int, steps: float) -> None:
 
 
 @kernel
+def _is_lighter(keys: Float64, pool: Int32, a: int, b: int) -> bool:
+    """Whether place a of a pool goes before place b: lighter, or as light with a higher row number."""
+    return bool(keys[a] < keys[b] or (keys[a] == keys[b] and pool[a] > pool[b]))
+
+
+@kernel
+def _swap(pool: Int32, keys: Float64, a: int, b: int) -> None:
+    pool[a], pool[b] = pool[b], pool[a]
+    keys[a], keys[b] = keys[b], keys[a]
+
+
+@kernel
+def _sink(pool: Int32, keys: Float64, n: int, place: int) -> None:
+    """Move a place of the heap down until none below it is lighter."""
+    while 2 * place + 1 < n:
+        child = 2 * place + 1
+        if child + 1 < n and _is_lighter(keys, pool, child + 1, child):
+            child += 1
+        if not _is_lighter(keys, pool, child, place):
+            break
+        _swap(pool, keys, place, child)
+        place = child
+
+
+@kernel
+def order_pool(weights: Float64, pool: Int32, keys: Float64, n: int) -> None:
+    """Make the pool a heap by the weights that its rows have now."""
+    for p in range(n):
+        keys[p] = weights[pool[p]]
+    for p in range(n // 2 - 1, -1, -1):
+        _sink(pool, keys, n, p)
+
+
+@kernel
 def offer(
-    weights: Float64, pool: Int32, inside: npt.NDArray[np.uint8], n: int, floor: Float64, row: int
+    weights: Float64, pool: Int32, inside: npt.NDArray[np.uint8], n: int, keys: Float64, row: int
 ) -> int:
     """Let `row` into the pool of the heaviest rows; returns the pool's new length.
 
     `pool` (P,) holds n rows, `inside` flags them. Exact as long as weights only grow: a full pool gives up
-    its lightest row (the highest row number among equals) if `row` outranks it.
-    `floor` (1,) is a lower bound of the pool's weights, which spares most rows the search for the lightest.
+    its lightest row (the highest row number among equals) if `row` outranks it. The pool is a heap by `keys`
+    (P,), the weights when they were last looked at: too low for rows that have grown since, so the first
+    place is weighed again until it holds.
     """
     if inside[row]:
         return n
     if n < pool.size:
-        pool[n] = row
+        pool[n], keys[n] = row, weights[row]
         inside[row] = 1
+        place = n
+        while place > 0 and _is_lighter(keys, pool, place, (place - 1) // 2):
+            _swap(pool, keys, place, (place - 1) // 2)
+            place = (place - 1) // 2
         return n + 1
-    if weights[row] < floor[0]:
-        return n
-    worst = 0
-    for p in range(1, n):
-        a, b = pool[p], pool[worst]
-        if weights[a] < weights[b] or (weights[a] == weights[b] and a > b):
-            worst = p
-    last = pool[worst]
+    while keys[0] < weights[pool[0]]:
+        keys[0] = weights[pool[0]]
+        _sink(pool, keys, n, 0)
+    last = pool[0]
     if weights[row] > weights[last] or (weights[row] == weights[last] and row < last):
-        inside[last] = 0
-        inside[row] = 1
-        pool[worst] = row
-    floor[0] = weights[last]
+        inside[last], inside[row] = 0, 1
+        pool[0], keys[0] = row, weights[row]
+        _sink(pool, keys, n, 0)
     return n
 
 
 @kernel
 def offer_all(
-    weights: Float64, pool: Int32, inside: npt.NDArray[np.uint8], n: int, floor: Float64, rows: Int32
+    weights: Float64, pool: Int32, inside: npt.NDArray[np.uint8], n: int, keys: Float64, rows: Int32
 ) -> int:
     """Offer every row of `rows` (n,); returns the pool's new length."""
     for m in range(rows.size):
-        n = offer(weights, pool, inside, n, floor, rows[m])
+        n = offer(weights, pool, inside, n, keys, rows[m])
     return n
 
 
@@ -90,15 +124,14 @@ def add_clicks(
     pools: Int32,
     inside: npt.NDArray[np.uint8],
     lengths: Int64,
-    floors: Float64,
+    keys: Float64,
     flags: npt.NDArray[np.uint8],
     marked: Int32,
     size: Int64,
 ) -> int:
     """Add the block's first and organic clicks in order; returns how many there were.
 
-    `weights`, `inside` (H, capacity), `pools` (H, P), `reference` and `lengths` (H,),
-    `floors` (H, 1).
+    `weights`, `inside` (H, capacity), `pools` and `keys` (H, P), `reference` and `lengths` (H,).
     """
     n = 0
     for o in range(kind.size):
@@ -117,9 +150,9 @@ def add_clicks(
             if ahead > ROOM:
                 steps = np.floor(ahead)
                 rebase(weights[h], used, steps)
-                floors[h, 0] = 0.0
+                order_pool(weights[h], pools[h], keys[h], lengths[h])
                 reference[h] += np.int64(steps * half_lives[h])
                 ahead = (ts[o] - reference[h]) / half_lives[h]
             weights[h, row] += 2.0**ahead
-            lengths[h] = offer(weights[h], pools[h], inside[h], lengths[h], floors[h], row)
+            lengths[h] = offer(weights[h], pools[h], inside[h], lengths[h], keys[h], row)
     return n

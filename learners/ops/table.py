@@ -6,6 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from learners.ops.hashing import mix
+from learners.ops.prefetch import prefetch
 from stream.kernel import kernel
 
 __all__ = ["admits", "count_operations", "mark", "mark_all", "sight"]
@@ -92,6 +93,9 @@ def count_operations(
     for o in range(kind.size):
         if kind[o] == 0:
             for n in range(start[slate[o]], start[slate[o] + 1]):
+                ahead = min(n + 24, rows_of.size - 1)
+                prefetch(impressions, rows_of[ahead])
+                prefetch(touched_at, rows_of[ahead])
                 row = rows_of[n]
                 if row >= 0:
                     impressions[row] += 1

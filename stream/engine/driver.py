@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from stream.codec import decode_logged
+from stream.codec import decode_learned
 from stream.dead_letters import DeadLetter
 from stream.engine.ticker import Ticker
 from stream.errors import EventError, LogError
@@ -67,7 +67,7 @@ class Driver:
         if not by_event:
             self._tick(self._tickers[False].due(record.accepted_at), backfill=False)
         try:
-            events = decode_logged(record.body, record.schema)
+            events = decode_learned(record.body, record.schema)
         except EventError as error:
             place = f"{source}/{record.pos}"
             self.letters.append(DeadLetter(record.accepted_at, str(error), place, record.body))

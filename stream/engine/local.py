@@ -16,7 +16,7 @@ from stream.engine.nudge import Notifier, NudgeSocket, NullNotifier
 from stream.engine.settings import EngineSettings
 from stream.engine.snapshots import SnapshotStore
 from stream.errors import LogError, SnapshotError
-from stream.frame import Frame, pack
+from stream.frame import Frame, pack_parts
 from stream.log import EventReader
 from stream.scrub import LearnerScrub
 from stream.step import Step
@@ -216,7 +216,7 @@ class LocalEngine:
 
     def _commit(self, merge: list[Span | TickMark], absorbed_at: int, n_records: int) -> None:
         letters, forgets = list(self._driver.letters), list(self._driver.forgets)
-        frame = pack(self._finish_batch())
+        frame = list(pack_parts(self._finish_batch()))
         hashed = [(self._scrubs.hash(user), ts) for user, ts in forgets] if self._scrubs else []
         self._commits.commit(
             self._seq + 1,
@@ -232,7 +232,7 @@ class LocalEngine:
         for entry in merge:
             if isinstance(entry, Span):
                 self._positions[entry.source] = entry.last
-        self._keeper.note(n_records, len(frame), forgets=bool(hashed))
+        self._keeper.note(n_records, sum(map(len, frame)), forgets=bool(hashed))
         self._notifier.notify(self._seq, absorbed_at)
 
     def snapshot(self, *, n_kept: int = 2) -> None:

@@ -12,7 +12,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stream.codec import decode_events, decode_logged, encode_events, record_bytes, upgrade
+from stream.codec import (
+    decode_events,
+    decode_learned,
+    decode_logged,
+    encode_events,
+    record_bytes,
+    upgrade,
+)
 from stream.errors import EventError
 from stream.events import (
     EVENT_SCHEMA,
@@ -280,3 +287,22 @@ def test_one_decoding_for_all_agrees_with_one_by_one(events: list[Any]) -> None:
 def test_a_body_that_is_no_json_comes_with_the_probable_reason(body: bytes, words: str) -> None:
     with pytest.raises(EventError, match=words):
         decode_events(body)
+
+
+@pytest.mark.parametrize("auto", [True, False])
+def test_the_learner_reads_all_that_a_decision_teaches(auto: bool) -> None:
+    decision = Decision(
+        request_id="r", ts=5, user_id="u", items=["a", "ä"], propensities=[0.5, 0.25], policy="p",
+        clusters=[3], weights=[1.0], features=b"1234", others=["c"], sources=["graph"], scores=[0.1],
+        explored=[1], auto=auto,
+    )  # fmt: skip
+    [learned] = decode_learned(encode_events([decision]))
+    unread = {"sources", "scores"} if auto else set()
+    for name in set(Decision.__struct_fields__) - unread:
+        assert getattr(learned, name) == getattr(decision, name)
+    assert (learned == decision) is not auto
+
+
+def test_the_learner_refuses_what_is_no_event() -> None:
+    with pytest.raises(EventError, match="cannot be read"):
+        decode_learned(b'[{"type":"decision","request_id":"r"}]')
