@@ -77,7 +77,7 @@ def _at_rate(
 
 
 def _serve(items: int, users: int, rates: list[float], seconds: float) -> list[dict[str, Any]]:
-    """One row for each rate offered."""
+    """One row for each rate offered, up to the first that is too much."""
     with tempfile.TemporaryDirectory() as name, socket.create_server(("127.0.0.1", 0)) as listener:
         path, port = Path(name) / "data", int(listener.getsockname()[1])
         DataFolder(path).prepare(1)
@@ -92,14 +92,24 @@ def _serve(items: int, users: int, rates: list[float], seconds: float) -> list[d
             wait_ready(port, indexed=True)
             _at_rate(port, worker.pid, learner, users, 200, _WARM_S, 0.0)
             row_us = _row_us(worker.pid, learner, seconds / 4)
-            return [_at_rate(port, worker.pid, learner, users, rate, seconds, row_us) for rate in rates]
+            rows: list[dict[str, Any]] = []
+            for rate in rates:
+                rows.append(_at_rate(port, worker.pid, learner, users, rate, seconds, row_us))
+                if not _kept_up(rows[-1]):
+                    break  # more would only measure the queue, and outlast the commits that were prepared
+            return rows
+
+
+def _kept_up(row: dict[str, Any]) -> bool:
+    """Whether answers and refreshes came as fast as they were asked for."""
+    return bool(row["value"] > 0.95 * row["offered"] and row["refreshes_per_second"] > 0.95 * _ROWS)
 
 
 def run(quick: bool) -> list[dict[str, Any]]:
-    """The highest of three rates whose p99 is within 10 ms, and each rate by itself."""
+    """The highest of three rates whose p99 is within 10 ms, and each rate by itself up to one too high."""
     items, seconds = (20_000, 5.0) if quick else (100_000, 15.0)
     found = _serve(items, 20_000, [500.0, 1_000.0, 1_500.0], seconds)
-    held = [row for row in found if row["p99"] <= 10 and row["value"] > 0.95 * row["offered"]]
+    held = [row for row in found if row["p99"] <= 10 and _kept_up(row)]
     best = (held or found[:1])[-1]
     rows = [{"name": "recommend_http", "unit": "answers/s", "items": items, **best}]
     return rows + [
