@@ -143,7 +143,7 @@ class DiagLinUcb(RulePolicy):
     def served(self, rows: Int32) -> None:
         """These rows are in an answer: they are not infinite any more, though nothing is learned yet."""
         if rows.size:
-            self._pending = grown(self._pending, int(rows.max()) + 1)
+            self._pending = grown(self._pending, max(rows.tolist()) + 1)
             self._pending[rows] = _PENDING
 
     def age_pending(self) -> None:

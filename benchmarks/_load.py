@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
+from typing import Any, cast
 
 import numpy as np
+import uvloop
 from numpy.typing import NDArray
 
 from stream.clock import WallClock
 
-__all__ = ["Outcome", "http_post", "offer", "saturate"]
+__all__ = ["Outcome", "http_post", "offer", "run_load", "saturate"]
 
 _CLOCK = WallClock()
 
@@ -49,17 +51,15 @@ class _Connection(asyncio.Protocol):
         self._pool, self._buffer, self.due_s = pool, b"", 0.0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self.transport = transport
+        # uvloop's transports are of no class of asyncio's.
+        self.transport = cast("asyncio.Transport", transport)
 
     def data_received(self, data: bytes) -> None:
         self._buffer += data
         head, found, rest = self._buffer.partition(b"\r\n\r\n")
         if not found:
             return
-        lowered = head.lower()
-        at = lowered.index(b"content-length:") + 15
-        length = int(lowered[at : lowered.find(b"\r", at) if b"\r" in lowered[at:] else None])
+        length = int(head.lower().partition(b"content-length:")[2].partition(b"\r")[0])
         if len(rest) >= length:
             self._buffer = b""
             self._pool.answered(self, int(head[9:12]))
@@ -92,6 +92,12 @@ class _Pool:
             self._write(connection, *self.waiting.popleft())
         else:
             self.idle.append(connection)
+
+
+def run_load(load: Coroutine[Any, Any, Outcome]) -> Outcome:
+    """Run a client on a loop that costs half as much as Python's own."""
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        return runner.run(load)
 
 
 async def offer(

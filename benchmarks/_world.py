@@ -1,12 +1,14 @@
-"""A learner of 100,000 items that goes on learning, without HTTP: it commits, a serving worker follows.
+"""A learner of 100,000 items whose commits were computed beforehand: a serving worker follows them.
 
-``python -m benchmarks._world FOLDER SETTINGS ITEMS USERS ROWS_A_SECOND``: writes a snapshot, says ``ready``,
-then learns made-up clicks so fast that so many item rows change a second, until its input ends; says what it
-did.
+``python -m benchmarks._world FOLDER SETTINGS ITEMS USERS ROWS_A_SECOND SECONDS``: writes a snapshot, learns
+made-up clicks for so many seconds' worth of commits, keeps these in memory and says ``ready``. From a line on
+its input to the next it commits one every 10 ms, so that so many item rows change a second, and says what it
+did. Learning itself costs nothing then: the figure is about the worker.
 """
 
 from __future__ import annotations
 
+import gc
 import http.client
 import json
 import os
@@ -14,6 +16,7 @@ import select
 import subprocess
 import sys
 import threading
+from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -31,9 +34,10 @@ from stream.events import Click, ItemEvent
 from stream.folder import DataFolder
 from stream.frame import pack
 
-__all__ = ["following_learner", "serving_worker", "user_name", "wait_ready"]
+__all__ = ["Learner", "following_learner", "serving_worker", "user_name", "wait_ready"]
 
 _TICK_S = 0.01
+_IDLE_S = 0.1
 _CLOCK = WallClock()
 
 
@@ -42,23 +46,44 @@ def user_name(n: int) -> str:
     return f"user-{n}"
 
 
+class Learner:
+    """The learner's process as seen from outside: it streams between `go` and `halt`."""
+
+    def __init__(self, process: subprocess.Popen[bytes]) -> None:
+        self._process = process
+
+    def go(self) -> None:
+        """Begin to commit."""
+        self._say(b"go\n")
+
+    def halt(self) -> dict[str, float]:
+        """Commit no more; rows and commits a second since `go`."""
+        self._say(b"halt\n")
+        assert self._process.stdout is not None
+        done: dict[str, float] = json.loads(self._process.stdout.readline())
+        return done
+
+    def _say(self, line: bytes) -> None:
+        assert self._process.stdin is not None
+        self._process.stdin.write(line)
+        self._process.stdin.flush()
+
+
 @contextmanager
 def following_learner(
-    folder: Path, settings: Settings, *, items: int, users: int, rows_a_second: int
-) -> Iterator[dict[str, Any]]:
-    """Run the learner beside the block; afterwards the dictionary holds what it did."""
+    folder: Path, settings: Settings, *, items: int, users: int, rows_a_second: int, seconds: float
+) -> Iterator[Learner]:
+    """Run the learner beside the block; it has commits for so many seconds."""
     text = msgspec.json.encode(settings).decode()
     command = [sys.executable, "-m", "benchmarks._world", str(folder), text]
-    numbers = [str(n) for n in (items, users, rows_a_second)]
+    numbers = [str(n) for n in (items, users, rows_a_second, seconds)]
     process = subprocess.Popen([*command, *numbers], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     assert process.stdin is not None and process.stdout is not None
-    done: dict[str, Any] = {}
     try:
         process.stdout.readline()
-        yield done
+        yield Learner(process)
     finally:
         process.stdin.close()
-        done.update(json.loads(process.stdout.readline() or b"{}"))
         process.wait(60)
 
 
@@ -118,7 +143,8 @@ class _World:
         self.pipeline = Pipeline(settings, self.folder.key)
         self.notifier = SocketNotifier([self.folder.socket_path("worker-0")])
         self.dim = settings.learn.embedding_dim
-        self.seq, self.rows = 1, 0
+        self.seq, self.clicks = 1, 20
+        self.prepared: deque[tuple[bytes, int]] = deque()
 
     def begin(self) -> None:
         """All items with clustered vectors, five clicks a user, a snapshot."""
@@ -157,42 +183,60 @@ class _World:
         item = int(self.items * self.rng.random() ** 2)
         return Click(ts=ts, user_id=user_name(user), item_id=f"item-{item}")
 
-    def turn(self, clicks: int) -> int:
-        """Learn so many clicks and commit; returns the item rows that changed."""
+    def prepare(self, wanted: float) -> None:
+        """Learn as many clicks as change about `wanted` item rows, and keep the commit for later."""
         now = int(_CLOCK.now_ms())
-        users = self.rng.integers(0, self.users, clicks).tolist()
+        users = self.rng.integers(0, self.users, self.clicks).tolist()
         self.pipeline.on_events([self._click(user, now) for user in users])
         frame = self.pipeline.take()
-        self.seq += 1
-        span = Span("events-0", self.seq - 1, self.seq, 1)
-        self.commits.commit(self.seq, [span], pack(frame), absorbed_at=now, watermark=now)
+        rows = int(frame["items"]["rows"].size)
+        self.prepared.append((pack(frame), rows))
+        self.clicks = max(1, round(self.clicks * wanted / max(1, rows)))
+
+    def commit(self) -> int:
+        """Commit what was prepared next; returns the item rows that change."""
+        now, rows = int(_CLOCK.now_ms()), 0
+        if self.prepared:
+            frame, rows = self.prepared.popleft()
+            self.seq += 1
+            span = Span("events-0", self.seq - 1, self.seq, 1)
+            self.commits.commit(self.seq, [span], frame, absorbed_at=now, watermark=now)
         self.notifier.notify(self.seq, now)
-        return int(frame["items"]["rows"].size)
+        return rows
+
+    def stream(self) -> dict[str, float]:
+        """Commit on schedule until the next line on the input."""
+        began_s, turns, rows = _CLOCK.monotonic_s(), 0, 0
+        while not _has_input(began_s + turns * _TICK_S - _CLOCK.monotonic_s()):
+            rows += self.commit()
+            turns += 1
+        sys.stdin.readline()
+        seconds = _CLOCK.monotonic_s() - began_s
+        return {"rows_per_second": rows / seconds, "commits_per_second": turns / seconds}
+
+
+def _has_input(timeout_s: float) -> bool:
+    return bool(select.select([sys.stdin], [], [], max(0.0, timeout_s))[0])
 
 
 def main(arguments: list[str]) -> None:
     """The learner's process."""
-    path, text, items, users, rate = arguments
+    path, text, items, users, rate, seconds = arguments
     world = _World(Path(path), msgspec.json.decode(text, type=Settings), int(items), int(users))
     world.begin()
+    for _ in range(int(float(seconds) / _TICK_S)):
+        world.prepare(int(rate) * _TICK_S)
+    # Collections would walk the world, over and over, while others are being measured.
+    gc.disable()
     print("ready", flush=True)
-    began_s, turns, clicks = _CLOCK.monotonic_s(), 0, 20
-    wanted = int(rate) * _TICK_S
-    rows = 0
     while True:
-        due_s = began_s + turns * _TICK_S
-        if select.select([sys.stdin], [], [], max(0.0, due_s - _CLOCK.monotonic_s()))[0]:
-            break
-        if wanted:
-            found = world.turn(clicks)
-            rows += found
-            clicks = max(1, round(clicks * wanted / max(1, found)))
-        else:
+        if not _has_input(_IDLE_S):
             world.notifier.notify(world.seq, int(_CLOCK.now_ms()))
-        turns += 1
-    seconds = _CLOCK.monotonic_s() - began_s
+        elif sys.stdin.readline():
+            print(json.dumps(world.stream()), flush=True)
+        else:
+            break
     world.commits.close()
-    print(json.dumps({"rows_per_second": rows / seconds, "commits_per_second": turns / seconds}), flush=True)
     os._exit(0)
 
 

@@ -8,7 +8,6 @@ accepted in its own time.
 from __future__ import annotations
 
 import argparse
-import asyncio
 import json
 import socket
 import tempfile
@@ -17,7 +16,7 @@ from typing import Any
 
 import msgspec
 
-from benchmarks._load import http_post, saturate
+from benchmarks._load import http_post, run_load, saturate
 from benchmarks._world import serving_worker
 from freshet.config import Settings
 from stream.clock import WallClock
@@ -51,11 +50,9 @@ def run(quick: bool) -> list[dict[str, Any]]:
         path, port = Path(name) / "data", int(listener.getsockname()[1])
         DataFolder(path).prepare(1)
         with serving_worker(path, Settings(), listener):
-            asyncio.run(saturate(port, lambda n: bodies[n % _BODIES], seconds=2.0, connections=2))
+            run_load(saturate(port, lambda n: bodies[n % _BODIES], seconds=2.0, connections=2))
             seconds = 3.0 if quick else 15.0
-            outcome = asyncio.run(
-                saturate(port, lambda n: bodies[n % _BODIES], seconds=seconds, connections=8)
-            )
+            outcome = run_load(saturate(port, lambda n: bodies[n % _BODIES], seconds=seconds, connections=8))
     taken = outcome.statuses.get(202, 0) * _BATCH
     row: dict[str, Any] = {"name": "ingest_http", "value": taken / outcome.seconds, "unit": "events/s"}
     row |= {"p50": outcome.percentile(50), "p99": outcome.percentile(99), "batch": _BATCH}

@@ -131,9 +131,9 @@ class StateRecommender:
         user = parts.users.row_of(user_id)
         clicked = parts.history.clicked(user)
         vector = parts.users.data[user] if user >= 0 and clicked.size else None
-        recent = parts.history.recent(user, self._sizes.recent)
+        linked = parts.cooccurrence.linked(parts.history.recent(user, self._sizes.recent), ts)
         clusters, weights = parts.centroids.context(vector)
-        return Asker(user, vector, recent, clicked, None, ts, k), Context(clusters, weights)
+        return Asker(user, vector, linked, None, clicked, None, ts, k), Context(clusters, weights)
 
     def _scored(self, user: int, rows: Int32, ts: int) -> Float64:
         parts = self._parts

@@ -151,7 +151,7 @@ def check_column(values: Any, n: int, dtype: type[np.generic], name: str) -> NDA
 
 def _plain(array: NDArray[T]) -> NDArray[T]:
     """The same values contiguous, aligned and writeable: kernels are compiled for that one kind of array."""
-    return np.require(array, requirements=("C", "A", "W"))
+    return array if array.flags.carray else np.require(array, requirements=("C", "A", "W"))
 
 
 def _describe(value: Any) -> str:

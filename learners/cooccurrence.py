@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 import numpy.typing as npt
 
@@ -11,16 +13,18 @@ from learners.ops.cooccurrence import (
     Lists,
     accumulate,
     add_pairs,
+    best_of,
     drop_rows,
     lengths_of,
     read_lists,
     rebase,
+    sums_of,
     write_lists,
 )
 from learners.touched import Touched, grown, roomier
 from stream.frame import Frame
 
-__all__ = ["CoOccurrence"]
+__all__ = ["CoOccurrence", "Linked"]
 
 Int32 = npt.NDArray[np.int32]
 Float32 = npt.NDArray[np.float32]
@@ -29,6 +33,28 @@ Float64 = npt.NDArray[np.float64]
 _DAY_MS = 86_400_000
 _NO_ROWS = np.zeros(0, np.int32)
 _CLASSES = 32
+
+
+class Linked(NamedTuple):
+    """What goes with some items, at one instant; `CoOccurrence.linked` gives it.
+
+    `recent` (q,) are those items; `keys` (m,) and `sums` (m,) are a hash table of rows and scores of which
+    the places `met` (n,) are taken.
+    """
+
+    recent: Int32
+    keys: Int32
+    sums: Float64
+    met: Int32
+
+    def score(self, rows: Int32) -> Float64:
+        """Scores (n,) of `rows` (n,); 0 where nothing links."""
+        return sums_of(rows, self.keys, self.sums)
+
+    def best(self, k: int, *, exclude: Int32 = _NO_ROWS) -> tuple[Int32, Float64]:
+        """The `k` best rows without `recent` and `exclude`: (rows, scores)."""
+        without = np.concatenate([self.recent, exclude]) if exclude.size else self.recent
+        return best_of(k, without, self.keys, self.sums, self.met)
 
 
 class CoOccurrence:
@@ -102,29 +128,21 @@ class CoOccurrence:
 
     def score(self, recent: Int32, candidates: Int32, now_ms: int) -> Float64:
         """How well `candidates` (c,) go with the items `recent` (q,), newest first; 0 where nothing links."""
-        if not candidates.size:
-            return np.zeros(0)
-        return self._accumulate(recent, candidates, now_ms)[1]
+        return self.linked(recent, now_ms).score(candidates)
 
     def recommend(
         self, recent: Int32, k: int, now_ms: int, *, exclude: Int32 = _NO_ROWS
     ) -> tuple[Int32, Float64]:
         """The `k` items that go best with `recent`, without those and `exclude`: (rows, scores)."""
-        rows, scores = self._accumulate(recent, _NO_ROWS, now_ms)
-        keep = np.ones(rows.size, np.bool_) if not exclude.size else ~np.isin(rows, exclude)
-        for row in recent.tolist():  # a handful: faster than sorting both sides
-            keep &= rows != row
-        rows, scores = rows[keep], scores[keep]
-        order = np.lexsort((rows, -scores))[:k]
-        return rows[order], scores[order]
+        return self.linked(recent, now_ms).best(k, exclude=exclude)
 
-    def _accumulate(self, recent: Int32, candidates: Int32, now_ms: int) -> tuple[Int32, Float64]:
+    def linked(self, recent: Int32, now_ms: int) -> Linked:
+        """Everything that goes with `recent` (q,), for those who ask more than once."""
+        recent = np.ascontiguousarray(recent, np.int32)
         age = (now_ms - int(self._reference[0])) / self.half_life_ms
         fade = 2.0 ** -min(max(age, -64.0), 1_000.0)
-        return accumulate(
-            np.ascontiguousarray(recent, np.int32), candidates, self._lists, self.slots, fade,
-            self.rank_decay, self.smoothing, self.power,
-        )  # fmt: skip
+        found = accumulate(recent, self._lists, self.slots, fade, self.rank_decay, self.smoothing, self.power)
+        return Linked(recent, *found)
 
     # -- writing ---------------------------------------------------------------------------------------------
 

@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from learners.errors import LearnerError, ReplicaError
-from learners.ops.history import append, drop_items, learn_positives
+from learners.ops.history import append_all, drop_items, learn_positives
 from learners.rows import RowBlock
 from learners.touched import Touched, grown, roomier
 from stream.frame import Frame
@@ -149,10 +149,11 @@ class Histories:
             self._pool, self._pool_ts, self._heads, self._used, self._offset, self._length, self._class,
         )  # fmt: skip
 
-    def _append(self, user: int, items: Int32, times: Int64) -> None:
-        for item, ts in zip(items.tolist(), times.tolist(), strict=True):
-            while not append(*self._columns(), self.cap, user, item, ts):
-                self._grow_pool()
+    def _append(self, users: Int32, items: Int32, times: Int64) -> None:
+        done = append_all(*self._columns(), self.cap, users, items, times, 0)
+        while done < users.size:
+            self._grow_pool()
+            done = append_all(*self._columns(), self.cap, users, items, times, done)
 
     def remove_items(self, rows: Int32) -> None:
         """Take these items out of all histories; one pass over what is remembered."""
@@ -242,6 +243,5 @@ class Histories:
             raise ReplicaError(msg)
         if rows.size:
             self.ensure(int(rows.max()) + 1)
-        ends = np.cumsum(lengths).tolist()
-        for user, n, end in zip(rows.tolist(), lengths.tolist(), ends, strict=True):
-            self._append(user, frame["items"][end - n : end], frame["ts"][end - n : end])
+        # Copies: the arrays of a decoded frame may not be written, and kernels are compiled for such as may.
+        self._append(np.repeat(rows, lengths), np.array(frame["items"]), np.array(frame["ts"]))

@@ -176,8 +176,7 @@ class MatrixFactorisation:
         """Dot products (n,) of user and item vectors without biases; 0 where either is unknown."""
         if not 0 <= user < self.users.size:
             return np.zeros(rows.size, np.float32)
-        known = np.where(rows < self.items.size, rows, -1).astype(np.int32)
-        return dots(self.users.data[user], self.items.data, known)
+        return dots(self.users.data[user], self.items.data, self.items.size, rows)
 
     def item_bias(self, rows: Int32) -> Float32:
         """Biases (n,) of item `rows`."""

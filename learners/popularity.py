@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from learners.errors import LearnerError, ReplicaError
-from learners.ops.popularity import add_clicks, offer_all, order_pool, rebase
+from learners.ops.popularity import add_clicks, faded, offer_all, order_pool, rebase
 from learners.rows import RowBlock
 from learners.touched import Touched, grown, roomier
 from stream.frame import Frame
@@ -74,12 +74,18 @@ class Popularity:
 
     def scores(self, now_ms: int, half_life: int, rows: Int32) -> Float64:
         """Fading counts of `rows` (n,) at `now_ms` for the half-life of this index; 0 for unknown rows."""
-        known = (rows >= 0) & (rows < self._used)
-        age = (now_ms - self._reference[half_life]) / self._half_lives[half_life]
-        # At most 2^ROOM times the count: a time before the reference must not overflow the answer.
-        weights = self._weights[half_life][np.where(known, rows, 0)]
-        out: Float64 = np.where(known, weights, 0.0) * 2.0 ** -max(age, -64.0)
+        one = slice(half_life, half_life + 1)
+        out: Float64 = faded(self._weights[one], self._used, self._factors(now_ms)[one], rows)[0]
         return out
+
+    def all_scores(self, now_ms: int, rows: Int32) -> Float64:
+        """`scores` for every half-life, (H, n)."""
+        return faded(self._weights, self._used, self._factors(now_ms), rows)
+
+    def _factors(self, now_ms: int) -> Float64:
+        ages = zip(self._reference.tolist(), self.half_lives_ms, strict=True)
+        # At most 2^ROOM times the count: a time before the reference must not overflow the answer.
+        return np.array([2.0 ** -max((now_ms - reference) / h, -64.0) for reference, h in ages])
 
     def top(self, k: int, half_life: int) -> Int32:
         """The `k` most popular rows at any time, best first; fewer if fewer were clicked."""

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from learners.cooccurrence import CoOccurrence
+from learners.cooccurrence import CoOccurrence, Linked
 from learners.errors import LearnerError, ReplicaError
 from learners.history import Histories
 from learners.mf import MatrixFactorisation
@@ -101,10 +101,16 @@ class Ranker:
         cooccurrence: CoOccurrence,
         histories: Histories,
         mf: MatrixFactorisation | None = None,
+        linked: Linked | None = None,
     ) -> Float32:
-        """Features (n, F) of candidate item `rows` (n,) for user row `user` (-1: unknown) at `now_ms`."""
-        popular = np.stack([popularity.scores(now_ms, h, rows) for h in range(self.half_lives)])
-        together = cooccurrence.score(histories.recent(user, self.together_items), rows, now_ms)
+        """Features (n, F) of candidate item `rows` (n,) for user row `user` (-1: unknown) at `now_ms`.
+
+        `linked` is what goes with the newest `together_items` of the user at `now_ms`, if that is known.
+        """
+        popular = popularity.all_scores(now_ms, rows)[: self.half_lives]
+        if linked is None:
+            linked = cooccurrence.linked(histories.recent(user, self.together_items), now_ms)
+        together = linked.score(rows)
         taste = np.zeros(rows.size, np.float32) if mf is None else mf.affinities(user, rows)
         return blend_features(
             popular,

@@ -15,6 +15,7 @@ from bandits import Context, Draws, Policy, Slated, build_slate
 from serving.errors import FieldError
 from serving.item_index import ItemIndex
 from serving.models import Models
+from serving.ops.order import is_usable, split_shown
 from serving.requests import RecommendRequest
 from serving.settings import ServeSettings
 from serving.sources import SOURCES, Asker, Candidates, Gatherer
@@ -113,8 +114,9 @@ class DecisionMaker:
         # A row starts at a random vector; only a click makes it say something about the user.
         if user >= 0 and clicked.size:
             vector = m.users.data[user]
-            vector = vector if np.isfinite(vector).all() and vector.any() else None
-        recent = m.history.recent(user, self._settings.sources.recent)
+            vector = vector if is_usable(vector) else None
+        newest = clicked[::-1]
+        recent = newest[: self._settings.sources.recent]
         blocked = [clicked]
         if asked.exclude:
             blocked.append(m.items.find(asked.exclude))
@@ -123,12 +125,16 @@ class DecisionMaker:
             viewed = m.items.find([item_id])
             blocked.append(viewed)
             recent = np.concatenate([viewed[viewed >= 0], recent])
+        linked = m.cooccurrence.linked(recent, now_ms)
+        # The source of neighbours and the ranker mostly look at the same items.
+        same = item_id is None and recent.size == min(m.ranker.together_items, newest.size)
         clusters, weights = m.centroids.context(vector)
         features = extra.get("features")
         context = Context(clusters, weights, None if features is None else np.array(features, np.float32))
         groups = m.catalogue.group_codes(asked.groups) if asked.groups else None
         k = self._settings.k if asked.k is None else asked.k
-        return Asker(user, vector, recent, np.concatenate(blocked), groups, now_ms, k), context
+        rows = np.concatenate(blocked)
+        return Asker(user, vector, linked, linked if same else None, rows, groups, now_ms, k), context
 
     # --- the order ---
 
@@ -149,6 +155,7 @@ class DecisionMaker:
             cooccurrence=m.cooccurrence,
             histories=m.history,
             mf=m.mf,
+            linked=asker.ranked_by,
         )
 
     # --- what is logged ---
@@ -165,11 +172,8 @@ class DecisionMaker:
         slated: Slated,
     ) -> Decision:
         m = self._models
-        at = self._places(ranked.rows, slated.items)
+        at, others = self._split(ranked.rows, slated.items)
         shown = self._shown(asker, ranked, slated.items, at)
-        is_other = np.ones(ranked.rows.size, np.bool_)
-        is_other[at[at >= 0]] = False
-        others = np.flatnonzero(is_other)[: self._settings.others]
         features = np.concatenate([shown.features, ranked.features[others]])
         return Decision(
             request_id=under.request_id,
@@ -202,15 +206,13 @@ class DecisionMaker:
             body_digest=under.digest,
         )
 
-    def _places(self, rows: Int32, items: Int32) -> Int32:
-        """Where each of `items` stands among the distinct `rows`, -1 where it does not."""
-        highest = max(int(rows.max(initial=-1)), int(items.max(initial=-1)))
-        if highest >= self._place_of.size:
-            self._place_of = np.full(2 * highest + 2, -1, np.int32)
-        self._place_of[rows] = np.arange(rows.size, dtype=np.int32)
-        at: Int32 = self._place_of[items]
-        self._place_of[rows] = -1
-        return at
+    def _split(self, rows: Int32, items: Int32) -> tuple[Int32, Int32]:
+        """Where each of `items` stands among the distinct `rows`, -1 where it does not; and the places of
+        the first others."""
+        needed = self._models.items.capacity
+        if needed > self._place_of.size:
+            self._place_of = np.full(2 * needed, -1, np.int32)
+        return split_shown(rows, items, self._settings.others, self._place_of)
 
     def _shown(self, asker: Asker, ranked: _Ranked, items: Int32, at: Int32) -> _Ranked:
         """What the ranker saw of the shown items; those that only the policy knew are looked at now."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from math import isnan
@@ -78,11 +79,11 @@ class RecommendMetrics:
 
     def shown(self, sources: Iterable[str], explored: int, fallback: str | None) -> None:
         """Count one answer."""
-        for source in sources:
+        for source, n in collections.Counter(sources).items():
             child = self._by_source.get(source)
             if child is None:
                 child = self._by_source[source] = self._items.labels(source)
-            child.inc()
+            child.inc(n)
         if explored:
             self.explored.inc(explored)
         if fallback is not None:

@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bandits import Context, DiagLinUcb, Policy
+from learners.cooccurrence import Linked
 from serving.item_index import ItemIndex
 from serving.models import Models
 from serving.ops.merge import Columns, merge_candidates
@@ -38,14 +39,15 @@ _NONE = np.zeros(0, np.int32)
 class Asker:
     """Who asks, and for what: rows of the tables, -1 for an unknown user.
 
-    `vector` (dim,) is None while nothing is known of the user's taste; `recent` (q,) are items to look for
-    neighbours of, newest first; `blocked` are rows that must not be shown; `groups` are group numbers, None
-    for any.
+    `vector` (dim,) is None while nothing is known of the user's taste; `linked` is what goes with the items
+    to look for neighbours of, newest first, and `ranked_by` the same where those are the items that the
+    ranker looks at; `blocked` are rows that must not be shown; `groups` are group numbers, None for any.
     """
 
     user: int
     vector: Float32 | None
-    recent: Int32
+    linked: Linked
+    ranked_by: Linked | None
     blocked: Int32
     groups: Int32 | None
     now_ms: int
@@ -140,12 +142,7 @@ class Gatherer:
 
     def _together(self, asker: Asker) -> Int32:
         """What goes together with recent items."""
-        if not asker.recent.size or self._sizes.neighbours == 0:
-            return _NONE
-        rows, _ = self._models.cooccurrence.recommend(
-            asker.recent, self._sizes.neighbours, asker.now_ms, exclude=_NONE
-        )
-        return rows
+        return asker.linked.best(self._sizes.neighbours)[0]
 
     def _best_of(self, own: Int32 | None, context: Context, policy: Policy) -> Int32:
         """The policy's own candidates, those with the best learned means if there are too many."""

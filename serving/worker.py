@@ -16,7 +16,7 @@ from serving.service import Service
 
 __all__ = ["run_worker"]
 
-_SWITCH_S = 0.0005
+_SWITCH_S = 0.0001
 _BACKLOG = 2_048
 
 # Of glibc's <malloc.h>.
@@ -72,7 +72,8 @@ def run_worker(service: Service, listener: socket.socket, *, warm: Callable[[], 
     gc.freeze()
     gc.enable()
     gc.set_threshold(50_000, 20, 50)
-    # The writer's and the index's threads need the interpreter for microseconds and must not wait 5 ms.
+    # The writer's and the index's threads need the interpreter for microseconds, again and again: a commit
+    # asks for it half a dozen times, and every answer waits for its commit.
     sys.setswitchinterval(_SWITCH_S)
     config = uvicorn.Config(
         service.app,

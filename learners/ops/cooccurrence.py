@@ -16,12 +16,14 @@ __all__ = [
     "Lists",
     "accumulate",
     "add_pairs",
+    "best_of",
     "drop_rows",
     "free_block",
     "lengths_of",
     "read_lists",
     "rebase",
     "room_of",
+    "sums_of",
     "write_lists",
 ]
 
@@ -243,19 +245,21 @@ def _slot(keys: Int32, row: int) -> int:
 @kernel
 def accumulate(
     recent: Int32,
-    candidates: Int32,
     lists: Lists,
     slots: int,
     fade: float,
     rank_decay: float,
     smoothing: float,
     power: float,
-) -> tuple[Int32, Float64]:
-    """Scores of what goes with `recent` (q,), newest first: (rows, scores) in the order of first meeting.
+) -> tuple[Int32, Float64, Int32]:
+    """Scores of what goes with `recent` (q,), newest first.
 
     score(j) = sum over q of rank_decay^q * w_ij / ((d_i + smoothing) * (d_j + smoothing))^power, with weights
-    and degrees times `fade`. With `candidates` (c,) not empty only those are answered, in their order, 0
-    where nothing links them.
+    and degrees times `fade`.
+
+    Returns:
+        A hash table of rows (m,), -1 where free, and their scores (m,), for `sums_of`; and the places (n,) in
+        it that are taken, in the order of first meeting.
     """
     entry, weight, degree = lists.entry, lists.weight, lists.degree
     offset, size_class = lists.offset, lists.size_class
@@ -282,18 +286,52 @@ def accumulate(
                 place = _slot(keys, j)
                 if keys[place] < 0:
                     keys[place] = j
-                    met[n_met] = j
+                    met[n_met] = place
                     n_met += 1
                 theirs = (degree[j] * fade + smoothing) ** power
                 sums[place] += share * weight[s] * fade / (mine * theirs)
         share *= rank_decay
-    rows = candidates if candidates.size else met[:n_met].copy()
+    return keys, sums, met[:n_met]
+
+
+@kernel
+def sums_of(rows: Int32, keys: Int32, sums: Float64) -> Float64:
+    """Scores (n,) of `rows` (n,) in the hash table, 0 for those not in it."""
     out = np.zeros(rows.size)
     for n in range(rows.size):
         place = _slot(keys, rows[n]) if rows[n] >= 0 else 0
         if rows[n] >= 0 and keys[place] == rows[n]:
             out[n] = sums[place]
-    return rows, out
+    return out
+
+
+@kernel
+def _holds(rows: Int32, wanted: int) -> bool:
+    inside = False
+    for row in rows:
+        inside = inside or row == wanted
+    return inside
+
+
+@kernel
+def best_of(k: int, without: Int32, keys: Int32, sums: Float64, met: Int32) -> tuple[Int32, Float64]:
+    """The `k` best of the hash table's rows but those in `without`: score descending, ties by row."""
+    rows, scores, n = np.empty(min(k, met.size), np.int32), np.empty(min(k, met.size)), 0
+    for m in range(met.size if k > 0 else 0):
+        row, score = keys[met[m]], sums[met[m]]
+        if n == rows.size and (score < scores[n - 1] or (score == scores[n - 1] and row > rows[n - 1])):
+            continue
+        if _holds(without, row):
+            continue
+        place = n if n < rows.size else n - 1
+        n = place + 1
+        while place > 0 and (
+            scores[place - 1] < score or (scores[place - 1] == score and rows[place - 1] > row)
+        ):
+            rows[place], scores[place] = rows[place - 1], scores[place - 1]
+            place -= 1
+        rows[place], scores[place] = row, score
+    return rows[:n], scores[:n]
 
 
 @kernel

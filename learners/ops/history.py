@@ -8,7 +8,7 @@ import numpy.typing as npt
 from learners.ops.table import mark
 from stream.kernel import kernel
 
-__all__ = ["append", "drop_items", "learn_positives"]
+__all__ = ["append", "append_all", "drop_items", "learn_positives"]
 
 Int32 = npt.NDArray[np.int32]
 Int64 = npt.NDArray[np.int64]
@@ -77,6 +77,29 @@ def append(
     pool[at + n], pool_ts[at + n] = item, ts
     length[user] = n + 1
     return True
+
+
+@kernel
+def append_all(
+    pool: Int32,
+    pool_ts: Int64,
+    heads: Int64,
+    used: Int64,
+    offset: Int64,
+    length: Int32,
+    size_class: npt.NDArray[np.int8],
+    cap: int,
+    users: Int32,
+    items: Int32,
+    ts: Int64,
+    done: int,
+) -> int:
+    """`append` for entry `done` and those behind it, (n,) each; returns the first that found the pool full,
+    or n."""
+    for m in range(done, users.size):
+        if not append(pool, pool_ts, heads, used, offset, length, size_class, cap, users[m], items[m], ts[m]):
+            return m
+    return int(users.size)
 
 
 @kernel

@@ -263,12 +263,12 @@ def score_rows(p: Float32, bias: float, data: Float32, state: Float32, rows: Int
 
 
 @_vector_kernel
-def dots(p: Float32, data: Float32, rows: Int32) -> Float32:
-    """Dot products (n,) of `p` (d,) with item `rows` of `data`; 0 for negative rows."""
+def dots(p: Float32, data: Float32, size: int, rows: Int32) -> Float32:
+    """Dot products (n,) of `p` (d,) with item `rows` of `data`; 0 for rows outside the first `size`."""
     out = np.zeros(rows.size, np.float32)
     for n in range(rows.size):
         total = np.float32(0.0)
-        if rows[n] >= 0:
+        if 0 <= rows[n] < size:
             for d in range(p.size):
                 total += p[d] * data[rows[n], d]
         out[n] = total

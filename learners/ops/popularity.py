@@ -13,7 +13,7 @@ import numpy.typing as npt
 from learners.ops.table import mark
 from stream.kernel import kernel
 
-__all__ = ["ROOM", "add_clicks", "offer", "offer_all", "order_pool", "rebase"]
+__all__ = ["ROOM", "add_clicks", "faded", "offer", "offer_all", "order_pool", "rebase"]
 
 ROOM = 64
 """Half-lives that a weight may lie beyond its reference before the reference moves."""
@@ -21,6 +21,17 @@ ROOM = 64
 Float64 = npt.NDArray[np.float64]
 Int32 = npt.NDArray[np.int32]
 Int64 = npt.NDArray[np.int64]
+
+
+@kernel
+def faded(weights: Float64, used: int, factors: Float64, rows: Int32) -> Float64:
+    """Weights (H, n) of `rows` (n,), each half-life's times its factor (H,); 0 for rows not in use."""
+    out = np.zeros((factors.size, rows.size))
+    for h in range(factors.size):
+        for n in range(rows.size):
+            if 0 <= rows[n] < used:
+                out[h, n] = weights[h, rows[n]] * factors[h]
+    return out
 
 
 @kernel

@@ -35,13 +35,23 @@ def blend_features(
         >>> blend_features(one[None], one, taste, 0, popularity_floor=0.0, together_floor=0.0)
         array([[0., 0., 0., 1.]], dtype=float32)
     """
-    n_half_lives, n = popularity.shape
-    out = np.empty((n, n_half_lives + 3), np.float32)
-    out[:, :n_half_lives] = np.log(popularity + popularity_floor).T
-    link = np.log(together + together_floor)
-    out[:, n_half_lives] = link
-    out[:, n_half_lives + 1] = link * np.log1p(history)
-    out[:, n_half_lives + 2] = taste
+    logs = np.empty((popularity.shape[0] + 1, together.size))
+    np.add(popularity, popularity_floor, out=logs[:-1])
+    np.add(together, together_floor, out=logs[-1])
+    np.log(logs, out=logs)
+    return _columns(logs, float(np.log1p(history)), taste)
+
+
+@kernel
+def _columns(logs: Float64, longer: float, taste: Float32) -> Float32:
+    """Features of each candidate side by side; the last row of `logs` (H + 1, n) is co-occurrence."""
+    last = logs.shape[0] - 1
+    out = np.empty((logs.shape[1], last + 3), np.float32)
+    for n in range(logs.shape[1]):
+        for h in range(last + 1):
+            out[n, h] = np.float32(logs[h, n])
+        out[n, last + 1] = np.float32(logs[last, n] * longer)
+        out[n, last + 2] = taste[n]
     return out
 
 

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
+from itertools import chain
 from pathlib import Path
+from typing import Any
 
 from stream.database import Database
 from stream.dead_letters import DEAD_LETTERS, DeadLetters
@@ -31,6 +33,8 @@ CREATE INDEX IF NOT EXISTS by_request ON records(request_id) WHERE request_id IS
 _SELECT = "SELECT pos, decision, schema, backfill, accepted_at, request_id, body FROM records"
 _KINDS: tuple[RecordKind, RecordKind] = ("events", "decision")
 _RESERVE = 1 << 16
+_AT_ONCE = 32  # rows up to which one statement adds them all
+_INSERT = "INSERT INTO records VALUES(?,?,?,?,?,?,?)"
 
 
 class SQLiteLogReader:
@@ -133,15 +137,22 @@ class SQLiteLog(SQLiteLogReader):
                 fixed = (pos, decision, record.schema, record.backfill, newest)
                 rows.append((*fixed, record.request_id, record.body))
             reserve = pos > self._reserved
-            with self.database.transaction(durable=durable or reserve) as connection:
-                if reserve:
-                    connection.execute("INSERT OR REPLACE INTO meta VALUES('reserved',?)", (pos + _RESERVE,))
-                connection.executemany("INSERT INTO records VALUES(?,?,?,?,?,?,?)", rows)
-            if reserve:
-                self._reserved = pos + _RESERVE
+            if rows and not reserve and len(rows) <= _AT_ONCE:
+                sql = f"{_INSERT}{',(?,?,?,?,?,?,?)' * (len(rows) - 1)}"
+                self.database.write(sql, list(chain.from_iterable(rows)), durable=durable)
+            else:
+                self._append_many(rows, pos + _RESERVE if reserve else 0, durable)
             positions = list(range(self._end + 1, pos + 1))
             self._end, self._newest = pos, newest
             return positions
+
+    def _append_many(self, rows: Sequence[tuple[Any, ...]], reserved: int, durable: bool) -> None:
+        """Add rows and, unless it is 0, note up to where positions are reserved."""
+        with self.database.transaction(durable=durable or reserved > 0) as connection:
+            if reserved:
+                connection.execute("INSERT OR REPLACE INTO meta VALUES('reserved',?)", (reserved,))
+            connection.executemany(_INSERT, rows)
+        self._reserved = reserved or self._reserved
 
     def close(self) -> None:
         """Give the unused positions back and close the file."""

@@ -48,6 +48,8 @@ def test_scores_are_the_sums_of_the_formula(
     rows, scores = together.recommend(np.array(recent, np.int32), 3, 5_000)
     assert np.allclose(scores, found[rows])
     assert not set(rows.tolist()) & set(recent)
+    met = [j for j in range(10) if expected[j] > 0 and j not in recent]
+    assert rows.tolist() == sorted(met, key=lambda j: (-found[j], j))[:3]
 
 
 def test_a_full_list_gives_up_its_lightest_entry() -> None:

@@ -23,6 +23,16 @@ def test_a_reader_sees_what_the_writer_appended(tmp_path: Path) -> None:
     log.close()
 
 
+@pytest.mark.parametrize("n", [1, 32, 33, 100])
+def test_groups_of_any_size_come_back_as_they_were(tmp_path: Path, n: int) -> None:
+    records = [Record("events", b"%d" % m, accepted_at=m) for m in range(n)]
+    log = SQLiteLog(tmp_path / "e.db")
+    log.append(records[:1])
+    assert log.append(records, durable=False) == list(range(2, n + 2))
+    assert [record.body for record in log.read(1, 1_000)] == [record.body for record in records]
+    log.close()
+
+
 def test_a_second_writer_is_refused_and_told_who_holds_the_file(tmp_path: Path) -> None:
     log = SQLiteLog(tmp_path / "e.db")
     with pytest.raises(LogError, match=r"in use by process \d+"):
