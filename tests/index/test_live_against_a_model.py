@@ -1,4 +1,9 @@
-"""Any history of writes: the live index answers like a dictionary of vectors."""
+"""Any history of writes: the live index answers like a dictionary of vectors.
+
+What it answers is always right: rows that are there and allowed, with their exact scores, in order, and as
+many as were asked for. That these are the *nearest* is what a walk does not promise: a row may lose its last
+link until it moves or the graph is built anew. So that is asked of a whole history, not of every answer.
+"""
 
 from __future__ import annotations
 
@@ -21,6 +26,7 @@ class AnyHistory(RuleBasedStateMachine):
         self.live = LiveIndex(DIM, 1000, LiveSettings(exact_below=8, max_pending=6))
         self.oracle = ExactIndex(DIM, 1000)
         self.rng = np.random.default_rng(0)
+        self.n_found = self.n_asked = 0
 
     @rule(rows=ROWS, scale=st.sampled_from([0.01, 1.0]))
     def upsert(self, rows: list[int], scale: float) -> None:
@@ -52,15 +58,21 @@ class AnyHistory(RuleBasedStateMachine):
         self.live.restore(frame)
 
     @invariant()
-    def answers_like_the_oracle(self) -> None:
+    def answers_are_rows_of_the_oracle(self) -> None:
         assert self.live.size == self.oracle.size
         query = self.rng.normal(size=DIM).astype(np.float32)
         for groups in (None, np.array([1], np.int32)):
             live = self.live.search(query, 5, groups=groups)
-            true = self.oracle.search(query, 5, groups=groups)
-            # At breadth 128 a walk over 61 rows sees all that can be reached; ties and order included.
-            assert live.rows.tolist() == true.rows.tolist()
-            assert live.scores.tobytes() == true.scores.tobytes()
+            every = self.oracle.search(query, 1_000, groups=groups)
+            score_of = dict(zip(every.rows.tolist(), every.scores.tolist(), strict=True))
+            assert live.rows.size == min(5, every.rows.size)
+            assert [score_of.get(row) for row in live.rows.tolist()] == live.scores.tolist()
+            assert (np.diff(live.scores) <= 0).all()
+            self.n_found += np.isin(live.rows, every.rows[:5]).sum()
+            self.n_asked += live.rows.size
+
+    def teardown(self) -> None:
+        assert self.n_asked - self.n_found <= 2 + 0.05 * self.n_asked
 
 
 TestAnyHistory = AnyHistory.TestCase
