@@ -19,6 +19,7 @@ from freshet.errors import SettingsError
 from serving.settings import ServeSettings
 from stream.engine.settings import EngineSettings
 from stream.join import JoinSettings
+from stream.kafka import KafkaSettings
 
 __all__ = ["LearnSettings", "PolicyName", "PolicySettings", "Settings", "load_settings", "settings_digest"]
 
@@ -113,6 +114,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     policy: PolicySettings = PolicySettings()
     serve: ServeSettings = ServeSettings()
     engine: EngineSettings = EngineSettings()
+    kafka: KafkaSettings = KafkaSettings()
 
 
 def load_settings(
@@ -196,8 +198,9 @@ def _is_section(kind: Any) -> bool:
 
 
 def _listed(name: str, value: str) -> Any:
-    # A list or table is written as JSON; anything else is converted from text by its field's type.
-    if value[:1] not in ("[", "{"):
+    # A list or table is written as JSON; anything else is converted from text by its field's type. A password
+    # may start as it likes, and must not turn up in a message.
+    if value[:1] not in ("[", "{") or name.endswith("_PASSWORD"):
         return value
     try:
         return msgspec.json.decode(value)
