@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stream.codec import decode_logged
@@ -21,6 +21,7 @@ def _clicks(names: list[str]) -> tuple[list[LoggedEvent], list[bytes]]:
     return events, [msgspec.json.encode(event) for event in events]
 
 
+@settings(max_examples=60, deadline=None)
 @given(st.lists(users, max_size=50), st.integers(1, 9))
 def test_every_event_is_in_its_partition_once_and_in_order(names: list[str], n: int) -> None:
     events, raw = _clicks(names)
@@ -31,6 +32,7 @@ def test_every_event_is_in_its_partition_once_and_in_order(names: list[str], n: 
     assert found == wanted
 
 
+@settings(max_examples=60, deadline=None)
 @given(st.lists(st.integers(1, MAX_EVENT_BYTES), min_size=1, max_size=12))
 def test_no_record_is_larger_than_brokers_take(sizes: list[int]) -> None:
     events, _ = _clicks(["ann"] * len(sizes))
