@@ -25,6 +25,15 @@ except ImportError as error:
 __all__ = ["admin_client", "client_options", "explained", "ssl_context", "translated"]
 
 
+class _Hidden(str):
+    """A secret that shows as stars: the client writes all its options into its log, at level DEBUG."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return "'***'"
+
+
 # The client speaks of every attempt; our errors say it once, and the log has it for whoever listens.
 logging.getLogger("kafka").addHandler(logging.NullHandler())
 
@@ -48,7 +57,7 @@ def client_options(settings: KafkaSettings) -> dict[str, Any]:
     if settings.protocol.startswith("SASL"):
         options["sasl_mechanism"] = settings.sasl_mechanism
         options["sasl_plain_username"] = settings.user
-        options["sasl_plain_password"] = settings.password
+        options["sasl_plain_password"] = _Hidden(settings.password)
     if settings.protocol.endswith("SSL"):
         options["ssl_context"] = ssl_context(settings)
     return options
