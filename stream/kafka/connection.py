@@ -1,6 +1,7 @@
 """How kafka-python is called by Freshet: the options of its clients, and its errors in our words.
 
-Raises `LogError` when imported without the `kafka` extra.
+Raises `LogError` when imported without the `kafka` extra; so other modules of ours take the client, `kafka`,
+and its errors, `theirs`, from here.
 """
 
 from __future__ import annotations
@@ -17,12 +18,13 @@ from stream.kafka.settings import KafkaSettings
 
 try:
     import kafka
+    import kafka.admin
     import kafka.errors as theirs
 except ImportError as error:
     msg = "Kafka needs the extra `kafka`, which is not installed here; run: pip install 'freshet[kafka]'"
     raise LogError(msg) from error
 
-__all__ = ["admin_client", "client_options", "explained", "ssl_context", "translated"]
+__all__ = ["admin_client", "client_options", "explained", "kafka", "ssl_context", "theirs", "translated"]
 
 
 class _Hidden(str):
