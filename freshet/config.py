@@ -20,11 +20,19 @@ from freshet.errors import SettingsError
 from serving.settings import ServeSettings
 from stream.engine.settings import EngineSettings
 from stream.join import JoinSettings
+from stream.kafka import KafkaSettings
 
 __all__ = ["LearnSettings", "PolicyName", "PolicySettings", "Settings", "load_settings", "settings_digest"]
 
 _DAY_MS = 86_400_000
-_NOT_SETTINGS = ("FRESHET_TEST_", "FRESHET_CHAOS_", "FRESHET_SHARED_", "FRESHET_TOKEN", "FRESHET_LIFELINE")
+_NOT_SETTINGS = (
+    "FRESHET_TEST_",
+    "FRESHET_REQUIRE_",
+    "FRESHET_CHAOS_",
+    "FRESHET_SHARED_",
+    "FRESHET_TOKEN",
+    "FRESHET_LIFELINE",
+)
 
 Positive = Annotated[int, Meta(ge=1)]
 
@@ -107,6 +115,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     policy: PolicySettings = PolicySettings()
     serve: ServeSettings = ServeSettings()
     engine: EngineSettings = EngineSettings()
+    kafka: KafkaSettings = KafkaSettings()
 
 
 def load_settings(
@@ -212,8 +221,9 @@ def _is_section(kind: Any) -> bool:
 
 
 def _listed(name: str, value: str) -> Any:
-    # A list or table is written as JSON; anything else is converted from text by its field's type.
-    if value[:1] not in ("[", "{"):
+    # A list or table is written as JSON; anything else is converted from text by its field's type. A password
+    # may start as it likes, and must not turn up in a message.
+    if value[:1] not in ("[", "{") or name.endswith("_PASSWORD"):
         return value
     try:
         return msgspec.json.decode(value)

@@ -1,0 +1,65 @@
+"""A real broker, shared by every test marked `kafka`, and topics of its own for each."""
+
+from __future__ import annotations
+
+import gc
+import os
+import uuid
+import warnings
+from collections.abc import Iterator
+
+import pytest
+from kafka import KafkaAdminClient
+
+from stream.kafka import KafkaSettings
+from stream.testing_kafka import Broker, NoBrokerError, running_broker
+
+
+def _drop_forgotten_sockets() -> None:
+    """kafka-python leaves sockets of connections that fail to the collector, which is not for us to mend."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "unclosed <(ssl|socket)", ResourceWarning)
+        gc.collect()
+
+
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """The collector may come while a test of this folder runs."""
+    item.add_marker(pytest.mark.filterwarnings("ignore:unclosed <(ssl|socket):ResourceWarning"))
+
+
+def pytest_runtest_logfinish() -> None:
+    """Nor shall it find them in the next test, of another room."""
+    _drop_forgotten_sockets()
+
+
+def pytest_unconfigure() -> None:
+    """Nor at the end."""
+    _drop_forgotten_sockets()
+
+
+@pytest.fixture(scope="session")
+def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
+    """A broker that answers; a skip without one, a failure where one is required."""
+    try:
+        with running_broker(
+            tmp_path_factory.mktemp("broker"), os.environ.get("FRESHET_TEST_KAFKA")
+        ) as running:
+            yield running
+    except NoBrokerError as error:
+        if os.environ.get("FRESHET_REQUIRE_KAFKA") == "1" or os.environ.get("FRESHET_TEST_KAFKA"):
+            pytest.fail(str(error))
+        pytest.skip(str(error))
+
+
+@pytest.fixture
+def topics(broker: Broker) -> Iterator[KafkaSettings]:
+    """Settings with a prefix that no other test has; its topics are removed afterwards."""
+    settings = broker.settings(prefix=f"t{uuid.uuid4().hex[:12]}-")
+    yield settings
+    admin = KafkaAdminClient(bootstrap_servers=settings.bootstrap)
+    try:
+        mine = [name for name in admin.list_topics() if name.startswith(settings.prefix)]
+        if mine:
+            admin.delete_topics(mine)
+    finally:
+        admin.close()
