@@ -6,6 +6,7 @@ FreshetError
 ├── SnapshotError         a snapshot file is damaged, foreign or newer    (stream.errors)
 ├── LogError              an event log or data folder cannot be used      (stream.errors)
 │   └── DiskFullError     the disk or the file's stated bound is full     (stream.errors)
+├── FencedError           another process has taken over this partition   (stream.errors)
 ├── OverloadedError       a stated bound is reached; try again later      (stream.errors)
 └── each room's own errors, see <room>/errors.py
 """
@@ -15,6 +16,7 @@ from __future__ import annotations
 __all__ = [
     "DiskFullError",
     "EventError",
+    "FencedError",
     "FrameError",
     "FreshetError",
     "LogError",
@@ -45,6 +47,10 @@ class LogError(FreshetError):
 
 class DiskFullError(LogError):
     """No room left on the disk, or a file reached its stated bound; nothing was half-written."""
+
+
+class FencedError(FreshetError):
+    """Another process has taken over what this one owned; nothing of this one's was written since."""
 
 
 class OverloadedError(FreshetError):
