@@ -288,7 +288,10 @@ def test_settings_without_sense_are_refused(wrong: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize("context", [{"dtype": "?", "shape": 1, "data": 2}, {"large": 10**40}, {"a": None}])
 def test_whatever_a_context_holds_comes_back_from_a_snapshot(context: dict[str, Any]) -> None:
-    events = [impression("r", context=context), decision("s", auto=False, context=context)]
+    events: list[LoggedEvent] = [
+        impression("r", context=context),
+        decision("s", auto=False, context=context),
+    ]
     first, second = after(*events), joiner()
     second.restore(unpack(pack(first.snapshot())))
     for machine in (first, second):
