@@ -23,7 +23,14 @@ from stream.join import JoinSettings
 __all__ = ["LearnSettings", "PolicyName", "PolicySettings", "Settings", "load_settings", "settings_digest"]
 
 _DAY_MS = 86_400_000
-_NOT_SETTINGS = ("FRESHET_TEST_", "FRESHET_CHAOS_", "FRESHET_SHARED_", "FRESHET_TOKEN", "FRESHET_LIFELINE")
+_NOT_SETTINGS = (
+    "FRESHET_TEST_",
+    "FRESHET_REQUIRE_",
+    "FRESHET_CHAOS_",
+    "FRESHET_SHARED_",
+    "FRESHET_TOKEN",
+    "FRESHET_LIFELINE",
+)
 
 Positive = Annotated[int, Meta(ge=1)]
 

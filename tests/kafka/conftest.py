@@ -1,0 +1,41 @@
+"""A real broker, shared by every test marked `kafka`, and topics of its own for each."""
+
+from __future__ import annotations
+
+import os
+import uuid
+from collections.abc import Iterator
+
+import pytest
+from kafka import KafkaAdminClient
+
+from stream.kafka import KafkaSettings
+from stream.testing_kafka import Broker, NoBrokerError, running_broker
+
+
+@pytest.fixture(scope="session")
+def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
+    """A broker that answers; a skip without one, a failure where one is required."""
+    try:
+        with running_broker(
+            tmp_path_factory.mktemp("broker"), os.environ.get("FRESHET_TEST_KAFKA")
+        ) as running:
+            yield running
+    except NoBrokerError as error:
+        if os.environ.get("FRESHET_REQUIRE_KAFKA") == "1" or os.environ.get("FRESHET_TEST_KAFKA"):
+            pytest.fail(str(error))
+        pytest.skip(str(error))
+
+
+@pytest.fixture
+def topics(broker: Broker) -> Iterator[KafkaSettings]:
+    """Settings with a prefix that no other test has; its topics are removed afterwards."""
+    settings = broker.settings(prefix=f"t{uuid.uuid4().hex[:12]}-")
+    yield settings
+    admin = KafkaAdminClient(bootstrap_servers=settings.bootstrap)
+    try:
+        mine = [name for name in admin.list_topics() if name.startswith(settings.prefix)]
+        if mine:
+            admin.delete_topics(mine)
+    finally:
+        admin.close()
