@@ -67,7 +67,7 @@ class Place:
         return [record async for batch in self.reader.read(name, 0, 0, stop) for record in batch]
 
     async def decided(self, name: str) -> int:
-        """The end of the topic once all before it is decided: a commit is answered before its markers stand."""
+        """The end once all before it is decided: a commit is answered before its markers stand."""
         tp = TopicPartition(name, 0)
         consumer = AIOKafkaConsumer(**client_options(self.settings))
         await consumer.start()
