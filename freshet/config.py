@@ -18,7 +18,9 @@ from msgspec import Meta
 from freshet.errors import SettingsError
 from serving.settings import ServeSettings
 from stream.engine.settings import EngineSettings
+from stream.engine.worker_settings import ShardSettings, WorkerSettings
 from stream.join import JoinSettings
+from stream.kafka import KafkaSettings
 
 __all__ = ["LearnSettings", "PolicyName", "PolicySettings", "Settings", "load_settings", "settings_digest"]
 
@@ -113,6 +115,9 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     policy: PolicySettings = PolicySettings()
     serve: ServeSettings = ServeSettings()
     engine: EngineSettings = EngineSettings()
+    kafka: KafkaSettings = KafkaSettings()
+    work: WorkerSettings = WorkerSettings()
+    shard: ShardSettings = ShardSettings()
 
 
 def load_settings(

@@ -15,8 +15,9 @@ from typing import Protocol, TypeVar
 import pytest
 
 from stream.clock import ManualClock
-from stream.engine.shard import Output, Recovered, Shard, ShardSettings, ShardStep, ShardStore, SourceRecord
+from stream.engine.shard import Output, Recovered, Shard, ShardStep, ShardStore, SourceRecord
 from stream.engine.shard_memory import MemoryPartition, MemoryShardStore
+from stream.engine.worker_settings import ShardSettings
 from stream.errors import FencedError
 from stream.frame import Frame, pack, unpack
 

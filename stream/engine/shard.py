@@ -20,9 +20,8 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
-import msgspec
-
 from stream.clock import Clock
+from stream.engine.worker_settings import ShardSettings
 from stream.frame import Frame
 from stream.step import Stateful
 
@@ -32,7 +31,6 @@ __all__ = [
     "Recovered",
     "Shard",
     "ShardFigures",
-    "ShardSettings",
     "ShardStep",
     "ShardStore",
     "SourceRecord",
@@ -114,19 +112,6 @@ class ShardStore(Protocol):
 
     async def close(self) -> None:
         """Let go; whatever was not committed never happened."""
-
-
-class ShardSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """When a shard commits, looks at the tail of its source, and takes a snapshot."""
-
-    commit_s: float = 5.0
-    """Longest time for which a position without outputs waits for its commit."""
-    tail_s: float = 1.0
-    """Time without delivery after which the end of the source is looked at."""
-    snapshot_s: float = 60.0
-    """Time between snapshots while something is learned."""
-    snapshot_records: int = 1_000_000
-    """Records after which a snapshot is taken early: as many are run again at a take-over, at most."""
 
 
 @dataclass(slots=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
@@ -55,6 +56,7 @@ class PartitionReader:
         self._settings = settings
         self._clock = clock
         self._asker: AIOKafkaConsumer | None = None
+        self._asking = asyncio.Lock()
 
     async def close(self) -> None:
         """Let go of the brokers."""
@@ -140,16 +142,17 @@ class PartitionReader:
         )
 
     async def _ask(self) -> AIOKafkaConsumer:
-        if self._asker is None:
-            asker = self._consumer()
-            try:
-                await asker.start()
-            except KafkaError as error:
-                await asker.stop()
-                msg = f"no broker answers at {self._settings.bootstrap}: {error}; is the address right?"
-                raise LogError(msg) from error
-            self._asker = asker
-        return self._asker
+        async with self._asking:
+            if self._asker is None:
+                asker = self._consumer()
+                try:
+                    await asker.start()
+                except KafkaError as error:
+                    await asker.stop()
+                    msg = f"no broker answers at {self._settings.bootstrap}: {error}; is the address right?"
+                    raise LogError(msg) from error
+                self._asker = asker
+            return self._asker
 
     def _trouble(self, tp: TopicPartition, what: str, error: KafkaError) -> LogError:
         return LogError(

@@ -11,8 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stream.clock import ManualClock
-from stream.engine.shard import Output, Shard, ShardSettings, ShardStore, SourceRecord
+from stream.engine.shard import Output, Shard, ShardStore, SourceRecord
 from stream.engine.shard_memory import MemoryPartition, MemoryShardStore
+from stream.engine.worker_settings import ShardSettings
 from stream.errors import FencedError
 from stream.testing_shard import FoldingStep, Play, ShardStepContract, ShardStoreContract
 
