@@ -201,8 +201,9 @@ def _is_section(kind: Any) -> bool:
 
 
 def _listed(name: str, value: str) -> Any:
-    # A list or table is written as JSON; anything else is converted from text by its field's type.
-    if value[:1] not in ("[", "{"):
+    # A list or table is written as JSON; anything else is converted from text by its field's type. A password
+    # may start as it likes, and must not turn up in a message.
+    if value[:1] not in ("[", "{") or name.endswith("_PASSWORD"):
         return value
     try:
         return msgspec.json.decode(value)

@@ -5,7 +5,8 @@ FreshetError
 ├── FrameError            bytes are not a frame, or are damaged or newer  (stream.errors)
 ├── SnapshotError         a snapshot file is damaged, foreign or newer    (stream.errors)
 ├── LogError              an event log or data folder cannot be used      (stream.errors)
-│   └── DiskFullError     the disk or the file's stated bound is full     (stream.errors)
+│   ├── DiskFullError     the disk or the file's stated bound is full     (stream.errors)
+│   └── BrokerError       a Kafka broker is away, refuses, or is set up otherwise (stream.errors)
 ├── FencedError           another process has taken over this partition   (stream.errors)
 ├── OverloadedError       a stated bound is reached; try again later      (stream.errors)
 └── each room's own errors, see <room>/errors.py
@@ -14,6 +15,7 @@ FreshetError
 from __future__ import annotations
 
 __all__ = [
+    "BrokerError",
     "DiskFullError",
     "EventError",
     "FencedError",
@@ -47,6 +49,10 @@ class LogError(FreshetError):
 
 class DiskFullError(LogError):
     """No room left on the disk, or a file reached its stated bound; nothing was half-written."""
+
+
+class BrokerError(LogError):
+    """A Kafka broker cannot be reached, refuses, or is set up otherwise; the message says what to try."""
 
 
 class FencedError(FreshetError):

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from freshet import __version__
-from freshet.cli import demo, doctor, feed, replay, schema, simulate, up, work
+from freshet.cli import demo, doctor, feed, replay, schema, simulate, topics, up, work
 from stream.errors import FreshetError
 
 __all__ = ["app", "main"]
@@ -29,6 +29,7 @@ app.command()(replay.replay)
 app.command()(simulate.simulate)
 app.command()(doctor.doctor)
 app.command()(schema.schema)
+app.add_typer(topics.topics, name="topics")
 app.command()(work.work)
 
 

@@ -14,9 +14,14 @@ import typer
 
 from freshet.cli.output import console
 from freshet.config import Settings, load_settings
+from freshet.errors import StartError
 from stream.clock import WallClock
+from stream.kafka import KafkaSettings
+from stream.kafka.layout import LAYOUT
 
 __all__ = ["work"]
+
+_TOPICS = ("events", "feedback", "item-feedback", "catalogue", "state-join", "dead-letters")
 
 
 def work(
@@ -44,11 +49,22 @@ def work(
     settings = load_settings(config, flags=flags)
     logging.basicConfig(level=logging.WARNING, format="freshet work: %(message)s", stream=sys.stderr)
     logging.getLogger("stream").setLevel(logging.INFO)
+    _require_topics(settings.kafka)
     asyncio.run(_work(settings))
 
 
+def _require_topics(kafka: KafkaSettings) -> None:
+    """Topics that are missing, or have other numbers of partitions, would scatter what belongs together."""
+    # Every client of Kafka comes with an extra.
+    from stream.kafka.topics import check_topics
+
+    found = check_topics(kafka, [topic for topic in LAYOUT if topic.name in _TOPICS])
+    wrong = [difference for difference in found if difference.what in ("topic", "partitions")]
+    if wrong:
+        raise StartError("; ".join(map(str, wrong)))
+
+
 async def _work(settings: Settings) -> None:
-    # Faust and its clients come with an extra.
     from freshet.shards.worker import JoinWorker
 
     stop = asyncio.Event()

@@ -16,7 +16,7 @@ from stream.clock import Clock
 from stream.engine.faust_engine import FaustEngine
 from stream.engine.shard import Shard
 from stream.kafka.partitioning import partition_of
-from stream.kafka.reader import PartitionReader, client_options
+from stream.kafka.reader import PartitionReader, async_options
 from stream.kafka.settings import KafkaSettings
 from stream.kafka.shard_store import KafkaShardStore
 from stream.kafka.ticks import TickWriter
@@ -98,7 +98,7 @@ class JoinWorker:
 
 def _credentials(kafka: KafkaSettings) -> Any:
     """What Faust calls credentials: the same that the other clients use."""
-    context = client_options(kafka).get("ssl_context")
+    context = async_options(kafka).get("ssl_context")
     if kafka.protocol.startswith("SASL"):
         return faust.SASLCredentials(
             username=kafka.user,

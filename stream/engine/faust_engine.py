@@ -136,11 +136,11 @@ class FaustEngine:
         )
         source = app.topic(self._topic, key_serializer="raw", value_serializer="raw")
 
-        @app.agent(source, name=f"{group}-deliver")
         async def deliver(stream: Any) -> None:
             async for events in stream.take_events(settings.take_records, within=settings.take_s):
                 await self._deliver(events)
 
+        app.agent(source, name=f"{group}-deliver")(deliver)
         app.on_partitions_assigned.connect(self._on_assigned)
         app.on_partitions_revoked.connect(self._on_revoked)
         return app

@@ -8,39 +8,33 @@ from typing import Any
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError, OffsetOutOfRangeError
-from aiokafka.helpers import create_ssl_context
 
 from stream.clock import Clock
 from stream.engine.shard import SourceRecord
-from stream.errors import LogError
+from stream.errors import BrokerError, LogError
+from stream.kafka.connection import client_options
 from stream.kafka.settings import KafkaSettings
 
-__all__ = ["PartitionReader", "client_options"]
+__all__ = ["PartitionReader", "async_options"]
 
 _POLL_MS = 200
 
 
-def client_options(settings: KafkaSettings) -> dict[str, Any]:
+def async_options(settings: KafkaSettings) -> dict[str, Any]:
     """How aiokafka reaches the brokers: addresses, protocol, credentials.
 
+    Raises:
+        BrokerError: a certificate or key cannot be read.
+
     Example:
-        >>> client_options(KafkaSettings(bootstrap="a:9092,b:9092"))["bootstrap_servers"]
+        >>> async_options(KafkaSettings(bootstrap="a:9092,b:9092"))["bootstrap_servers"]
         ['a:9092', 'b:9092']
     """
-    options: dict[str, Any] = {
-        "bootstrap_servers": settings.bootstrap.split(","),
-        "security_protocol": settings.protocol,
-        "request_timeout_ms": settings.timeout_ms,
-    }
-    if settings.protocol.endswith("SSL"):
-        options["ssl_context"] = create_ssl_context(
-            cafile=settings.ca or None, certfile=settings.cert or None, keyfile=settings.key or None
-        )
-    if settings.protocol.startswith("SASL"):
-        options["sasl_mechanism"] = settings.sasl_mechanism
-        options["sasl_plain_username"] = settings.user
-        options["sasl_plain_password"] = settings.password
-    return options
+    options = client_options(settings)
+    chosen = ("bootstrap_servers", "security_protocol", "sasl_mechanism", "ssl_context")
+    login = ("sasl_plain_username", "sasl_plain_password")
+    shared = {name: options[name] for name in (*chosen, *login) if name in options}
+    return {**shared, "request_timeout_ms": settings.timeout_ms}
 
 
 class PartitionReader:
@@ -103,7 +97,7 @@ class PartitionReader:
         except OffsetOutOfRangeError as error:
             msg = (
                 f"{topic}/{partition}: records from offset {start} on were deleted before they were taken; "
-                "what they held is lost. Keep the topic longer (retention.ms), then start from a snapshot"
+                "what they held is lost. Keep the topic longer (keep_days under [kafka])"
             )
             raise LogError(msg) from error
         except KafkaError as error:
@@ -138,7 +132,7 @@ class PartitionReader:
             enable_auto_commit=False,
             auto_offset_reset="none",
             fetch_max_wait_ms=_POLL_MS,
-            **client_options(self._settings),
+            **async_options(self._settings),
         )
 
     async def _ask(self) -> AIOKafkaConsumer:
@@ -150,12 +144,12 @@ class PartitionReader:
                 except KafkaError as error:
                     await asker.stop()
                     msg = f"no broker answers at {self._settings.bootstrap}: {error}; is the address right?"
-                    raise LogError(msg) from error
+                    raise BrokerError(msg) from error
                 self._asker = asker
             return self._asker
 
-    def _trouble(self, tp: TopicPartition, what: str, error: KafkaError) -> LogError:
-        return LogError(
+    def _trouble(self, tp: TopicPartition, what: str, error: KafkaError) -> BrokerError:
+        return BrokerError(
             f"{tp.topic}/{tp.partition} {what}: {error!r}; are its brokers at {self._settings.bootstrap}?"
         )
 

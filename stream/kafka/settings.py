@@ -28,6 +28,8 @@ class KafkaSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Copies of every partition; 1 where there is one broker only."""
     min_insync: Annotated[int, Meta(ge=1, le=32)] = 2
     """Copies that must have a record before it counts as written; 1 where there is one broker only."""
+    keep_days: Annotated[float, Meta(gt=0, le=36_500)] = 7.0
+    """Age at which records are dropped; in compacted topics, time until a replaced row is really gone."""
     protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = "PLAINTEXT"
     """How the brokers are spoken to, as Kafka calls it."""
     sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = "SCRAM-SHA-512"
@@ -44,6 +46,14 @@ class KafkaSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """File with the private key of `cert` (PEM)."""
     timeout_ms: Annotated[int, Meta(ge=100, le=600_000)] = 10_000
     """How long to wait for brokers that do not answer before saying so."""
+
+    def __post_init__(self) -> None:
+        if self.min_insync > self.replication:
+            msg = f"min_insync: expected at most replication ({self.replication}), got {self.min_insync}"
+            raise ValueError(msg)
+        if self.key and not self.cert:
+            msg = "key: expected a cert that it belongs to, got none"
+            raise ValueError(msg)
 
     def __repr__(self) -> str:
         shown = [f"{f}={getattr(self, f)!r}" for f in self.__struct_fields__ if f != "password"]

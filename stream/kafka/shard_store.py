@@ -11,9 +11,9 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError, ProducerFenced
 
 from stream.engine.shard import Output, Recovered, SourceRecord
-from stream.errors import FencedError, FrameError, LogError, SnapshotError
+from stream.errors import BrokerError, FencedError, FrameError, LogError, SnapshotError
 from stream.frame import Frame, pack, unpack
-from stream.kafka.reader import PartitionReader, client_options
+from stream.kafka.reader import PartitionReader, async_options
 from stream.kafka.settings import KafkaSettings
 
 __all__ = ["KafkaShardStore"]
@@ -80,7 +80,7 @@ class KafkaShardStore:
 
         Raises:
             SnapshotError: there are snapshots and none can be read.
-            LogError: the brokers do not answer.
+            BrokerError: the brokers do not answer.
         """
         # The id is not fenced before the producer has started; only then nothing more can come.
         producer = AIOKafkaProducer(
@@ -88,7 +88,7 @@ class KafkaShardStore:
             transaction_timeout_ms=_TRANSACTION_MS,
             max_batch_size=1 << 18,
             max_request_size=8 << 20,
-            **client_options(self._settings),
+            **async_options(self._settings),
         )
         self._producer = producer
         try:
@@ -96,7 +96,7 @@ class KafkaShardStore:
         except KafkaError as error:
             where = self._settings.bootstrap
             msg = f"{self._place} cannot be taken over: {error!r}; are the brokers at {where}?"
-            raise LogError(msg) from error
+            raise BrokerError(msg) from error
         found = await self._restore()
         self._generations = {
             generation: max(chunks, default=-1) + 1 for generation, chunks in found.chunks.items()
@@ -224,7 +224,7 @@ class KafkaShardStore:
             raise FencedError(msg) from error
         except KafkaError as error:
             msg = f"{self._place} could not be committed: {error!r}; the next owner takes it up where it was"
-            raise LogError(msg) from error
+            raise BrokerError(msg) from error
 
     async def _send(self, producer: AIOKafkaProducer, record: Output) -> asyncio.Future[object]:
         topic = self._settings.topic(record.topic) if record.topic else self._state

@@ -6,9 +6,9 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
 
 from stream.codec import encode_events
-from stream.errors import LogError
+from stream.errors import BrokerError
 from stream.events import EVENT_SCHEMA, Tick
-from stream.kafka.reader import client_options
+from stream.kafka.reader import async_options
 from stream.kafka.settings import KafkaSettings
 
 __all__ = ["TickWriter"]
@@ -37,9 +37,9 @@ class TickWriter:
         """Connect.
 
         Raises:
-            LogError: no broker answers.
+            BrokerError: no broker answers.
         """
-        self._producer = AIOKafkaProducer(enable_idempotence=True, **client_options(self._settings))
+        self._producer = AIOKafkaProducer(enable_idempotence=True, **async_options(self._settings))
         try:
             await self._producer.start()
         except KafkaError as error:
@@ -47,13 +47,13 @@ class TickWriter:
             msg = (
                 f"no broker answers at {where}: {error}; is the address right, and is a broker running there?"
             )
-            raise LogError(msg) from error
+            raise BrokerError(msg) from error
 
     async def write(self, partition: int, ts: int) -> None:
         """Say that it is `ts` (ms).
 
         Raises:
-            LogError: the brokers did not take it.
+            BrokerError: the brokers did not take it.
         """
         if self._producer is None:
             await self.start()
@@ -64,7 +64,7 @@ class TickWriter:
             await self._producer.send_and_wait(self._topic, value, partition=partition, headers=headers)
         except KafkaError as error:
             msg = f"a tick could not be written to {self._topic}/{partition}: {error!r}"
-            raise LogError(msg) from error
+            raise BrokerError(msg) from error
 
     async def stop(self) -> None:
         """Let go of the brokers."""

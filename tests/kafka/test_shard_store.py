@@ -17,7 +17,7 @@ from stream.engine.shard import Output, Recovered, Shard, ShardStore, SourceReco
 from stream.errors import LogError, SnapshotError
 from stream.frame import pack, unpack
 from stream.kafka import KafkaSettings
-from stream.kafka.reader import PartitionReader, client_options
+from stream.kafka.reader import PartitionReader, async_options
 from stream.kafka.shard_store import KafkaShardStore
 from stream.testing_shard import FoldingStep, ShardStoreContract
 
@@ -49,7 +49,7 @@ class Place:
 
     @asynccontextmanager
     async def producer(self, **more: object) -> AsyncIterator[AIOKafkaProducer]:
-        producer = AIOKafkaProducer(**client_options(self.settings), **more)
+        producer = AIOKafkaProducer(**async_options(self.settings), **more)
         await producer.start()
         try:
             yield producer
@@ -69,7 +69,7 @@ class Place:
     async def decided(self, name: str) -> int:
         """The end once all before it is decided: a commit is answered before its markers stand."""
         tp = TopicPartition(name, 0)
-        consumer = AIOKafkaConsumer(**client_options(self.settings))
+        consumer = AIOKafkaConsumer(**async_options(self.settings))
         await consumer.start()
         try:
             while (await consumer.end_offsets([tp]))[tp] > (stop := await self.reader.end_of(name, 0)):

@@ -1,0 +1,84 @@
+"""Looks at the topics on the brokers and creates the missing ones; never alters or deletes any."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from kafka.admin import ConfigResource, ConfigResourceType
+from kafka.errors import NoError, TopicAlreadyExistsError, for_code
+
+from stream.kafka.connection import admin_client
+from stream.kafka.layout import LAYOUT, Difference, TopicFound, TopicLayout, differences, topic_configs
+from stream.kafka.settings import KafkaSettings
+
+__all__ = ["check_topics", "create_topics", "describe_topics"]
+
+
+def describe_topics(settings: KafkaSettings, layout: Iterable[TopicLayout] = LAYOUT) -> dict[str, TopicFound]:
+    """The topics of the layout that are there, by their full names.
+
+    Raises:
+        BrokerError: no broker answers, or it refuses.
+    """
+    with admin_client(settings) as client:
+        return _describe(client, settings, layout)
+
+
+def check_topics(settings: KafkaSettings, layout: Iterable[TopicLayout] = LAYOUT) -> list[Difference]:
+    """What is not as it should be; nothing when all is well.
+
+    Raises:
+        BrokerError: no broker answers, or it refuses.
+    """
+    chosen = list(layout)
+    return differences(settings, describe_topics(settings, chosen), chosen)
+
+
+def create_topics(settings: KafkaSettings, layout: Iterable[TopicLayout] = LAYOUT) -> list[str]:
+    """Create what is missing; returns the full names of what was created.
+
+    Raises:
+        BrokerError: no broker answers, or it refuses, such as more copies than there are brokers.
+    """
+    chosen = list(layout)
+    with admin_client(settings) as client:
+        there = _describe(client, settings, chosen)
+        missing = {
+            settings.topic(topic.name): {
+                "num_partitions": topic.partitions(settings),
+                "replication_factor": settings.replication,
+                "configs": topic_configs(topic, settings),
+            }
+            for topic in chosen
+            if settings.topic(topic.name) not in there
+        }
+        return _create(client, missing, settings.timeout_ms) if missing else []
+
+
+def _create(client: Any, missing: dict[str, Any], timeout_ms: int) -> list[str]:
+    answer = client.create_topics(missing, timeout_ms=timeout_ms, raise_errors=False)
+    errors = {topic["name"]: for_code(topic["error_code"]) for topic in answer["topics"]}
+    refused = [error for error in errors.values() if error not in (NoError, TopicAlreadyExistsError)]
+    if refused:
+        raise refused[0]
+    # The brokers know of a topic a moment after they promised it.
+    client.wait_for_topics(list(missing), timeout_ms=timeout_ms)
+    return [name for name, error in errors.items() if error is NoError]
+
+
+def _describe(client: Any, settings: KafkaSettings, layout: Iterable[TopicLayout]) -> dict[str, TopicFound]:
+    wanted = {settings.topic(topic.name) for topic in layout}
+    names = sorted(wanted & set(client.list_topics()))
+    if not names:
+        return {}
+    resources = [ConfigResource(ConfigResourceType.TOPIC, name) for name in names]
+    configs = client.describe_configs(resources, config_filter="all")["topic"]
+    return {
+        topic["name"]: TopicFound(
+            len(topic["partitions"]),
+            min(len(partition["replica_nodes"]) for partition in topic["partitions"]),
+            {name: str(config["value"]) for name, config in configs[topic["name"]].items()},
+        )
+        for topic in client.describe_topics(names)
+    }
