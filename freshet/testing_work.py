@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 import subprocess
 import sys
+import threading
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -13,6 +15,8 @@ from typing import Any
 import numpy as np
 from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 
+from freshet.config import Settings
+from freshet.shards.worker import JoinWorker
 from stream.block_codec import decode_segment
 from stream.blocks import CLICK, CLOSED, ORGANIC, SHOWN, FeedbackBlock, ItemsBlock
 from stream.clock import Clock, WallClock
@@ -21,7 +25,7 @@ from stream.events import EVENT_SCHEMA, Click, Decision, ItemEvent, LoggedEvent
 from stream.kafka import KafkaSettings
 from stream.kafka.partitioning import partition_of, routing_id
 
-__all__ = ["Load", "WorkerProcess", "outcomes"]
+__all__ = ["Follower", "Load", "WorkerProcess", "WorkerThread", "WorkersChaos", "outcomes"]
 
 Outcome = tuple[str, ...]
 
@@ -96,6 +100,42 @@ class WorkerProcess:
             raise
 
 
+class WorkerThread:
+    """A worker in a thread of this process: quick to start, and it cannot be killed.
+
+    Example:
+        See `tests/kafka/test_worker.py`.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self.reason: str | None = None
+        """Why it wanted to end the process, if it did."""
+        self._settings = settings
+        self._loop = asyncio.new_event_loop()
+        self._stop = asyncio.Event()
+        self._thread = threading.Thread(target=self._run)
+
+    def __enter__(self) -> WorkerThread:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._loop.call_soon_threadsafe(self._stop.set)
+        self._thread.join()
+
+    def has_ended(self) -> bool:
+        """Whether it wanted to end the process."""
+        return self.reason is not None
+
+    def _run(self) -> None:
+        worker = JoinWorker(self._settings, WallClock(), self._end)
+        self._loop.run_until_complete(worker.run(self._stop))
+        self._loop.close()
+
+    def _end(self, reason: str) -> None:
+        self.reason = self.reason or reason
+
+
 class Load:
     """A plain producer that keeps count: decisions, clicks on them, organic clicks, items, some sent twice.
 
@@ -157,29 +197,46 @@ class Load:
         self._producer.close()
 
 
-def outcomes(settings: KafkaSettings, enough: int, limit_s: float) -> Counter[Outcome]:
-    """What stands committed in `feedback` and `item-feedback`, once there is `enough` of it or time is up.
+class Follower:
+    """Counts what stands committed in `feedback` and `item-feedback`, as far as it has looked.
 
-    Then it looks a moment longer, for what comes twice.
+    Args:
+        settings: where the brokers are.
     """
-    consumer: Any = KafkaConsumer(
-        bootstrap_servers=settings.bootstrap, isolation_level="read_committed", enable_auto_commit=False
-    )
-    names = [settings.topic(name) for name in ("feedback", "item-feedback")]
-    partitions = [TopicPartition(name, p) for name in names for p in range(settings.partitions)]
-    consumer.assign(partitions)
-    for partition in partitions:
-        consumer.seek(partition, 0)
-    clock, found = WallClock(), Counter[Outcome]()
-    end_s = clock.monotonic_s() + limit_s
-    while clock.monotonic_s() < end_s:
-        for records in consumer.poll(timeout_ms=200).values():
+
+    def __init__(self, settings: KafkaSettings) -> None:
+        self._consumer: Any = KafkaConsumer(
+            bootstrap_servers=settings.bootstrap, isolation_level="read_committed", enable_auto_commit=False
+        )
+        names = [settings.topic(name) for name in ("feedback", "item-feedback")]
+        partitions = [TopicPartition(name, p) for name in names for p in range(settings.partitions)]
+        self._consumer.assign(partitions)
+        for partition in partitions:
+            self._consumer.seek(partition, 0)
+        self.found: Counter[Outcome] = Counter()
+
+    def look(self, timeout_ms: int = 200) -> None:
+        """Take in what has come."""
+        for records in self._consumer.poll(timeout_ms=timeout_ms).values():
             for record in records:
-                found.update(_read(record.value))
-        if found.total() >= enough and end_s - clock.monotonic_s() > 1.0:
-            end_s = clock.monotonic_s() + 1.0
-    consumer.close()
-    return found
+                self.found.update(_read(record.value))
+
+    def close(self) -> None:
+        """Let go of the brokers."""
+        self._consumer.close()
+
+
+def outcomes(settings: KafkaSettings, enough: int, limit_s: float) -> Counter[Outcome]:
+    """What stands committed once there is `enough` of it, and a second later; or when time is up."""
+    clock, follower = WallClock(), Follower(settings)
+    end_s = clock.monotonic_s() + limit_s
+    has_enough = False
+    while clock.monotonic_s() < end_s:
+        follower.look()
+        if not has_enough and follower.found.total() >= enough:
+            has_enough, end_s = True, clock.monotonic_s() + 1.0
+    follower.close()
+    return follower.found
 
 
 def _read(value: bytes) -> list[Outcome]:
@@ -195,3 +252,124 @@ def _read(value: bytes) -> list[Outcome]:
                 more = (str(place),) if kind == CLICK else ()
                 found.append((_NAMES[kind], segment.slates[ref].request_id, *more))
     return found
+
+
+class WorkersChaos:
+    """Workers that are killed, frozen past their session, thawed, added and removed under a steady load.
+
+    Whatever befalls them befalls them at work: before each time, all partitions have been seen to go on.
+
+    Args:
+        settings: topics that are there.
+        folder: for what the workers say.
+        rng: draws what happens to whom.
+        n_workers: how many there are at first.
+    """
+
+    SESSION_S = 3.0
+
+    def __init__(
+        self, settings: KafkaSettings, folder: Path, rng: np.random.Generator, n_workers: int
+    ) -> None:
+        self._settings, self._folder, self._rng = settings, folder, rng
+        self._clock = WallClock()
+        self._frozen: list[tuple[float, WorkerProcess]] = []
+        self._n = 0
+        self.load = Load(settings, rng)
+        self.follower = Follower(settings)
+        self.workers: list[WorkerProcess] = []
+        self.happened: Counter[str] = Counter()
+        for _ in range(n_workers):
+            self.add()
+
+    def add(self) -> None:
+        """One worker more."""
+        self._n += 1
+        self.workers.append(WorkerProcess(self._settings, self._folder / f"worker-{self._n}.log"))
+
+    def kill(self) -> None:
+        """kill -9 one that is awake; it comes back at once."""
+        victim = self._one()
+        victim.kill()
+        victim.revive()
+        self.happened["kill"] += 1
+
+    def freeze(self) -> None:
+        """SIGSTOP one until its session is over and others own what it had; SIGCONT comes by itself."""
+        victim = self._one()
+        victim.freeze()
+        self._frozen.append((self._clock.monotonic_s() + 2.5 * self.SESSION_S, victim))
+        self.happened["freeze"] += 1
+
+    def remove(self) -> None:
+        """Stop one cleanly, for good, if another is left awake."""
+        if len(self.workers) - len(self._frozen) > 1:
+            victim = self._one()
+            self.workers.remove(victim)
+            self.happened["remove"] += 1
+            # One that has just been revived may not listen to signals yet, and dies of this one.
+            if victim.stop() not in (0, -signal.SIGTERM):
+                self.happened["unclean stop"] += 1
+
+    def _one(self) -> WorkerProcess:
+        awake = [worker for worker in self.workers if worker not in [frozen for _, frozen in self._frozen]]
+        return awake[int(self._rng.integers(len(awake)))]
+
+    def go_on(self, seconds: float, requests: int = 20) -> None:
+        """Send requests for a while; wake who has been frozen long enough, revive who has ended."""
+        end_s = self._clock.monotonic_s() + seconds
+        while self._clock.monotonic_s() < end_s:
+            self.load.send(requests)
+            self._look_after()
+            self.follower.look(100)
+
+    def settle(self, limit_s: float = 60.0) -> None:
+        """Go on until everything sent so far is shown: every partition has an owner that works.
+
+        Raises:
+            TimeoutError: that takes longer.
+        """
+        wanted = {outcome for outcome in self.load.expected if outcome[0] == "shown"}
+        end_s = self._clock.monotonic_s() + limit_s
+        while wanted := {outcome for outcome in wanted if outcome not in self.follower.found}:
+            if self._clock.monotonic_s() > end_s:
+                msg = f"{len(wanted)} slates were not joined in {limit_s:g} s\n{self.said()[-2_000:]}"
+                raise TimeoutError(msg)
+            self.go_on(0.1)
+
+    def _look_after(self) -> None:
+        now = self._clock.monotonic_s()
+        for due, worker in [pair for pair in self._frozen if pair[0] <= now]:
+            worker.thaw()
+            self._frozen.remove((due, worker))
+            self.happened["thaw"] += 1
+        for worker in self.workers:
+            if not worker.is_alive():
+                self.happened["ended by itself"] += 1
+                worker.revive()
+
+    def finish(self, limit_s: float) -> Counter[Outcome]:
+        """Wake everybody and wait for what is left, and for what comes twice; all that stands committed."""
+        while self._frozen:
+            self.go_on(0.2, requests=1)
+        end_s = self._clock.monotonic_s() + limit_s
+        while self._clock.monotonic_s() < end_s and self.load.expected - self.follower.found:
+            self._look_after()
+            self.follower.look()
+        end_s = self._clock.monotonic_s() + 1.0
+        while self._clock.monotonic_s() < end_s:
+            self.follower.look()
+        return self.follower.found
+
+    def close(self) -> None:
+        """End every process."""
+        for worker in [*self.workers, *(frozen for _, frozen in self._frozen)]:
+            worker.kill()
+        self.follower.close()
+        self.load.close()
+
+    def said(self) -> str:
+        """All that the workers have said."""
+        return "".join(
+            path.read_text("utf-8", "replace") for path in sorted(self._folder.glob("worker-*.log"))
+        )
