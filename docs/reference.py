@@ -151,7 +151,13 @@ def _type_name(kind: Any) -> str:
         return f"list of {_type_name(arguments[0])}"
     if get_origin(kind) is dict:
         return f"table of {_type_name(arguments[1])}"
-    return {int: "integer", float: "number", str: "text", bool: "true or false"}[kind]
+    if _is_table(kind):
+        return "table"
+    return {int: "integer", float: "number", str: "text", bool: "true or false", Any: "any value"}[kind]
+
+
+def _is_table(kind: Any) -> bool:
+    return isinstance(kind, type) and issubclass(kind, msgspec.Struct)
 
 
 def _toml(value: Any) -> str:
@@ -165,22 +171,29 @@ def _toml(value: Any) -> str:
     return f"{value:_}"
 
 
-def _settings_lines(name: str, struct: type) -> Iterator[str]:
+def _settings_lines(name: str, struct: type, *, repeated: bool = False) -> Iterator[str]:
     """The table of one section, then of those below it."""
     if name:
-        yield f"\n## [{name}]\n"
+        yield f"\n## {f'[[{name}]]' if repeated else f'[{name}]'}\n"
         yield " ".join((inspect.getdoc(struct) or "").split("\n\n")[0].split())
     yield "\n| setting | type | default | meaning |\n|---|---|---|---|"
     meanings, sections = _meanings(struct), []
     for field in msgspec.structs.fields(struct):
-        if isinstance(field.type, type) and issubclass(field.type, msgspec.Struct):
-            sections.append(field)
+        if _is_table(field.type):
+            sections.append((field.name, field.type, False))
             continue
-        default = field.default_factory() if field.default is msgspec.NODEFAULT else field.default
+        if get_origin(field.type) is tuple and _is_table(element := get_args(field.type)[0]):
+            sections.append((field.name, element, True))
         meaning = meanings[field.name].replace("|", "\\|")
-        yield f"| `{field.name}` | {_type_name(field.type)} | `{_toml(default)}` | {meaning} |"
-    for section in sections:
-        yield from _settings_lines(f"{name}.{section.name}".lstrip("."), section.type)
+        yield f"| `{field.name}` | {_type_name(field.type)} | {_default(field)} | {meaning} |"
+    for section, kind, many in sections:
+        yield from _settings_lines(f"{name}.{section}".lstrip("."), kind, repeated=many)
+
+
+def _default(field: Any) -> str:
+    if field.required:
+        return "required"
+    return f"`{_toml(field.default_factory() if field.default is msgspec.NODEFAULT else field.default)}`"
 
 
 def settings_page() -> str:

@@ -3,38 +3,66 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Protocol
 
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from freshet.cli.output import console, write_json
-from freshet.feeding import Sender, SendReport, count_rows, read_rows
+from freshet.config import load_settings
+from freshet.feeding import Row, Sender, SendReport, count_rows, read_rows
 from freshet.feeding.sender import resume_path
 from stream.clock import WallClock
 
 __all__ = ["feed"]
 
+_HERE = "http://127.0.0.1:8080"
+
+
+class _Sender(Protocol):
+    """Where rows go to."""
+
+    def send(
+        self, rows: Iterable[Row], *, batch: int, rate: float, on_progress: Callable[[int, int], None]
+    ) -> SendReport: ...
+
+    def close(self) -> None: ...
+
 
 def feed(
     files: Annotated[list[Path], typer.Argument(exists=True, dir_okay=False, help="JSONL, CSV or Parquet.")],
-    to: Annotated[str, typer.Option(help="Address of a Freshet.")] = "http://127.0.0.1:8080",
+    to: Annotated[
+        str | None, typer.Option(help="Address of a Freshet.", show_default="http://127.0.0.1:8080")
+    ] = None,
+    kafka: Annotated[
+        str | None, typer.Option(metavar="HOST:PORT", help="Brokers to write the topic `events` of, instead.")
+    ] = None,
     rate: Annotated[float, typer.Option(min=0, help="Rows a second; 0: as fast as taken.")] = 0.0,
     backfill: Annotated[bool, typer.Option(help="History: a stream with a watermark of its own.")] = False,
     default_type: Annotated[str | None, typer.Option("--type", help="Type of rows that have none.")] = None,
     batch: Annotated[int, typer.Option(min=1, max=5_000, help="Rows a request.")] = 500,
     restart: Annotated[bool, typer.Option(help="Ignore where an earlier run stopped.")] = False,
     token: Annotated[str | None, typer.Option(envvar="FRESHET_TOKEN", help="Bearer token.")] = None,
+    config: Annotated[Path | None, typer.Option(exists=True, dir_okay=False, help="A freshet.toml.")] = None,
     json_out: Annotated[Path | None, typer.Option("--json", help="Write the report here.")] = None,
 ) -> None:
     """Send events from files; a run that was interrupted goes on where it stopped.
 
+    With `--kafka` everything else about the brokers comes from `[kafka]` in the settings.
+
     Example: `freshet feed clicks.jsonl.gz --to http://127.0.0.1:8080 --backfill`
     """
+    if to is not None and kafka is not None:
+        msg = "expected --to or --kafka, got both"
+        raise typer.BadParameter(msg)
     total = SendReport()
     for file in files:
-        sender = Sender(to, WallClock(), token=token, backfill=backfill)
+        if kafka is None:
+            sender: _Sender = Sender(to or _HERE, WallClock(), token=token, backfill=backfill)
+        else:
+            sender = _kafka_sender(kafka, config, backfill)
         try:
             report = _feed_one(file, sender, default_type, batch, rate, restart)
         finally:
@@ -52,8 +80,16 @@ def feed(
         raise typer.Exit(1)
 
 
+def _kafka_sender(address: str, config: Path | None, backfill: bool) -> _Sender:
+    # The client comes with an extra, so it is loaded when it is asked for only.
+    from freshet.feeding.kafka_sender import KafkaSender
+
+    settings = load_settings(config, flags={"kafka": {"bootstrap": address}})
+    return KafkaSender(settings, WallClock(), backfill=backfill)
+
+
 def _feed_one(
-    file: Path, sender: Sender, default_type: str | None, batch: int, rate: float, restart: bool
+    file: Path, sender: _Sender, default_type: str | None, batch: int, rate: float, restart: bool
 ) -> SendReport:
     memory = resume_path(file)
     mark = {"size": file.stat().st_size, "mtime": file.stat().st_mtime_ns}

@@ -15,7 +15,7 @@ from freshet.errors import StartError
 from freshet.feeding.readers import Row
 from stream.clock import Clock
 
-__all__ = ["MAX_BATCH_BYTES", "SendReport", "Sender", "resume_path"]
+__all__ = ["MAX_BATCH_BYTES", "SendReport", "Sender", "deliver", "resume_path"]
 
 MAX_BATCH_BYTES = 4_000_000
 """Half of what the gateway takes, so that a batch never fails for its size."""
@@ -32,6 +32,12 @@ class SendReport:
     rejected: int = 0
     accepted_at: int = 0
     reasons: list[tuple[int, str]] = field(default_factory=list)
+
+    def refuse(self, row: int, reason: str) -> None:
+        """Count a refused row."""
+        self.rejected += 1
+        if len(self.reasons) < 1_000:
+            self.reasons.append((row, reason))
 
 
 class Sender:
@@ -69,15 +75,7 @@ class Sender:
         Raises:
             StartError: nobody listens there, or the gateway refuses the whole request.
         """
-        report = SendReport()
-        started, sent = self._clock.monotonic_s(), 0
-        for chunk in _batches(rows, batch):
-            self._post(chunk, report)
-            sent += len(chunk)
-            on_progress(chunk[-1].number + 1, len(chunk))
-            if rate > 0:
-                self._clock.sleep_s(started + sent / rate - self._clock.monotonic_s())
-        return report
+        return deliver(rows, self._post, self._clock, batch=batch, rate=rate, on_progress=on_progress)
 
     def close(self) -> None:
         """Close the connection."""
@@ -91,10 +89,8 @@ class Sender:
             if status == 202:
                 report.accepted += answer["accepted"]
                 report.accepted_at = answer["accepted_at"]
-                report.rejected += len(answer["rejected"])
-                room = 1_000 - len(report.reasons)
-                for refusal in answer["rejected"][:room]:
-                    report.reasons.append((chunk[refusal["index"]].number, refusal["reason"]))
+                for refusal in answer["rejected"]:
+                    report.refuse(chunk[refusal["index"]].number, refusal["reason"])
                 return
             if status == 400 and len(chunk) > 1:
                 # One unreadable line makes the whole body unreadable: find it by halves.
@@ -103,8 +99,7 @@ class Sender:
                 self._post(chunk[middle:], report)
                 return
             if status == 400:
-                report.rejected += 1
-                report.reasons.append((chunk[0].number, str(answer.get("detail", "unreadable"))))
+                report.refuse(chunk[0].number, str(answer.get("detail", "unreadable")))
                 return
             if status not in (429, 503):
                 msg = f"{self._url} answered {status}: {answer.get('detail', answer)}"
@@ -129,6 +124,27 @@ class Sender:
         except ValueError:
             answer = {"detail": data[:200].decode("utf-8", "replace")}
         return response.status, answer, float(response.headers.get("retry-after") or 0.5)
+
+
+def deliver(
+    rows: Iterable[Row],
+    post: Callable[[list[Row], SendReport], None],
+    clock: Clock,
+    *,
+    batch: int,
+    rate: float,
+    on_progress: Callable[[int, int], None],
+) -> SendReport:
+    """Hand the rows to `post` in batches, at most `rate` a second; after each, `on_progress` hears of it."""
+    report = SendReport()
+    started, sent = clock.monotonic_s(), 0
+    for chunk in _batches(rows, batch):
+        post(chunk, report)
+        sent += len(chunk)
+        on_progress(chunk[-1].number + 1, len(chunk))
+        if rate > 0:
+            clock.sleep_s(started + sent / rate - clock.monotonic_s())
+    return report
 
 
 def _batches(rows: Iterable[Row], size: int) -> Iterator[list[Row]]:

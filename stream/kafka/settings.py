@@ -7,6 +7,8 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
+from stream.kafka.sources import SourceSettings
+
 __all__ = ["KafkaSettings"]
 
 
@@ -44,8 +46,13 @@ class KafkaSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """File with the client's own certificate (PEM), where brokers ask for one."""
     key: str = ""
     """File with the private key of `cert` (PEM)."""
+    compression: Literal["none", "gzip"] = "gzip"
+    """How records are packed on their way and on the brokers."""
     timeout_ms: Annotated[int, Meta(ge=100, le=600_000)] = 10_000
     """How long to wait for brokers that do not answer before saying so."""
+
+    sources: tuple[SourceSettings, ...] = ()
+    """Topics of others that become events, see [[kafka.sources]]."""
 
     def __post_init__(self) -> None:
         if self.min_insync > self.replication:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from kafka.partitioner.default import murmur2 as theirs
 
@@ -26,11 +26,13 @@ def test_the_hash_is_that_of_the_java_client(data: bytes, signed: int) -> None:
     assert murmur2(data) == signed % 2**32
 
 
+@settings(max_examples=60, deadline=None)
 @given(st.binary(max_size=40))
 def test_the_hash_is_that_of_kafka_python(data: bytes) -> None:
     assert murmur2(data) == theirs(data) % 2**32
 
 
+@settings(max_examples=60, deadline=None)
 @given(st.text(min_size=1, max_size=12), st.integers(1, 64))
 def test_an_id_goes_where_kafka_python_would_send_its_bytes(entity_id: str, n: int) -> None:
     assert partition_of(entity_id, n) == (theirs(entity_id.encode()) & 0x7FFFFFFF) % n

@@ -1,0 +1,208 @@
+"""Records of a team's own topics to events: pure, so whoever reads the topics can be anybody.
+
+A record becomes one event for each source of its topic whose `where` holds. What cannot become an event is a
+dead letter with the topic, partition and offset it stood at, and the reason.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any, NamedTuple
+
+import msgspec
+
+from stream.codec import decode_events
+from stream.dead_letters import MAX_ORIGINAL_BYTES, DeadLetter
+from stream.events import LoggedEvent
+from stream.kafka.bundles import too_large
+from stream.kafka.sources import SourceSettings
+
+__all__ = ["Mapped", "SourceMapping", "SourceRecord", "map_record"]
+
+_PER_MS = {"us": 1_000, "ns": 1_000_000}
+_TIMES = ("ts", "available_from", "available_until")
+_TEXTS = (
+    *("user_id", "item_id", "request_id", "event_id", "session_id", "kind", "group"),
+    *("policy", "placement", "experiment", "source"),
+)
+_NOTHING: Any = object()
+
+
+class SourceRecord(NamedTuple):
+    """A record as a consumer has it; `timestamp` is the record's own, in ms."""
+
+    topic: str
+    partition: int
+    offset: int
+    timestamp: int
+    key: bytes | None
+    value: bytes | None
+
+    @property
+    def place(self) -> str:
+        """Where it stands: topic/partition/offset."""
+        return f"{self.topic}/{self.partition}/{self.offset}"
+
+
+@dataclass(slots=True)
+class Mapped:
+    """What records became: `events`, with each its JSON in `raw`, and letters for what could not be read."""
+
+    events: list[LoggedEvent] = field(default_factory=list)
+    raw: list[bytes] = field(default_factory=list)
+    letters: list[DeadLetter] = field(default_factory=list)
+
+
+class SourceMapping:
+    """All sources together; it keeps nothing between records.
+
+    Args:
+        sources: of any number of topics.
+        dimension: numbers that the `vector` of an item must have; None takes any.
+
+    Example:
+        >>> views = SourceSettings("views", "click", {"item_id": "product.id", "user_id": "$key"})
+        >>> record = SourceRecord("views", 0, 7, 1_700_000_000_000, b"ann", b'{"product": {"id": 12}}')
+        >>> SourceMapping([views]).on_records([record]).raw
+        [b'{"type":"click","item_id":"12","user_id":"ann","ts":1700000000000}']
+    """
+
+    def __init__(self, sources: Iterable[SourceSettings], *, dimension: int | None = None) -> None:
+        self._dimension = dimension
+        self._by_topic: dict[str, list[SourceSettings]] = {}
+        for source in sources:
+            self._by_topic.setdefault(source.topic, []).append(source)
+
+    @property
+    def topics(self) -> tuple[str, ...]:
+        """The topics to read."""
+        return tuple(self._by_topic)
+
+    def on_records(self, records: Iterable[SourceRecord]) -> Mapped:
+        """Map records, in order; a topic that is in no source gives nothing."""
+        mapped = Mapped()
+        for record in records:
+            for source in self._by_topic.get(record.topic, ()):
+                map_record(source, record, mapped, dimension=self._dimension)
+        return mapped
+
+
+def map_record(
+    source: SourceSettings, record: SourceRecord, into: Mapped, *, dimension: int | None = None
+) -> None:
+    """Add what one record is, by one of its sources: an event, a dead letter, or nothing."""
+    try:
+        body = _body(source, record)
+        if body is None:
+            return
+        raw = msgspec.json.encode(body)
+    except ValueError as error:  # also JSON that cannot be read, and text that is no UTF-8
+        into.letters.append(_letter(record, str(error)))
+        return
+    decoded = decode_events(raw, ndjson=True, dimension=dimension)
+    reason = decoded.rejected[0].reason if decoded.rejected else too_large(raw)
+    if reason is not None:
+        name = reason.partition(":")[0]
+        origin = f" (mapped from {source.fields[name]})" if name in source.fields else ""
+        into.letters.append(_letter(record, reason + origin))
+        return
+    into.events += decoded.events
+    into.raw += decoded.raw
+
+
+def _letter(record: SourceRecord, reason: str) -> DeadLetter:
+    original = (record.value or b"")[:MAX_ORIGINAL_BYTES]
+    return DeadLetter(record.timestamp, reason, record.place, original)
+
+
+def _body(source: SourceSettings, record: SourceRecord) -> dict[str, Any] | None:
+    """The event as JSON would have it; None for a record that `where` passes over."""
+    value = _value(source, record)
+    for path, wanted in source.where.items():
+        if _text(_at(value, path, record)) != wanted:
+            return None
+    body = {"type": source.type, **source.constants}
+    for name, path in source.fields.items():
+        found = _at(value, path, record)
+        if found is _NOTHING or found is None:
+            continue
+        if name in _TIMES and path != "$timestamp":
+            body[name] = _ms(found, source.time, name, path)
+        elif name == "items" and isinstance(found, list):
+            body[name] = [_text(element) for element in found]
+        else:
+            body[name] = _text(found) if name in _TEXTS else found
+    if record.value is None:
+        body["deleted"] = True
+    body.setdefault("ts", record.timestamp)
+    return body
+
+
+def _value(source: SourceSettings, record: SourceRecord) -> Mapping[str, Any]:
+    if record.value is None:
+        # In a compacted topic a key without a value says that the thing is gone.
+        if source.type == "item":
+            return {}
+        msg = "record: expected a JSON object, got no value, which only a source of items can have"
+        raise ValueError(msg)
+    try:
+        value = msgspec.json.decode(record.value)
+    except (msgspec.DecodeError, RecursionError) as error:
+        msg = f"record: expected a JSON object, got bytes that cannot be read: {error}"
+        raise ValueError(msg) from error
+    if not isinstance(value, dict):
+        msg = f"record: expected a JSON object, got {type(value).__name__}"
+        raise ValueError(msg)
+    return value
+
+
+def _at(value: Any, path: str, record: SourceRecord) -> Any:
+    """The value at a path, or `_NOTHING`."""
+    if path == "$key":
+        return _NOTHING if record.key is None else record.key.decode()
+    if path == "$timestamp":
+        return record.timestamp
+    return _walk(value, path.split("."))
+
+
+def _walk(value: Any, steps: Sequence[str]) -> Any:
+    for n, step in enumerate(steps):
+        if step == "*" and isinstance(value, list):
+            found = [_walk(element, steps[n + 1 :]) for element in value]
+            return [None if element is _NOTHING else element for element in found]
+        if isinstance(value, dict):
+            # A name may have dots in it: what is left of the path, as one name, goes first.
+            whole = ".".join(steps[n:])
+            if whole in value:
+                return value[whole]
+            value = value.get(step, _NOTHING)
+        elif isinstance(value, list) and step.isdecimal() and int(step) < len(value):
+            value = value[int(step)]
+        else:
+            return _NOTHING
+    return value
+
+
+def _text(value: Any) -> Any:
+    """Whole numbers as text, for many ids are numbers; anything else stays and is judged as it is."""
+    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+
+
+def _ms(value: Any, unit: str, name: str, path: str) -> int:
+    """A time in ms since 1970."""
+    try:
+        if unit == "iso":
+            moment = datetime.fromisoformat(value)
+            moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+            return round(moment.timestamp() * 1_000)
+        if isinstance(value, bool):
+            raise TypeError
+        if unit == "s":
+            return round(float(value) * 1_000)
+        return int(value) // _PER_MS.get(unit, 1)
+    except (TypeError, ValueError, OverflowError) as error:
+        shown = msgspec.json.encode(value).decode()[:60]
+        msg = f"{name}: expected a time in {unit}, got {shown} (mapped from {path})"
+        raise ValueError(msg) from error
