@@ -21,8 +21,9 @@ from stream.block_codec import decode_segment
 from stream.blocks import CLICK, CLOSED, ORGANIC, SHOWN, FeedbackBlock, ItemsBlock
 from stream.clock import Clock, WallClock
 from stream.codec import encode_events
-from stream.events import EVENT_SCHEMA, Click, Decision, ItemEvent, LoggedEvent
+from stream.events import Click, Decision, ItemEvent, LoggedEvent
 from stream.kafka import KafkaSettings
+from stream.kafka.bundles import headers_of
 from stream.kafka.partitioning import partition_of, routing_id
 
 __all__ = ["Follower", "Load", "WorkerProcess", "WorkerThread", "WorkersChaos", "outcomes"]
@@ -181,7 +182,7 @@ class Load:
     def _put(self, *events: LoggedEvent) -> None:
         name = routing_id(events[0])
         partition = partition_of(name, self._settings.partitions)
-        topic, headers = self._settings.topic("events"), [("schema", b"%d" % EVENT_SCHEMA)]
+        topic, headers = self._settings.topic("events"), headers_of(False)
         is_item = isinstance(events[0], ItemEvent)
         for _ in range(1 if is_item or self._rng.random() < 0.9 else 2):
             self._producer.send(

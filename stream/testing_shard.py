@@ -190,9 +190,12 @@ class Play:
 
     async def finish(self) -> None:
         """Nothing is delivered any more: the tail alone must bring the rest."""
-        # The owner may still die of a fuse, the next one then waits before it looks.
-        for _ in range(3):
+        # The owner may still die of a fuse; the one after it waits a while before it looks.
+        calm = 0
+        while calm < 3:
+            owner = self.shard
             await self.rest(2_000)
+            calm = calm + 1 if owner is not None and self.shard is owner else 0
 
     def check(self) -> None:
         """State and outputs are those of a step that saw every record once, in order."""

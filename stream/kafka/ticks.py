@@ -7,7 +7,8 @@ from aiokafka.errors import KafkaError
 
 from stream.codec import encode_events
 from stream.errors import BrokerError
-from stream.events import EVENT_SCHEMA, Tick
+from stream.events import Tick
+from stream.kafka.bundles import headers_of
 from stream.kafka.reader import async_options
 from stream.kafka.settings import KafkaSettings
 
@@ -58,10 +59,11 @@ class TickWriter:
         if self._producer is None:
             await self.start()
         assert self._producer is not None
-        headers = [("schema", b"%d" % EVENT_SCHEMA)]
         value = encode_events([Tick(ts=ts)])
         try:
-            await self._producer.send_and_wait(self._topic, value, partition=partition, headers=headers)
+            await self._producer.send_and_wait(
+                self._topic, value, partition=partition, headers=headers_of(False)
+            )
         except KafkaError as error:
             msg = f"a tick could not be written to {self._topic}/{partition}: {error!r}"
             raise BrokerError(msg) from error
