@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -40,11 +41,18 @@ class WorkerProcess:
         settings: where the brokers are.
         log: file that gets what it says.
         more: further settings, by variable.
+        command: what to run instead of `freshet work`; it takes the same two options.
     """
 
-    def __init__(self, settings: KafkaSettings, log: Path, more: dict[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        settings: KafkaSettings,
+        log: Path,
+        more: Mapping[str, str] | None = None,
+        command: Sequence[str] = ("-m", "freshet", "work"),
+    ) -> None:
         self._log = log
-        self._command = [sys.executable, "-m", "freshet", "work", "--kafka", settings.bootstrap]
+        self._command = [sys.executable, *command, "--kafka", settings.bootstrap]
         self._command += ["--prefix", settings.prefix]
         self._environ = {
             **{name: value for name, value in os.environ.items() if not name.startswith("FRESHET_")},
@@ -150,17 +158,18 @@ class Load:
         self._settings = settings
         self._rng = rng
         self._clock = clock or WallClock()
-        self._producer = KafkaProducer(bootstrap_servers=settings.bootstrap, acks="all", linger_ms=5)
+        self.producer = KafkaProducer(bootstrap_servers=settings.bootstrap, acks="all", linger_ms=5)
         self.expected: Counter[Outcome] = Counter()
         self.n_events = 0
 
     def send(self, n_requests: int) -> None:
         """Send some requests and all that belongs to them, and wait until the brokers have it."""
         for _ in range(n_requests):
-            self._request(self.n_events)
-        self._producer.flush()
+            self.request(self.n_events)
+        self.producer.flush()
 
-    def _request(self, number: int) -> None:
+    def request(self, number: int) -> None:
+        """Send what belongs to one request; `number` was never used before."""
         ts, user = int(self._clock.now_ms()), f"u{self._rng.integers(500)}"
         shown, request, other = (
             [f"i{n}" for n in self._rng.choice(40, 4, replace=False)],
@@ -185,7 +194,7 @@ class Load:
         topic, headers = self._settings.topic("events"), headers_of(False)
         is_item = isinstance(events[0], ItemEvent)
         for _ in range(1 if is_item or self._rng.random() < 0.9 else 2):
-            self._producer.send(
+            self.producer.send(
                 topic, encode_events(events), key=name.encode(), partition=partition, headers=headers
             )
         self.n_events += len(events)
@@ -195,7 +204,7 @@ class Load:
 
     def close(self) -> None:
         """Let go of the brokers."""
-        self._producer.close()
+        self.producer.close()
 
 
 class Follower:
@@ -203,13 +212,16 @@ class Follower:
 
     Args:
         settings: where the brokers are.
+        topics: the topics, without prefix.
     """
 
-    def __init__(self, settings: KafkaSettings) -> None:
+    def __init__(
+        self, settings: KafkaSettings, topics: Sequence[str] = ("feedback", "item-feedback")
+    ) -> None:
         self._consumer: Any = KafkaConsumer(
             bootstrap_servers=settings.bootstrap, isolation_level="read_committed", enable_auto_commit=False
         )
-        names = [settings.topic(name) for name in ("feedback", "item-feedback")]
+        names = [settings.topic(name) for name in topics]
         partitions = [TopicPartition(name, p) for name in names for p in range(settings.partitions)]
         self._consumer.assign(partitions)
         for partition in partitions:
@@ -220,7 +232,11 @@ class Follower:
         """Take in what has come."""
         for records in self._consumer.poll(timeout_ms=timeout_ms).values():
             for record in records:
-                self.found.update(_read(record.value))
+                self.take(record)
+
+    def take(self, record: Any) -> None:
+        """Count what one record holds."""
+        self.found.update(_read(record.value))
 
     def close(self) -> None:
         """Let go of the brokers."""
@@ -265,19 +281,29 @@ class WorkersChaos:
         folder: for what the workers say.
         rng: draws what happens to whom.
         n_workers: how many there are at first.
+        load, follower, start: other workers than ours, with their load and what counts their results.
     """
 
     SESSION_S = 3.0
 
     def __init__(
-        self, settings: KafkaSettings, folder: Path, rng: np.random.Generator, n_workers: int
+        self,
+        settings: KafkaSettings,
+        folder: Path,
+        rng: np.random.Generator,
+        n_workers: int,
+        *,
+        load: Load | None = None,
+        follower: Follower | None = None,
+        start: Callable[[KafkaSettings, Path], WorkerProcess] = WorkerProcess,
     ) -> None:
         self._settings, self._folder, self._rng = settings, folder, rng
         self._clock = WallClock()
         self._frozen: list[tuple[float, WorkerProcess]] = []
         self._n = 0
-        self.load = Load(settings, rng)
-        self.follower = Follower(settings)
+        self._start = start
+        self.load = load or Load(settings, rng)
+        self.follower = follower or Follower(settings)
         self.workers: list[WorkerProcess] = []
         self.happened: Counter[str] = Counter()
         for _ in range(n_workers):
@@ -286,7 +312,7 @@ class WorkersChaos:
     def add(self) -> None:
         """One worker more."""
         self._n += 1
-        self.workers.append(WorkerProcess(self._settings, self._folder / f"worker-{self._n}.log"))
+        self.workers.append(self._start(self._settings, self._folder / f"worker-{self._n}.log"))
 
     def kill(self) -> None:
         """kill -9 one that is awake; it comes back at once."""

@@ -185,16 +185,18 @@ class FaustEngine:
 
     async def _on_assigned(self, _app: Any, *args: Any, **_: Any) -> None:
         (assigned,) = args
-        for tp in assigned:
-            if tp.topic == self._topic and tp.partition not in self._owned:
-                owned = self._owned[tp.partition] = _Owned(self._make_shard(tp.partition))
-                owned.opening = asyncio.create_task(self._open(tp.partition, owned))
+        mine = {tp.partition for tp in assigned if tp.topic == self._topic}
+        await self._let_go([partition for partition in self._owned if partition not in mine], save=False)
+        for partition in sorted(mine):
+            if partition not in self._owned:
+                owned = self._owned[partition] = _Owned(self._make_shard(partition))
+                owned.opening = asyncio.create_task(self._open(partition, owned))
 
     async def _open(self, partition: int, owned: _Owned) -> None:
         # A task of its own: a long restore must not hold up the rebalance of the whole group.
         name = f"{self._topic}/{partition}: taking over"
         try:
-            with self._watchdog.under_way(name):
+            with self._watchdog.under_way(name, _progress(owned.shard)):
                 async with owned.lock:
                     await owned.shard.open()
         except Exception as error:  # noqa: BLE001  # whatever it is, the process ends with it
@@ -250,18 +252,23 @@ class FaustEngine:
             await asyncio.shield(owned.opening)
             async with owned.lock:
                 if self._owned.get(partition) is owned:
-                    with self._watchdog.under_way(name):
+                    with self._watchdog.under_way(name, _progress(owned.shard)):
                         await act(owned.shard)
         except Exception as error:  # noqa: BLE001  # whatever it is, the process ends with it
             self._fail(name, error)
 
     async def _look_after(self) -> None:
-        """Let every shard look at its tail, commit and save; a busy one has no need of it."""
+        """Let every shard look at its tail, commit and save; one that is busy has no need of it."""
         name = f"{self._topic}: looking after its partitions"
+        under_way: set[asyncio.Task[None]] = set()
         while True:
             self._watchdog.beat(name)
-            free = [p for p, owned in self._owned.items() if not owned.lock.locked()]
-            await asyncio.gather(*(self._act(p, "idle", lambda shard: shard.idle()) for p in free))
+            for partition in self.shards:
+                if not self._owned[partition].lock.locked():
+                    # Not waited for: one partition that fills a large hole must not hold up the others.
+                    task = asyncio.create_task(self._act(partition, "idle", lambda shard: shard.idle()))
+                    under_way.add(task)
+                    task.add_done_callback(under_way.discard)
             await asyncio.sleep(_LOOK_S)
 
     async def _write_ticks(self, tick: Callable[[int, int], Awaitable[None]]) -> None:
@@ -277,8 +284,7 @@ class FaustEngine:
     # The end
 
     def _bark(self, late: str) -> None:
-        if not self._is_stopping:
-            self._end(f"standing still: {late}, the limit is {self._settings.stall_s:g} s")
+        self._end(f"standing still: {late}, the limit is {self._settings.stall_s:g} s")
 
     def _fail(self, what: str, error: BaseException) -> None:
         if self._is_stopping and isinstance(error, FencedError):
@@ -288,6 +294,12 @@ class FaustEngine:
         else:
             _log.error("%s failed", what, exc_info=error)
             self._end(f"{what}: {error!r}")
+
+
+def _progress(shard: Shard) -> Callable[[], object]:
+    """What changes as long as a shard goes on, however long that takes."""
+    figures = shard.figures
+    return lambda: (figures.run_again, figures.records, figures.commits)
 
 
 def _record(message: Any) -> SourceRecord:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 from stream.clock import Clock
 
@@ -20,8 +21,8 @@ class Watchdog:
 
     Args:
         clock: for the time since something began.
-        limit_s: how long anything may take.
-        bark: told once, with the names, when something takes longer.
+        limit_s: how long anything may take without progress.
+        bark: told, with the names, when something takes longer.
 
     Example:
         >>> from stream.clock import ManualClock
@@ -30,7 +31,7 @@ class Watchdog:
         >>> with watchdog.under_way("events/3: commit"):
         ...     clock.advance_ms(11_000)
         ...     watchdog.look()
-        events/3: commit has been under way for 11 s
+        events/3: commit has made no progress for 11 s
         >>> watchdog.look()
     """
 
@@ -38,31 +39,35 @@ class Watchdog:
         self._clock = clock
         self._limit_s = limit_s
         self._bark = bark
-        self._since: dict[str, float] = {}
+        self._watched: dict[str, _Watched] = {}
         self._ended = threading.Event()
 
     @contextmanager
-    def under_way(self, name: str) -> Iterator[None]:
-        """Watch what is done in this context."""
-        self.beat(name)
+    def under_way(self, name: str, progress: Callable[[], object] = lambda: None) -> Iterator[None]:
+        """Watch what is done in this context; as long as the answer of `progress` changes, all is well."""
+        self._watched[name] = _Watched(self._clock.monotonic_s(), progress, progress())
         try:
             yield
         finally:
-            self._since.pop(name, None)
+            self._watched.pop(name, None)
 
     def beat(self, name: str) -> None:
         """From here on, something of this name must happen again within the limit."""
-        self._since[name] = self._clock.monotonic_s()
+        self._watched[name] = _Watched(self._clock.monotonic_s())
 
     def look(self) -> None:
         """Bark if something takes too long."""
         now = self._clock.monotonic_s()
+        late = []
         # A copy: the event loop changes it from its own thread.
-        late = [
-            (name, now - since) for name, since in dict(self._since).items() if now - since > self._limit_s
-        ]
+        for name, watched in dict(self._watched).items():
+            reached = watched.progress()
+            if reached != watched.reached:
+                watched.reached, watched.since = reached, now
+            elif now - watched.since > self._limit_s:
+                late.append(f"{name} has made no progress for {now - watched.since:.0f} s")
         if late:
-            self._bark("; ".join(f"{name} has been under way for {age:.0f} s" for name, age in late))
+            self._bark("; ".join(late))
 
     def start(self) -> None:
         """Look twice a second from a thread that ends with the process, or at `stop`."""
@@ -75,3 +80,10 @@ class Watchdog:
     def _watch(self) -> None:
         while not self._ended.wait(_LOOK_S):
             self.look()
+
+
+@dataclass(slots=True)
+class _Watched:
+    since: float
+    progress: Callable[[], object] = lambda: None
+    reached: object = None

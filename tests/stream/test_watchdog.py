@@ -39,7 +39,21 @@ def test_a_beat_must_come_again() -> None:
         watchdog.look()
     clock.advance_ms(4_000)
     watchdog.look()
-    assert said == ["looking after has been under way for 8 s"]
+    assert said == ["looking after has made no progress for 8 s"]
+
+
+def test_what_goes_on_may_take_as_long_as_it_takes() -> None:
+    clock, said, done = ManualClock(), list[str](), list[int]()
+    watchdog = Watchdog(clock, 5.0, said.append)
+    with watchdog.under_way("events/1: taking over", lambda: len(done)):
+        for _ in range(10):
+            done.append(1)
+            clock.advance_ms(4_000)
+            watchdog.look()
+        assert said == []
+        clock.advance_ms(6_000)
+        watchdog.look()
+    assert said == ["events/1: taking over has made no progress for 6 s"]
 
 
 def test_it_speaks_while_everything_else_stands_still() -> None:
