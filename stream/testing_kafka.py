@@ -12,8 +12,6 @@ import shutil
 import socket
 import subprocess
 import tempfile
-import uuid
-from base64 import urlsafe_b64encode
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -42,6 +40,7 @@ BROKER_VERSION = "4.1.0"
 _POM = Path(__file__).with_name("kafka") / "broker-pom.xml"
 _HEAP = ("-Xmx512m", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC")
 _START_S = 60.0
+_CLUSTER = "RnJlc2hldCBvbiBLYWZrYQ"  # 16 bytes in base64; the tool takes a dash in front for an option
 
 
 class NoBrokerError(Exception):
@@ -70,6 +69,7 @@ class JavaBroker(Broker):
         more: further lines of its settings; ``{folder}`` stands for the folder.
 
     Attributes:
+        folder: as given.
         address: of the plain listener.
         ports: of every listener, by name.
     """
@@ -84,7 +84,7 @@ class JavaBroker(Broker):
         protocols = {"PLAINTEXT": "PLAINTEXT", **(listeners or {}), "CONTROLLER": "PLAINTEXT"}
         self.ports = {name: free_port() for name in protocols}
         super().__init__(f"127.0.0.1:{self.ports['PLAINTEXT']}")
-        self._folder = folder
+        self.folder = folder
         self._classpath = f"{jars}{os.sep}*"
         self._process: subprocess.Popen[bytes] | None = None
         properties = (
@@ -92,10 +92,13 @@ class JavaBroker(Broker):
         )
         lines = [f"{name}={value}" for name, value in properties.items()]
         (folder / "server.properties").write_text("\n".join(lines) + "\n", "utf-8")
-        cluster = urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
-        self._java("kafka.tools.StorageTool", "format", "-t", cluster, "-c", "server.properties").wait(
-            _START_S
-        )
+        self._format()
+
+    def _format(self) -> None:
+        tool = ("kafka.tools.StorageTool", "format", "-t", _CLUSTER, "-c", "server.properties")
+        if self._java(*tool).wait(_START_S) != 0:
+            msg = f"the broker's data folder could not be made:\n{self.output()}"
+            raise NoBrokerError(msg)
 
     def start(self) -> None:
         """Start it and wait until it takes requests."""
@@ -115,14 +118,14 @@ class JavaBroker(Broker):
 
     def output(self) -> str:
         """The end of what it printed."""
-        return (self._folder / "output").read_text("utf-8", "replace")[-4_000:]
+        return (self.folder / "output").read_text("utf-8", "replace")[-4_000:]
 
     def _java(self, *arguments: str) -> subprocess.Popen[bytes]:
         # The kernel ends the broker with the process that started it, however that one ends.
         bound = ("setpriv", "--pdeathsig", "KILL") if shutil.which("setpriv") else ()
-        with (self._folder / "output").open("ab") as output:
+        with (self.folder / "output").open("ab") as output:
             command = (*bound, "java", *_HEAP, "-cp", self._classpath, *arguments)
-            return subprocess.Popen(command, cwd=self._folder, stdout=output, stderr=subprocess.STDOUT)
+            return subprocess.Popen(command, cwd=self.folder, stdout=output, stderr=subprocess.STDOUT)
 
     def _is_ready(self) -> bool:
         if self._process is None or self._process.poll() is not None:

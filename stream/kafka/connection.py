@@ -1,6 +1,7 @@
 """How kafka-python is called by Freshet: the options of its clients, and its errors in our words.
 
-Raises `LogError` when imported without the `kafka` extra.
+Raises `LogError` when imported without the `kafka` extra; so other modules of ours take the client, `kafka`,
+and its errors, `theirs`, from here.
 """
 
 from __future__ import annotations
@@ -17,12 +18,22 @@ from stream.kafka.settings import KafkaSettings
 
 try:
     import kafka
+    import kafka.admin
     import kafka.errors as theirs
 except ImportError as error:
     msg = "Kafka needs the extra `kafka`, which is not installed here; run: pip install 'freshet[kafka]'"
     raise LogError(msg) from error
 
-__all__ = ["admin_client", "client_options", "explained", "ssl_context", "translated"]
+__all__ = ["admin_client", "client_options", "explained", "kafka", "ssl_context", "theirs", "translated"]
+
+
+class _Hidden(str):
+    """A secret that shows as stars: the client writes all its options into its log, at level DEBUG."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return "'***'"
 
 
 # The client speaks of every attempt; our errors say it once, and the log has it for whoever listens.
@@ -48,7 +59,7 @@ def client_options(settings: KafkaSettings) -> dict[str, Any]:
     if settings.protocol.startswith("SASL"):
         options["sasl_mechanism"] = settings.sasl_mechanism
         options["sasl_plain_username"] = settings.user
-        options["sasl_plain_password"] = settings.password
+        options["sasl_plain_password"] = _Hidden(settings.password)
     if settings.protocol.endswith("SSL"):
         options["ssl_context"] = ssl_context(settings)
     return options
@@ -83,11 +94,31 @@ def admin_client(settings: KafkaSettings) -> Iterator[Any]:
         BrokerError: no broker answers, or it refuses.
     """
     with translated(settings):
-        client = kafka.KafkaAdminClient(**client_options(settings), request_timeout_ms=settings.timeout_ms)
+        client = _connected(settings)
         try:
             yield client
         finally:
             client.close()
+
+
+def _connected(settings: KafkaSettings) -> Any:
+    """The client, once a broker has answered.
+
+    The client itself tries again until its time is over, whatever the reason. Here it gets a second, then
+    two, then four, and no more once it is clear that waiting cannot help.
+    """
+    options = client_options(settings) | {"request_timeout_ms": settings.timeout_ms}
+    left_ms, share_ms = settings.timeout_ms, 1_000
+    with _Reasons() as reasons:
+        while True:
+            options["bootstrap_timeout_ms"] = min(share_ms, left_ms)
+            try:
+                return kafka.KafkaAdminClient(**options)
+            except theirs.KafkaTimeoutError as error:
+                left_ms, share_ms = left_ms - share_ms, 2 * share_ms
+                said = explained(error, settings, reasons.seen)
+                if left_ms <= 0 or any(advice in said for _, advice in _CERTAIN):
+                    raise BrokerError(said) from error
 
 
 @contextmanager
@@ -119,8 +150,8 @@ def explained(error: BaseException, settings: KafkaSettings, reasons: Iterable[s
     return f"Kafka at {settings.bootstrap}: {came[:300]}"
 
 
-# The first sign that occurs tells the most; what follows is vaguer.
-_ADVICE = (
+# What no waiting mends, by the sign of it in what the client says.
+_CERTAIN = (
     (
         "SaslAuthenticationFailed",
         "user or password is refused; correct `user`, `password` and `sasl_mechanism`",
@@ -138,6 +169,11 @@ _ADVICE = (
     ("alert", "it refuses the client's certificate, or none was shown; set `cert` and `key` under [kafka]"),
     ("Handshake failed", "it does not speak TLS there; correct `protocol` or the port under [kafka]"),
     ("Invalid frame length", "it speaks TLS there; set `protocol` to SSL or SASL_SSL under [kafka]"),
+)
+
+# The first sign that occurs tells the most; what follows is vaguer.
+_ADVICE = (
+    *_CERTAIN,
     (
         "AuthorizationFailed",
         "this user may not do that; grant it with kafka-acls.sh, or use another `user` or certificate",

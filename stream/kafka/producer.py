@@ -8,13 +8,10 @@ from concurrent.futures import Future
 from types import TracebackType
 from typing import Any
 
-import kafka
-from kafka.errors import for_code
-
 from stream.errors import BrokerError, OverloadedError
 from stream.events import LoggedEvent
 from stream.kafka.bundles import Bundle, bundled, headers_of
-from stream.kafka.connection import admin_client, client_options, explained, translated
+from stream.kafka.connection import admin_client, client_options, explained, kafka, theirs, translated
 from stream.kafka.settings import KafkaSettings
 
 __all__ = ["EventProducer"]
@@ -176,7 +173,7 @@ def _require_topic(settings: KafkaSettings, name: str) -> None:
     with admin_client(settings) as client:
         (topic,) = client.describe_topics([name])
         if topic["error_code"]:
-            raise for_code(topic["error_code"])
+            raise theirs.for_code(topic["error_code"])
         found = len(topic["partitions"])
     if found != settings.partitions:
         msg = (

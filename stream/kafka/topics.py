@@ -5,10 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from kafka.admin import ConfigResource, ConfigResourceType
-from kafka.errors import NoError, TopicAlreadyExistsError, for_code
-
-from stream.kafka.connection import admin_client
+from stream.kafka.connection import admin_client, kafka, theirs
 from stream.kafka.layout import LAYOUT, Difference, TopicFound, TopicLayout, differences, topic_configs
 from stream.kafka.settings import KafkaSettings
 
@@ -58,27 +55,41 @@ def create_topics(settings: KafkaSettings, layout: Iterable[TopicLayout] = LAYOU
 
 def _create(client: Any, missing: dict[str, Any], timeout_ms: int) -> list[str]:
     answer = client.create_topics(missing, timeout_ms=timeout_ms, raise_errors=False)
-    errors = {topic["name"]: for_code(topic["error_code"]) for topic in answer["topics"]}
-    refused = [error for error in errors.values() if error not in (NoError, TopicAlreadyExistsError)]
+    errors = {topic["name"]: theirs.for_code(topic["error_code"]) for topic in answer["topics"]}
+    refused = [
+        error for error in errors.values() if error not in (theirs.NoError, theirs.TopicAlreadyExistsError)
+    ]
     if refused:
         raise refused[0]
     # The brokers know of a topic a moment after they promised it.
     client.wait_for_topics(list(missing), timeout_ms=timeout_ms)
-    return [name for name, error in errors.items() if error is NoError]
+    return [name for name, error in errors.items() if error is theirs.NoError]
 
 
 def _describe(client: Any, settings: KafkaSettings, layout: Iterable[TopicLayout]) -> dict[str, TopicFound]:
-    wanted = {settings.topic(topic.name) for topic in layout}
-    names = sorted(wanted & set(client.list_topics()))
-    if not names:
+    answer = client.describe_topics([settings.topic(topic.name) for topic in layout])
+    errors = {topic["name"]: theirs.for_code(topic["error_code"]) for topic in answer}
+    refused = [
+        error
+        for error in errors.values()
+        if error not in (theirs.NoError, theirs.UnknownTopicOrPartitionError)
+    ]
+    if refused:
+        raise refused[0]
+    there = [topic for topic in answer if errors[topic["name"]] is theirs.NoError]
+    if not there:
         return {}
-    resources = [ConfigResource(ConfigResourceType.TOPIC, name) for name in names]
+    resources = [
+        kafka.admin.ConfigResource(kafka.admin.ConfigResourceType.TOPIC, topic["name"]) for topic in there
+    ]
     configs = client.describe_configs(resources, config_filter="all")["topic"]
-    return {
-        topic["name"]: TopicFound(
-            len(topic["partitions"]),
-            min(len(partition["replica_nodes"]) for partition in topic["partitions"]),
-            {name: str(config["value"]) for name, config in configs[topic["name"]].items()},
-        )
-        for topic in client.describe_topics(names)
-    }
+    return {topic["name"]: _found(topic, configs.get(topic["name"])) for topic in there}
+
+
+def _found(topic: Any, configs: Any) -> TopicFound:
+    if not configs:
+        # The client passes over the refusal: every topic has dozens of them.
+        raise theirs.TopicAuthorizationFailedError
+    fewest = min(len(partition["replica_nodes"]) for partition in topic["partitions"])
+    known = {name: str(config["value"]) for name, config in configs.items()}
+    return TopicFound(len(topic["partitions"]), fewest, known)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import uuid
+import warnings
 from collections.abc import Iterator
 
 import pytest
@@ -11,6 +13,28 @@ from kafka import KafkaAdminClient
 
 from stream.kafka import KafkaSettings
 from stream.testing_kafka import Broker, NoBrokerError, running_broker
+
+
+def _drop_forgotten_sockets() -> None:
+    """kafka-python leaves sockets of connections that fail to the collector, which is not for us to mend."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "unclosed <(ssl|socket)", ResourceWarning)
+        gc.collect()
+
+
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """The collector may come while a test of this folder runs."""
+    item.add_marker(pytest.mark.filterwarnings("ignore:unclosed <(ssl|socket):ResourceWarning"))
+
+
+def pytest_runtest_logfinish() -> None:
+    """Nor shall it find them in the next test, of another room."""
+    _drop_forgotten_sockets()
+
+
+def pytest_unconfigure() -> None:
+    """Nor at the end."""
+    _drop_forgotten_sockets()
 
 
 @pytest.fixture(scope="session")

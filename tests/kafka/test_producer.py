@@ -94,7 +94,7 @@ def test_a_topic_with_other_partitions_is_refused_before_ids_are_routed_wrongly(
 
 
 def test_nobody_at_the_address(topics: KafkaSettings) -> None:
-    nobody = msgspec.structs.replace(topics, bootstrap=f"127.0.0.1:{free_port()}", timeout_ms=500)
+    nobody = msgspec.structs.replace(topics, bootstrap=f"127.0.0.1:{free_port()}", timeout_ms=1_500)
     with pytest.raises(BrokerError, match="nobody listens there"):
         EventProducer(nobody)
 

@@ -60,7 +60,7 @@ def test_more_copies_than_brokers_are_refused_with_advice(topics: KafkaSettings)
 
 
 def test_nobody_at_the_address(topics: KafkaSettings) -> None:
-    nobody = msgspec.structs.replace(topics, bootstrap=f"127.0.0.1:{free_port()}", timeout_ms=500)
+    nobody = msgspec.structs.replace(topics, bootstrap=f"127.0.0.1:{free_port()}", timeout_ms=1_500)
     with pytest.raises(BrokerError, match="nobody listens there; start the brokers"):
         check_topics(nobody)
 

@@ -1,0 +1,139 @@
+"""Brokers that ask who is there: what fails is said clearly, and no secret with it."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from kafka import KafkaAdminClient, KafkaConsumer, TopicPartition
+from typer.testing import CliRunner
+
+from freshet.cli import app
+from stream.errors import BrokerError
+from stream.events import Forget
+from stream.kafka import KafkaSettings
+from stream.kafka.connection import client_options, explained
+from stream.kafka.layout import LAYOUT
+from stream.kafka.producer import EventProducer
+from stream.kafka.topics import check_topics, create_topics
+from stream.testing_kafka import JavaBroker, NoBrokerError, broker_jars
+from stream.testing_kafka_secured import SECRET, secured_broker
+
+pytestmark = pytest.mark.kafka
+
+EVENTS = [topic for topic in LAYOUT if topic.name == "events"]
+ANN = [Forget(user_id="ann", ts=1)], [b'{"type":"forget","user_id":"ann","ts":1}']
+
+
+@pytest.fixture(scope="module")
+def secured(tmp_path_factory: pytest.TempPathFactory) -> Iterator[JavaBroker]:
+    """A broker that asks who is there."""
+    try:
+        broker = secured_broker(tmp_path_factory.mktemp("secured"), broker_jars())
+        broker.start()
+    except NoBrokerError as error:
+        if os.environ.get("FRESHET_REQUIRE_KAFKA") == "1":
+            pytest.fail(str(error))
+        pytest.skip(str(error))
+    yield broker
+    broker.kill()
+
+
+@pytest.fixture
+def ways(secured: JavaBroker) -> dict[str, KafkaSettings]:
+    """Settings by which it can be reached, by name."""
+
+    def settings(listener: str, **more: str) -> KafkaSettings:
+        address = f"127.0.0.1:{secured.ports[listener]}"
+        return msgspec.structs.replace(secured.settings(timeout_ms=10_000, **more), bootstrap=address)
+
+    ca, cert, key = (str(secured.folder / name) for name in ("ca.pem", "client.pem", "client.key"))
+    login = {"sasl_mechanism": "PLAIN", "user": "writer", "password": SECRET}
+    return {
+        "plain": settings("PLAINTEXT"),
+        "password": settings("SASL_SSL", protocol="SASL_SSL", ca=ca, **login),
+        "certificate": settings("SSL", protocol="SSL", ca=ca, cert=cert, key=key),
+    }
+
+
+def _stranger(settings: KafkaSettings) -> str:
+    return str(Path(settings.ca).with_name("stranger-ca.pem"))
+
+
+def test_a_user_with_a_password_creates_topics_and_writes(ways: dict[str, KafkaSettings]) -> None:
+    settings = msgspec.structs.replace(ways["password"], prefix="by-password-")
+    create_topics(settings)
+    assert check_topics(settings) == []
+    with EventProducer(settings) as producer:
+        producer.send(*ANN)
+
+
+def test_a_client_certificate_opens_the_door_and_no_more(ways: dict[str, KafkaSettings]) -> None:
+    admin = KafkaAdminClient(**client_options(ways["certificate"]))
+    assert admin.list_topics() == []
+    admin.close()
+
+
+@pytest.mark.parametrize(
+    ("way", "wrong", "said"),
+    [
+        ("password", {"password": "not the one"}, "user or password is refused"),
+        ("password", {"sasl_mechanism": "SCRAM-SHA-512"}, "it does not know this `sasl_mechanism`"),
+        ("password", {"ca": _stranger}, "its certificate is not signed by what `ca`"),
+        ("password", {"ca": "missing.pem"}, "kafka.ca: expected a PEM file, found none at missing.pem"),
+        ("password", {"protocol": "PLAINTEXT"}, "it speaks TLS there"),
+        ("certificate", {"cert": "", "key": ""}, "it refuses the client's certificate, or none was shown"),
+        ("plain", {"protocol": "SSL"}, "it does not speak TLS there"),
+    ],
+)
+def test_what_is_wrong_is_said_with_what_to_try(
+    ways: dict[str, KafkaSettings], way: str, wrong: dict[str, Any], said: str
+) -> None:
+    made = {name: value(ways[way]) if callable(value) else value for name, value in wrong.items()}
+    settings = msgspec.structs.replace(ways[way], **made)
+    with pytest.raises(BrokerError) as caught:
+        check_topics(settings)
+    assert said in str(caught.value)
+
+
+def test_a_user_without_permission_is_told_so(ways: dict[str, KafkaSettings]) -> None:
+    guest = msgspec.structs.replace(ways["password"], user="guest")
+    for act in (lambda: check_topics(guest), lambda: create_topics(guest), lambda: EventProducer(guest)):
+        with pytest.raises(BrokerError, match="this user may not do that; grant it with kafka-acls"):
+            act()
+
+
+def test_no_message_log_or_trace_holds_the_password(
+    ways: dict[str, KafkaSettings], caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    settings = msgspec.structs.replace(ways["password"], ca=_stranger(ways["password"]))
+    environment = {
+        f"FRESHET_KAFKA_{name.upper()}": str(getattr(settings, name))
+        for name in ("bootstrap", "protocol", "sasl_mechanism", "user", "password", "ca", "timeout_ms")
+    }
+    ran = CliRunner().invoke(app, ["topics", "check"], env=environment)
+    assert isinstance(ran.exception, BrokerError)
+    assert SECRET not in f"{ran.output}{ran.exception!r}{settings!r}{caplog.text}"
+    assert SECRET not in explained(OSError(f"odd: {SECRET}"), settings)
+
+
+def test_a_producer_outlives_its_brokers(ways: dict[str, KafkaSettings], secured: JavaBroker) -> None:
+    settings = msgspec.structs.replace(ways["plain"], prefix="restart-")
+    create_topics(settings, EVENTS)
+    with EventProducer(settings) as producer:
+        producer.send(*ANN)
+        secured.kill()
+        written = producer.submit(*ANN)
+        secured.start()
+        written.result(timeout=60)
+        producer.send(*ANN)
+    consumer = KafkaConsumer(bootstrap_servers=settings.bootstrap)
+    places = [TopicPartition("restart-events", number) for number in range(settings.partitions)]
+    assert sum(consumer.end_offsets(places).values()) == 3
+    consumer.close()
