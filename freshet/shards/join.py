@@ -51,7 +51,7 @@ class JoinShard:
         >>> click = b'{"type": "click", "ts": 5, "user_id": "ann", "item_id": "a"}'
         >>> shard.on_records([SourceRecord(0, click), SourceRecord(1, b"{")])
         >>> [(output.topic, output.key) for output in shard.take()]
-        [('dead-letters', b'events/0/1'), ('feedback', None)]
+        [('dead-letters', b'events/0/1'), ('feedback', b'0')]
     """
 
     def __init__(
@@ -224,7 +224,7 @@ class JoinShard:
         outputs: list[Output] = []
         for value in bounded(segment):
             if len(value) <= _LARGEST:
-                outputs.append(Output(topic, partition, value, None, _HEADERS))
+                outputs.append(Output(topic, partition, value, b"%d" % self._partition, _HEADERS))
                 continue
             reason = f"one outcome for {topic} takes {len(value)} bytes, a record may hold {_LARGEST}"
             self._bury(self._last, reason, original=value)
