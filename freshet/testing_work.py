@@ -351,11 +351,12 @@ class WorkersChaos:
             self.follower.look(100)
 
     def settle(self, limit_s: float = 60.0) -> None:
-        """Go on until everything sent so far is shown: every partition has an owner that works.
+        """Go on until everything sent up to now is shown: every partition has an owner that works.
 
         Raises:
             TimeoutError: that takes longer.
         """
+        self.load.send(100)
         wanted = {outcome for outcome in self.load.expected if outcome[0] == "shown"}
         end_s = self._clock.monotonic_s() + limit_s
         while wanted := {outcome for outcome in wanted if outcome not in self.follower.found}:

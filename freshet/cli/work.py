@@ -49,6 +49,9 @@ def work(
     settings = load_settings(config, flags=flags)
     logging.basicConfig(level=logging.WARNING, format="freshet work: %(message)s", stream=sys.stderr)
     logging.getLogger("stream").setLevel(logging.INFO)
+    logging.getLogger("kafka").setLevel(
+        logging.CRITICAL
+    )  # what it cannot mend comes back as an error of ours
     _require_topics(settings.kafka)
     asyncio.run(_work(settings))
 

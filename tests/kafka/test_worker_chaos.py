@@ -11,6 +11,7 @@ import pytest
 from freshet.testing_work import WorkersChaos
 from stream.kafka import KafkaSettings
 from stream.kafka.topics import create_topics
+from stream.testing_kafka import JavaBroker, broker_jars
 
 pytestmark = [pytest.mark.kafka, pytest.mark.chaos]
 
@@ -46,3 +47,23 @@ def test_every_event_is_joined_exactly_once(topics: KafkaSettings, tmp_path: Pat
         assert chaos.happened["kill"] >= 2 * N_ROUNDS and chaos.happened["unclean stop"] == 0
     finally:
         chaos.close()
+
+
+@pytest.mark.skipif(N_ROUNDS < 2, reason="a broker of its own, half a minute: only in `make chaos`")
+def test_a_broker_that_dies_and_comes_back_costs_nothing(tmp_path: Path) -> None:
+    folder = tmp_path / "broker"
+    folder.mkdir()
+    broker = JavaBroker(folder, broker_jars())
+    broker.start()
+    settings = broker.settings(prefix="x-")
+    create_topics(settings)
+    chaos = WorkersChaos(settings, tmp_path, np.random.default_rng(1), 2)
+    try:
+        chaos.settle()
+        broker.kill()
+        broker.start()
+        chaos.settle(120)
+        assert chaos.finish(60) == chaos.load.expected
+    finally:
+        chaos.close()
+        broker.kill()
