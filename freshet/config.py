@@ -22,7 +22,15 @@ from stream.engine.worker_settings import ShardSettings, WorkerSettings
 from stream.join import JoinSettings
 from stream.kafka import KafkaSettings
 
-__all__ = ["LearnSettings", "PolicyName", "PolicySettings", "Settings", "load_settings", "settings_digest"]
+__all__ = [
+    "LearnSettings",
+    "PolicyName",
+    "PolicySettings",
+    "Settings",
+    "embedded_settings",
+    "load_settings",
+    "settings_digest",
+]
 
 _DAY_MS = 86_400_000
 _NOT_SETTINGS = (
@@ -147,6 +155,19 @@ def load_settings(
     except msgspec.ValidationError as error:
         msg = f"settings: {error}; see `freshet up --help` and docs/reference/settings.md"
         raise SettingsError(msg) from error
+
+
+def embedded_settings(settings: Settings) -> Settings:
+    """The settings without those of Kafka, which the embedded system has no use for.
+
+    Its processes get them as arguments, which every user of the machine can read: no password may be there.
+
+    Example:
+        >>> secret = load_settings(environ={"FRESHET_KAFKA_PASSWORD": "hidden"})
+        >>> b"hidden" in settings_digest(embedded_settings(secret))
+        False
+    """
+    return msgspec.structs.replace(settings, kafka=KafkaSettings())
 
 
 def settings_digest(settings: Settings) -> bytes:

@@ -10,7 +10,7 @@ from types import TracebackType
 
 import msgspec
 
-from freshet.config import Settings
+from freshet.config import Settings, embedded_settings
 from freshet.errors import StartError
 from freshet.run.supervisor import ProcessSpec, Supervisor
 from serving.auth import refuse_exposure
@@ -47,7 +47,7 @@ class EmbeddedSystem:
             raise
         self.host = settings.host
         self.port = int(self._socket.getsockname()[1])
-        text = msgspec.json.encode(settings).decode()
+        text = msgspec.json.encode(embedded_settings(settings)).decode()
         where = str(self._folder.path)
         count = str(settings.workers)
         workers = [
