@@ -19,7 +19,7 @@ from stream.events import EVENT_SCHEMA, Decision, Forget, ItemEvent, LoggedEvent
 from stream.forget import ForgetBook
 from stream.frame import Frame
 from stream.join import Joiner, JoinSettings
-from stream.rules import broken_rule
+from stream.rules import broken_own_rule, broken_rule
 
 __all__ = ["JoinShard"]
 
@@ -115,7 +115,10 @@ class JoinShard:
         for index, event in enumerate(events):
             if event is None:
                 continue
-            reason = None if isinstance(event, Decision | Tick) else broken_rule(event, ascii_only=plain)
+            if isinstance(event, Decision | Tick):
+                reason = broken_own_rule(event)
+            else:
+                reason = broken_rule(event, ascii_only=plain)
             if reason is None:
                 yield event
             else:

@@ -24,6 +24,7 @@ from stream.engine.shard_memory import MemoryPartition, MemoryShardStore
 from stream.errors import LogError
 from stream.events import Click, Decision, Forget, Impression, ItemEvent, LoggedEvent, Tick
 from stream.forget import ForgetBook
+from stream.frame import pack
 from stream.join import Joiner, JoinSettings
 from stream.testing import ScriptedEvents
 from stream.testing_shard import ShardStepContract
@@ -177,6 +178,30 @@ def test_a_poisoned_record_is_a_dead_letter_with_its_place_and_bytes(value: byte
     assert says in letter.reason
     assert (letter.topic, letter.partition, letter.offset, letter.at) == ("events", 2, 41, 99)
     assert base64.b64decode(letter.original) == value[:65_536] and letter.n_bytes == len(value)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "says"),
+    [
+        ({"items": []}, "items"),
+        ({"items": ["a", "a"]}, "items"),
+        ({"propensities": []}, "propensities"),
+        ({"clusters": [10**40], "weights": [1.0]}, "clusters"),
+        ({"clusters": [1]}, "clusters"),
+        ({"explored": [2]}, "explored"),
+        ({"seed": 10**30}, "64 bits"),
+        ({"ts": 10**30}, "ts"),
+        ({"features": "!"}, "cannot be read"),
+    ],
+)
+def test_a_decision_that_nobody_of_ours_wrote_stops_nothing(wrong: dict[str, Any], says: str) -> None:
+    fields = {"type": "decision", "request_id": "r", "ts": 5, "user_id": "u", "policy": "p", "auto": False}
+    shard = JoinShard(0, part)
+    value = msgspec.json.encode({**fields, "items": ["a", "b"], "propensities": [0.5, 0.5], **wrong})
+    shard.on_records([SourceRecord(0, value), SourceRecord(1, b'{"type": "tick", "ts": 9999999999999999}')])
+    first, second = letters(shard)
+    assert says in first.reason and "ts: expected" in second.reason
+    assert pack(shard.snapshot()) == pack(JoinShard(0, part).snapshot())
 
 
 def test_a_bad_event_in_an_array_falls_alone() -> None:
