@@ -19,10 +19,18 @@ from msgspec import Meta
 from freshet.errors import SettingsError
 from serving.settings import ServeSettings
 from stream.engine.settings import EngineSettings
+from stream.engine.worker_settings import ShardSettings, WorkerSettings
 from stream.join import JoinSettings
 from stream.kafka import KafkaSettings
 
-__all__ = ["LearnSettings", "PolicyName", "PolicySettings", "Settings", "load_settings", "settings_digest"]
+__all__ = [
+    "LearnSettings",
+    "PolicyName",
+    "PolicySettings",
+    "Settings",
+    "load_settings",
+    "settings_digest",
+]
 
 _DAY_MS = 86_400_000
 _NOT_SETTINGS = (
@@ -116,6 +124,8 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     serve: ServeSettings = ServeSettings()
     engine: EngineSettings = EngineSettings()
     kafka: KafkaSettings = KafkaSettings()
+    work: WorkerSettings = WorkerSettings()
+    shard: ShardSettings = ShardSettings()
 
 
 def load_settings(
@@ -171,7 +181,9 @@ def _explained(said: str, merged: Mapping[str, Any]) -> str:
     for step in where.partition("[")[0].split("."):
         came = came.get(step) if isinstance(came, Mapping) else came
     what = what.removeprefix("Expected ")
-    return f"{where or 'all'}: expected {what.partition(', got ')[0]}, got {came!r}"
+    # What opens doors is not for logs.
+    shown = type(came).__name__ if where.startswith(("kafka.password", "serve.auth")) else repr(came)
+    return f"{where or 'all'}: expected {what.partition(', got ')[0]}, got {shown}"
 
 
 def _refuse_not_finite(values: Mapping[str, Any], path: str) -> None:

@@ -10,6 +10,7 @@ from stream.engine import EngineSettings, LocalEngine
 from stream.errors import (
     DiskFullError,
     EventError,
+    FencedError,
     FrameError,
     FreshetError,
     LogError,
@@ -41,6 +42,7 @@ __all__ = [
     "EventLog",
     "EventReader",
     "FeedbackBlock",
+    "FencedError",
     "Forget",
     "Frame",
     "FrameError",

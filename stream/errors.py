@@ -7,6 +7,7 @@ FreshetError
 ├── LogError              an event log or data folder cannot be used      (stream.errors)
 │   ├── DiskFullError     the disk or the file's stated bound is full     (stream.errors)
 │   └── BrokerError       a Kafka broker is away, refuses, or is set up otherwise (stream.errors)
+├── FencedError           another process has taken over this partition   (stream.errors)
 ├── OverloadedError       a stated bound is reached; try again later      (stream.errors)
 └── each room's own errors, see <room>/errors.py
 """
@@ -17,6 +18,7 @@ __all__ = [
     "BrokerError",
     "DiskFullError",
     "EventError",
+    "FencedError",
     "FrameError",
     "FreshetError",
     "LogError",
@@ -51,6 +53,10 @@ class DiskFullError(LogError):
 
 class BrokerError(LogError):
     """A Kafka broker cannot be reached, refuses, or is set up otherwise; the message says what to try."""
+
+
+class FencedError(FreshetError):
+    """Another process has taken over what this one owned; nothing of this one's was written since."""
 
 
 class OverloadedError(FreshetError):

@@ -22,7 +22,15 @@ from stream.events import (
 from stream.forget import ForgetBook
 from stream.frame import Frame
 from stream.join_settings import OUTCOMES, JoinSettings
-from stream.outbox import Mark, OpenSlate, Outbox, revive_slates, store_slates
+from stream.outbox import (
+    Mark,
+    OpenSlate,
+    Outbox,
+    revive_context,
+    revive_slates,
+    store_context,
+    store_slates,
+)
 from stream.seen import Seen, identity
 from stream.slates import decided_slate, foreign_slate
 from stream.waiting import Waiting
@@ -324,7 +332,7 @@ class Joiner:
             "watermark": self.watermark,
             "counters": dict(self.counters),
             "open": store_slates(self._open.values()),
-            "unshown": [msgspec.to_builtins(d, builtin_types=(bytes,)) for d in self._unshown.values()],
+            "unshown": [_store_decision(decision) for decision in self._unshown.values()],
             "waiting": self._waiting.snapshot(),
             "seen": self._seen.snapshot(),
             "erased": self._erased.snapshot(),
@@ -341,12 +349,17 @@ class Joiner:
             self._closing.add(slate.ts, slate)
             self._attribution.n_marks += len(slate.marks or ()) + len(slate.aside or ())
         for stored in frame["unshown"]:
-            decision = msgspec.convert(stored, Decision)
+            decision = msgspec.convert({**stored, "context": revive_context(stored.get("context"))}, Decision)
             self._unshown[decision.request_id] = decision
             self._expiring.add(decision.ts, decision)
         self._waiting.restore(frame["waiting"])
         self._seen.restore(frame["seen"])
         self._erased.restore(frame["erased"])
+
+
+def _store_decision(decision: Decision) -> Frame:
+    stored: Frame = msgspec.to_builtins(decision, builtin_types=(bytes,))
+    return {**stored, "context": store_context(decision.context)}
 
 
 def _misfit(request_id: str, mark: Mark) -> bytes:

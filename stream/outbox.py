@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+import msgspec
+
 from stream.blocks import (
     CLICK,
     CLOSED,
@@ -19,7 +21,15 @@ from stream.blocks import (
 from stream.events import ItemEvent
 from stream.frame import Frame
 
-__all__ = ["Mark", "OpenSlate", "Outbox", "revive_slates", "store_slates"]
+__all__ = [
+    "Mark",
+    "OpenSlate",
+    "Outbox",
+    "revive_context",
+    "revive_slates",
+    "store_context",
+    "store_slates",
+]
 
 Mark = tuple[int, str, float, str, str]
 """What is kept of a click: (ts, event id or "", value, item, kind). Larger marks win over smaller ones."""
@@ -43,14 +53,25 @@ class OpenSlate(Slate, kw_only=True, gc=False):
 _PLAIN = tuple(
     name
     for name in OpenSlate.__struct_fields__
-    if name not in {"rewards", "rows", "marks", "aside", "taught", "serial", "ref"}
+    if name not in {"context", "rewards", "rows", "marks", "aside", "taught", "serial", "ref"}
 )
+
+
+def store_context(context: dict[str, Any] | None) -> bytes | None:
+    """A client's context as JSON: a frame has no place for every number, and reads some maps as arrays."""
+    return None if context is None else msgspec.json.encode(context)
+
+
+def revive_context(stored: bytes | dict[str, Any] | None) -> dict[str, Any] | None:
+    """The context that `store_context` wrote; older snapshots hold it as a map."""
+    return msgspec.json.decode(stored) if isinstance(stored, bytes) else stored
 
 
 def store_slates(slates: Iterable[OpenSlate]) -> Frame:
     """The state of open slates as columns: a list for each field, with an entry a slate."""
     kept = list(slates)
     columns: Frame = {name: [getattr(slate, name) for slate in kept] for name in _PLAIN}
+    columns["context"] = [store_context(slate.context) for slate in kept]
     columns["rewards"] = [list(slate.rewards.items()) for slate in kept]
     columns["marks"] = [list((slate.marks or {}).values()) for slate in kept]
     columns["aside"] = [list(slate.aside or ()) for slate in kept]
@@ -60,10 +81,13 @@ def store_slates(slates: Iterable[OpenSlate]) -> Frame:
 
 def revive_slates(columns: Mapping[str, Any]) -> Iterator[OpenSlate]:
     """The slates that `store_slates` described, in the same order."""
-    more = zip(columns["rewards"], columns["marks"], columns["aside"], columns["taught"], strict=True)
+    contexts = map(revive_context, columns["context"])
+    more = zip(
+        contexts, columns["rewards"], columns["marks"], columns["aside"], columns["taught"], strict=True
+    )
     plain = zip(*(columns[name] for name in _PLAIN), strict=True)
-    for values, (rewards, marks, aside, taught) in zip(plain, more, strict=True):
-        slate = OpenSlate(**dict(zip(_PLAIN, values, strict=True)), rewards=dict(rewards))
+    for values, (context, rewards, marks, aside, taught) in zip(plain, more, strict=True):
+        slate = OpenSlate(**dict(zip(_PLAIN, values, strict=True)), context=context, rewards=dict(rewards))
         if marks:
             slate.marks = {mark[1] or (mark[3], mark[4]): tuple(mark) for mark in marks}
         slate.aside = [tuple(mark) for mark in aside] or None

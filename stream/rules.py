@@ -9,9 +9,28 @@ import msgspec
 import numpy as np
 
 from stream.errors import EventError
-from stream.events import MAX_ID_BYTES, Click, Event, Impression, ItemEvent
+from stream.events import (
+    LAST_TS,
+    MAX_ID_BYTES,
+    MAX_SLATE,
+    Click,
+    Decision,
+    Event,
+    Impression,
+    ItemEvent,
+    Tick,
+)
 
-__all__ = ["MAX_NESTING", "broken_rule", "check_event", "hint", "nesting", "reason_of", "too_deep"]
+__all__ = [
+    "MAX_NESTING",
+    "broken_own_rule",
+    "broken_rule",
+    "check_event",
+    "hint",
+    "nesting",
+    "reason_of",
+    "too_deep",
+]
 
 MAX_NESTING = 32
 """Levels of arrays and objects in one event: few enough for any parser at any depth of its stack."""
@@ -63,6 +82,36 @@ def broken_rule(
         and len(event.vector) != (dimension or len(event.vector))
     ):
         return f"vector: expected {dimension} numbers, got {len(event.vector)}"
+    return None
+
+
+def broken_own_rule(event: Decision | Tick) -> str | None:
+    """What an event that only Freshet writes has that Freshet never writes, as a reason, or None.
+
+    Where others may write into the log, such an event must not stop whoever reads it.
+
+    Example:
+        >>> broken_own_rule(Tick(ts=-1))
+        'ts: expected milliseconds from 0 to 7260000000000, got -1'
+    """
+    if not 0 <= event.ts < LAST_TS:
+        return f"ts: expected milliseconds from 0 to {LAST_TS}, got {event.ts}"
+    if isinstance(event, Tick):
+        return None
+    n = len(event.items)
+    if not 1 <= n <= MAX_SLATE or len(set(event.items)) != n:
+        return (
+            f"items: expected 1 to {MAX_SLATE} distinct ids, got {n} of which {len(set(event.items))} differ"
+        )
+    if len(event.propensities) != n:
+        return f"propensities: expected one for each of {n} items, got {len(event.propensities)}"
+    if len(event.clusters) != len(event.weights) or not all(0 <= c < 2**31 for c in event.clusters):
+        return "clusters: expected a number below 2**31 for each of the weights"
+    if not all(0 <= place < n for place in event.explored):
+        return f"explored: expected places from 0 to {n - 1}, got {_short(event.explored)}"
+    numbers = (getattr(event, name) for name in event.__struct_fields__)
+    if any(type(value) is int and not -(2**63) <= value < 2**63 for value in numbers):
+        return "decision: expected whole numbers of 64 bits"
     return None
 
 

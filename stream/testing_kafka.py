@@ -148,6 +148,7 @@ def _properties(ports: Mapping[str, int], protocols: Mapping[str, str]) -> dict[
         "inter.broker.listener.name": "PLAINTEXT",
         "auto.create.topics.enable": "false",
         "group.initial.rebalance.delay.ms": "0",
+        "group.min.session.timeout.ms": "1000",
         "offsets.topic.replication.factor": "1",
         "offsets.topic.num.partitions": "4",
         "transaction.state.log.replication.factor": "1",

@@ -37,7 +37,15 @@ def fingerprint(settings: Settings) -> str:
     """Names the settings that learned state depends on; serving and addresses do not matter."""
     plain = Settings()
     relevant = msgspec.structs.replace(
-        settings, workers=1, host="", port=0, serve=plain.serve, engine=plain.engine, kafka=plain.kafka
+        settings,
+        workers=1,
+        host="",
+        port=0,
+        serve=plain.serve,
+        engine=plain.engine,
+        kafka=plain.kafka,
+        work=plain.work,
+        shard=plain.shard,
     )
     return blake2b(settings_digest(relevant), digest_size=16).hexdigest()
 

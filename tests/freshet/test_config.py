@@ -9,6 +9,7 @@ import pytest
 
 from freshet.config import Settings, load_settings, settings_digest
 from freshet.errors import SettingsError
+from freshet.run.learner import fingerprint
 
 
 def test_a_flag_beats_a_variable_beats_a_file_beats_the_default(tmp_path: Path) -> None:
@@ -70,3 +71,18 @@ def test_a_value_out_of_range_and_a_variable_that_is_no_json_are_named() -> None
         load_settings(environ={}, flags={"policy": {"epsilon": float("nan")}})
     with pytest.raises(SettingsError, match="FRESHET_SERVE_SOURCES"):
         load_settings(environ={"FRESHET_SERVE_SOURCES": "{bad"})
+
+
+def test_a_password_may_look_like_anything_and_is_never_shown() -> None:
+    settings = load_settings(environ={"FRESHET_KAFKA_PASSWORD": "[hidden"})
+    assert settings.kafka.password == "[hidden"
+    assert "hidden" not in repr(settings)
+    for section, field in (("kafka", "password"), ("serve", "auth")):
+        with pytest.raises(SettingsError, match=field) as refused:
+            load_settings(environ={}, flags={section: {field: ["hidden"]}})
+        assert "hidden" not in str(refused.value)
+
+
+def test_kafka_changes_nothing_that_is_learned() -> None:
+    settings = load_settings(environ={"FRESHET_KAFKA_PREFIX": "shop-"})
+    assert fingerprint(settings) == fingerprint(Settings())

@@ -14,8 +14,11 @@ from kafka import KafkaAdminClient, KafkaConsumer, TopicPartition
 from typer.testing import CliRunner
 
 from freshet.cli import app
+from freshet.config import Settings
+from freshet.testing_work import WorkerThread, outcomes
+from stream.engine.worker_settings import WorkerSettings
 from stream.errors import BrokerError
-from stream.events import Forget
+from stream.events import Click, Forget
 from stream.kafka import KafkaSettings
 from stream.kafka.connection import client_options, explained
 from stream.kafka.layout import LAYOUT
@@ -137,3 +140,14 @@ def test_a_producer_outlives_its_brokers(ways: dict[str, KafkaSettings], secured
     places = [TopicPartition("restart-events", number) for number in range(settings.partitions)]
     assert sum(consumer.end_offsets(places).values()) == 3
     consumer.close()
+
+
+def test_a_worker_joins_through_tls_with_a_password(ways: dict[str, KafkaSettings]) -> None:
+    ways = {name: msgspec.structs.replace(found, prefix="worker-") for name, found in ways.items()}
+    create_topics(ways["plain"])
+    click = Click(user_id="ann", item_id="tea", ts=1)
+    with WorkerThread(Settings(kafka=ways["password"], work=WorkerSettings(session_s=6.0))) as worker:
+        with EventProducer(ways["plain"]) as producer:
+            producer.send([click], [msgspec.json.encode(click)])
+        found = outcomes(ways["plain"], 1, 30)
+    assert worker.reason is None and found == {("organic", "ann", "tea"): 1}

@@ -10,7 +10,7 @@ import pytest
 from stream.blocks import CLICK, CLOSED, ORGANIC, SHOWN, FeedbackBlock, Forgotten, ItemsBlock, Segment
 from stream.events import Click, Decision, Forget, Impression, ItemEvent, LoggedEvent, Tick
 from stream.forget import ForgetBook
-from stream.frame import Frame
+from stream.frame import Frame, pack, unpack
 from stream.join import OUTCOMES, Joiner, JoinSettings
 from stream.testing import ScriptedEvents, StepContract
 
@@ -284,6 +284,20 @@ def test_every_counter_is_explained_and_none_is_made_up() -> None:
 def test_settings_without_sense_are_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=r"^join\."):
         JoinSettings(**wrong)
+
+
+@pytest.mark.parametrize("context", [{"dtype": "?", "shape": 1, "data": 2}, {"large": 10**40}, {"a": None}])
+def test_whatever_a_context_holds_comes_back_from_a_snapshot(context: dict[str, Any]) -> None:
+    events: list[LoggedEvent] = [
+        impression("r", context=context),
+        decision("s", auto=False, context=context),
+    ]
+    first, second = after(*events), joiner()
+    second.restore(unpack(pack(first.snapshot())))
+    for machine in (first, second):
+        machine.on_events([impression("s"), click("b", request_id="r")])
+    shown = [[slate.context for block in blocks(m.take()) for slate in block.slates] for m in (first, second)]
+    assert shown[0][-1] == context and shown[1] == [context, context]
 
 
 class JoinStep:

@@ -1,0 +1,403 @@
+"""Real workers on Kafka to kill, a plain producer beside them, and an exact count of what must come out."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from kafka import KafkaConsumer, KafkaProducer, TopicPartition
+
+from freshet.config import Settings
+from freshet.shards.worker import JoinWorker
+from stream.block_codec import decode_segment
+from stream.blocks import CLICK, CLOSED, ORGANIC, SHOWN, FeedbackBlock, ItemsBlock
+from stream.clock import Clock, WallClock
+from stream.codec import encode_events
+from stream.events import Click, Decision, ItemEvent, LoggedEvent
+from stream.kafka import KafkaSettings
+from stream.kafka.bundles import headers_of
+from stream.kafka.partitioning import partition_of, routing_id
+
+__all__ = ["Follower", "Load", "WorkerProcess", "WorkerThread", "WorkersChaos", "outcomes"]
+
+Outcome = tuple[str, ...]
+
+_NAMES = {SHOWN: "shown", CLICK: "click", CLOSED: "closed"}
+
+
+class WorkerProcess:
+    """One `freshet work` in a process of its own, with sessions and windows as short as a test needs.
+
+    Args:
+        settings: where the brokers are.
+        log: file that gets what it says.
+        more: further settings, by variable.
+        command: what to run instead of `freshet work`; it takes the same two options.
+    """
+
+    def __init__(
+        self,
+        settings: KafkaSettings,
+        log: Path,
+        more: Mapping[str, str] | None = None,
+        command: Sequence[str] = ("-m", "freshet", "work"),
+    ) -> None:
+        self._log = log
+        self._command = [sys.executable, *command, "--kafka", settings.bootstrap]
+        self._command += ["--prefix", settings.prefix]
+        self._environ = {
+            **{name: value for name, value in os.environ.items() if not name.startswith("FRESHET_")},
+            "FRESHET_KAFKA_PARTITIONS": str(settings.partitions),
+            "FRESHET_KAFKA_REPLICATION": "1",
+            "FRESHET_KAFKA_MIN_INSYNC": "1",
+            "FRESHET_JOIN_WINDOW_MS": "1000",
+            "FRESHET_JOIN_LATENESS_MS": "5000",
+            "FRESHET_SHARD_SNAPSHOT_S": "2",
+            "FRESHET_SHARD_COMMIT_S": "1",
+            "FRESHET_WORK_SESSION_S": "3",
+            "FRESHET_WORK_HEARTBEAT_S": "0.5",
+            **(more or {}),
+        }
+        self.process = self._start()
+
+    def _start(self) -> subprocess.Popen[bytes]:
+        with self._log.open("ab") as log:
+            return subprocess.Popen(self._command, env=self._environ, stdout=log, stderr=log)
+
+    def said(self) -> str:
+        """All that it has said, over all its lives."""
+        return self._log.read_text("utf-8", "replace")
+
+    def is_alive(self) -> bool:
+        """Whether it has not ended."""
+        return self.process.poll() is None
+
+    def kill(self) -> None:
+        """As a crash would."""
+        self.process.kill()
+        self.process.wait()
+
+    def freeze(self) -> None:
+        """Stop it in the middle of whatever it does."""
+        self.process.send_signal(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        """Let it go on as if nothing had been."""
+        self.process.send_signal(signal.SIGCONT)
+
+    def revive(self) -> None:
+        """Start it again if it has ended, as a supervisor would."""
+        if not self.is_alive():
+            self.process = self._start()
+
+    def stop(self) -> int:
+        """Ask it to end; the exit code."""
+        self.process.send_signal(signal.SIGTERM)
+        try:
+            return self.process.wait(timeout=30)
+        except subprocess.TimeoutExpired:
+            self.kill()
+            raise
+
+
+class WorkerThread:
+    """A worker in a thread of this process: quick to start, and it cannot be killed.
+
+    Example:
+        See `tests/kafka/test_worker.py`.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self.reason: str | None = None
+        """Why it wanted to end the process, if it did."""
+        self._settings = settings
+        self._loop = asyncio.new_event_loop()
+        self._stop = asyncio.Event()
+        self._thread = threading.Thread(target=self._run)
+
+    def __enter__(self) -> WorkerThread:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._loop.call_soon_threadsafe(self._stop.set)
+        self._thread.join()
+
+    def has_ended(self) -> bool:
+        """Whether it wanted to end the process."""
+        return self.reason is not None
+
+    def _run(self) -> None:
+        worker = JoinWorker(self._settings, WallClock(), self._end)
+        self._loop.run_until_complete(worker.run(self._stop))
+        self._loop.close()
+
+    def _end(self, reason: str) -> None:
+        self.reason = self.reason or reason
+
+
+class Load:
+    """A plain producer that keeps count: decisions, clicks on them, organic clicks, items, some sent twice.
+
+    Args:
+        settings: where the brokers are.
+        rng: draws users, items and what comes twice.
+        clock: the events' time.
+    """
+
+    def __init__(self, settings: KafkaSettings, rng: np.random.Generator, clock: Clock | None = None) -> None:
+        self._settings = settings
+        self._rng = rng
+        self._clock = clock or WallClock()
+        self.producer = KafkaProducer(bootstrap_servers=settings.bootstrap, acks="all", linger_ms=5)
+        self.expected: Counter[Outcome] = Counter()
+        self.n_events = 0
+
+    def send(self, n_requests: int) -> None:
+        """Send some requests and all that belongs to them, and wait until the brokers have it."""
+        for _ in range(n_requests):
+            self.request(self.n_events)
+        self.producer.flush()
+
+    def request(self, number: int) -> None:
+        """Send what belongs to one request; `number` was never used before."""
+        ts, user = int(self._clock.now_ms()), f"u{self._rng.integers(500)}"
+        shown, request, other = (
+            [f"i{n}" for n in self._rng.choice(40, 4, replace=False)],
+            f"r{number}",
+            f"o{number}",
+        )
+        decision = Decision(
+            request_id=request, ts=ts, user_id=user, items=shown, propensities=[0.5] * 4, policy="uniform"
+        )
+        self._put(decision, Click(ts=ts, request_id=request, user_id=user, item_id=shown[1]))
+        self._put(Click(ts=ts, user_id=user, item_id=other, event_id=f"e{number}"))
+        self._expect(
+            ("shown", request), ("click", request, "1"), ("closed", request), ("organic", user, other)
+        )
+        if number % 8 == 0:
+            self._put(ItemEvent(item_id=f"new{number}", ts=ts))
+            self._expect(("item", f"new{number}"))
+
+    def _put(self, *events: LoggedEvent) -> None:
+        name = routing_id(events[0])
+        partition = partition_of(name, self._settings.partitions)
+        topic, headers = self._settings.topic("events"), headers_of(False)
+        is_item = isinstance(events[0], ItemEvent)
+        for _ in range(1 if is_item or self._rng.random() < 0.9 else 2):
+            self.producer.send(
+                topic, encode_events(events), key=name.encode(), partition=partition, headers=headers
+            )
+        self.n_events += len(events)
+
+    def _expect(self, *outcomes: Outcome) -> None:
+        self.expected.update(outcomes)
+
+    def close(self) -> None:
+        """Let go of the brokers."""
+        self.producer.close()
+
+
+class Follower:
+    """Counts what stands committed in `feedback` and `item-feedback`, as far as it has looked.
+
+    Args:
+        settings: where the brokers are.
+        topics: the topics, without prefix.
+    """
+
+    def __init__(
+        self, settings: KafkaSettings, topics: Sequence[str] = ("feedback", "item-feedback")
+    ) -> None:
+        self._consumer: Any = KafkaConsumer(
+            bootstrap_servers=settings.bootstrap, isolation_level="read_committed", enable_auto_commit=False
+        )
+        names = [settings.topic(name) for name in topics]
+        partitions = [TopicPartition(name, p) for name in names for p in range(settings.partitions)]
+        self._consumer.assign(partitions)
+        for partition in partitions:
+            self._consumer.seek(partition, 0)
+        self.found: Counter[Outcome] = Counter()
+
+    def look(self, timeout_ms: int = 200) -> None:
+        """Take in what has come."""
+        for records in self._consumer.poll(timeout_ms=timeout_ms).values():
+            for record in records:
+                self.take(record)
+
+    def take(self, record: Any) -> None:
+        """Count what one record holds."""
+        self.found.update(_read(record.value))
+
+    def close(self) -> None:
+        """Let go of the brokers."""
+        self._consumer.close()
+
+
+def outcomes(settings: KafkaSettings, enough: int, limit_s: float) -> Counter[Outcome]:
+    """What stands committed once there is `enough` of it, and a second later; or when time is up."""
+    clock, follower = WallClock(), Follower(settings)
+    end_s = clock.monotonic_s() + limit_s
+    has_enough = False
+    while clock.monotonic_s() < end_s:
+        follower.look()
+        if not has_enough and follower.found.total() >= enough:
+            has_enough, end_s = True, clock.monotonic_s() + 1.0
+    follower.close()
+    return follower.found
+
+
+def _read(value: bytes) -> list[Outcome]:
+    segment = decode_segment(value)
+    if isinstance(segment, ItemsBlock):
+        return [("item", item.item_id) for item in segment.items]
+    found: list[Outcome] = []
+    if isinstance(segment, FeedbackBlock):
+        for kind, ref, place in zip(segment.kind, segment.ref, segment.place, strict=True):
+            if kind == ORGANIC:
+                found.append(("organic", *segment.organic[ref]))
+            else:
+                more = (str(place),) if kind == CLICK else ()
+                found.append((_NAMES[kind], segment.slates[ref].request_id, *more))
+    return found
+
+
+class WorkersChaos:
+    """Workers that are killed, frozen past their session, thawed, added and removed under a steady load.
+
+    Whatever befalls them befalls them at work: before each time, all partitions have been seen to go on.
+
+    Args:
+        settings: topics that are there.
+        folder: for what the workers say.
+        rng: draws what happens to whom.
+        n_workers: how many there are at first.
+        load, follower, start: other workers than ours, with their load and what counts their results.
+    """
+
+    SESSION_S = 3.0
+
+    def __init__(
+        self,
+        settings: KafkaSettings,
+        folder: Path,
+        rng: np.random.Generator,
+        n_workers: int,
+        *,
+        load: Load | None = None,
+        follower: Follower | None = None,
+        start: Callable[[KafkaSettings, Path], WorkerProcess] = WorkerProcess,
+    ) -> None:
+        self._settings, self._folder, self._rng = settings, folder, rng
+        self._clock = WallClock()
+        self._frozen: list[tuple[float, WorkerProcess]] = []
+        self._n = 0
+        self._start = start
+        self.load = load or Load(settings, rng)
+        self.follower = follower or Follower(settings)
+        self.workers: list[WorkerProcess] = []
+        self.happened: Counter[str] = Counter()
+        for _ in range(n_workers):
+            self.add()
+
+    def add(self) -> None:
+        """One worker more."""
+        self._n += 1
+        self.workers.append(self._start(self._settings, self._folder / f"worker-{self._n}.log"))
+
+    def kill(self) -> None:
+        """kill -9 one that is awake; it comes back at once."""
+        victim = self._one()
+        victim.kill()
+        victim.revive()
+        self.happened["kill"] += 1
+
+    def freeze(self) -> None:
+        """SIGSTOP one until its session is over and others own what it had; SIGCONT comes by itself."""
+        victim = self._one()
+        victim.freeze()
+        self._frozen.append((self._clock.monotonic_s() + 2.5 * self.SESSION_S, victim))
+        self.happened["freeze"] += 1
+
+    def remove(self) -> None:
+        """Stop one cleanly, for good, if another is left awake."""
+        if len(self.workers) - len(self._frozen) > 1:
+            victim = self._one()
+            self.workers.remove(victim)
+            self.happened["remove"] += 1
+            # One that has just been revived may not listen to signals yet, and dies of this one.
+            if victim.stop() not in (0, -signal.SIGTERM):
+                self.happened["unclean stop"] += 1
+
+    def _one(self) -> WorkerProcess:
+        awake = [worker for worker in self.workers if worker not in [frozen for _, frozen in self._frozen]]
+        return awake[int(self._rng.integers(len(awake)))]
+
+    def go_on(self, seconds: float, requests: int = 20) -> None:
+        """Send requests for a while; wake who has been frozen long enough, revive who has ended."""
+        end_s = self._clock.monotonic_s() + seconds
+        while self._clock.monotonic_s() < end_s:
+            self.load.send(requests)
+            self._look_after()
+            self.follower.look(100)
+
+    def settle(self, limit_s: float = 60.0) -> None:
+        """Go on until everything sent up to now is shown: every partition has an owner that works.
+
+        Raises:
+            TimeoutError: that takes longer.
+        """
+        self.load.send(100)
+        wanted = {outcome for outcome in self.load.expected if outcome[0] == "shown"}
+        end_s = self._clock.monotonic_s() + limit_s
+        while wanted := {outcome for outcome in wanted if outcome not in self.follower.found}:
+            if self._clock.monotonic_s() > end_s:
+                msg = f"{len(wanted)} slates were not joined in {limit_s:g} s\n{self.said()[-2_000:]}"
+                raise TimeoutError(msg)
+            self.go_on(0.1)
+
+    def _look_after(self) -> None:
+        now = self._clock.monotonic_s()
+        for due, worker in [pair for pair in self._frozen if pair[0] <= now]:
+            worker.thaw()
+            self._frozen.remove((due, worker))
+            self.happened["thaw"] += 1
+        for worker in self.workers:
+            if not worker.is_alive():
+                self.happened["ended by itself"] += 1
+                worker.revive()
+
+    def finish(self, limit_s: float) -> Counter[Outcome]:
+        """Wake everybody and wait for what is left, and for what comes twice; all that stands committed."""
+        while self._frozen:
+            self.go_on(0.2, requests=1)
+        end_s = self._clock.monotonic_s() + limit_s
+        while self._clock.monotonic_s() < end_s and self.load.expected - self.follower.found:
+            self._look_after()
+            self.follower.look()
+        end_s = self._clock.monotonic_s() + 1.0
+        while self._clock.monotonic_s() < end_s:
+            self.follower.look()
+        return self.follower.found
+
+    def close(self) -> None:
+        """End every process."""
+        for worker in [*self.workers, *(frozen for _, frozen in self._frozen)]:
+            worker.kill()
+        self.follower.close()
+        self.load.close()
+
+    def said(self) -> str:
+        """All that the workers have said."""
+        return "".join(
+            path.read_text("utf-8", "replace") for path in sorted(self._folder.glob("worker-*.log"))
+        )

@@ -1,0 +1,153 @@
+"""Segments as bytes: what JOIN writes to `feedback`, `item-feedback` and `catalogue`.
+
+Each is a frame (`stream.frame`) with the keys ``kind`` and ``version``; the page on topics describes the
+columns for programs of others. What a client made up (contexts, attributes) travels as JSON inside it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from stream.blocks import CLOSED, FeedbackBlock, Forgotten, ItemsBlock, Segment, Slate
+from stream.errors import FrameError
+from stream.events import ItemEvent
+from stream.frame import Frame, pack, unpack
+from stream.outbox import revive_context, store_context
+
+__all__ = ["SEGMENT_VERSION", "decode_item", "decode_segment", "encode_item", "encode_segment"]
+
+SEGMENT_VERSION = 1
+"""Number of the layout of these frames; a reader refuses newer ones."""
+
+_LISTS = ("request_id", "user_id", "items", "propensities", "policy", "clusters", "weights", "features")
+_MORE_LISTS = ("others", "explored", "placement")
+_COLUMNS = {"kind": np.int8, "ref": np.int32, "place": np.int32, "reward": np.float64, "ts": np.int64}
+
+
+def encode_segment(segment: Segment) -> bytes:
+    """One segment as the value of a record.
+
+    Example:
+        >>> block = FeedbackBlock(organic=[("ann", "a")], kind=[3], ref=[0], place=[-1], reward=[1.0],
+        ...                       first=[True], ts=[5])
+        >>> decode_segment(encode_segment(block)) == block
+        True
+    """
+    if isinstance(segment, FeedbackBlock):
+        return _frame("outcomes", _outcomes(segment))
+    if isinstance(segment, ItemsBlock):
+        return _frame("items", {"items": [msgspec.json.encode(item) for item in segment.items]})
+    return _frame("forget", {"user_id": segment.user_id, "ts": segment.ts})
+
+
+def decode_segment(value: bytes) -> Segment:
+    """Read back what `encode_segment` wrote.
+
+    The slates are new objects: of one that stands in several records, each has its own. `rewards` is there
+    only for slates that close in this segment.
+
+    Raises:
+        FrameError: the bytes are no segment, are damaged, or were written by a newer program.
+    """
+    frame = _checked(value, ("outcomes", "items", "forget"))
+    try:
+        if frame["kind"] == "outcomes":
+            return _revive_outcomes(frame)
+        if frame["kind"] == "items":
+            return ItemsBlock([msgspec.json.decode(item, type=ItemEvent) for item in frame["items"]])
+        return Forgotten(frame["user_id"], frame["ts"])
+    except (AttributeError, KeyError, TypeError, ValueError, msgspec.DecodeError) as error:
+        msg = f"a segment of kind {frame['kind']!r} lacks something or holds something else: {error!r}"
+        raise FrameError(msg) from error
+
+
+def encode_item(item: ItemEvent) -> bytes:
+    """An item as last sent, as the value of its row in `catalogue`.
+
+    Example:
+        >>> decode_item(encode_item(ItemEvent(item_id="a", ts=5, group="films"))).group
+        'films'
+    """
+    return _frame("item", {"item": msgspec.json.encode(item)})
+
+
+def decode_item(value: bytes) -> ItemEvent:
+    """Read back what `encode_item` wrote.
+
+    Raises:
+        FrameError: the bytes are no item, are damaged, or were written by a newer program.
+    """
+    frame = _checked(value, ("item",))
+    try:
+        return msgspec.json.decode(frame["item"], type=ItemEvent)
+    except (KeyError, TypeError, msgspec.DecodeError) as error:
+        msg = f"a row of the catalogue holds no item: {error}"
+        raise FrameError(msg) from error
+
+
+def _frame(kind: str, columns: Frame) -> bytes:
+    return pack({"kind": kind, "version": SEGMENT_VERSION, **columns})
+
+
+def _checked(value: bytes, kinds: Sequence[str]) -> Frame:
+    frame = unpack(value)
+    kind, version = frame.get("kind"), frame.get("version")
+    if not isinstance(kind, str) or kind not in kinds or not isinstance(version, int):
+        msg = f"expected a frame of kind {' or '.join(kinds)}, got kind {kind!r}, version {version!r}"
+        raise FrameError(msg)
+    if version > SEGMENT_VERSION:
+        msg = (
+            f"{kind} of version {version}: this program reads 1 to {SEGMENT_VERSION}; "
+            "use the program that wrote it"
+        )
+        raise FrameError(msg)
+    return frame
+
+
+def _outcomes(block: FeedbackBlock) -> Frame:
+    slates = block.slates
+    # JOIN may be ahead of this block; only what is closed has its final rewards.
+    closed = {ref for ref, kind in zip(block.ref, block.kind, strict=True) if kind == CLOSED}
+    operations: Frame = {name: np.array(getattr(block, name), kind) for name, kind in _COLUMNS.items()}
+    operations["first"] = np.array(block.first, np.uint8)
+    stored: Frame = {name: [getattr(slate, name) for slate in slates] for name in _LISTS + _MORE_LISTS}
+    stored["ts"] = np.array([slate.ts for slate in slates], np.int64)
+    stored["decided"] = np.array([slate.decided for slate in slates], np.uint8)
+    stored["context"] = [store_context(slate.context) for slate in slates]
+    stored["rewards"] = [
+        sorted(slate.rewards.items()) if ref in closed else [] for ref, slate in enumerate(slates)
+    ]
+    organic = [list(pair) for pair in block.organic]
+    return {"slates": stored, "organic": organic, "operations": operations}
+
+
+def _revive_outcomes(frame: Frame) -> FeedbackBlock:
+    operations = frame["operations"]
+    columns: dict[str, list[Any]] = {name: operations[name].tolist() for name in _COLUMNS}
+    return FeedbackBlock(
+        slates=_revive_slates(frame["slates"]),
+        organic=[(user_id, item_id) for user_id, item_id in frame["organic"]],
+        first=[bool(one) for one in operations["first"].tolist()],
+        **columns,
+    )
+
+
+def _revive_slates(stored: Frame) -> list[Slate]:
+    names = _LISTS + _MORE_LISTS
+    plain = zip(*(stored[name] for name in names), strict=True)
+    ts, decided = stored["ts"].tolist(), stored["decided"].tolist()
+    more = zip(plain, ts, decided, stored["context"], stored["rewards"], strict=True)
+    return [
+        Slate(
+            **dict(zip(names, values, strict=True)),
+            ts=at,
+            decided=bool(ours),
+            context=revive_context(context),
+            rewards=dict(rewards),
+        )
+        for values, at, ours, context, rewards in more
+    ]

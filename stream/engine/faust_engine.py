@@ -1,0 +1,310 @@
+"""Faust delivers, shards decide: the group, the assignment and the life of a worker on Kafka.
+
+Faust owns the group, the assignment and the delivery, and nothing else. It drops records around rebalances,
+so its offsets mean nothing here: each owned partition is a `stream.engine.shard.Shard` with a position of its
+own. What its `take` yields is acknowledged even if the body raised; therefore an exception anywhere ends the
+process, with its reason, and whoever owns the partition next takes it up where it was committed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+import faust
+from faust.transport.drivers import aiokafka as driver
+
+from stream.clock import Clock
+from stream.engine.shard import Shard, SourceRecord
+from stream.engine.watchdog import Watchdog
+from stream.engine.worker_settings import WorkerSettings
+from stream.errors import FencedError, FreshetError, LogError
+
+__all__ = ["FaustEngine"]
+
+_log = logging.getLogger(__name__)
+
+_COMMITTED = "read_committed"
+_LOOK_S = 0.25
+
+
+class _Thread(driver.AIOKafkaConsumerThread):
+    """Reads committed: Faust itself asks for that only in its own exactly-once mode, which is broken."""
+
+    logger = logging.getLogger("faust.consumer")
+
+    def _create_worker_consumer(self, transport: Any) -> Any:
+        consumer = super()._create_worker_consumer(transport)
+        if not isinstance(getattr(consumer, "_isolation_level", None), str):
+            msg = "this aiokafka keeps its isolation level elsewhere; try one that Freshet was tested with"
+            raise LogError(msg)
+        consumer._isolation_level = _COMMITTED
+        return consumer
+
+
+class _Consumer(driver.Consumer):
+    logger = logging.getLogger("faust.consumer")
+
+    def _new_consumer_thread(self) -> _Thread:
+        return _Thread(self, loop=self.loop, beacon=self.beacon)
+
+
+class _Transport(driver.Transport):
+    Consumer: ClassVar[Any] = _Consumer
+
+
+class _App(faust.App):
+    logger = logging.getLogger("faust.app")  # it would take this module's, and speak of every start
+
+    def _new_transport(self) -> Any:
+        return _Transport(self.conf.broker_consumer, self)
+
+
+@dataclass(slots=True, eq=False)
+class _Owned:
+    """A partition of ours; whoever uses the shard holds the lock, after it was opened."""
+
+    shard: Shard
+    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+    opening: asyncio.Task[None] | None = None
+
+
+class FaustEngine:
+    """Runs the shards of the partitions that the group assigns to this process.
+
+    Args:
+        brokers: ``HOST:PORT`` of some brokers.
+        group: the consumer group; workers of one group share the partitions.
+        topic: the source, with its prefix.
+        make_shard: a shard for a partition, not yet opened.
+        clock: for the watchdog and the ticks.
+        end: ends the process for the reason given; must not return before long.
+        settings: how to take part in the group.
+        credentials: Faust's, where brokers ask for them.
+        tick: writes a tick of a time (ms) into a partition of the source; None on the event clock.
+        tick_ms: time between ticks.
+
+    Example:
+        See `tests/kafka/test_worker.py`.
+    """
+
+    def __init__(
+        self,
+        brokers: Sequence[str],
+        group: str,
+        topic: str,
+        make_shard: Callable[[int], Shard],
+        *,
+        clock: Clock,
+        end: Callable[[str], None],
+        settings: WorkerSettings | None = None,
+        credentials: Any = None,
+        tick: Callable[[int, int], Awaitable[None]] | None = None,
+        tick_ms: int = 1_000,
+    ) -> None:
+        self._topic = topic
+        self._make_shard = make_shard
+        self._clock = clock
+        self._end = end
+        self._settings = settings or WorkerSettings()
+        self._tick, self._tick_ms = tick, tick_ms
+        self._owned: dict[int, _Owned] = {}
+        self._is_stopping = False
+        self._watchdog = Watchdog(clock, self._settings.stall_s, self._bark)
+        self._app = self._make_app(brokers, group, credentials)
+
+    def _make_app(self, brokers: Sequence[str], group: str, credentials: Any) -> Any:
+        settings = self._settings
+        app: Any = _App(
+            group,
+            broker=[f"kafka://{broker}" for broker in brokers],
+            broker_credentials=credentials,
+            broker_session_timeout=settings.session_s,
+            broker_heartbeat_interval=min(settings.heartbeat_s, settings.session_s / 3),
+            broker_max_poll_records=settings.take_records,
+            consumer_auto_offset_reset="earliest",
+            # Raw, and decoded by the step: a value that Faust cannot decode kills the agent in silence.
+            key_serializer="raw",
+            value_serializer="raw",
+            store="memory://",
+            topic_allow_declare=False,
+            topic_disable_leader=True,
+            web_enabled=False,
+        )
+        source = app.topic(self._topic, key_serializer="raw", value_serializer="raw")
+
+        async def deliver(stream: Any) -> None:
+            async for events in stream.take_events(settings.take_records, within=settings.take_s):
+                await self._deliver(events)
+
+        app.agent(source, name=f"{group}-deliver")(deliver)
+        app.on_partitions_assigned.connect(self._on_assigned)
+        app.on_partitions_revoked.connect(self._on_revoked)
+        return app
+
+    @property
+    def shards(self) -> dict[int, Shard]:
+        """The open shards, by partition."""
+        return {
+            partition: owned.shard
+            for partition, owned in sorted(self._owned.items())
+            if owned.opening is not None and owned.opening.done()
+        }
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Work until `stop` is set, then close every shard with a snapshot.
+
+        Raises:
+            LogError: Faust could not start.
+        """
+        self._watchdog.start()
+        tasks = [asyncio.create_task(self._look_after())]
+        if self._tick is not None:
+            tasks.append(asyncio.create_task(self._write_ticks(self._tick)))
+        try:
+            await self._app.start()
+            stopped = asyncio.ensure_future(stop.wait())
+            crashed = asyncio.ensure_future(self._app.wait_until_stopped())
+            await asyncio.wait((stopped, crashed), return_when=asyncio.FIRST_COMPLETED)
+            if not stop.is_set():
+                self._fail("Faust", self._app.crash_reason or LogError("it stopped by itself"))
+            self._is_stopping = True
+            await self._let_go(list(self._owned), save=True)
+            await self._app.stop()
+            crashed.cancel()
+        finally:
+            self._is_stopping = True
+            self._watchdog.stop()
+            for task in tasks:
+                task.cancel()
+
+    # Assignment
+
+    async def _on_assigned(self, _app: Any, *args: Any, **_: Any) -> None:
+        (assigned,) = args
+        mine = {tp.partition for tp in assigned if tp.topic == self._topic}
+        await self._let_go([partition for partition in self._owned if partition not in mine], save=False)
+        for partition in sorted(mine):
+            if partition not in self._owned:
+                owned = self._owned[partition] = _Owned(self._make_shard(partition))
+                owned.opening = asyncio.create_task(self._open(partition, owned))
+
+    async def _open(self, partition: int, owned: _Owned) -> None:
+        # A task of its own: a long restore must not hold up the rebalance of the whole group.
+        name = f"{self._topic}/{partition}: taking over"
+        try:
+            with self._watchdog.under_way(name, _progress(owned.shard)):
+                async with owned.lock:
+                    await owned.shard.open()
+        except Exception as error:  # noqa: BLE001  # whatever it is, the process ends with it
+            self._fail(name, error)
+            return
+        figures = owned.shard.figures
+        _log.info(
+            "took over %s/%d at %d in %.0f ms, %d records run again",
+            self._topic, partition, owned.shard.position, figures.takeover_ms, figures.run_again,
+        )  # fmt: skip
+
+    async def _on_revoked(self, _app: Any, *args: Any, **_: Any) -> None:
+        (revoked,) = args
+        await self._let_go([tp.partition for tp in revoked if tp.topic == self._topic], save=False)
+
+    async def _let_go(self, partitions: Iterable[int], *, save: bool) -> None:
+        """Close these shards, after what they are doing is committed; what comes later is not ours."""
+        gone = [(p, owned) for p in partitions if (owned := self._owned.pop(p, None)) is not None]
+
+        async def close(partition: int, owned: _Owned) -> None:
+            name = f"{self._topic}/{partition}: letting go"
+            try:
+                with self._watchdog.under_way(name):
+                    if owned.opening is not None:
+                        await owned.opening
+                    async with owned.lock:
+                        await owned.shard.close(save=save)
+            except Exception as error:  # noqa: BLE001  # whatever it is, the process ends with it
+                self._fail(name, error)
+
+        await asyncio.gather(*(close(partition, owned) for partition, owned in gone))
+
+    # Delivery and time
+
+    async def _deliver(self, events: Sequence[Any]) -> None:
+        """What Faust delivered, each partition's to its shard."""
+        batches: dict[int, list[SourceRecord]] = {}
+        for event in events:
+            message = event.message
+            batches.setdefault(message.partition, []).append(_record(message))
+        await asyncio.gather(*(self._hand(partition, batch) for partition, batch in batches.items()))
+
+    async def _hand(self, partition: int, batch: Sequence[SourceRecord]) -> None:
+        await self._act(partition, "delivery", lambda shard: shard.deliver(batch))
+
+    async def _act(self, partition: int, what: str, act: Callable[[Shard], Awaitable[None]]) -> None:
+        """Do something with a shard that is ours; of another partition's it is not our business any more."""
+        owned = self._owned.get(partition)
+        if owned is None or owned.opening is None:
+            return
+        name = f"{self._topic}/{partition}: {what}"
+        try:
+            await asyncio.shield(owned.opening)
+            async with owned.lock:
+                if self._owned.get(partition) is owned:
+                    with self._watchdog.under_way(name, _progress(owned.shard)):
+                        await act(owned.shard)
+        except Exception as error:  # noqa: BLE001  # whatever it is, the process ends with it
+            self._fail(name, error)
+
+    async def _look_after(self) -> None:
+        """Let every shard look at its tail, commit and save; one that is busy has no need of it."""
+        name = f"{self._topic}: looking after its partitions"
+        under_way: set[asyncio.Task[None]] = set()
+        while True:
+            self._watchdog.beat(name)
+            for partition in self.shards:
+                if not self._owned[partition].lock.locked():
+                    # Not waited for: one partition that fills a large hole must not hold up the others.
+                    task = asyncio.create_task(self._act(partition, "idle", lambda shard: shard.idle()))
+                    under_way.add(task)
+                    task.add_done_callback(under_way.discard)
+            await asyncio.sleep(_LOOK_S)
+
+    async def _write_ticks(self, tick: Callable[[int, int], Awaitable[None]]) -> None:
+        """Let time pass in our partitions: a tick at every multiple of its distance."""
+        while True:
+            ts = int(self._clock.now_ms()) // self._tick_ms * self._tick_ms
+            try:
+                await asyncio.gather(*(tick(partition, ts) for partition in self.shards))
+            except FreshetError as error:
+                self._fail(f"{self._topic}: writing a tick", error)
+            await asyncio.sleep((ts + self._tick_ms - self._clock.now_ms()) / 1e3)
+
+    # The end
+
+    def _bark(self, late: str) -> None:
+        self._end(f"standing still: {late}, the limit is {self._settings.stall_s:g} s")
+
+    def _fail(self, what: str, error: BaseException) -> None:
+        if self._is_stopping and isinstance(error, FencedError):
+            return  # another worker was quicker than our goodbye
+        if isinstance(error, FreshetError):
+            self._end(f"{what}: {error}")
+        else:
+            _log.error("%s failed", what, exc_info=error)
+            self._end(f"{what}: {error!r}")
+
+
+def _progress(shard: Shard) -> Callable[[], object]:
+    """What changes as long as a shard goes on, however long that takes."""
+    figures = shard.figures
+    return lambda: (figures.run_again, figures.records, figures.commits)
+
+
+def _record(message: Any) -> SourceRecord:
+    headers = message.headers or ()
+    pairs = headers.items() if isinstance(headers, dict) else headers
+    # Faust turns milliseconds into seconds; the side reader does not.
+    at = round(1e3 * (message.timestamp or 0))
+    return SourceRecord(message.offset, message.value or b"", message.key, at, tuple(pairs))

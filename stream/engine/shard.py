@@ -1,0 +1,282 @@
+"""One owned partition of a source, exactly once: a machine over a store, without a broker in sight.
+
+Whoever delivers (Faust, a test) may drop records, repeat them and die at any point. What is learned does not
+depend on it, because nothing but the partition's own committed position decides:
+
+* a record below the position was learned and is skipped;
+* a record above it shows a hole, which is read from the store and learned first, in order. Nothing found
+  there means transaction markers or compaction, and is fine;
+* after a while without delivery the end of the source is looked at, or a hole at its tail would stay;
+* outputs and the next position are committed together, or not at all.
+
+The state of the step is not part of a commit: it is the newest snapshot, taken at some position S, and the
+records from S to the committed position run again without emitting. A step is deterministic and does not
+care how its input was cut into batches, so that is the state, bit for bit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol
+
+from stream.clock import Clock
+from stream.engine.worker_settings import ShardSettings
+from stream.frame import Frame
+from stream.step import Stateful
+
+__all__ = [
+    "Headers",
+    "Output",
+    "Recovered",
+    "Shard",
+    "ShardFigures",
+    "ShardStep",
+    "ShardStore",
+    "SourceRecord",
+]
+
+Headers = tuple[tuple[str, bytes], ...]
+
+
+class SourceRecord(NamedTuple):
+    """One record of the source partition; `at` is the time in ms that the log gave it."""
+
+    offset: int
+    value: bytes
+    key: bytes | None = None
+    at: int = 0
+    headers: Headers = ()
+
+
+class Output(NamedTuple):
+    """One record to write: `topic` without the installation's prefix; a value of None deletes the key."""
+
+    topic: str
+    partition: int
+    value: bytes | None
+    key: bytes | None = None
+    headers: Headers = ()
+
+
+class Recovered(NamedTuple):
+    """What a store knows: the newest whole snapshot and its position, and the last committed position."""
+
+    frame: Frame | None
+    taken_at: int
+    position: int
+
+
+class ShardStep(Stateful, Protocol):
+    """A step over one partition: records in, outputs out. No I/O, no clock, no thread.
+
+    The same records in one batch or in a thousand give the same state and, over all, the same outcomes.
+    """
+
+    def on_records(self, records: Sequence[SourceRecord]) -> None:
+        """Take records in the order of their offsets.
+
+        Raises:
+            LogError: a newer program wrote one of them. Whatever else cannot be read is an output.
+        """
+
+    def take(self) -> list[Output]:
+        """What came out since the last call, in order."""
+
+
+class ShardStore(Protocol):
+    """Where one partition's source, outputs, position and snapshots are; one owner at a time."""
+
+    async def recover(self) -> Recovered:
+        """Become the owner, fencing whoever was it before, and say where that one had come to."""
+
+    def read(self, start: int, stop: int) -> AsyncIterator[Sequence[SourceRecord]]:
+        """The records of the source from offset `start` up to and without `stop`, in bounded batches.
+
+        Raises:
+            LogError: the source no longer has them.
+        """
+
+    async def end(self) -> int:
+        """The offset that the next readable record of the source will have at least."""
+
+    async def commit(self, outputs: Sequence[Output], position: int) -> None:
+        """Write the outputs and the position, together or not at all.
+
+        Raises:
+            FencedError: another owner has taken over; nothing was written.
+        """
+
+    async def save(self, frame: Frame, position: int) -> None:
+        """Keep a snapshot of the state at `position`, which is committed with it; older ones may go."""
+
+    async def close(self) -> None:
+        """Let go; whatever was not committed never happened."""
+
+
+@dataclass(slots=True)
+class ShardFigures:
+    """What happened since the shard was opened, for metrics and log lines."""
+
+    records: int = 0
+    """Records learned, those of holes included."""
+    run_again: int = 0
+    """Records run again at the take-over, without emitting."""
+    repeated: int = 0
+    """Records delivered that were learned before."""
+    holes: int = 0
+    """Times that records were found which had not been delivered, in the middle or at the tail."""
+    filled: int = 0
+    """The records found in them."""
+    commits: int = 0
+    snapshots: int = 0
+    takeover_ms: float = 0.0
+    """How long the take-over took: fencing, the snapshot, and what was run again."""
+
+
+class Shard:
+    """Drives one step through one partition; see the module for how.
+
+    Calls must not overlap; the engine sees to that. After an exception the shard is of no use: what it did
+    not commit is taken up by the next owner, which may be a new shard on the same store.
+
+    Args:
+        step: fresh.
+        store: the partition.
+        clock: for the times between commits, snapshots and looks at the tail.
+        settings: those times.
+
+    Example:
+        >>> import asyncio
+        >>> from stream.clock import ManualClock
+        >>> from stream.engine.shard_memory import MemoryPartition, MemoryShardStore
+        >>> from stream.testing_shard import FoldingStep
+        >>> partition = MemoryPartition()
+        >>> records = [partition.append(b"one"), partition.append(b"two"), partition.append(b"three")]
+        >>> async def play() -> None:
+        ...     shard = Shard(FoldingStep(), MemoryShardStore(partition), ManualClock())
+        ...     await shard.open()
+        ...     await shard.deliver(records[:1] + records[2:])  # the second is never delivered
+        ...     print(shard.position, shard.figures.holes, [output.key for output in partition.outputs])
+        >>> asyncio.run(play())
+        3 1 [b'0', b'1', b'2']
+    """
+
+    def __init__(
+        self, step: ShardStep, store: ShardStore, clock: Clock, settings: ShardSettings | None = None
+    ) -> None:
+        self._step = step
+        self._store = store
+        self._clock = clock
+        self._settings = settings or ShardSettings()
+        self._position = 0
+        self._committed = 0
+        self._n_unsaved = 0
+        now = clock.monotonic_s()
+        self._heard_s = self._committed_s = self._saved_s = now
+        self.figures = ShardFigures()
+
+    @property
+    def position(self) -> int:
+        """Offset of the next record to learn."""
+        return self._position
+
+    @property
+    def committed(self) -> int:
+        """The last committed position."""
+        return self._committed
+
+    async def open(self) -> None:
+        """Take the partition over: fence its owner, restore the newest snapshot, run the rest again."""
+        start_s = self._clock.monotonic_s()
+        frame, taken_at, position = await self._store.recover()
+        if frame is not None:
+            self._step.restore(frame)
+        async for records in self._store.read(taken_at, position):
+            self._step.on_records(records)
+            self._step.take()  # what came out of them stands in the commits
+            self.figures.run_again += len(records)
+        self._position = self._committed = position
+        self._n_unsaved = self.figures.run_again
+        self._heard_s = self._committed_s = self._saved_s = self._clock.monotonic_s()
+        self.figures.takeover_ms = 1e3 * (self._heard_s - start_s)
+
+    async def deliver(self, records: Sequence[SourceRecord]) -> None:
+        """Take what was delivered, in the order of offsets; skip and fill as needed, and commit."""
+        self._heard_s = self._clock.monotonic_s()
+        batch: list[SourceRecord] = []
+        expected = self._position
+        for record in records:
+            if record.offset < expected:
+                self.figures.repeated += 1
+                continue
+            if record.offset > expected:
+                await self._learn(batch)
+                await self._fill(record.offset)
+                batch = []
+            batch.append(record)
+            expected = record.offset + 1
+        await self._learn(batch)
+        await self._look_after()
+
+    async def idle(self) -> None:
+        """To be called now and then: looks at the tail, commits and saves what is due."""
+        now = self._clock.monotonic_s()
+        if now - self._heard_s >= self._settings.tail_s:
+            self._heard_s = now
+            await self._fill(await self._store.end())
+        await self._look_after()
+
+    async def close(self, *, save: bool = False) -> None:
+        """Let go of the partition; `save` first takes a snapshot if anything changed since the last."""
+        if save and self._n_unsaved:
+            await self._save()
+        await self._store.close()
+
+    async def _fill(self, stop: int) -> None:
+        """Learn what lies between the position and `stop`, which becomes the position."""
+        if stop <= self._position:
+            return
+        found = 0
+        async for records in self._store.read(self._position, stop):
+            found += len(records)
+            await self._learn(records)
+        self._position = stop
+        if found:
+            self.figures.holes += 1
+            self.figures.filled += found
+
+    async def _learn(self, records: Sequence[SourceRecord]) -> None:
+        if not records:
+            return
+        self._step.on_records(records)
+        self._position = records[-1].offset + 1
+        self._n_unsaved += len(records)
+        self.figures.records += len(records)
+        # A batch that gave nothing need not be committed at once: run again, it would give nothing again.
+        if outputs := self._step.take():
+            await self._commit(outputs)
+
+    async def _commit(self, outputs: Sequence[Output]) -> None:
+        await self._store.commit(outputs, self._position)
+        self._note_commit()
+
+    def _note_commit(self) -> None:
+        self._committed, self._committed_s = self._position, self._clock.monotonic_s()
+        self.figures.commits += 1
+
+    async def _look_after(self) -> None:
+        """Commit a waiting position and take a snapshot, if they are due."""
+        now, settings = self._clock.monotonic_s(), self._settings
+        is_old = self._n_unsaved and now - self._saved_s >= settings.snapshot_s
+        if is_old or self._n_unsaved >= settings.snapshot_records:
+            await self._save()
+        elif self._position > self._committed and now - self._committed_s >= settings.commit_s:
+            await self._commit(())
+
+    async def _save(self) -> None:
+        await self._store.save(self._step.snapshot(), self._position)
+        self._note_commit()
+        self._n_unsaved = 0
+        self._saved_s = self._clock.monotonic_s()
+        self.figures.snapshots += 1

@@ -1,0 +1,243 @@
+"""One partition's store on Kafka: outputs, position and snapshots in one transactional producer's hand."""
+
+from __future__ import annotations
+
+import asyncio
+import zlib
+from collections.abc import AsyncIterator, Iterator, Sequence
+from dataclasses import dataclass, field
+
+from aiokafka import AIOKafkaProducer
+from aiokafka.errors import KafkaError, ProducerFenced
+
+from stream.engine.shard import Output, Recovered, SourceRecord
+from stream.errors import BrokerError, FencedError, FrameError, LogError, SnapshotError
+from stream.frame import Frame, pack, unpack
+from stream.kafka.reader import PartitionReader, async_options
+from stream.kafka.settings import KafkaSettings
+
+__all__ = ["KafkaShardStore"]
+
+_CHUNK = 800_000  # with key and frame below the megabyte that brokers take
+_CHUNKS_A_TRANSACTION = 8
+_KEPT = 2  # generations of snapshots
+_TRANSACTION_MS = 60_000
+_CLOSE_S = 5.0
+
+
+@dataclass(slots=True)
+class _Found:
+    """What the state topic holds of this partition: pieces and manifests by generation."""
+
+    position: int = -1
+    manifests: dict[int, Frame] = field(default_factory=dict)
+    chunks: dict[int, dict[int, bytes]] = field(default_factory=dict)
+
+
+class KafkaShardStore:
+    """A `stream.engine.shard.ShardStore` with one transactional producer.
+
+    `transactional.id` is prefix, app, source and partition: whoever opens it fences whoever had it before,
+    and ends what that one had left open, so that all of the partition's state can be read. Snapshots are cut
+    into chunks that are written in transactions of their own; the last one carries the manifest and the
+    position, and deletes generations older than the newest two, as well as pieces of what never got whole.
+
+    Args:
+        settings: where the brokers are, and the prefix.
+        reader: for restoring and for holes; it may be shared by the partitions of a process.
+        app: name of the step, such as ``join``.
+        source: topic that is read; with `state` it has as many partitions.
+        state: topic of position and snapshots.
+        partition: its number.
+
+    Example:
+        See `tests/kafka/test_shard_store.py`.
+    """
+
+    def __init__(
+        self,
+        settings: KafkaSettings,
+        reader: PartitionReader,
+        *,
+        app: str,
+        source: str,
+        state: str,
+        partition: int,
+    ) -> None:
+        self._settings = settings
+        self._reader = reader
+        self._source = settings.topic(source)
+        self._state = settings.topic(state)
+        self._partition = partition
+        self._place = f"{self._source}/{partition}"
+        self._transactional_id = f"{settings.topic(app)}-{source}-{partition}"
+        self._producer: AIOKafkaProducer | None = None
+        self._generations: dict[int, int] = {}  # each with the number of its chunks
+        self._whole: list[int] = []
+
+    async def recover(self) -> Recovered:
+        """Fence the owner before this one, then read the state that is left.
+
+        Raises:
+            SnapshotError: there are snapshots and none can be read.
+            BrokerError: the brokers do not answer.
+        """
+        # The id is not fenced before the producer has started; only then nothing more can come.
+        producer = AIOKafkaProducer(
+            transactional_id=self._transactional_id,
+            transaction_timeout_ms=_TRANSACTION_MS,
+            max_batch_size=1 << 18,
+            max_request_size=8 << 20,
+            **async_options(self._settings),
+        )
+        self._producer = producer
+        try:
+            await producer.start()
+        except KafkaError as error:
+            where = self._settings.bootstrap
+            msg = f"{self._place} cannot be taken over: {error!r}; are the brokers at {where}?"
+            raise BrokerError(msg) from error
+        found = await self._restore()
+        self._generations = {
+            generation: max(chunks, default=-1) + 1 for generation, chunks in found.chunks.items()
+        }
+        self._whole = sorted(found.manifests)
+        if found.position < 0:
+            start = await self._reader.start_of(self._source, self._partition)
+            return Recovered(None, start, start)
+        frame, taken_at = self._newest(found)
+        return Recovered(frame, taken_at, found.position)
+
+    async def _restore(self) -> _Found:
+        reader, found = self._reader, _Found()
+        start = await reader.start_of(self._state, self._partition)
+        stop = await reader.end_of(self._state, self._partition)
+        async for records in reader.read(self._state, self._partition, start, stop):
+            for record in records:
+                self._note(found, record)
+        return found
+
+    def _note(self, found: _Found, record: SourceRecord) -> None:
+        """Take in one record of the state topic; the newest of a key counts."""
+        owner, _, name = (record.key or b"").decode().partition("/")
+        if owner != str(self._partition):
+            return
+        generation, _, chunk = name.partition("/")
+        if name == "position":
+            found.position = unpack(record.value)["position"]
+        elif chunk:
+            pieces = found.chunks.setdefault(int(generation), {})
+            if record.value:
+                pieces[int(chunk)] = record.value
+            else:
+                pieces.pop(int(chunk), None)
+                if not pieces:
+                    del found.chunks[int(generation)]
+        elif record.value:
+            found.manifests[int(generation)] = unpack(record.value)
+        else:
+            found.manifests.pop(int(generation), None)
+
+    def _newest(self, found: _Found) -> tuple[Frame | None, int]:
+        """The newest snapshot that is whole, and its position."""
+        problems = []
+        for generation in sorted(found.manifests, reverse=True):
+            manifest, pieces = found.manifests[generation], found.chunks.get(generation, {})
+            data = b"".join(pieces.get(n, b"") for n in range(manifest["chunks"]))
+            if len(data) != manifest["bytes"] or zlib.crc32(data) != manifest["crc32"]:
+                problems.append(
+                    f"generation {generation} has {len(data)} of {manifest['bytes']} bytes, or damaged ones"
+                )
+                continue
+            try:
+                return unpack(data), manifest["position"]
+            except FrameError as error:
+                problems.append(f"generation {generation}: {error}")
+        if problems:
+            msg = f"{self._state}/{self._partition}: no snapshot can be read: {'; '.join(problems)}"
+            raise SnapshotError(msg)
+        return None, 0
+
+    async def read(self, start: int, stop: int) -> AsyncIterator[Sequence[SourceRecord]]:
+        """The records of the source between two offsets."""
+        async for records in self._reader.read(self._source, self._partition, start, stop):
+            yield records
+
+    async def end(self) -> int:
+        """Where the source ends, as far as it is decided."""
+        return await self._reader.end_of(self._source, self._partition)
+
+    async def commit(self, outputs: Sequence[Output], position: int) -> None:
+        """One transaction: the outputs and the position."""
+        await self._transaction([*outputs, self._position(position)])
+
+    async def save(self, frame: Frame, position: int) -> None:
+        """Write a snapshot, piece by piece, then its manifest with the position."""
+        data = pack(frame)
+        generation = max([*self._generations, *self._whole], default=-1) + 1
+        pieces = [self._chunk(generation, n, data) for n in range(-(-len(data) // _CHUNK))]
+        self._generations[generation] = len(pieces)
+        for first in range(0, len(pieces), _CHUNKS_A_TRANSACTION):
+            await self._transaction(pieces[first : first + _CHUNKS_A_TRANSACTION])
+        manifest = {
+            "generation": generation,
+            "chunks": len(pieces),
+            "bytes": len(data),
+            "crc32": zlib.crc32(data),
+            "position": position,
+        }
+        kept = [*self._whole[1 - _KEPT :], generation]
+        gone = [old for old in (*self._generations, *self._whole) if old not in kept]
+        last = [self._own(str(generation), pack(manifest)), self._position(position)]
+        await self._transaction(
+            [*last, *(record for old in dict.fromkeys(gone) for record in self._deleted(old))]
+        )
+        self._whole = kept
+        self._generations = {old: n for old, n in self._generations.items() if old in kept}
+
+    def _chunk(self, generation: int, n: int, data: bytes) -> Output:
+        return self._own(f"{generation}/{n}", data[n * _CHUNK : (n + 1) * _CHUNK])
+
+    def _deleted(self, generation: int) -> Iterator[Output]:
+        yield self._own(str(generation), None)
+        for n in range(self._generations.get(generation, 0)):
+            yield self._own(f"{generation}/{n}", None)
+
+    def _position(self, position: int) -> Output:
+        return self._own("position", pack({"position": position}))
+
+    def _own(self, name: str, value: bytes | None) -> Output:
+        return Output("", self._partition, value, f"{self._partition}/{name}".encode())
+
+    async def _transaction(self, records: Sequence[Output]) -> None:
+        producer = self._producer
+        if producer is None:
+            msg = f"{self._place} is not owned: recover it first"
+            raise LogError(msg)
+        try:
+            await producer.begin_transaction()
+            sent = [await self._send(producer, record) for record in records]
+            await asyncio.gather(*sent)
+            await producer.commit_transaction()
+        except ProducerFenced as error:
+            msg = f"another worker has taken {self._place} over; nothing of this one's was written since"
+            raise FencedError(msg) from error
+        except KafkaError as error:
+            msg = f"{self._place} could not be committed: {error!r}; the next owner takes it up where it was"
+            raise BrokerError(msg) from error
+
+    async def _send(self, producer: AIOKafkaProducer, record: Output) -> asyncio.Future[object]:
+        topic = self._settings.topic(record.topic) if record.topic else self._state
+        sent: asyncio.Future[object] = await producer.send(
+            topic, record.value, record.key, partition=record.partition, headers=list(record.headers)
+        )
+        return sent
+
+    async def close(self) -> None:
+        """Let go of the producer; a transaction that is open ends when the next owner comes."""
+        producer, self._producer = self._producer, None
+        if producer is not None:
+            try:
+                await asyncio.wait_for(producer.stop(), _CLOSE_S)
+            except (TimeoutError, KafkaError):
+                return

@@ -1,0 +1,109 @@
+"""A worker on Kafka: joins, restarts where it was, refuses what is newer, and says why it ends."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.request import urlopen
+
+import numpy as np
+import pytest
+from kafka import KafkaProducer
+from typer.testing import CliRunner
+
+from freshet.cli import app
+from freshet.config import Settings
+from freshet.testing_work import Load, WorkerProcess, WorkerThread, outcomes
+from stream.codec import encode_events
+from stream.engine.worker_settings import WorkerSettings
+from stream.errors import FreshetError
+from stream.events import Click
+from stream.kafka import KafkaSettings
+from stream.kafka.topics import create_topics
+from stream.testing_kafka import free_port, wait_until
+
+pytestmark = pytest.mark.kafka
+
+
+@pytest.fixture
+def ready(topics: KafkaSettings) -> KafkaSettings:
+    create_topics(topics)
+    return topics
+
+
+@pytest.fixture
+def load(ready: KafkaSettings) -> Iterator[Load]:
+    load = Load(ready, np.random.default_rng(1))
+    yield load
+    load.close()
+
+
+def settings(kafka: KafkaSettings, port: int = 0) -> Settings:
+    return Settings(kafka=kafka, work=WorkerSettings(session_s=6.0, metrics_port=port))
+
+
+def test_it_joins_and_goes_on_after_a_stop_where_it_was(
+    ready: KafkaSettings, load: Load, tmp_path: Path
+) -> None:
+    worker = WorkerProcess(ready, tmp_path / "worker", {"FRESHET_JOIN_LATENESS_MS": "1000"})
+    try:
+        load.send(100)
+        n_closed = sum(outcome[0] == "closed" for outcome in load.expected)
+        found = outcomes(ready, load.expected.total() - n_closed, 30)
+        assert found and not found - load.expected
+        assert worker.stop() == 0
+        worker.revive()
+        load.send(100)
+        assert outcomes(ready, load.expected.total(), 40) == load.expected
+    finally:
+        worker.kill()
+    # A clean stop left a snapshot: nothing was run again.
+    assert worker.said().count(", 0 records run again") == 2 * ready.partitions
+
+
+def test_metrics_name_partitions_and_outcomes(ready: KafkaSettings, load: Load) -> None:
+    load.send(20)
+    port, page = free_port(), ""
+
+    def counted() -> bool:
+        nonlocal page
+        try:
+            page = urlopen(f"http://127.0.0.1:{port}/metrics").read().decode()
+        except OSError:
+            return False
+        lines = [line for line in page.splitlines() if 'outcome="organic"' in line]
+        return sum(float(line.split()[-1]) for line in lines) == 20
+
+    with WorkerThread(settings(ready, port)):
+        wait_until(counted, 30, "all organic clicks are counted")
+    assert 'freshet_shard_position{partition="3"}' in page
+
+
+def test_an_aborted_event_is_never_joined(ready: KafkaSettings) -> None:
+    producer = KafkaProducer(bootstrap_servers=ready.bootstrap, transactional_id=f"{ready.prefix}feeder")
+    producer.init_transactions()
+    with WorkerThread(settings(ready)):
+        for number in range(6):
+            producer.begin_transaction()
+            click = Click(ts=5_000, user_id="ann", item_id=f"i{number}")
+            producer.send(ready.topic("events"), encode_events([click]), partition=0).get(10)
+            (producer.commit_transaction if number % 2 else producer.abort_transaction)()
+        producer.close()
+        found = outcomes(ready, 3, 30)
+    assert found == {("organic", "ann", f"i{number}"): 1 for number in (1, 3, 5)}
+
+
+def test_a_newer_schema_ends_it_with_the_place_and_what_to_do(ready: KafkaSettings) -> None:
+    producer = KafkaProducer(bootstrap_servers=ready.bootstrap)
+    producer.send(ready.topic("events"), b"[]", partition=2, headers=[("schema", b"99")]).get(10)
+    producer.close()
+    with WorkerThread(settings(ready)) as worker:
+        wait_until(worker.has_ended, 30, "it refuses the record")
+    assert worker.reason is not None and "events/2/0 has event schema 99" in worker.reason
+
+
+def test_missing_topics_are_named_before_anything_starts(topics: KafkaSettings) -> None:
+    environ = {"FRESHET_KAFKA_REPLICATION": "1", "FRESHET_KAFKA_MIN_INSYNC": "1"}
+    arguments = ["work", "--kafka", topics.bootstrap, "--prefix", topics.prefix]
+    error = CliRunner().invoke(app, arguments, env=environ).exception
+    assert isinstance(error, FreshetError) and "run `freshet topics create`" in str(error)

@@ -1,0 +1,124 @@
+"""Segments as bytes, and which partition they belong to."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from stream.block_codec import decode_item, decode_segment, encode_item, encode_segment
+from stream.block_routing import bounded, route_segments
+from stream.blocks import CLICK, FeedbackBlock, Forgotten, ItemsBlock, Segment, Slate
+from stream.errors import FrameError
+from stream.events import ItemEvent
+from stream.forget import ForgetBook
+from stream.frame import pack
+from stream.join import Joiner, JoinSettings
+from stream.testing import ScriptedEvents
+
+KEY = b"0123456789abcdef"
+
+
+def segments(n: int = 400, seed: int = 3) -> list[Segment]:
+    joiner = Joiner(JoinSettings(), ForgetBook(KEY))
+    joiner.on_events(ScriptedEvents(seed, n_features=3).take(n))
+    joiner.on_tick(joiner.watermark + 41 * 60_000)
+    return joiner.take()
+
+
+def slate(request: str = "r", **more: Any) -> Slate:
+    fields: dict[str, Any] = {"user_id": "ann", "ts": 5, "items": ["a", "b"]}
+    return Slate(request_id=request, **fields | more)
+
+
+def clicked(*slates: Slate) -> FeedbackBlock:
+    n = len(slates)
+    return FeedbackBlock(
+        list(slates), [], [CLICK] * n, list(range(n)), [0] * n, [1.0] * n, [True] * n, [9] * n
+    )
+
+
+def test_what_join_gives_comes_back_as_it_was() -> None:
+    for segment in segments():
+        again = decode_segment(encode_segment(segment))
+        assert encode_segment(again) == encode_segment(segment)
+        if isinstance(segment, FeedbackBlock) and isinstance(again, FeedbackBlock):
+            assert (again.kind, again.ref, again.reward) == (segment.kind, segment.ref, segment.reward)
+            assert [s.items for s in again.slates] == [s.items for s in segment.slates]
+        else:
+            assert again == segment
+
+
+@pytest.mark.parametrize("context", [{"dtype": "?", "shape": 1, "data": 2}, {"large": 10**40}, {}])
+def test_a_context_travels_whatever_is_in_it(context: dict[str, Any]) -> None:
+    again = decode_segment(encode_segment(clicked(slate(context=context))))
+    assert isinstance(again, FeedbackBlock) and again.slates[0].context == context
+
+
+def test_rewards_travel_only_when_they_are_final() -> None:
+    again = decode_segment(encode_segment(clicked(slate(rewards={1: 1.0}))))
+    assert isinstance(again, FeedbackBlock) and again.slates[0].rewards == {}
+
+
+def test_an_item_comes_back_as_it_was() -> None:
+    item = ItemEvent(item_id="ä", ts=5, vector=[0.5], attributes={"n": 10**30})
+    assert decode_item(encode_item(item)) == item
+
+
+@pytest.mark.parametrize(
+    ("value", "says"),
+    [
+        (b"\xc1", "not a frame"),
+        (pack({"kind": "outcomes", "version": 2}), "version 2"),
+        (pack({"kind": "something", "version": 1}), "something"),
+        (pack({"kind": "outcomes", "version": 1}), "lacks"),
+        (pack({"kind": "forget", "version": 1}), "lacks"),
+    ],
+)
+def test_what_is_no_segment_is_refused_with_the_reason(value: bytes, says: str) -> None:
+    with pytest.raises(FrameError, match=says):
+        decode_segment(value)
+
+
+def test_outcomes_go_to_their_user_in_order() -> None:
+    mixed = segments()
+    routed = route_segments(mixed, lambda user_id: int(user_id[1:]) % 3)
+    assert set(routed) == {0, 1, 2}
+    for partition, mine in routed.items():
+        expected = [op for op in operations(mixed) if int(op[0][1:]) % 3 == partition]
+        assert operations(mine) == expected
+
+
+def operations(chosen: list[Segment]) -> list[tuple[Any, ...]]:
+    """Every outcome and forget, in order, by its user."""
+    found: list[tuple[Any, ...]] = []
+    for segment in chosen:
+        if isinstance(segment, Forgotten):
+            found.append((segment.user_id, segment.ts))
+        elif isinstance(segment, FeedbackBlock):
+            columns = zip(segment.kind, segment.ref, segment.place, segment.reward, segment.ts, strict=True)
+            for kind, ref, place, reward, ts in columns:
+                pair = segment.organic[ref] if kind == 3 else None
+                user = pair[0] if pair else segment.slates[ref].user_id
+                what = pair[1] if pair else segment.slates[ref].request_id
+                found.append((user, kind, what, place, reward, ts))
+    return found
+
+
+def test_blocks_before_and_after_items_become_one_record() -> None:
+    one = slate()
+    routed = route_segments([clicked(one), ItemsBlock([]), clicked(one)], lambda user_id: 0)
+    (block,) = routed[0]
+    assert isinstance(block, FeedbackBlock) and (len(block), len(block.slates)) == (2, 1)
+
+
+def test_a_segment_is_cut_into_records_of_a_bounded_size() -> None:
+    whole = clicked(*(slate(f"r{n}", context={"text": "x" * 1_000}) for n in range(20)))
+    values = list(bounded(whole, 5_000))
+    parts = [decode_segment(value) for value in values]
+    assert max(map(len, values)) <= 5_000
+    assert operations(parts) == operations([whole])
+
+
+def test_what_cannot_be_cut_comes_whole() -> None:
+    assert len(list(bounded(clicked(slate(context={"text": "x" * 9_000})), 5_000))) == 1
