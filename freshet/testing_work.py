@@ -119,6 +119,8 @@ class WorkerThread:
     def __init__(self, settings: Settings) -> None:
         self.reason: str | None = None
         """Why it wanted to end the process, if it did."""
+        self.worker: JoinWorker | None = None
+        """The worker, once it has started."""
         self._settings = settings
         self._loop = asyncio.new_event_loop()
         self._stop = asyncio.Event()
@@ -132,13 +134,18 @@ class WorkerThread:
         self._loop.call_soon_threadsafe(self._stop.set)
         self._thread.join()
 
+    def run_again(self) -> list[int]:
+        """How many records were run again at the take-over, for each partition that is owned now."""
+        shards = {} if self.worker is None else self.worker.engine.shards
+        return [shard.figures.run_again for shard in shards.values()]
+
     def has_ended(self) -> bool:
         """Whether it wanted to end the process."""
         return self.reason is not None
 
     def _run(self) -> None:
-        worker = JoinWorker(self._settings, WallClock(), self._end)
-        self._loop.run_until_complete(worker.run(self._stop))
+        self.worker = JoinWorker(self._settings, WallClock(), self._end)
+        self._loop.run_until_complete(self.worker.run(self._stop))
         self._loop.close()
 
     def _end(self, reason: str) -> None:

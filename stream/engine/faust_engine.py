@@ -81,7 +81,7 @@ class FaustEngine:
         topic: the source, with its prefix.
         make_shard: a shard for a partition, not yet opened.
         clock: for the watchdog and the ticks.
-        end: ends the process for the reason given; must not return before long.
+        end: ends the process, saying why; nothing more may be done after it.
         settings: how to take part in the group.
         credentials: Faust's, where brokers ask for them.
         tick: writes a tick of a time (ms) into a partition of the source; None on the event clock.

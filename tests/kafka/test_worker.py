@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 from urllib.request import urlopen
 
 import numpy as np
@@ -13,11 +12,12 @@ from typer.testing import CliRunner
 
 from freshet.cli import app
 from freshet.config import Settings
-from freshet.testing_work import Load, WorkerProcess, WorkerThread, outcomes
+from freshet.testing_work import Load, WorkerThread, outcomes
 from stream.codec import encode_events
 from stream.engine.worker_settings import WorkerSettings
 from stream.errors import FreshetError
 from stream.events import Click
+from stream.join import JoinSettings
 from stream.kafka import KafkaSettings
 from stream.kafka.topics import create_topics
 from stream.testing_kafka import free_port, wait_until
@@ -39,26 +39,21 @@ def load(ready: KafkaSettings) -> Iterator[Load]:
 
 
 def settings(kafka: KafkaSettings, port: int = 0) -> Settings:
-    return Settings(kafka=kafka, work=WorkerSettings(session_s=6.0, metrics_port=port))
+    join = JoinSettings(window_ms=500, lateness_ms=1_000)
+    return Settings(kafka=kafka, join=join, work=WorkerSettings(session_s=6.0, metrics_port=port))
 
 
-def test_it_joins_and_goes_on_after_a_stop_where_it_was(
-    ready: KafkaSettings, load: Load, tmp_path: Path
-) -> None:
-    worker = WorkerProcess(ready, tmp_path / "worker", {"FRESHET_JOIN_LATENESS_MS": "1000"})
-    try:
-        load.send(100)
-        n_closed = sum(outcome[0] == "closed" for outcome in load.expected)
+def test_it_joins_and_goes_on_after_a_stop_where_it_was(ready: KafkaSettings, load: Load) -> None:
+    load.send(100)
+    n_closed = sum(outcome[0] == "closed" for outcome in load.expected)
+    with WorkerThread(settings(ready)):
         found = outcomes(ready, load.expected.total() - n_closed, 30)
-        assert found and not found - load.expected
-        assert worker.stop() == 0
-        worker.revive()
-        load.send(100)
-        assert outcomes(ready, load.expected.total(), 40) == load.expected
-    finally:
-        worker.kill()
-    # A clean stop left a snapshot: nothing was run again.
-    assert worker.said().count(", 0 records run again") == 2 * ready.partitions
+    assert found and not found - load.expected
+    load.send(100)
+    with WorkerThread(settings(ready)) as worker:
+        assert outcomes(ready, load.expected.total(), 30) == load.expected
+        # A clean stop left a snapshot of everything.
+        assert worker.run_again() == [0] * ready.partitions
 
 
 def test_metrics_name_partitions_and_outcomes(ready: KafkaSettings, load: Load) -> None:
