@@ -177,6 +177,8 @@ def _explained(said: str, merged: Mapping[str, Any]) -> str:
         ).upper()
         meant = f"; did you mean {near[0]}?" if near else ""
         return f"there is no {'.'.join(filter(None, (where, unknown)))} (or {variable}){meant}"
+    if not what.startswith("Expected "):
+        return f"{where or 'all'}: {what}"
     came: Any = merged
     for step in where.partition("[")[0].split("."):
         came = came.get(step) if isinstance(came, Mapping) else came

@@ -10,7 +10,7 @@ import typer
 from rich.live import Live
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
-from freshet.cli.output import console, target, write_json
+from freshet.cli.output import console, json_target, target, write_json
 from freshet.config import Settings, load_settings
 from freshet.data import load_movietweetings
 from freshet.demo import DemoResult, play
@@ -29,7 +29,7 @@ def demo(
     port: Annotated[int, typer.Option(min=0, max=65_535, help="Port to listen on; 0: a free one.")] = 0,
     once: Annotated[bool, typer.Option("--once", help="End by itself instead of staying up.")] = False,
     json_out: Annotated[
-        Path | None, typer.Option("--json", callback=target, help="Write the figures here.")
+        Path | None, typer.Option("--json", callback=json_target, help="Write the figures here.")
     ] = None,
     plot: Annotated[Path, typer.Option(callback=target, help="Where the plot of hit@20 goes.")] = Path(
         "freshet-demo.png"

@@ -16,7 +16,7 @@ import typer
 from rich.table import Table
 
 from freshet import __version__
-from freshet.cli.output import console, target, write_json
+from freshet.cli.output import console, json_target, write_json
 from freshet.config import load_settings
 from freshet.errors import SettingsError
 from stream.clock import Clock, WallClock
@@ -46,7 +46,7 @@ def doctor(
         int | None, typer.Option(min=1, max=65_535, help="Also see if this port is free.")
     ] = None,
     json_out: Annotated[
-        Path | None, typer.Option("--json", callback=target, help="Write the findings here.")
+        Path | None, typer.Option("--json", callback=json_target, help="Write the findings here.")
     ] = None,
 ) -> None:
     """Look at this machine, the installation and, when asked, a data folder and a port.

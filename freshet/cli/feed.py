@@ -10,7 +10,7 @@ from typing import Annotated, Protocol
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from freshet.cli.output import console, target, write_json
+from freshet.cli.output import console, json_target, write_json
 from freshet.config import load_settings
 from freshet.feeding import Row, Sender, SendReport, count_rows, read_rows
 from freshet.feeding.order import OrderWatch
@@ -48,7 +48,7 @@ def feed(
     token: Annotated[str | None, typer.Option(envvar="FRESHET_TOKEN", help="Bearer token.")] = None,
     config: Annotated[Path | None, typer.Option(exists=True, dir_okay=False, help="A freshet.toml.")] = None,
     json_out: Annotated[
-        Path | None, typer.Option("--json", callback=target, help="Write the report here.")
+        Path | None, typer.Option("--json", callback=json_target, help="Write the report here.")
     ] = None,
 ) -> None:
     """Send events from files; a run that was interrupted goes on where it stopped.

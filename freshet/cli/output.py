@@ -11,24 +11,29 @@ from rich.console import Console
 
 from freshet.errors import StartError
 
-__all__ = ["console", "target", "write_json"]
+__all__ = ["console", "json_target", "target", "write_json"]
 
 console = Console(stderr=False, highlight=False)
 
 _STANDARD_OUTPUT = Path("-")
 
 
-def target(path: Path | None) -> Path | None:
-    """Check where output is to go before any work is done; for options that name a file.
+def json_target(path: Path | None) -> Path | None:
+    """As `target`, for the option that names where JSON goes.
 
     With ``-`` standard output belongs to the JSON, and everything else goes to standard error.
+    """
+    console.stderr = path == _STANDARD_OUTPUT
+    return path if console.stderr else target(path)
+
+
+def target(path: Path | None) -> Path | None:
+    """Check where output is to go before any work is done; for options that name a file.
 
     Raises:
         typer.BadParameter: the folder of the file is not there.
     """
-    if path == _STANDARD_OUTPUT:
-        console.stderr = True
-    elif path is not None and not path.absolute().parent.is_dir():
+    if path is not None and not path.absolute().parent.is_dir():
         msg = f"{path}: the folder {path.absolute().parent} is not there; make it first"
         raise typer.BadParameter(msg)
     return path

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-from freshet.cli.output import console, target, write_json
+from freshet.cli.output import console, json_target, target, write_json
 from freshet.config import Settings, load_settings
 from freshet.errors import SettingsError
 from freshet.feeding import read_rows
@@ -61,7 +61,7 @@ def replay(
         Path | None, typer.Option(callback=target, help="Draw hit@k over time here (PNG).")
     ] = None,
     json_out: Annotated[
-        Path | None, typer.Option("--json", callback=target, help="Write the figures here.")
+        Path | None, typer.Option("--json", callback=json_target, help="Write the figures here.")
     ] = None,
     config: Annotated[Path | None, typer.Option(exists=True, dir_okay=False, help="A freshet.toml.")] = None,
 ) -> None:

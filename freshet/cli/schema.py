@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from freshet.cli.output import target, write_json
+from freshet.cli.output import json_target, write_json
 from stream.schema import json_schemas
 
 __all__ = ["schema"]
@@ -16,7 +16,7 @@ __all__ = ["schema"]
 def schema(
     name: Annotated[str | None, typer.Argument(help="One event type; all when left out.")] = None,
     out: Annotated[
-        Path, typer.Option("--json", callback=target, help="Write to this file instead of the screen.")
+        Path, typer.Option("--json", callback=json_target, help="Write to this file instead of the screen.")
     ] = Path("-"),
 ) -> None:
     """Print the JSON Schema of the events that clients may send.

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from freshet.cli.output import console, target, write_json
+from freshet.cli.output import console, json_target, target, write_json
 from replay.report import print_simulation, save_simulation_plot, simulation_json
 from replay.simulate import POLICIES, WORLDS, make_policies, make_world
 from replay.simulate import simulate as run_simulation
@@ -30,7 +30,7 @@ def simulate(
         Path | None, typer.Option(callback=target, help="Draw the regret curves here (PNG).")
     ] = None,
     json_out: Annotated[
-        Path | None, typer.Option("--json", callback=target, help="Write the figures here.")
+        Path | None, typer.Option("--json", callback=json_target, help="Write the figures here.")
     ] = None,
 ) -> None:
     """Play policies on one seeded world and report their regret.

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from freshet.cli.output import console, write_json
+from freshet.cli.output import console, json_target, write_json
 from freshet.config import load_settings
 from stream.kafka import KafkaSettings
 from stream.kafka.layout import LAYOUT, Difference
@@ -20,7 +20,9 @@ topics = typer.Typer(help="Create and check the topics on Kafka.", no_args_is_he
 
 Kafka = Annotated[str | None, typer.Option("--kafka", metavar="HOST:PORT", help="Some brokers.")]
 Config = Annotated[Path | None, typer.Option(exists=True, dir_okay=False, help="A freshet.toml.")]
-JsonOut = Annotated[Path | None, typer.Option("--json", help="Write what was found here.")]
+JsonOut = Annotated[
+    Path | None, typer.Option("--json", callback=json_target, help="Write what was found here.")
+]
 
 
 @topics.command()

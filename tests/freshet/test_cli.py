@@ -8,14 +8,9 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from freshet.cli import app, output
+from freshet.cli import app
 from freshet.feeding import Row
 from freshet.feeding.order import OrderWatch
-
-
-@pytest.fixture(autouse=True)
-def _tables_back_on_standard_output() -> None:
-    output.console.stderr = False
 
 
 @pytest.mark.parametrize("command", [["schema", "click"], ["doctor"]])

@@ -128,9 +128,9 @@ def test_feed_sends_a_file_and_reports_what_it_refuses(
     file = tmp_path / "clicks.jsonl"
     file.write_bytes(b"\n".join([*_clicks(30)[1], b'{"type": "click"}', b"{"]))
     ran = feed(file, "--json", "-", "--backfill", "--batch", "8")
-    assert ran.exit_code == 0
-    assert json.loads(ran.stdout[ran.stdout.index("{\n") :])["accepted"] == 30
-    assert "row 31: ts: required, but missing" in " ".join(ran.stdout.split())
+    assert ran.exit_code == 1
+    assert json.loads(ran.stdout)["accepted"] == 30
+    assert "row 31: ts: required, but missing" in " ".join(ran.stderr.split())
     assert {record.headers[1] for record in _records(ready)} == {("backfill", b"1")}
 
 
