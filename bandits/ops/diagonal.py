@@ -230,6 +230,10 @@ def ucb_scores(
     """
     n_clusters = clusters.size
     b, d = np.empty(n_clusters), np.empty(n_clusters)
+    wanted = 0
+    for k in range(n_clusters):
+        if clusters[k] >= 0:
+            wanted |= 1 << k
     for i in range(candidates.size):
         row = candidates[i]
         known = 0 <= row < head.size
@@ -243,14 +247,18 @@ def ucb_scores(
             continue
         b[:], d[:] = 0.0, 1.0
         block = head[row] if known else -1
-        while block >= 0:
+        missing = wanted
+        # The walk is what costs: it ends with the last cluster that is looked for.
+        while block >= 0 and missing != 0:
             base = block * SLOTS
             for k in range(n_clusters):
-                slot = -1
-                for j in range(SLOTS):
-                    slot = base + j if slot_cluster[base + j] == clusters[k] else slot
-                if slot >= 0:
-                    b[k], d[k] = slot_sums[slot, 0], slot_sums[slot, 1]
+                if missing & (1 << k):
+                    slot = -1
+                    for j in range(SLOTS):
+                        slot = base + j if slot_cluster[base + j] == clusters[k] else slot
+                    if slot >= 0:
+                        missing ^= 1 << k
+                        b[k], d[k] = slot_sums[slot, 0], slot_sums[slot, 1]
             block = following[block]
         mean, variance = 0.0, 0.0
         for k in range(n_clusters):

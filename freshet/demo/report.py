@@ -71,7 +71,7 @@ def print_report(console: Console, result: DemoResult, index_recall: float | Non
     if result.events < _TELLING:
         console.print(
             f"[dim]{result.events:,} ratings by mostly new users tell recommenders from chance, not from "
-            'each other; ARGS="--once --events 100000" plays all (a quarter of an hour)[/]'
+            'each other; ARGS="--once --events 100000" plays all (about twenty minutes)[/]'
         )
 
 
