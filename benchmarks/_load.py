@@ -68,7 +68,7 @@ class _Connection(asyncio.Protocol):
 class _Pool:
     def __init__(self, outcome: Outcome) -> None:
         self.outcome = outcome
-        self.idle: list[_Connection] = []
+        self.idle: deque[_Connection] = deque()  # in turn: one left alone for seconds is closed by the server
         self.waiting: deque[tuple[float, bytes]] = deque()
         self.under_way = 0
 
@@ -76,7 +76,7 @@ class _Pool:
         if not self.idle:
             self.waiting.append((due_s, request))
             return
-        self._write(self.idle.pop(), due_s, request)
+        self._write(self.idle.popleft(), due_s, request)
 
     def _write(self, connection: _Connection, due_s: float, request: bytes) -> None:
         connection.due_s = due_s
