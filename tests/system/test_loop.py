@@ -60,7 +60,7 @@ def ask(api: ApiClient, **body: Any) -> dict[str, Any]:
     return answer
 
 
-def until(condition: Callable[[], bool], timeout_s: float = 60.0) -> None:
+def until(condition: Callable[[], bool], timeout_s: float = 10.0) -> None:
     deadline = CLOCK.monotonic_s() + timeout_s
     while not condition():
         assert CLOCK.monotonic_s() < deadline, "the condition did not come about in time"
