@@ -187,6 +187,12 @@ _ADVICE = (
     ),
     ("ECONNREFUSED", "nobody listens there; start the brokers, or correct `bootstrap` under [kafka]"),
     ("DNS Resolution", "the host is not known; correct `bootstrap` under [kafka]"),
+    # kafka-python drops what came together with the end of a connection, so a broker's last word may be lost.
+    (
+        "socket disconnected",
+        "it hangs up before it answers; look whether `protocol`, the port in `bootstrap` and "
+        "`sasl_mechanism` under [kafka] are what it has there",
+    ),
     (
         "KafkaTimeout",
         "no answer in time; look whether the brokers are up, or raise `timeout_ms` under [kafka]",

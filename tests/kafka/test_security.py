@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,8 @@ from stream.testing_kafka_secured import SECRET, secured_broker
 pytestmark = pytest.mark.kafka
 
 EVENTS = [topic for topic in LAYOUT if topic.name == "events"]
+# Said instead where the broker's last word came in one piece with the end of the connection.
+_LOST = "hangs up before it answers; look whether `protocol`, the port in `bootstrap` and `sasl_mechanism`"
 ANN = [Forget(user_id="ann", ts=1)], [b'{"type":"forget","user_id":"ann","ts":1}']
 
 
@@ -86,10 +89,10 @@ def test_a_client_certificate_opens_the_door_and_no_more(ways: dict[str, KafkaSe
     ("way", "wrong", "said"),
     [
         ("password", {"password": "not the one"}, "user or password is refused"),
-        ("password", {"sasl_mechanism": "SCRAM-SHA-512"}, "it does not know this `sasl_mechanism`"),
+        ("password", {"sasl_mechanism": "SCRAM-SHA-512"}, f"it does not know this `sasl_mechanism`|{_LOST}"),
         ("password", {"ca": _stranger}, "its certificate is not signed by what `ca`"),
         ("password", {"ca": "missing.pem"}, "kafka.ca: expected a PEM file, found none at missing.pem"),
-        ("password", {"protocol": "PLAINTEXT"}, "it speaks TLS there"),
+        ("password", {"protocol": "PLAINTEXT"}, f"it speaks TLS there|{_LOST}"),
         ("certificate", {"cert": "", "key": ""}, "it refuses the client's certificate, or none was shown"),
         ("plain", {"protocol": "SSL"}, "it does not speak TLS there"),
     ],
@@ -101,7 +104,7 @@ def test_what_is_wrong_is_said_with_what_to_try(
     settings = msgspec.structs.replace(ways[way], **made)
     with pytest.raises(BrokerError) as caught:
         check_topics(settings)
-    assert said in str(caught.value)
+    assert re.search(said, str(caught.value))
 
 
 def test_a_user_without_permission_is_told_so(ways: dict[str, KafkaSettings]) -> None:
