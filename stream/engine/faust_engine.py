@@ -70,6 +70,7 @@ class _Owned:
     shard: Shard
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     opening: asyncio.Task[None] | None = None
+    emitting: asyncio.Task[None] | None = None
 
 
 class FaustEngine:
@@ -241,6 +242,16 @@ class FaustEngine:
 
     async def _hand(self, partition: int, batch: Sequence[SourceRecord]) -> None:
         await self._act(partition, "delivery", lambda shard: shard.deliver(batch))
+        owned = self._owned.get(partition)
+        if owned is not None and owned.emitting is None and owned.shard.due_in_s() is not None:
+            owned.emitting = asyncio.create_task(self._emit(partition, owned))
+
+    async def _emit(self, partition: int, owned: _Owned) -> None:
+        """Commit what has gathered once it is due, though nothing more is delivered."""
+        while self._owned.get(partition) is owned and (due_s := owned.shard.due_in_s()) is not None:
+            await asyncio.sleep(due_s)
+            await self._act(partition, "commit", lambda shard: shard.emit())
+        owned.emitting = None
 
     async def _act(self, partition: int, what: str, act: Callable[[Shard], Awaitable[None]]) -> None:
         """Do something with a shard that is ours; of another partition's it is not our business any more."""
