@@ -17,7 +17,7 @@ import numpy as np
 from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 
 from freshet.config import Settings
-from freshet.shards.worker import JoinWorker
+from freshet.shards.worker import Worker
 from stream.block_codec import decode_segment
 from stream.blocks import CLICK, CLOSED, ORGANIC, SHOWN, FeedbackBlock, ItemsBlock
 from stream.clock import Clock, WallClock
@@ -119,7 +119,7 @@ class WorkerThread:
     def __init__(self, settings: Settings) -> None:
         self.reason: str | None = None
         """Why it wanted to end the process, if it did."""
-        self.worker: JoinWorker | None = None
+        self.worker: Worker | None = None
         """The worker, once it has started."""
         self._settings = settings
         self._loop = asyncio.new_event_loop()
@@ -136,15 +136,15 @@ class WorkerThread:
 
     def run_again(self) -> list[int]:
         """How many records were run again at the take-over, for each partition that is owned now."""
-        shards = {} if self.worker is None else self.worker.engine.shards
-        return [shard.figures.run_again for shard in shards.values()]
+        running = [] if self.worker is None else self.worker.running()
+        return [one.shard.figures.run_again for one in running]
 
     def has_ended(self) -> bool:
         """Whether it wanted to end the process."""
         return self.reason is not None
 
     def _run(self) -> None:
-        self.worker = JoinWorker(self._settings, WallClock(), self._end)
+        self.worker = Worker(self._settings, WallClock(), self._end)
         self._loop.run_until_complete(self.worker.run(self._stop))
         self._loop.close()
 

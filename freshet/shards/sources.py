@@ -56,11 +56,6 @@ class SourceShard:
         self.n_letters = 0
         """Dead letters since this object was made."""
 
-    @property
-    def counters(self) -> dict[str, int]:
-        """No outcomes: these are joined later."""
-        return {}
-
     def on_records(self, records: Sequence[SourceRecord]) -> None:
         """Map records in the order of their offsets."""
         for record in records:

@@ -189,6 +189,11 @@ class Shard:
         self.figures = ShardFigures()
 
     @property
+    def step(self) -> ShardStep:
+        """What it drives."""
+        return self._step
+
+    @property
     def position(self) -> int:
         """Offset of the next record to learn."""
         return self._position

@@ -71,7 +71,7 @@ def test_metrics_name_partitions_and_outcomes(ready: KafkaSettings, load: Load) 
 
     with WorkerThread(settings(ready, port)):
         wait_until(counted, 30, "all organic clicks are counted")
-    assert 'freshet_shard_position{partition="3"}' in page
+    assert 'freshet_shard_position{partition="3",step="join"}' in page
 
 
 def test_an_aborted_event_is_never_joined(ready: KafkaSettings) -> None:
