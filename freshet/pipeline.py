@@ -104,7 +104,7 @@ class Pipeline:
                 self._learn_block(segment)
             elif isinstance(segment, ItemsBlock):
                 self._put_items(segment)
-            else:
+            elif isinstance(segment, Forgotten):
                 self._forget(segment)
 
     def _learn_block(self, block: FeedbackBlock) -> None:
