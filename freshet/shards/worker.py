@@ -87,7 +87,7 @@ class Worker:
             settings.join,
             mode=settings.clock,
             tick_ms=settings.engine.tick_ms,
-            n_partitions=n_partitions,
+            n_partitions=settings.kafka.partitions,
         )
 
     def _source(self, topic: str, partition: int) -> SourceShard:
