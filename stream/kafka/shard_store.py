@@ -245,8 +245,7 @@ class KafkaShardStore:
             raise LogError(msg)
         try:
             await producer.begin_transaction()
-            sent = [await self._send(producer, record) for record in records]
-            await asyncio.gather(*sent)
+            await asyncio.gather(*(self._send(producer, *place) for place in self._by_place(records).items()))
             await producer.commit_transaction()
         except ProducerFenced as error:
             msg = f"another worker has taken {self._place} over; nothing of this one's was written since"
@@ -255,12 +254,28 @@ class KafkaShardStore:
             msg = f"{self._place} could not be committed: {error!r}; the next owner takes it up where it was"
             raise BrokerError(msg) from error
 
-    async def _send(self, producer: AIOKafkaProducer, record: Output) -> asyncio.Future[object]:
-        topic = self._settings.topic(record.topic) if record.topic else self._state
-        sent: asyncio.Future[object] = await producer.send(
-            topic, record.value, record.key, partition=record.partition, headers=list(record.headers)
-        )
-        return sent
+    def _by_place(self, records: Sequence[Output]) -> dict[tuple[str, int], list[Output]]:
+        places: dict[tuple[str, int], list[Output]] = {}
+        for record in records:
+            places.setdefault((record.topic, record.partition), []).append(record)
+        return places
+
+    async def _send(
+        self, producer: AIOKafkaProducer, place: tuple[str, int], records: Sequence[Output]
+    ) -> None:
+        """Write the records of one partition in order, packed here: sent singly each would cost ten times."""
+        topic, partition = self._settings.topic(place[0]) if place[0] else self._state, place[1]
+        left = iter(records)
+        record = next(left, None)
+        while record is not None:
+            batch = producer.create_batch()
+            # A batch that is full refuses; its first record it always takes.
+            while record is not None and batch.append(
+                timestamp=None, key=record.key, value=record.value, headers=list(record.headers)
+            ):
+                record = next(left, None)
+            batch.close()
+            await (await producer.send_batch(batch, topic, partition=partition))
 
     async def close(self) -> None:
         """Let go of the producer; a transaction that is open ends when the next owner comes."""
