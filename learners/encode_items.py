@@ -1,4 +1,4 @@
-"""From ids to rows on the side of the items: an `ItemOutcomes` block becomes what policies and learners read."""
+"""From ids to rows on the side of the items: an `ItemOutcomes` becomes what policies and learners read."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ Int32 = npt.NDArray[np.int32]
 def encode_items(block: ItemOutcomes, items: EmbeddingTable) -> RowBlock:
     """Turn a block's ids into rows, admit what it sights, and add it to the table's counts.
 
-    The twin of `encode` for whoever owns items: SHOWN and ORGANIC sight, CLICK only looks up, in order, and an
-    id that is not admitted has row -1. In the columns that come out each operation is a slate of its own, of
-    the places that belong here; there are no users, features, propensities or rewards of closed slates.
+    The twin of `encode` for whoever owns items: SHOWN and ORGANIC sight, CLICK only looks up, in order, and
+    an id that is not admitted has row -1. In the columns that come out each operation is a slate of its own,
+    of the places that belong here; there are no users, features, propensities or rewards of closed slates.
 
     Example:
         >>> items = EmbeddingTable(2)

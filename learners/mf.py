@@ -266,6 +266,10 @@ class MatrixFactorisation:
         )  # fmt: skip
         return TouchedRows(self._users.publish(n_users), self._items.publish(n_items), samples)
 
+    def adopt(self, rows: Int32, bias: Float32) -> None:
+        """Take over the biases (n,) of item `rows` (n,) from whoever owns them."""
+        self._items.apply(rows, bias)
+
     def remove_items(self, rows: Int32) -> None:
         """Forget the state of these item rows; they are drawn as negatives no more."""
         self._items.remove(rows)

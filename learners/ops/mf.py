@@ -212,6 +212,18 @@ def _ask_ahead(
 
 
 @_vector_kernel
+def _weigh(
+    is_click: bool, n: int, places: Int32, falling: Float32, rates: Rates, labels: Float32, weights: Float32
+) -> None:
+    """Weights of the `n` samples of an operation; those of a closed slate, by place, are all negatives."""
+    for m in range(n):
+        if not is_click:
+            labels[m], weights[m] = np.float32(0.0), falling[places[m]]
+        else:
+            weights[m] = np.float32(1.0) if labels[m] > 0 else rates.negative_weight
+
+
+@_vector_kernel
 def _write_down(
     p: Float32, p_state: Float32, u: int, picked: Int32, labels: Float32, weights: Float32, n: int,
     users: Float32, bias: Float32, user: Int32, item: Int32, label: Float32, weight: Float32, used: Int64,
@@ -283,11 +295,7 @@ def learn_block(
         if is_click:
             for m in range(n):
                 _ask_for(q, q_state, q_version, q_stamp, picked[m])
-        for m in range(n):
-            if not is_click:
-                labels[m], weights[m] = np.float32(0.0), falling[places[m]]
-            else:
-                weights[m] = np.float32(1.0) if labels[m] > 0 else rates.negative_weight
+        _weigh(is_click, n, places, falling, rates, labels, weights)
         if is_traced and n:
             _write_down(
                 p, p_state, u, picked, labels, weights, n, trace.users, trace.bias, trace.user, trace.item,
