@@ -12,9 +12,11 @@ from prometheus_client import CollectorRegistry, start_http_server
 
 from freshet.config import Settings
 from freshet.shards.item_replica import FollowingStep, ItemReplica
+from freshet.shards.items import ItemsShard
 from freshet.shards.join import JoinShard
 from freshet.shards.metrics import Running, WorkerMetrics
 from freshet.shards.sources import SourceShard
+from freshet.shards.users import UsersShard
 from stream.clock import Clock
 from stream.engine.faust_engine import FaustEngine
 from stream.engine.shard import Shard, ShardStep
@@ -76,8 +78,13 @@ class Worker:
         if "join" in steps:
             yield _Stage("join", "events", "state-join", self._join)
             for topic in dict.fromkeys(source.topic for source in self._settings.kafka.sources):
-                make = partial(self._source, topic)
+                make: Callable[[int], ShardStep] = partial(self._source, topic)
                 yield _Stage(f"source-{topic}", topic, "state-sources", make, foreign=True)
+        if self._replica is not None:
+            make = partial(self._users, self._replica)
+            yield _Stage("users", "feedback", "state-users", make)
+        if "items" in steps:
+            yield _Stage("items", "item-feedback", "state-items", self._items)
 
     def _join(self, partition: int) -> JoinShard:
         settings = self._settings
@@ -94,6 +101,15 @@ class Worker:
         settings = self._settings
         dim = settings.learn.embedding_dim
         return SourceShard(topic, partition, settings.kafka.sources, settings.kafka.partitions, dimension=dim)
+
+    def _users(self, replica: ItemReplica, partition: int) -> FollowingStep:
+        settings = self._settings
+        step = UsersShard(partition, self._partition_of, settings, settings.kafka.partitions)
+        return FollowingStep(step, replica)
+
+    def _items(self, partition: int) -> ItemsShard:
+        settings = self._settings
+        return ItemsShard(partition, self._partition_of, settings, settings.kafka.partitions)
 
     def _partition_of(self, entity_id: str) -> int:
         return partition_of(entity_id, self._settings.kafka.partitions)

@@ -187,6 +187,7 @@ class FaustEngine:
     async def _on_assigned(self, _app: Any, *args: Any, **_: Any) -> None:
         (assigned,) = args
         mine = {tp.partition for tp in assigned if tp.topic == self._topic}
+        _log.info("rebalanced: %d partitions of %s are ours", len(mine), self._topic)
         await self._let_go([partition for partition in self._owned if partition not in mine], save=False)
         for partition in sorted(mine):
             if partition not in self._owned:
@@ -263,8 +264,11 @@ class FaustEngine:
             await asyncio.shield(owned.opening)
             async with owned.lock:
                 if self._owned.get(partition) is owned:
+                    filled = owned.shard.figures.filled
                     with self._watchdog.under_way(name, _progress(owned.shard)):
                         await act(owned.shard)
+                    if more := owned.shard.figures.filled - filled:
+                        _log.info("%s: %d records had not been delivered, and were read", name, more)
         except Exception as error:  # noqa: BLE001  # whatever it is, the process ends with it
             self._fail(name, error)
 
