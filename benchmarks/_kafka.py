@@ -85,8 +85,8 @@ class World:
         for _ in range(n_slates):
             self._n += 1
             ts, request = 10_000 + self._n, f"r{self._n}"
-            ranks = np.unique(np.searchsorted(self._popular, rng.random(4 * SLATE)))[: 2 * SLATE]
-            shown = [self.items[int(rank)] for rank in rng.permutation(ranks)[:SLATE]]
+            drawn = dict.fromkeys(np.searchsorted(self._popular, rng.random(4 * SLATE)).tolist())
+            shown = [self.items[rank] for rank in list(drawn)[:SLATE]]
             user = f"user-{rng.integers(_N_USERS)}"
             events: list[Any] = [
                 Decision(

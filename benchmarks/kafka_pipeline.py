@@ -29,7 +29,7 @@ def run(quick: bool) -> list[dict[str, Any]]:
 def _pipeline(broker: Any, folder: Path, n_slates: int) -> dict[str, Any]:
     from kafka import KafkaProducer
 
-    from freshet.testing_rows import RowFollower
+    from freshet.testing_sums import RowFollower
     from freshet.testing_work import WorkerProcess
 
     settings, world = fresh_topics(broker, "pipeline"), World()

@@ -19,7 +19,7 @@ from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 
 from freshet.config import Settings
 from freshet.shards.worker import Worker
-from freshet.testing_rows import RowFollower, Sums
+from freshet.testing_sums import RowFollower, Sums
 from stream.block_codec import decode_segment
 from stream.blocks import CLICK, CLOSED, ORGANIC, SHOWN, FeedbackBlock, ItemsBlock
 from stream.clock import Clock, WallClock
