@@ -38,14 +38,19 @@ class Chain:
 
     def __init__(self, settings: Settings, n: int, *, lag: int = 0) -> None:
         self.n, self.lag = n, lag
-        more = {"mode": settings.clock, "tick_ms": settings.engine.tick_ms, "n_partitions": n}
-        self.joins = [JoinShard(e, self.home, settings.join, **more) for e in range(n)]
+        clock, tick_ms = settings.clock, settings.engine.tick_ms
+        self.joins = [
+            JoinShard(e, self.home, settings.join, mode=clock, tick_ms=tick_ms, n_partitions=n)
+            for e in range(n)
+        ]
         self.users = [UsersShard(p, self.home, settings, n) for p in range(n)]
         self.items = [ItemsShard(q, self.home, settings, n) for q in range(n)]
         self.topics: dict[tuple[str, int], list[SourceRecord]] = defaultdict(list)
         """Records by topic and partition."""
         self.rows: dict[tuple[str, bytes], bytes | None] = {}
         """The newest value of each key of a compacted topic."""
+        self.published: list[ItemRow] = []
+        """All item rows, in the order in which they were written."""
         self._read: dict[tuple[str, int], int] = defaultdict(int)
         self._travelling: list[list[ItemRow]] = []
 
@@ -96,6 +101,7 @@ class Chain:
         self.rows[output.topic, output.key or PROGRESS_KEY] = output.value
         if output.topic == "item-vectors" and output.value is not None and output.key:
             arriving.append(decode_item_row(output.value))
+            self.published.append(arriving[-1])
 
     def _put(self, topic: str, partition: int, value: bytes, key: bytes | None) -> None:
         records = self.topics[topic, partition]
@@ -103,7 +109,13 @@ class Chain:
 
 
 def logged_world(
-    seed: int, *, n_users: int = 2_000, n_items: int = 200, n_clusters: int = 8, n_features: int = 0
+    seed: int,
+    *,
+    n_users: int = 2_000,
+    n_items: int = 200,
+    n_clusters: int = 8,
+    n_features: int = 0,
+    tick_ms: int = 1_000,
 ) -> Iterator[LoggedEvent]:
     """An endless log: items, decisions with the contexts they used, clicks on them, organic clicks, ticks.
 
@@ -138,7 +150,7 @@ def logged_world(
             organic = items[int(rng.choice(n_items, p=popular))]
             other = f"u{turns[(number + n_users // 2) % n_users]}"
             yield Click(ts=now + 8, user_id=other, item_id=organic, event_id=f"e{number}")
-        if now % 1_000 == 0:
+        if now % tick_ms == 0:
             yield Tick(ts=now + 10)
         number += 1
 

@@ -1,4 +1,4 @@
-"""LEARN USERS on one partition of `feedback`: the learners of the embedded system, records in, records out."""
+"""LEARN USERS on one partition of `feedback`: the learners of the embedded system, records in and out."""
 
 from __future__ import annotations
 
