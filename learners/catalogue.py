@@ -99,12 +99,6 @@ class Catalogue:
         self._touched.add(rows)
         return is_taken
 
-    def enter(self, rows: Int32, entered_ms: npt.NDArray[np.int64]) -> None:
-        """Say when the items in `rows` (n,) entered, (n,), where somebody else knows it better."""
-        self.ensure(int(rows.max(initial=-1)) + 1)
-        self.entered_ms[rows] = entered_ms
-        self._touched.add(rows)
-
     def servable(self, rows: Int32, now_ms: int) -> npt.NDArray[np.bool_]:
         """Which of `rows` (n,) may be shown at `now_ms`: sent, not deleted, within their availability."""
         out = np.zeros(rows.shape, np.bool_)

@@ -28,7 +28,7 @@ def differ(what: str, mine: object, theirs: object) -> NoReturn:
     Example:
         >>> differ("embedding_dim", 64, 32)
         Traceback (most recent call last):
-        stream.errors.FrameError: embedding_dim: expected 64, the row has 32; give workers and servers the same
+        stream.errors.FrameError: embedding_dim: expected 64, the row has 32; give all programs the same
     """
-    msg = f"{what}: expected {mine}, the row has {theirs}; give workers and servers the same"
+    msg = f"{what}: expected {mine}, the row has {theirs}; give all programs the same"
     raise FrameError(msg)

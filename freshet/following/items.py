@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import chain
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
 
 from freshet.following.checks import check_vector, differ
 from freshet.following.numbering import Numbering
 from freshet.shards.rows import ItemRow, Neighbours, Popular, vectors_of
-from learners import Catalogue
+from learners.catalogue import ALWAYS_MS
+from stream.block_codec import decode_item
 from stream.events import ItemEvent
 from stream.frame import Frame
 
@@ -21,8 +23,10 @@ Int32 = npt.NDArray[np.int32]
 Int64 = npt.NDArray[np.int64]
 Float64 = npt.NDArray[np.float64]
 
-_OWNED, _SENT, HAS_POLICY = 1, 2, 4
+_OWNED, HAS_POLICY = 1, 2
 _NO_ROWS = np.zeros(0, np.int32)
+_NOBODY = ItemEvent(item_id="-", ts=0)
+_json = msgspec.json.Encoder()
 _LARGEST_STEP = 1_000.0  # half-lives; beyond it nothing is left of a float64
 
 
@@ -30,11 +34,12 @@ class ItemFrames:
     """The newest row of each item, and the item as last sent, that came since the last `take`.
 
     The topics come in any order, so an id gets its row from whoever names it first: its own row, the
-    catalogue, its policies, a history or a list of neighbours. It is in the item table while `item-vectors`
-    has a row of it, and is served while the catalogue has it, too. Rows that are only named, by histories and
-    neighbours, are let go together when they are more than an eighth of `max_rows`.
+    policies, a history or a list of neighbours. It is in the item table while `item-vectors` has a row of
+    it, and is served while the catalogue has it, too. Rows that are only named, by histories and neighbours,
+    are let go together when they are more than an eighth of `max_rows`, or when others need them.
 
-    Grows with the ids: what `Numbering` takes, a `Catalogue`, and 9 bytes each.
+    Grows with the ids: what `Numbering` takes and 9 bytes each; and with the catalogue, whose rows are kept
+    as they came, 100 bytes more each.
 
     Args:
         dim: of vectors.
@@ -48,8 +53,9 @@ class ItemFrames:
     ) -> None:
         self.numbering = Numbering(max_rows)
         self.pending: dict[str, ItemRow | None] = {}
-        self.sent: dict[str, ItemEvent | None] = {}
-        self.catalogue = Catalogue()
+        self._said: dict[str, bytes] = {}
+        self._resaid: set[str] = set()
+        self._groups: dict[str, int] = {}
         self._dim, self._half_lives = dim, np.array(half_lives_ms, np.int64)
         self._half_lives_list = self._half_lives.tolist()
         self._slots, self._pair_half_life, self._pair_reference = slots, pair_half_life_ms, 0
@@ -76,6 +82,14 @@ class ItemFrames:
                 differ("neighbours", self._slots, len(near.ids))
         self.pending[name] = row
 
+    def say(self, name: str, value: bytes | None) -> None:
+        """Take note of what the items' owner says of an item, as the record holds it; None: withdrawn."""
+        if value is None:
+            self._said.pop(name, None)
+        else:
+            self._said[name] = value
+        self._resaid.add(name)
+
     # -- rows ------------------------------------------------------------------------------------------------
 
     def mention(self, names: list[str]) -> Int32:
@@ -101,16 +115,20 @@ class ItemFrames:
         return int(np.count_nonzero(self._marks & _OWNED))
 
     def settle(self) -> Int32:
-        """To be called before each round of frames: rows that are let go in it, mostly none."""
-        self.numbering.settle()
-        n = len(self.numbering)
-        if n <= self.numbering.max_rows // 8:
+        """To be called before each round of frames: rows that are let go in it, mostly none.
+
+        They may be given out again at once: only histories and lists of neighbours know them, and those let
+        go of them before anything else.
+        """
+        numbering = self.numbering
+        numbering.settle()
+        n, most = len(numbering), numbering.max_rows
+        n_named = n - int(np.count_nonzero(self._marks[: numbering.size]))
+        if n_named <= most // 8 and n + len(self.pending) <= most:
             return _NO_ROWS
-        used = self._marks[: self.numbering.size] != 0
-        if n - int(np.count_nonzero(used)) <= self.numbering.max_rows // 8:
-            return _NO_ROWS
-        gone = np.flatnonzero(self.numbering.taken & ~used).astype(np.int32)
-        self.numbering.drop(gone.tolist())
+        gone = np.flatnonzero(numbering.taken & (self._marks[: numbering.size] == 0)).astype(np.int32)
+        numbering.drop(gone.tolist())
+        numbering.settle()
         return gone
 
     # -- frames ----------------------------------------------------------------------------------------------
@@ -118,7 +136,7 @@ class ItemFrames:
     def take(self) -> Frame:
         """Changes of `items`, `popularity`, `cooccurrence` and `catalogue`, and the items' half of `mf`."""
         pending, self.pending = self.pending, {}
-        sent, self.sent = self.sent, {}
+        resaid, self._resaid = self._resaid, set()
         gone = self.numbering.known([name for name, row in pending.items() if row is None])
         items = [row for row in pending.values() if row is not None]
         rows = self.mention([item.item_id for item in items])
@@ -129,6 +147,7 @@ class ItemFrames:
         removed = gone[self._marks[gone] & _OWNED != 0]
         new = self._marks[rows] & _OWNED == 0
         self.mark(removed, _OWNED, on=False)
+        self._entered[removed] = 0
         self.mark(rows, _OWNED, on=True)
         frame: Frame = {}
         if rows.size or removed.size:
@@ -142,8 +161,14 @@ class ItemFrames:
             frame["cooccurrence"] = self.lists(
                 every, [*(i.neighbours for i in items), *[None] * removed.size]
             )
-        catalogue = self._catalogue(rows, items, new, removed, sent)
-        return {**frame, **({"catalogue": catalogue} if catalogue else {})}
+        entered = np.array([item.entered_at for item in items], np.int64)
+        other = rows[new | (entered != self._entered[rows])]
+        self._entered[rows] = entered
+        told = self.numbering.known(resaid)
+        changed = np.union1d(other, told[self._marks[told] & _OWNED != 0]).astype(np.int32)
+        if changed.size or removed.size:
+            frame["catalogue"] = self._catalogue(changed, removed)
+        return frame
 
     def _table(self, rows: Int32, items: list[ItemRow], new: npt.NDArray[np.bool_], removed: Int32) -> Frame:
         return {
@@ -210,50 +235,38 @@ class ItemFrames:
 
     # -- the catalogue ---------------------------------------------------------------------------------------
 
-    def _catalogue(
-        self,
-        rows: Int32,
-        items: list[ItemRow],
-        is_new: npt.NDArray[np.bool_],
-        removed: Int32,
-        sent: dict[str, ItemEvent | None],
-    ) -> Frame:
-        """What the items' owner said of items with a row; of others it waits here."""
-        withdrawn = self.numbering.known([name for name, item in sent.items() if item is None])
-        self.mark(withdrawn, _SENT, on=False)
-        self.catalogue.remove_items(withdrawn)
-        put = {name: item for name, item in sent.items() if item is not None}
-        at = self.mention(list(put))
-        kept = at >= 0
-        said = [item for item, here in zip(put.values(), kept.tolist(), strict=True) if here]
-        at = at[kept]
-        self.mark(at, _SENT, on=True)
-        # The topic is in order, whatever the items' own times say.
-        self.catalogue.remove_items(at)
-        self.catalogue.put_each(at, said)
-        entered = np.array([item.entered_at for item in items], np.int64)
-        other = is_new | (entered != self._entered[rows])
-        self._entered[rows], self._entered[removed] = entered, 0
-        changed = np.unique(np.concatenate([rows[other], removed, withdrawn, at])).astype(np.int32)
-        changed = changed[(self._marks[changed] & _SENT != 0) | np.isin(changed, withdrawn)]
-        if not changed.size:
-            return {}
-        self.catalogue.ensure(int(changed.max()) + 1)
-        entered = np.where(self._entered[changed] > 0, self._entered[changed], self.catalogue.ts[changed])
-        self.catalogue.enter(changed, entered)
-        return self._visible(self.catalogue.changes())
+    def _catalogue(self, rows: Int32, removed: Int32) -> Frame:
+        """What the items' owner said of those in `rows` (n,), and nothing of the `removed`."""
+        names = [self.numbering.id_of(row) or "" for row in rows.tolist()]
+        said = [self._said.get(name) for name in names]
+        items = [None if value is None else decode_item(value) for value in said]
+        known = [item is not None for item in items]
+        some = [_NOBODY if item is None else item for item in items]
+        entered = self._entered[rows]
+        ts = np.array([item.ts for item in some], np.int64)
+        until = (item.available_until for item in some)
+        n_groups = len(self._groups)
+        group = [-1 if item.group is None else self._code(item.group) for item in some]
+        raw = [_json.encode(item.attributes) if item.attributes else None for item in some]
+        blank = np.zeros(removed.size, np.int64)
+        return {
+            "rows": np.concatenate([rows, removed]),
+            "known": np.concatenate([np.array(known, np.bool_), blank.astype(np.bool_)]),
+            "deleted": np.array([*(bool(item.deleted) for item in some), *blank.tolist()], np.bool_),
+            "group": np.concatenate([np.array(group, np.int32), np.full(removed.size, -1, np.int32)]),
+            "from_ms": np.array([*(item.available_from or 0 for item in some), *blank.tolist()], np.int64),
+            "until_ms": np.array(
+                [*(ALWAYS_MS if at is None else at for at in until), *blank.tolist()], np.int64
+            ),
+            "ts": np.concatenate([ts, blank]),
+            "entered_ms": np.concatenate([np.where(entered > 0, entered, ts), blank]),
+            "raw": [*raw, *[None] * removed.size],
+            "groups_from": n_groups,
+            "groups": list(self._groups)[n_groups:],
+        }
 
-    def _visible(self, frame: Frame) -> Frame:
-        """The frame, with nothing in rows that no item has."""
-        hidden = self._marks[frame["rows"]] & _OWNED == 0
-        if hidden.any():
-            for name in ("known", "deleted", "from_ms", "until_ms", "ts", "entered_ms"):
-                frame[name] = np.where(hidden, 0, frame[name]).astype(frame[name].dtype)
-            frame["group"] = np.where(hidden, -1, frame["group"]).astype(np.int32)
-            frame["raw"] = [
-                None if no else raw for no, raw in zip(hidden.tolist(), frame["raw"], strict=True)
-            ]
-        return frame
+    def _code(self, group: str) -> int:
+        return self._groups.setdefault(group, len(self._groups))
 
     # -- state -----------------------------------------------------------------------------------------------
 
@@ -262,7 +275,8 @@ class ItemFrames:
         size = self.numbering.size
         return {
             "numbering": self.numbering.snapshot(),
-            "catalogue": self.catalogue.snapshot(),
+            "said": dict(self._said),
+            "groups": list(self._groups),
             "marks": self._marks[:size].copy(),
             "entered": self._entered[:size].copy(),
             "reference": self._reference.copy(),
@@ -272,11 +286,12 @@ class ItemFrames:
     def restore(self, frame: Frame) -> None:
         """Become what `snapshot` described."""
         self.numbering.restore(frame["numbering"])
-        self.catalogue.restore(frame["catalogue"])
+        self._said, self._resaid = dict(frame["said"]), set()
+        self._groups = {name: code for code, name in enumerate(frame["groups"])}
         self._marks, self._entered = frame["marks"].copy(), frame["entered"].copy()
         self._reference = frame["reference"].copy()
         self._pair_reference = frame["pair_reference"]
-        self.pending, self.sent = {}, {}
+        self.pending = {}
 
 
 def _faded(steps: Float64) -> Float64:

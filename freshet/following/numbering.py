@@ -56,6 +56,10 @@ class Numbering:
         """The row of an id, -1 where it has none."""
         return self._row.get(name, -1)
 
+    def id_of(self, row: int) -> str | None:
+        """The id that has a row, None for nobody."""
+        return self._ids[row]
+
     def known(self, names: Iterable[str]) -> Int32:
         """The rows of those ids that have one."""
         return np.array([row for row in map(self._row.get, names) if row is not None], np.int32)

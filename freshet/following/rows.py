@@ -113,7 +113,7 @@ class RowFollower:
             self._policies.put(_same(name, policy and policy.item_id), policy)
         elif topic == "catalogue":
             sent = None if value is None else decode_item(value)
-            self._items.sent[_same(name, sent and sent.item_id)] = sent
+            self._items.say(_same(name, sent and sent.item_id), value)
         elif topic == "control":
             self._control.put(name, value)
         else:
