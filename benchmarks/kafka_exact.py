@@ -55,7 +55,7 @@ def run(quick: bool) -> list[dict[str, Any]]:
 
 
 def _ours(broker: Any, folder: Path, quick: bool) -> dict[str, Any]:
-    from freshet.testing_work import WorkersChaos
+    from freshet.testing_chaos import WorkersChaos
     from stream.kafka.topics import create_topics
 
     settings = broker.settings(prefix=f"ours-{os.getpid()}-")
@@ -65,7 +65,8 @@ def _ours(broker: Any, folder: Path, quick: bool) -> dict[str, Any]:
 
 
 def _bare(broker: Any, folder: Path, quick: bool) -> dict[str, Any]:
-    from freshet.testing_work import Follower, Load, WorkerProcess, WorkersChaos
+    from freshet.testing_chaos import WorkersChaos
+    from freshet.testing_work import Follower, Load, WorkerProcess
     from stream.kafka.layout import TopicLayout
     from stream.kafka.partitioning import partition_of
     from stream.kafka.topics import create_topics
