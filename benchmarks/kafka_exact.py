@@ -44,7 +44,7 @@ def run(quick: bool) -> list[dict[str, Any]]:
     return [
         {
             "name": f"kafka_exact{'_quick' if quick else ''}",
-            "value": ours["lost"] + ours["doubled"],
+            "value": ours["lost"] + ours["doubled"] + ours["wrong_rows"],
             "unit": "lost or doubled",
             "peer": "faust Table",
             "peer_value": bare["lost"] + bare["doubled"],
@@ -131,6 +131,7 @@ def _play(chaos: Any, quick: bool) -> dict[str, Any]:
     return {
         "lost": lost.total(),
         "doubled": doubled.total(),
+        "wrong_rows": len(chaos.wrong_rows()),
         "sent": chaos.load.expected.total(),
         "events": chaos.load.n_events,
         "happened": dict(chaos.happened),

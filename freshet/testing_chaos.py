@@ -1,4 +1,4 @@
-"""Workers on Kafka that are killed, frozen, added and removed under a steady load, and what they made of it."""
+"""Workers on Kafka that are killed, frozen, added and removed under load, and what they made of it."""
 
 from __future__ import annotations
 
