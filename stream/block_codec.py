@@ -7,7 +7,7 @@ columns for programs of others. What a client made up (contexts, attributes) tra
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 import numpy as np
@@ -26,7 +26,29 @@ SEGMENT_VERSION = 1
 
 _LISTS = ("request_id", "user_id", "items", "propensities", "policy", "clusters", "weights", "features")
 _MORE_LISTS = ("others", "explored", "placement")
+_Cluster = Annotated[int, msgspec.Meta(ge=-1, lt=2**31)]
+_Place = Annotated[int, msgspec.Meta(ge=0, lt=2**31)]
 _COLUMNS = {"kind": np.int8, "ref": np.int32, "place": np.int32, "reward": np.float64, "ts": np.int64}
+
+
+class _SlateColumns(msgspec.Struct):
+    """The types of what slates hold; compiled code reads some of it without looking again."""
+
+    request_id: list[str]
+    user_id: list[str]
+    items: list[list[str]]
+    propensities: list[list[float | None] | None]
+    policy: list[str]
+    clusters: list[list[_Cluster]]
+    weights: list[list[float]]
+    features: list[bytes]
+    others: list[list[str]]
+    explored: list[list[_Place]]
+    placement: list[str | None]
+    rewards: list[list[tuple[_Place, float]]]
+
+
+_NAMES = tuple(field.name for field in msgspec.structs.fields(_SlateColumns))
 
 
 def encode_segment(segment: Segment) -> bytes:
@@ -154,23 +176,24 @@ def _check_operations(operations: Frame, slates: list[Slate], n_organic: int) ->
     if fits.all():
         places = sizes[np.where(is_organic, -1, ref)]
         fits = np.where(is_click, (place >= 0) & (place < places), place == -1)
-    if not fits.all() or any(operations[name].shape != kind.shape for name in (*_COLUMNS, "first")):
+    beyond = any(max(slate.rewards) >= len(slate.items) for slate in slates if slate.rewards)
+    if beyond or not fits.all() or any(operations[name].shape != kind.shape for name in (*_COLUMNS, "first")):
         msg = "an operation names a slate, a pair or a place that is not there"
         raise ValueError(msg)
 
 
 def _revive_slates(stored: Frame) -> list[Slate]:
-    names = _LISTS + _MORE_LISTS
-    plain = zip(*(stored[name] for name in names), strict=True)
+    named = {name: stored[name] for name in _NAMES}
+    columns = msgspec.convert(named, _SlateColumns, builtin_types=(bytes,))  # else text passes as base64
+    plain = zip(*(getattr(columns, name) for name in _NAMES), strict=True)
     ts, decided = stored["ts"].tolist(), stored["decided"].tolist()
-    more = zip(plain, ts, decided, stored["context"], stored["rewards"], strict=True)
+    more = zip(plain, ts, decided, stored["context"], columns.rewards, strict=True)
     return [
         Slate(
-            **dict(zip(names, values, strict=True)),
+            **dict(zip(_NAMES, values, strict=True)) | {"rewards": dict(rewards)},
             ts=at,
             decided=bool(ours),
             context=revive_context(context),
-            rewards=dict(rewards),
         )
         for values, at, ours, context, rewards in more
     ]
