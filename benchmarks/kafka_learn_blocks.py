@@ -1,8 +1,9 @@
 """The learning stages of Kafka's workers alone, from blocks: LEARN USERS, then LEARN ITEMS, without a broker.
 
 JOIN has been at work before the clock runs: what is measured begins with the records of `feedback` and ends
-with all that goes to `item-feedback`, `user-vectors`, `item-vectors`, `policy` and `control`, as bytes. Slates
-of 20 from 3,000 items, K = 4, 5 % of the shown items clicked, four partitions, one process and one thread.
+with all that goes to `item-feedback`, `user-vectors`, `item-vectors`, `policy` and `control`, as bytes.
+Slates of 20 from 3,000 items, K = 4, 5 % of the shown items clicked, four partitions, one process and one
+thread.
 """
 
 from __future__ import annotations
