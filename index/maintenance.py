@@ -24,7 +24,8 @@ class Maintenance:
     is at most what the newest build reached on the first queries it answered, less 0.02.
 
     Args:
-        share: of one core, for linking; a rebuild takes one whole core while it lasts, a first build all.
+        share: of one core, for linking and measuring; a rebuild takes one whole core while it lasts, a first
+            build all.
         floor: recall@10 below which the graph is rebuilt.
         probe_every_s: seconds between two measurements.
 
@@ -55,7 +56,7 @@ class Maintenance:
         self._attainable = 1.0
         self._linked_when_built: int | None = None
         self._probe_every_s = probe_every_s
-        self._probed_at_s = self._clock.monotonic_s()
+        self._probed_at_s = self._working_since_s = self._clock.monotonic_s()
         self._stop = Event()
         self._thread: Thread | None = None
         self._n_built = 0
@@ -104,6 +105,7 @@ class Maintenance:
         """One piece of work: link for 20 ms, and measure or rebuild if that is due; returns whether any was
         done."""
         index = self._index
+        self._working_since_s = self._clock.monotonic_s()
         if index.rebuild_is_due():
             # Until there is a graph every search scans all rows: nothing is more urgent than the first one.
             n_threads = os.cpu_count() if index.graph is None else None
@@ -127,12 +129,12 @@ class Maintenance:
         if index.relinker.n_relinked - linked > index.size:
             self._linked_when_built = None
         elif index.probe.n_queries >= _ENOUGH:
-            self.recall = self._attainable = index.probe.measure(index).value
+            self.recall = self._attainable = index.probe.measure(index, between=self._rest).value
             self._linked_when_built = None
 
     def _probe(self) -> None:
         index = self._index
-        recall, n_queries = index.probe.measure(index)
+        recall, n_queries = index.probe.measure(index, between=self._rest)
         self.recall = recall
         if index.graph is None or n_queries == 0 or recall >= min(self._floor, self._attainable - _MARGIN):
             return
@@ -143,9 +145,15 @@ class Maintenance:
         self._n_built += BUILD_CHUNK
         return not self._stop.is_set()
 
+    def _rest(self) -> None:
+        """Leave the core to others for as long as the work since the last rest deserves."""
+        worked_s = self._clock.monotonic_s() - self._working_since_s
+        self._stop.wait(worked_s * self._rest_per_work)
+        self._working_since_s = self._clock.monotonic_s()
+
     def _loop(self) -> None:
         while not self._stop.is_set():
-            began_s = self._clock.monotonic_s()
-            worked = self.turn()
-            took_s = self._clock.monotonic_s() - began_s
-            self._stop.wait(took_s * self._rest_per_work if worked else _IDLE_S)
+            if self.turn():
+                self._rest()
+            else:
+                self._stop.wait(_IDLE_S)
