@@ -9,7 +9,7 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from freshet.following.checks import check_vector, differ
+from freshet.following.checks import check_id, check_vector, differ
 from freshet.following.numbering import Numbering
 from freshet.shards.rows import ItemRow, Neighbours, Popular, vectors_of
 from learners.catalogue import ALWAYS_MS
@@ -69,9 +69,10 @@ class ItemFrames:
         """Take note of the newest row of an item.
 
         Raises:
-            FrameError: it is of a worker with other settings.
+            FrameError: it is of another id, or of a worker with other settings.
         """
         if row is not None:
+            check_id(name, row.item_id)
             check_vector(row.vector, self._dim)
             if row.popularity is not None and row.popularity.half_lives_ms != self._half_lives_list:
                 differ("half_lives_ms", self._half_lives_list, row.popularity.half_lives_ms)
@@ -83,10 +84,15 @@ class ItemFrames:
         self.pending[name] = row
 
     def say(self, name: str, value: bytes | None) -> None:
-        """Take note of what the items' owner says of an item, as the record holds it; None: withdrawn."""
+        """Take note of what the items' owner says of an item, as the record holds it; None: withdrawn.
+
+        Raises:
+            FrameError: the bytes are no item, or another one.
+        """
         if value is None:
             self._said.pop(name, None)
         else:
+            check_id(name, decode_item(value).item_id)
             self._said[name] = value
         self._resaid.add(name)
 
