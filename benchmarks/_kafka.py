@@ -76,7 +76,8 @@ class World:
     """Slates of 20 from 3,000 items by Zipf for 10,000 users, K = 4, one click in twenty places; time goes on
     a ms a slate, so that windows close at the rate at which they open."""
 
-    def __init__(self, seed: int = 0) -> None:
+    def __init__(self, seed: int = 0, start_ms: int = 10_000) -> None:
+        self._start_ms = start_ms
         self._rng = np.random.default_rng(seed)
         weights = 1.0 / np.arange(1, _N_ITEMS + 1) ** 0.8
         self._popular = np.cumsum(weights / weights.sum())
@@ -87,7 +88,9 @@ class World:
         """Every item once."""
         bundles: dict[int, list[ItemEvent]] = {}
         for name in self.items:
-            bundles.setdefault(partition_of(name, N_PARTITIONS), []).append(ItemEvent(item_id=name, ts=1_000))
+            bundles.setdefault(partition_of(name, N_PARTITIONS), []).append(
+                ItemEvent(item_id=name, ts=self._start_ms)
+            )
         return [(p, items[0].item_id, encode_events(items)) for p, items in bundles.items()]
 
     def visits(self, n_users: int) -> list[Record]:
@@ -96,7 +99,7 @@ class World:
         done: list[Record] = []
         for n in range(n_users):
             user = f"visitor-{n}"
-            click = Click(ts=9_000, user_id=user, item_id=self.items[n % 500])
+            click = Click(ts=self._start_ms, user_id=user, item_id=self.items[n % 500])
             waiting = bundles.setdefault(partition_of(user, N_PARTITIONS), [])
             waiting.append(click)
             if len(waiting) == _BUNDLE:
@@ -117,7 +120,7 @@ class World:
         open_ones: dict[int, tuple[str, list[Any]]] = {}
         for _ in range(n_slates):
             self._n += 1
-            ts, request = 10_000 + self._n, f"r{self._n}"
+            ts, request = self._start_ms + self._n, f"r{self._n}"
             drawn = dict.fromkeys(np.searchsorted(self._popular, rng.random(4 * SLATE)).tolist())
             shown = [self.items[rank] for rank in list(drawn)[:SLATE]]
             user = f"user-{rng.integers(_N_USERS)}"
@@ -139,13 +142,10 @@ class World:
         return done + [(p, first, encode_events(waiting)) for p, (first, waiting) in open_ones.items()]
 
 
-def organic_click(user: str, item: str) -> Record:
+def organic_click(user: str, item: str, ts: int) -> Record:
     """A click that names no request."""
-    return (
-        partition_of(user, N_PARTITIONS),
-        user,
-        encode_events([Click(ts=12_000, user_id=user, item_id=item)]),
-    )
+    click = Click(ts=ts, user_id=user, item_id=item)
+    return partition_of(user, N_PARTITIONS), user, encode_events([click])
 
 
 def send(producer: Any, settings: KafkaSettings, records: list[Record]) -> None:
