@@ -81,8 +81,8 @@ class JoinWorker:
         registry = CollectorRegistry()
         registry.register(WorkerMetrics(lambda: self.engine.shards, lambda: self.steps))
         server: Any = None
-        if self._settings.work.metrics_port:
-            server, _ = start_http_server(self._settings.work.metrics_port, "127.0.0.1", registry)
+        if (port := self._settings.work.metrics_port) != 0:
+            server, _ = start_http_server(port, self._settings.work.metrics_host, registry)
         try:
             if self._ticks is not None:
                 await self._ticks.start()
