@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import Annotated, Protocol
 
 import typer
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from freshet.cli.moving import copy_from_kafka, copy_to_kafka
 from freshet.cli.output import console, json_target, write_json
 from freshet.config import load_settings
 from freshet.feeding import Row, Sender, SendReport, count_rows, read_rows
@@ -33,12 +35,21 @@ class _Sender(Protocol):
 
 
 def feed(
-    files: Annotated[list[Path], typer.Argument(exists=True, dir_okay=False, help="JSONL, CSV or Parquet.")],
+    files: Annotated[
+        list[Path] | None,
+        typer.Argument(exists=True, help="JSONL, CSV or Parquet; or a data folder, with --kafka."),
+    ] = None,
     to: Annotated[
         str | None, typer.Option(help="Address of a Freshet.", show_default="http://127.0.0.1:8080")
     ] = None,
     kafka: Annotated[
         str | None, typer.Option(metavar="HOST:PORT", help="Brokers to write the topic `events` of, instead.")
+    ] = None,
+    from_kafka: Annotated[
+        str | None, typer.Option(metavar="HOST:PORT", help="Brokers to copy `events` of, with --to-data.")
+    ] = None,
+    to_data: Annotated[
+        Path | None, typer.Option(file_okay=False, help="A new data folder for the copy of --from-kafka.")
     ] = None,
     rate: Annotated[float, typer.Option(min=0, help="Rows a second; 0: as fast as taken.")] = 0.0,
     backfill: Annotated[bool, typer.Option(help="History: a stream with a watermark of its own.")] = False,
@@ -54,37 +65,68 @@ def feed(
     """Send events from files; a run that was interrupted goes on where it stopped.
 
     Rows should be in the order of their `ts`. With `--kafka` everything else about the brokers comes from
-    `[kafka]` in the settings. Exit code 1 says that some rows were refused.
+    `[kafka]` in the settings. A data folder is copied to Kafka with all its decisions, and
+    `--from-kafka HOST:PORT --to-data DIR` copies back. Exit code 1 says that some rows were refused.
 
     Example: `freshet feed clicks.jsonl.gz --to http://127.0.0.1:8080 --backfill`
     """
-    if to is not None and kafka is not None:
-        msg = "expected --to or --kafka, got both"
-        raise typer.BadParameter(msg)
-    total = SendReport()
+    paths = files or []
     order = OrderWatch(None if backfill else int(WallClock().now_ms()))
-    for file in files:
+    _refuse_mixtures(paths, to, kafka, from_kafka, to_data)
+    total = SendReport()
+    if from_kafka is not None and to_data is not None:
+        _add(total, copy_from_kafka(from_kafka, to_data, config, restart=restart), to_data)
+    for path in paths:
+        if path.is_dir():
+            _add(total, copy_to_kafka(path, kafka or "", config, batch=batch, restart=restart), path)
+            continue
+        sender: _Sender
         if kafka is None:
-            sender: _Sender = Sender(to or _HERE, WallClock(), token=token, backfill=backfill)
+            sender = Sender(to or _HERE, WallClock(), token=token, backfill=backfill)
         else:
             sender = _kafka_sender(kafka, config, backfill)
         try:
-            report = _feed_one(file, sender, order, default_type, batch, rate, restart)
+            _add(total, _feed_one(path, sender, order, default_type, batch, rate, restart), path)
         finally:
             sender.close()
-        total.accepted += report.accepted
-        total.rejected += report.rejected
-        total.accepted_at = report.accepted_at or total.accepted_at
-        for row, reason in report.reasons[:20]:
-            console.print(f"[yellow]{file}, row {row + 1}[/]: {reason}", markup=True)
-    console.print(f"{total.accepted:,} accepted, {total.rejected:,} refused")
-    if json_out is not None:
-        outcome = {"accepted": total.accepted, "rejected": total.rejected, "accepted_at": total.accepted_at}
-        write_json(json_out, outcome)
+    _report(total, json_out)
     if advice := order.advice():
         console.print(f"[yellow]late, and not learned unless the other side is set otherwise:[/] {advice}")
     if total.rejected:
         raise typer.Exit(1)
+
+
+def _refuse_mixtures(
+    paths: list[Path], to: str | None, kafka: str | None, from_kafka: str | None, to_data: Path | None
+) -> None:
+    if to is not None and kafka is not None:
+        msg = "expected --to or --kafka, got both"
+        raise typer.BadParameter(msg)
+    if (from_kafka is None) is not (to_data is None):
+        msg = "--from-kafka and --to-data go together: expected both, got one"
+        raise typer.BadParameter(msg)
+    if bool(paths) is (from_kafka is not None):
+        msg = "expected files, or a data folder with --kafka, or --from-kafka with --to-data"
+        raise typer.BadParameter(msg)
+    if kafka is None and (folders := [str(path) for path in paths if path.is_dir()]):
+        msg = f"{folders[0]} is a folder: expected --kafka, for a data folder is copied to Kafka only"
+        raise typer.BadParameter(msg)
+
+
+def _add(total: SendReport, report: SendReport, path: Path) -> None:
+    total.accepted += report.accepted
+    total.rejected += report.rejected
+    total.accepted_at = report.accepted_at or total.accepted_at
+    for row, reason in report.reasons[:20]:
+        where = f"{path}, record {row}" if path.is_dir() else f"{path}, row {row + 1}"
+        console.print(f"[yellow]{where}[/]: {escape(reason)}")
+
+
+def _report(total: SendReport, json_out: Path | None) -> None:
+    console.print(f"{total.accepted:,} accepted, {total.rejected:,} refused")
+    if json_out is not None:
+        outcome = {"accepted": total.accepted, "rejected": total.rejected, "accepted_at": total.accepted_at}
+        write_json(json_out, outcome)
 
 
 def _kafka_sender(address: str, config: Path | None, backfill: bool) -> _Sender:
