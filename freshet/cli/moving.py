@@ -16,9 +16,7 @@ from stream.clock import WallClock
 __all__ = ["copy_from_kafka", "copy_to_kafka"]
 
 
-def copy_to_kafka(
-    path: Path, address: str, config: Path | None, *, batch: int, restart: bool
-) -> SendReport:
+def copy_to_kafka(path: Path, address: str, config: Path | None, *, batch: int, restart: bool) -> SendReport:
     """Copy the data folder at `path` into `events`, see `freshet.feeding.to_kafka`."""
     # The client comes with an extra, so it is loaded when it is asked for only.
     from freshet.feeding.to_kafka import FolderToKafka

@@ -41,15 +41,17 @@ async def merged(
     Raises:
         LogError: records are gone, or nothing comes.
     """
-    sources = {p: aiter(_batches(reader, topic, p, bound)) for p, bound in sorted(bounds.items())}
+    sources = {p: aiter(reader.read(topic, p, *bound)) for p, bound in sorted(bounds.items())}
     heap: list[tuple[int, int, int]] = []
     batches: dict[int, Sequence[SourceRecord]] = {}
 
     async def line_up(partition: int, place: int, at: int) -> None:
         if place == len(batches.get(partition, ())):
-            batches[partition], place = await anext(sources[partition], ()), 0
-        if batches[partition]:
-            heapq.heappush(heap, (max(at, batches[partition][place].at), partition, place))
+            try:
+                batches[partition], place = await anext(sources[partition]), 0
+            except StopAsyncIteration:
+                return
+        heapq.heappush(heap, (max(at, batches[partition][place].at), partition, place))
 
     for partition in sources:
         await line_up(partition, 0, 0)
@@ -57,13 +59,6 @@ async def merged(
         at, partition, place = heapq.heappop(heap)
         yield TopicRecord(partition, at, batches[partition][place])
         await line_up(partition, place + 1, at)
-
-
-async def _batches(
-    reader: PartitionReader, topic: str, partition: int, bound: Bounds
-) -> AsyncIterator[Sequence[SourceRecord]]:
-    async for batch in reader.read(topic, partition, bound.start, bound.stop):
-        yield batch
 
 
 def events_of(
@@ -87,7 +82,7 @@ def events_of(
     except EventError as error:
         refuse(taken, str(error))
         return []
-    found = []
+    found: list[tuple[LoggedEvent, bytes]] = []
     for text in texts:
         try:
             (event,) = decode_logged(b"[%b]" % text)

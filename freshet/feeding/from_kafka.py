@@ -22,8 +22,6 @@ from stream.log import Record, SQLiteLog
 
 __all__ = ["KafkaToFolder"]
 
-_APPEND = 500
-
 
 class KafkaToFolder:
     """A copy of `events` into the file of worker 0, decisions and all.
@@ -98,17 +96,20 @@ class KafkaToFolder:
         """Let go of the folder."""
         self._open.close()
 
-    def run(self, *, on_progress: Callable[[int], None] = lambda _count: None) -> SendReport:
-        """Copy what is in `events` now; `on_progress` is told how many events each stored batch held.
+    def run(
+        self, *, batch: int = 500, on_progress: Callable[[int], None] = lambda _count: None
+    ) -> SendReport:
+        """Copy what is in `events` now, `batch` records at a time; `on_progress` is told how many events each
+        stored batch held.
 
         Raises:
             BrokerError: the brokers went away; the same command goes on there.
             DiskFullError: the file reached `engine.max_mb`.
         """
-        asyncio.run(self._run(on_progress))
+        asyncio.run(self._run(batch, on_progress))
         return self.report
 
-    async def _run(self, on_progress: Callable[[int], None]) -> None:
+    async def _run(self, batch: int, on_progress: Callable[[int], None]) -> None:
         reader = PartitionReader(self._settings.kafka, self._clock)
         try:
             bounds = await self._bounds(reader)
@@ -120,7 +121,7 @@ class KafkaToFolder:
             waiting: list[TopicRecord] = []
             async for taken in merged(reader, self._topic, bounds):
                 waiting.append(taken)
-                if len(waiting) >= _APPEND:
+                if len(waiting) >= batch:
                     on_progress(self._store(waiting))
                     waiting = []
             on_progress(self._store(waiting))

@@ -36,7 +36,7 @@ class _Piece(NamedTuple):
 
 
 class FolderToKafka:
-    """A copy of all workers' events and decisions, as they were written, in the order in which they were learned.
+    """A copy of all workers' events and decisions, as they were written, in the order of learning.
 
     **Time.** On the wall clock what is old would be late on the other side, whose time is now. So everything
     goes as history (`backfill`), whose time is the largest `ts` so far: first what was history in the folder,
@@ -56,7 +56,7 @@ class FolderToKafka:
         restart: copy everything again.
 
     Raises:
-        StartError: it is no data folder, forgets are unfinished, or users were forgotten since an earlier run.
+        StartError: it is no data folder, forgets are unfinished, or users were forgotten since a run before.
         LogError: something runs on the folder, or it is damaged.
         BrokerError: no broker answers, or `events` is not as expected.
     """
@@ -90,8 +90,8 @@ class FolderToKafka:
         self._open.callback(commits.close)
         if pending := commits.pending():
             msg = (
-                f"{folder.path}: {len(pending)} forgets are not worked off, their users are still in the files; "
-                f"start `freshet up --data {folder.path}`, end it when it is ready, then copy"
+                f"{folder.path}: {len(pending)} forgets are not worked off, their users are still in "
+                f"the files; start `freshet up --data {folder.path}`, end it when it is ready, then copy"
             )
             raise StartError(msg)
         return commits
@@ -103,8 +103,9 @@ class FolderToKafka:
         before = progress.positions.setdefault("forgets", forgotten)
         if before != forgotten:
             msg = (
-                f"{path}: {forgotten - before} users were forgotten since the last copy to {kafka.bootstrap}, and "
-                "who they were is in no file; send their `forget` events there too, then copy with --restart"
+                f"{path}: {forgotten - before} users were forgotten since the last copy to "
+                f"{kafka.bootstrap}, and who they were is in no file; send their `forget` events there "
+                "too, then copy with --restart"
             )
             raise StartError(msg)
         return progress

@@ -157,9 +157,7 @@ class ItemsShard:
         outputs = self.reader.take() + self._rows.take()
         if self.progress != self._told:
             self._told = self.progress
-            outputs.append(
-                Output("item-vectors", self._partition, encode_row(self.progress), PROGRESS_KEY)
-            )
+            outputs.append(Output("item-vectors", self._partition, encode_row(self.progress), PROGRESS_KEY))
         return outputs
 
     # -- state -----------------------------------------------------------------------------------------------
