@@ -237,9 +237,13 @@ class MatrixFactorisation:
         trace = _trace(n_clicks + closed.size, n_clicks * (self.negatives + 1) + n_places, self.users.dim)
         touched = self._learn(rows, trace)
         n_users, n = trace.used.tolist()
-        columns = (trace.user, trace.item, trace.label, trace.weight)
         return touched, Samples(
-            trace.users[:n_users], trace.bias[:n_users], *(column[:n] for column in columns)
+            users=trace.users[:n_users],
+            bias=trace.bias[:n_users],
+            user=trace.user[:n],
+            item=trace.item[:n],
+            label=trace.label[:n],
+            weight=trace.weight[:n],
         )
 
     def learn_samples(self, samples: Samples) -> Int32:

@@ -1,4 +1,4 @@
-"""LEARN ITEMS on one partition of `item-feedback`: vectors, popularity, co-occurrence and policies of items."""
+"""LEARN ITEMS on one partition of `item-feedback`: vectors, popularity, co-occurrence, policies of items."""
 
 from __future__ import annotations
 

@@ -56,8 +56,14 @@ class SegmentReader:
     def bury(self, record: SourceRecord, reason: str) -> None:
         """Write a dead letter about a record."""
         self.n_letters += 1
-        where = {"topic": self._topic, "partition": self._partition, "offset": record.offset}
-        value = letter_value(reason, record.value, **where, at=record.at)
+        value = letter_value(
+            reason,
+            record.value,
+            topic=self._topic,
+            partition=self._partition,
+            offset=record.offset,
+            at=record.at,
+        )
         key = f"{self._topic}/{self._partition}/{record.offset}".encode()
         self._letters.append(Output("dead-letters", self._partition, value, key))
 

@@ -1,4 +1,4 @@
-"""LEARN USERS on one partition of `feedback`: the learners of the embedded system, records in, records out."""
+"""LEARN USERS on one partition of `feedback`: the learners of the embedded system, records in and out."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ class UsersShard:
         >>> block = FeedbackBlock([], [("ann", "tea")], [3], [0], [-1], [1.0], [True], [5])
         >>> shard.on_records([SourceRecord(0, encode_segment(block))])
         >>> [(output.topic, output.key) for output in shard.take()][:2]
-        [('item-feedback', b'0'), ('user-vectors', b'ann')]
+        [('item-feedback', b'0'), ('item-feedback', b'0')]
     """
 
     def __init__(

@@ -14,6 +14,7 @@ from stream.errors import FrameError, NewerFrameError
 from stream.frame import pack, unpack
 from stream.item_blocks import CentroidsMoved, ItemOutcomes, ItemPairs, ItemSamples, Ticked
 from stream.item_routing import route_outcomes, route_pairs, route_samples
+from stream.testing_blocks import told
 
 NAMES = [f"i{n}" for n in range(12)]
 HOME = np.arange(12, dtype=np.int32) % 3
@@ -45,26 +46,6 @@ def pairs(seed: int = 0, n: int = 40) -> ItemPairs:
     rng = np.random.default_rng(seed)
     item, other = rng.integers(0, 12, (2, n)).astype(np.int32)
     return ItemPairs(NAMES, item, other, rng.integers(0, 99, n), rng.integers(0, 99, n))
-
-
-def told(segment: Segment) -> list[tuple[Any, ...]]:
-    """What a block says, without its own numbering."""
-    if isinstance(segment, ItemOutcomes):
-        columns = (segment.kind, segment.ts, segment.reward, segment.first, segment.decided)
-        return [
-            (*(column[o].item() for column in columns), segment.clusters[o].tolist(), segment.names[i])
-            for o in range(len(segment))
-            for i in segment.items[segment.start[o] : segment.start[o + 1]]
-        ]
-    if isinstance(segment, ItemSamples):
-        columns = (segment.item, segment.user, segment.label, segment.weight)
-        return [
-            (segment.names[i], segment.users[u].tolist(), segment.bias[u].item(), float(y), float(w))
-            for i, u, y, w in zip(*columns, strict=True)
-        ]
-    assert isinstance(segment, ItemPairs)
-    columns = (segment.item, segment.other, segment.ts, segment.other_ts)
-    return [(segment.names[i], segment.names[j], int(t), int(s)) for i, j, t, s in zip(*columns, strict=True)]
 
 
 def home(name: str) -> int:
