@@ -36,6 +36,8 @@ __all__ = ["Service", "WorkerConfig"]
 _SCANNED = 200_000
 """Items up to which a worker is ready before its first graph is built: scanning them takes 10 ms."""
 
+_CATCH_UP_S = 0.1
+
 
 class WorkerConfig(msgspec.Struct, frozen=True, kw_only=True):
     """What a worker is told besides the learned parts.
@@ -68,7 +70,7 @@ class Service:
         self.config, self.clock, self.models = config, clock, models
         self.backend = backend
         self._join: Mapping[str, Any] = {}
-        self._must_build = self._runs = self._maintains = False
+        self._must_build = self._maintains = False
         serve = config.serve
         index = LiveIndex(config.dim, config.max_items, background=True, as_given=True)
         self.index = ItemIndex(index, models.items, models.catalogue)
@@ -96,6 +98,7 @@ class Service:
         )
         self.maker = DecisionMaker(models, self.index, serve, epsilon=config.epsilon, seed=config.seed)
         self._age_timer: asyncio.TimerHandle | None = None
+        self._catch_up_timer: asyncio.TimerHandle | None = None
         self.app = self._build_app()
 
     def _build_app(self) -> Application:
@@ -147,7 +150,6 @@ class Service:
         """Start the threads and follow the learner."""
         self.writer.start()
         self.backend.start()
-        self._runs = True
         self._maintain_once_caught_up()
         self.replica.follow(self.backend.nudges)
         self._age_pending()
@@ -156,8 +158,9 @@ class Service:
         """Commit what was accepted, end the threads, close the files."""
         self.replica.stop()
         await self.replica.settle()
-        if self._age_timer is not None:
-            self._age_timer.cancel()
+        for timer in (self._age_timer, self._catch_up_timer):
+            if timer is not None:
+                timer.cancel()
         await self.writer.stop()
         if self._maintains:
             self.maintenance.stop()
@@ -167,7 +170,10 @@ class Service:
 
     def _maintain_once_caught_up(self) -> None:
         """Build the graph from all rows at once rather than again and again while they come in."""
-        if self._maintains or not self._runs or self.backend.why_not_caught_up():
+        if self.backend.why_not_caught_up():
+            self._catch_up_timer = asyncio.get_running_loop().call_later(
+                _CATCH_UP_S, self._maintain_once_caught_up
+            )
             return
         self._maintains = True
         self._must_build = self.index.index.size > _SCANNED
@@ -193,7 +199,6 @@ class Service:
         self.maker.refresh()
         self._join = frame.get("join") or self._join
         self.backend.applied(self.replica.seq)
-        self._maintain_once_caught_up()
 
     # --- what is seen from outside ---
 
