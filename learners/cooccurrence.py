@@ -207,7 +207,10 @@ class CoOccurrence:
         read_lists(rows, lengths, self._lists, entries, weights)
         return lengths, entries, weights
 
-    def _columns(self, rows: Int32) -> Frame:
+    def columns(self, rows: Int32) -> Frame:
+        """All that is kept of item `rows` (n,): lists of `lengths` (n,), packed as `neighbours` (-1 where an
+        entry is empty) and `weights`, and `degree` (n,)."""
+        self.ensure(int(rows.max(initial=-1)) + 1)
         lengths, entries, weights = self._read(rows)
         return {
             "half_life_ms": self.half_life_ms,
@@ -225,7 +228,7 @@ class CoOccurrence:
         every = np.arange(self._used, dtype=np.int32)
         is_used = (lengths_of(every, self._lists, self.slots) > 0) | (self._lists.degree[every] > 0)
         rows = every[is_used]
-        return {**self._columns(rows), "used": self._used, "touched": self._touched.peek()}
+        return {**self.columns(rows), "used": self._used, "touched": self._touched.peek()}
 
     def restore(self, frame: Frame) -> None:
         """Become what `snapshot` described.
@@ -243,7 +246,7 @@ class CoOccurrence:
 
     def changes(self) -> Frame:
         """The touched rows' lists, and the reference that their weights stand on."""
-        return self._columns(self._touched.take())
+        return self.columns(self._touched.take())
 
     def apply(self, frame: Frame) -> None:
         """On a replica: follow the reference (an exact power of two), then take over the lists.

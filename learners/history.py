@@ -108,6 +108,12 @@ class Histories:
         """How many items are remembered of user row `user`."""
         return int(self._length[user]) if 0 <= user < self._length.size else 0
 
+    def lists(self, users: Int32) -> tuple[Int32, Int32, Int64]:
+        """Whole histories of user rows (n,): lengths (n,), items and event times of all, oldest first."""
+        self.ensure(int(users.max(initial=-1)) + 1)
+        lengths = self._length[users]
+        return lengths, *self._lists(users, lengths)
+
     # -- writing ---------------------------------------------------------------------------------------------
 
     def ensure(self, users: int) -> None:

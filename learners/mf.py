@@ -180,7 +180,13 @@ class MatrixFactorisation:
 
     def item_bias(self, rows: Int32) -> Float32:
         """Biases (n,) of item `rows`."""
+        self._items.ensure()
         return self._items.state[:, 0][rows]
+
+    def user_bias(self, rows: Int32) -> Float32:
+        """Biases (n,) of user `rows`."""
+        self._users.ensure()
+        return self._users.state[:, 0][rows]
 
     # -- writing ---------------------------------------------------------------------------------------------
 

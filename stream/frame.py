@@ -106,7 +106,7 @@ def unpack(data: bytes | memoryview) -> Frame:
     """
     try:
         frame = _decoder.decode(data)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         msg = f"not a frame ({error}); the bytes are damaged or of another kind"
         raise FrameError(msg) from error
     schema = frame.pop("schema", None) if isinstance(frame, dict) else None
