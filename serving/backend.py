@@ -44,24 +44,47 @@ class LogIntake:
 
 
 class Backend(Protocol):
-    """The worker's files and connections; opened by its constructor, closed by `close`.
+    """The worker's files and connections; opened by its constructor, closed by `close`."""
 
-    `log` takes decisions before they are answered, and is this worker's alone; `finders` look decisions up,
-    by the name of the log. `claims` settles who answers an id that a client chose, where several workers see
-    each other's logs. `ready_lag_ms` is how old what is served may be while the worker still calls itself
-    ready; None: its age is told, and keeps nobody from asking.
-    """
+    @property
+    def name(self) -> str:
+        """Of this worker among all that there are."""
 
-    name: str
-    index_path: Path
-    writes_index: bool
-    ready_lag_ms: int | None
-    log: EventLog
-    finders: Mapping[str, DecisionFinder]
-    claims: ClaimBook | None
-    deltas: DeltaReader
-    snapshots: SnapshotReader
-    nudges: Nudges
+    @property
+    def index_path(self) -> Path:
+        """Where the index is kept for the next start."""
+
+    @property
+    def writes_index(self) -> bool:
+        """Whether this worker is the one that writes it."""
+
+    @property
+    def ready_lag_ms(self) -> int | None:
+        """How old what is served may be for a worker that calls itself ready; None: however old."""
+
+    @property
+    def log(self) -> EventLog:
+        """Takes decisions before they are answered; this worker's alone."""
+
+    @property
+    def finders(self) -> Mapping[str, DecisionFinder]:
+        """Look decisions up, by the name of their log."""
+
+    @property
+    def claims(self) -> ClaimBook | None:
+        """Settles who answers an id that a client chose, where workers see each other's logs."""
+
+    @property
+    def deltas(self) -> DeltaReader:
+        """What has changed."""
+
+    @property
+    def snapshots(self) -> SnapshotReader:
+        """Where to begin."""
+
+    @property
+    def nudges(self) -> Nudges:
+        """What to wait at for changes."""
 
     def intake(self, writer: GroupWriter) -> EventIntake:
         """Where accepted events go; `writer` commits groups to `log`."""

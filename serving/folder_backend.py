@@ -40,7 +40,7 @@ class FolderBackend:
         engine = engine or EngineSettings()
         self.name = folder.source(worker)
         self.index_path, self.writes_index = folder.index_path, worker == 0
-        self.ready_lag_ms: int | None = ready_lag_ms
+        self.ready_lag_ms = ready_lag_ms
         self._logs = {name: folder.writer(name, engine) for name in folder.owned(worker, workers)}
         self.log = self._logs[self.name]
         self.finders = folder.readers()

@@ -16,7 +16,6 @@ from freshet.serve_kafka.follow import RowReader
 from freshet.serve_kafka.intake import BrokerIntake
 from freshet.serve_kafka.link import Link
 from freshet.serve_kafka.outbox import Outbox
-from serving.recommend import ClaimBook, DecisionFinder
 from serving.writer import GroupWriter
 from stream.clock import Clock
 from stream.dead_letters import DeadLetter
@@ -61,9 +60,9 @@ class KafkaBackend:
         # Ids of requests are made from it: folders of different machines must not share one.
         self.name = f"serve-{_token(folder)}"
         self.index_path, self.writes_index = folder / "index.snapshot", True
-        self.ready_lag_ms: int | None = None
-        self.finders: Mapping[str, DecisionFinder] = {self.name: self.log.finder}
-        self.claims: ClaimBook | None = None
+        self.ready_lag_ms = None
+        self.finders = {self.name: self.log.finder}
+        self.claims = None
         self._link = Link(settings.kafka, clock)
         if isinstance(topics, BrokerAwayError):
             self._link.failed(topics)

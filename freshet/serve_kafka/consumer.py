@@ -5,15 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
+from freshet.following.rows import FOLLOWED
 from stream.errors import BrokerError
 from stream.kafka import KafkaSettings
 from stream.kafka.connection import admin_client, client_options, kafka, theirs, translated
 from stream.kafka.layout import LAYOUT
 
-__all__ = ["FOLLOWED", "Came", "LostRowsError", "RowConsumer", "topic_ids"]
-
-FOLLOWED = ("control", "catalogue", "item-vectors", "policy", "user-vectors")
-"""What a serving worker follows."""
+__all__ = ["Came", "LostRowsError", "RowConsumer", "topic_ids"]
 
 _AT_ONCE = 5_000
 _FETCH_BYTES = 8 << 20

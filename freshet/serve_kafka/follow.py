@@ -57,7 +57,8 @@ class RowReader:
         heard: Callable[[], None],
     ) -> None:
         self._settings, self._parts, self._copies, self._clock = settings, parts, copies, clock
-        self._topics, self._away = (None, topics) if isinstance(topics, BrokerAwayError) else (topics, None)
+        self._topics = None if isinstance(topics, BrokerAwayError) else topics
+        self._away = topics if isinstance(topics, BrokerAwayError) else None
         self._heard = heard
         self._follower = RowFollower(settings)
         self._consumer: RowConsumer | None = None
@@ -144,16 +145,14 @@ class RowReader:
             try:
                 self._follower.add(record.topic, record.partition, record.key, record.value)
             except FrameError as error:
-                self._refuse(record, error)
+                self._refuse(error)
         self.n_rows += len(came)
         self._changed = True
 
-    def _refuse(self, record: Came, error: FrameError) -> None:
+    def _refuse(self, error: FrameError) -> None:
         self.n_refused += 1
         if self.n_refused <= _MAX_TOLD:
-            _log.warning(
-                "%s/%d, key %r: %s; passed over", record.topic, record.partition, record.key[:256], error
-            )
+            _log.warning("%s; passed over", error)
 
     # --- the brokers ---
 

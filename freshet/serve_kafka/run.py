@@ -10,11 +10,12 @@ from pathlib import Path
 
 from freshet.config import Settings
 from freshet.errors import StartError
+from freshet.following.rows import FOLLOWED
 from freshet.parts import build_parts
 from freshet.run.listening import listen
 from freshet.run.worker import warm, worker_config
 from freshet.serve_kafka.backend import KafkaBackend
-from freshet.serve_kafka.consumer import FOLLOWED, topic_ids
+from freshet.serve_kafka.consumer import topic_ids
 from serving.auth import refuse_exposure
 from serving.service import Service
 from serving.worker import run_worker
