@@ -21,7 +21,10 @@ from stream.clock import Clock
 from stream.dead_letters import DeadLetter
 from stream.errors import BrokerAwayError
 
-__all__ = ["KafkaBackend"]
+__all__ = ["COPY", "KafkaBackend"]
+
+COPY = "rows.snapshot"
+"""File of a worker's folder that it can start from while the brokers are away."""
 
 _log = logging.getLogger(__name__)
 
@@ -66,7 +69,7 @@ class KafkaBackend:
         self._link = Link(settings.kafka, clock)
         if isinstance(topics, BrokerAwayError):
             self._link.failed(topics)
-        self._copies = Copies(folder / "rows.snapshot", settings)
+        self._copies = Copies(folder / COPY, settings)
         self.reader = RowReader(settings, parts, self._copies, clock, topics=topics, heard=self._link.heard)
         self.deltas = self.snapshots = self.nudges = self.reader
         self._drain = Drain(self.log, self._link, clock)

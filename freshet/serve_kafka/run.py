@@ -14,7 +14,7 @@ from freshet.following.rows import FOLLOWED
 from freshet.parts import build_parts
 from freshet.run.listening import listen
 from freshet.run.worker import warm, worker_config
-from freshet.serve_kafka.backend import KafkaBackend
+from freshet.serve_kafka.backend import COPY, KafkaBackend
 from freshet.serve_kafka.consumer import topic_ids
 from serving.auth import refuse_exposure
 from serving.service import Service
@@ -62,6 +62,8 @@ def serve_forever(data: Path, settings: Settings, told: Callable[[str], None]) -
     clock = WallClock()
     with closing(listen(settings.host, settings.port)) as listener:
         topics = followed_topics(settings.kafka)
+        if isinstance(topics, BrokerAwayError) and not (data / COPY).exists():
+            raise topics
         parts = build_parts(settings)
         backend = KafkaBackend(data, settings, parts, clock, topics=topics)
         service = Service(backend, parts, worker_config(settings), clock)

@@ -182,17 +182,6 @@ def test_it_is_ready_only_once_the_rows_are_there(
         assert "workers are behind or away" in server.client.get("/readyz").json()["why"]
 
 
-def test_an_outbox_that_is_full_says_when_to_come_back(
-    ready: KafkaSettings, rows: RowWriter, tmp_path: Path
-) -> None:
-    rows.write(films(), absorbed_at=T0)
-    with serving(tmp_path / "s", settings(ready)) as server:
-        server.backend.log._max_bytes = 0
-        answer = server.client.post("/v1/recommend", json={"user_id": "ann"})
-        assert answer.status_code == 503 and answer.headers["retry-after"] == "1"
-        assert "outbox: 0 decisions" in answer.json()["detail"]
-
-
 def test_missing_topics_are_named_before_anything_starts(topics: KafkaSettings, tmp_path: Path) -> None:
     environ = {"FRESHET_KAFKA_REPLICATION": "1", "FRESHET_KAFKA_MIN_INSYNC": "1"}
     command = ["serve", "--kafka", topics.bootstrap, "--prefix", topics.prefix, "--port", "0"]
