@@ -249,7 +249,8 @@ class CoOccurrence:
         return self.columns(self._touched.take())
 
     def apply(self, frame: Frame) -> None:
-        """On a replica: follow the reference (an exact power of two), then take over the lists.
+        """On a replica: follow the reference (an exact power of two), then take over the lists, after the
+        items `gone` have left all.
 
         Raises:
             ReplicaError: the frame was written with another half-life or number of slots.
@@ -259,6 +260,8 @@ class CoOccurrence:
         if moved > 0:
             rebase(self._lists, self._used, self.slots, moved)
             self._reference[0] = frame["reference"]
+        if "gone" in frame:
+            self.remove_items(frame["gone"])
         if frame["rows"].size:
             self.ensure(int(frame["rows"].max()) + 1)
             self._write(frame)

@@ -232,11 +232,13 @@ class Histories:
         return {"rows": rows, "whole": whole, "lengths": lengths, "items": items, "ts": times}
 
     def apply(self, frame: Frame) -> None:
-        """On a replica: append the tails, replace the whole ones.
+        """On a replica: append the tails, replace the whole ones, after the items `gone` have left all.
 
         A tail of distinct items appended again gives the owner's list: both keep the `cap` items that
         were last clicked, in order of their last click.
         """
+        if "gone" in frame:
+            self.remove_items(frame["gone"])
         for user in frame["rows"][frame["whole"]].tolist():
             if user < self._length.size:
                 self._free(user)
