@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from stream.errors import BrokerError, LogError
+from stream.errors import BrokerAwayError, BrokerError, LogError
 from stream.kafka.settings import KafkaSettings
 
 try:
@@ -91,7 +91,8 @@ def admin_client(settings: KafkaSettings) -> Iterator[Any]:
     """A client for topics, closed at the end; its errors are ours.
 
     Raises:
-        BrokerError: no broker answers, or it refuses.
+        BrokerAwayError: no broker answers.
+        BrokerError: it refuses.
     """
     with translated(settings):
         client = _connected(settings)
@@ -117,8 +118,10 @@ def _connected(settings: KafkaSettings) -> Any:
             except theirs.KafkaTimeoutError as error:
                 left_ms, share_ms = left_ms - share_ms, 2 * share_ms
                 said = explained(error, settings, reasons.seen)
-                if left_ms <= 0 or any(advice in said for _, advice in _CERTAIN):
+                if any(advice in said for _, advice in _CERTAIN):
                     raise BrokerError(said) from error
+                if left_ms <= 0:
+                    raise BrokerAwayError(said) from error
 
 
 @contextmanager
