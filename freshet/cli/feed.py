@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable
+from contextlib import closing
 from pathlib import Path
 from typing import Annotated, Protocol
 
@@ -16,12 +17,14 @@ from freshet.cli.output import console, json_target, write_json
 from freshet.config import load_settings
 from freshet.feeding import Row, Sender, SendReport, count_rows, read_rows
 from freshet.feeding.order import OrderWatch
+from freshet.feeding.sample import count_sample, sample_rows
 from freshet.feeding.sender import resume_path
 from stream.clock import WallClock
 
 __all__ = ["feed"]
 
 _HERE = "http://127.0.0.1:8080"
+_SAMPLE = Path("sample")
 
 
 class _Sender(Protocol):
@@ -39,6 +42,10 @@ def feed(
         list[Path] | None,
         typer.Argument(exists=True, help="JSONL, CSV or Parquet; or a data folder, with --kafka."),
     ] = None,
+    sample: Annotated[
+        bool,
+        typer.Option(help="100,000 film ratings that come along, the last of them now; with --backfill."),
+    ] = False,
     to: Annotated[
         str | None, typer.Option(help="Address of a Freshet.", show_default="http://127.0.0.1:8080")
     ] = None,
@@ -72,7 +79,7 @@ def feed(
     """
     paths = files or []
     order = OrderWatch(None if backfill else int(WallClock().now_ms()))
-    _refuse_mixtures(paths, to, kafka, from_kafka, to_data)
+    _refuse_mixtures([*paths, *([_SAMPLE] if sample else [])], to, kafka, from_kafka, to_data)
     total = SendReport()
     if from_kafka is not None and to_data is not None:
         _add(total, copy_from_kafka(from_kafka, to_data, config, restart=restart), to_data)
@@ -80,15 +87,11 @@ def feed(
         if path.is_dir():
             _add(total, copy_to_kafka(path, kafka or "", config, batch=batch, restart=restart), path)
             continue
-        sender: _Sender
-        if kafka is None:
-            sender = Sender(to or _HERE, WallClock(), token=token, backfill=backfill)
-        else:
-            sender = _kafka_sender(kafka, config, backfill)
-        try:
+        with closing(_sender(to, kafka, token, config, backfill)) as sender:
             _add(total, _feed_one(path, sender, order, default_type, batch, rate, restart), path)
-        finally:
-            sender.close()
+    if sample:
+        with closing(_sender(to, kafka, token, config, backfill)) as sender:
+            _add(total, _feed_sample(sender, batch, rate), _SAMPLE)
     _report(total, json_out)
     if advice := order.advice():
         console.print(f"[yellow]late, and not learned unless the other side is set otherwise:[/] {advice}")
@@ -106,7 +109,7 @@ def _refuse_mixtures(
         msg = "--from-kafka and --to-data go together: expected both, got one"
         raise typer.BadParameter(msg)
     if bool(paths) is (from_kafka is not None):
-        msg = "expected files, or a data folder with --kafka, or --from-kafka with --to-data"
+        msg = "expected files, --sample, a data folder with --kafka, or --from-kafka with --to-data"
         raise typer.BadParameter(msg)
     if kafka is None and (folders := [str(path) for path in paths if path.is_dir()]):
         msg = f"{folders[0]} is a folder: expected --kafka, for a data folder is copied to Kafka only"
@@ -129,12 +132,30 @@ def _report(total: SendReport, json_out: Path | None) -> None:
         write_json(json_out, outcome)
 
 
-def _kafka_sender(address: str, config: Path | None, backfill: bool) -> _Sender:
+def _sender(
+    to: str | None, kafka: str | None, token: str | None, config: Path | None, backfill: bool
+) -> _Sender:
+    if kafka is None:
+        return Sender(to or _HERE, WallClock(), token=token, backfill=backfill)
     # The client comes with an extra, so it is loaded when it is asked for only.
     from freshet.feeding.kafka_sender import KafkaSender
 
-    settings = load_settings(config, flags={"kafka": {"bootstrap": address}})
+    settings = load_settings(config, flags={"kafka": {"bootstrap": kafka}})
     return KafkaSender(settings, WallClock(), backfill=backfill)
+
+
+def _feed_sample(sender: _Sender, batch: int, rate: float) -> SendReport:
+    with _bar("films") as bar:
+        task = bar.add_task("feed", total=count_sample())
+        rows = sample_rows(int(WallClock().now_ms()))
+        return sender.send(
+            rows, batch=batch, rate=rate, on_progress=lambda _next, count: bar.advance(task, count)
+        )
+
+
+def _bar(name: str) -> Progress:
+    columns = (TextColumn(name), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    return Progress(*columns, console=console, transient=True)
 
 
 def _feed_one(
@@ -151,8 +172,7 @@ def _feed_one(
     start = 0 if restart else _resume_from(memory, mark)
     if start:
         console.print(f"{file}: resuming at row {start + 1} (--restart begins again)")
-    columns = (TextColumn(f"{file.name}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, transient=True) as bar:
+    with _bar(file.name) as bar:
         task = bar.add_task("feed", total=count_rows(file), completed=start)
 
         def progress(next_row: int, count: int) -> None:
