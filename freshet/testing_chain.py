@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from zlib import crc32
 
 import numpy as np
@@ -70,11 +70,12 @@ class Chain:
 
     def settle(self) -> None:
         """Let every shard read on to the end of its partition, one step after the other."""
-        for topic, shards in (
-            ("events", self.joins),
-            ("feedback", self.users),
-            ("item-feedback", self.items),
-        ):
+        steps: Mapping[str, Sequence[ShardStep]] = {
+            "events": self.joins,
+            "feedback": self.users,
+            "item-feedback": self.items,
+        }
+        for topic, shards in steps.items():
             for partition, shard in enumerate(shards):
                 self._run(topic, partition, shard)
         if len(self._travelling) > self.lag:
