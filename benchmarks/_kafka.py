@@ -18,7 +18,16 @@ from stream.kafka.bundles import headers_of
 from stream.kafka.partitioning import partition_of
 from stream.kafka.settings import KafkaSettings
 
-__all__ = ["N_PARTITIONS", "SLATE", "World", "broker_in", "send", "worker_settings"]
+__all__ = [
+    "N_PARTITIONS",
+    "SLATE",
+    "World",
+    "broker_in",
+    "fresh_topics",
+    "scratch",
+    "send",
+    "worker_settings",
+]
 
 SLATE, CLUSTERS, CLICK_SHARE = 20, 4, 0.05
 N_PARTITIONS = 4
@@ -81,7 +90,8 @@ class World:
 
     def records(self, n_slates: int) -> list[Record]:
         """Arrays of a hundred requests, each a decision and its clicks, as the gateway bundles them."""
-        rng, open_ones, done = self._rng, {}, []
+        rng, done = self._rng, []
+        open_ones: dict[int, tuple[str, list[Any]]] = {}
         for _ in range(n_slates):
             self._n += 1
             ts, request = 10_000 + self._n, f"r{self._n}"
@@ -97,8 +107,8 @@ class World:
             ]  # fmt: skip
             for place in np.flatnonzero(rng.random(len(shown)) < CLICK_SHARE).tolist():
                 events.append(Click(ts=ts + 1, request_id=request, user_id=user, item_id=shown[place]))
-            place, (first, waiting) = partition_of(request, N_PARTITIONS), (request, [])
-            first, waiting = open_ones.setdefault(place, (request, waiting))
+            place = partition_of(request, N_PARTITIONS)
+            first, waiting = open_ones.setdefault(place, (request, []))
             waiting += events
             if len(waiting) >= 2 * _BUNDLE:
                 done.append((place, first, encode_events(waiting)))

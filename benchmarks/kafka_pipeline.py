@@ -75,7 +75,8 @@ def _until(rows: Any, worker: Any, holds: Callable[[], bool]) -> float:
 
 
 def _n_shown(rows: Any) -> float:
-    return sum(n for (kind, _, column), n in rows.sums().items() if (kind, column) == ("policy", "shown"))
+    found = rows.sums().items()
+    return float(sum(n for (kind, _, column), n in found if (kind, column) == ("policy", "shown")))
 
 
 def _cpu_s(pid: int) -> float:

@@ -1,4 +1,4 @@
-"""What rows must hold once everything is learned: sums that a test keeps, and those that stand in the topics."""
+"""What rows must hold once everything is learned: sums kept by a test, and those that stand in the topics."""
 
 from __future__ import annotations
 
