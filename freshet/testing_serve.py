@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from freshet.shards.rows import PROGRESS_KEY, ItemRow, Popular, Progress, UserRow, encode_row
+from freshet.shards.rows import PROGRESS_KEY, ItemRow, Neighbours, Popular, Progress, UserRow, encode_row
 from stream.block_codec import encode_item
 from stream.codec import decode_logged
 from stream.engine.shard import Output
@@ -56,7 +56,14 @@ class RowWriter:
         self._producer.close()
 
 
-def item_rows(item_id: str, vector: Sequence[float], clicks: int, n_partitions: int, ts: int) -> list[Output]:
+def item_rows(
+    item_id: str,
+    vector: Sequence[float],
+    clicks: int,
+    n_partitions: int,
+    ts: int,
+    neighbours: Neighbours | None = None,
+) -> list[Output]:
     """An item of the catalogue with its vector, clicked so often, last at `ts` (ms)."""
     partition, key = partition_of(item_id, n_partitions), item_id.encode()
     row = ItemRow(
@@ -74,6 +81,7 @@ def item_rows(item_id: str, vector: Sequence[float], clicks: int, n_partitions: 
             first_at=ts,
             last_at=ts,
         ),
+        neighbours=neighbours,
     )
     return [
         Output("catalogue", partition, encode_item(ItemEvent(item_id=item_id, ts=ts)), key),
