@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from freshet.shards.rows import PROGRESS_KEY, ItemRow, Neighbours, Popular, Progress, UserRow, encode_row
 from stream.block_codec import encode_item
@@ -58,7 +59,7 @@ class RowWriter:
 
 def item_rows(
     item_id: str,
-    vector: Sequence[float],
+    vector: npt.ArrayLike,
     clicks: int,
     n_partitions: int,
     ts: int,
@@ -90,7 +91,7 @@ def item_rows(
 
 
 def user_row(
-    user_id: str, vector: Sequence[float], recent: Sequence[str], n_partitions: int, ts: int
+    user_id: str, vector: npt.ArrayLike, recent: Sequence[str], n_partitions: int, ts: int
 ) -> Output:
     """A user with a vector who clicked `recent`, all at `ts` (ms)."""
     row = UserRow(
