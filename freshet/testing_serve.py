@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
-from freshet.shards.rows import PROGRESS_KEY, ItemRow, Popular, Progress, UserRow, encode_row
+from freshet.shards.rows import PROGRESS_KEY, ItemRow, Neighbours, Popular, Progress, UserRow, encode_row
 from stream.block_codec import encode_item
 from stream.codec import decode_logged
 from stream.engine.shard import Output
@@ -56,7 +57,14 @@ class RowWriter:
         self._producer.close()
 
 
-def item_rows(item_id: str, vector: Sequence[float], clicks: int, n_partitions: int, ts: int) -> list[Output]:
+def item_rows(
+    item_id: str,
+    vector: npt.ArrayLike,
+    clicks: int,
+    n_partitions: int,
+    ts: int,
+    neighbours: Neighbours | None = None,
+) -> list[Output]:
     """An item of the catalogue with its vector, clicked so often, last at `ts` (ms)."""
     partition, key = partition_of(item_id, n_partitions), item_id.encode()
     row = ItemRow(
@@ -74,6 +82,7 @@ def item_rows(item_id: str, vector: Sequence[float], clicks: int, n_partitions: 
             first_at=ts,
             last_at=ts,
         ),
+        neighbours=neighbours,
     )
     return [
         Output("catalogue", partition, encode_item(ItemEvent(item_id=item_id, ts=ts)), key),
@@ -82,7 +91,7 @@ def item_rows(item_id: str, vector: Sequence[float], clicks: int, n_partitions: 
 
 
 def user_row(
-    user_id: str, vector: Sequence[float], recent: Sequence[str], n_partitions: int, ts: int
+    user_id: str, vector: npt.ArrayLike, recent: Sequence[str], n_partitions: int, ts: int
 ) -> Output:
     """A user with a vector who clicked `recent`, all at `ts` (ms)."""
     row = UserRow(

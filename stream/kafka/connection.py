@@ -121,7 +121,8 @@ def _connected(settings: KafkaSettings) -> Any:
                 if any(advice in said for _, advice in _CERTAIN):
                     raise BrokerError(said) from error
                 if left_ms <= 0:
-                    raise BrokerAwayError(said) from error
+                    # Who hangs up is there, and may have refused us with a word that was lost.
+                    raise (BrokerError if _HANGS_UP in said else BrokerAwayError)(said) from error
 
 
 @contextmanager
@@ -152,6 +153,8 @@ def explained(error: BaseException, settings: KafkaSettings, reasons: Iterable[s
         came = came.replace(settings.password, "***")
     return f"Kafka at {settings.bootstrap}: {came[:300]}"
 
+
+_HANGS_UP = "it hangs up before it answers"
 
 # What no waiting mends, by the sign of it in what the client says.
 _CERTAIN = (
@@ -193,7 +196,7 @@ _ADVICE = (
     # kafka-python drops what came together with the end of a connection, so a broker's last word may be lost.
     (
         "socket disconnected",
-        "it hangs up before it answers; look whether `protocol`, the port in `bootstrap` and "
+        f"{_HANGS_UP}; look whether `protocol`, the port in `bootstrap` and "
         "`sasl_mechanism` under [kafka] are what it has there",
     ),
     (
