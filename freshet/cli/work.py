@@ -13,7 +13,7 @@ from typing import Annotated
 
 import typer
 
-from freshet.cli.output import console
+from freshet.cli.output import console, log_to_stderr
 from freshet.config import Settings, load_settings
 from freshet.errors import StartError
 from stream.clock import WallClock
@@ -56,11 +56,8 @@ def work(
         "work": {"metrics_port": metrics_port, "metrics_host": metrics_host},
     }
     settings = load_settings(config, flags=flags)
-    logging.basicConfig(level=logging.WARNING, format="freshet work: %(message)s", stream=sys.stderr)
+    log_to_stderr("freshet work")
     logging.getLogger("stream").setLevel(logging.INFO)
-    logging.getLogger("kafka").setLevel(
-        logging.CRITICAL
-    )  # what it cannot mend comes back as an error of ours
     chosen = _chosen(steps)
     _require_topics(settings.kafka, chosen)
     asyncio.run(_work(settings, chosen))
