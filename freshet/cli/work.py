@@ -24,8 +24,16 @@ __all__ = ["work"]
 
 _TOPICS = {
     "join": ("events", "feedback", "item-feedback", "catalogue", "state-join", "dead-letters"),
-    "users": ("feedback", "item-feedback", "item-vectors", "user-vectors", "control", "state-users"),
-    "items": ("item-feedback", "item-vectors", "policy", "catalogue", "state-items"),
+    "users": (
+        "feedback",
+        "item-feedback",
+        "item-vectors",
+        "user-vectors",
+        "control",
+        "state-users",
+        "dead-letters",
+    ),
+    "items": ("item-feedback", "item-vectors", "policy", "state-items", "dead-letters"),
 }
 
 
