@@ -353,7 +353,7 @@ class ItemRows:
         clusters = sorted(self._members)
         return {
             "owners": self._owners.snapshot(),
-            "own": self._own.copy(),
+            "own": self._own[: self._parts.items.size].copy(),
             "clusters": clusters,
             "members": [self._members[cluster] for cluster in clusters],
         }
