@@ -1,5 +1,6 @@
 """A new serving worker on Kafka: from a million rows in the compacted topics to an answer.
 
+<<<<<<< HEAD
 700,000 users with a history of five items, and 100,000 items, each with a row of its vector, popularity and
 20 neighbours, one of its policies and one of the catalogue; vectors of 64. The clock runs from the start of
 the process (interpreter, imports, compiled kernels from their cache) until ``/readyz`` says 200; the answer
@@ -10,6 +11,12 @@ a broker there is no such row.
 ids their rows, and filling all parts, in frames of 20,000 records. Half a million users with eight clicks and
 half a million items with eight neighbours, 64 dimensions; the items' catalogue and policies, two more records
 each, are read on top and not counted as rows.
+=======
+`kafka_serve_bootstrap_apply` is what the worker itself does, from the records of the compacted topics in
+memory: reading them, giving ids their rows, and filling all parts, in frames of 20,000 records. Half a
+million users with eight clicks and half a million items with eight neighbours, 64 dimensions; the items'
+catalogue and policies, two more records each, are read on top and not counted as rows.
+>>>>>>> rows
 """
 
 from __future__ import annotations
