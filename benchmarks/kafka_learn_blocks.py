@@ -110,8 +110,8 @@ class _Stages:
         for shard, records in zip(self.users, feedback, strict=True):
             for output in self._step("users", shard, records):
                 waiting[output.partition].append(output)
-        for shard, outputs in zip(self.items, waiting, strict=True):
-            self._step("items", shard, _records(outputs, "item-feedback"))
+        for items, outputs in zip(self.items, waiting, strict=True):
+            self._step("items", items, _records(outputs, "item-feedback"))
 
     def _step(self, name: str, shard: ShardStep, records: list[SourceRecord]) -> list[Output]:
         began = perf_counter()
