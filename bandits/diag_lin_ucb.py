@@ -254,7 +254,10 @@ class DiagLinUcb(RulePolicy):
             self._head, self._following, self._slot_cluster, self._slot_sums, self._pool,
         )  # fmt: skip
 
-    def _frame(self, rows: Int32) -> Frame:
+    def columns(self, rows: Int32) -> Frame:
+        """All that is kept of item `rows` (n,): `shown` and number of `edges` (n,), and `clusters`, `b` and
+        `d` of all edges, by row and cluster."""
+        self.ensure(int(rows.max(initial=-1)) + 1)
         counts, clusters, sums = self._export(rows)
         return {
             "version": self.version,
@@ -269,7 +272,7 @@ class DiagLinUcb(RulePolicy):
     def snapshot(self) -> Frame:
         """All sums, by row and cluster id; d as in Eq. 8, its start value of 1 included."""
         rows = np.flatnonzero((self._head >= 0) | (self._shown > 0)).astype(np.int32)
-        return {**self._frame(rows), "retired": np.flatnonzero(self._retired).astype(np.int32)}
+        return {**self.columns(rows), "retired": np.flatnonzero(self._retired).astype(np.int32)}
 
     def restore(self, frame: Frame) -> None:
         """Become the state of a snapshot."""
@@ -283,7 +286,7 @@ class DiagLinUcb(RulePolicy):
     def changes(self) -> Frame:
         """The rows touched since the last call, each with all its edges; empty when there are none."""
         rows = self._touched.take()
-        return self._frame(rows) if rows.size else {}
+        return self.columns(rows) if rows.size else {}
 
     def apply(self, frame: Frame) -> None:
         """Replace the rows of one `changes()`."""

@@ -121,6 +121,17 @@ class ClusterItemGraph:
         held = self._edges[row]
         return np.sort(held[held >= 0])
 
+    def held(self, rows: Int32) -> tuple[Int32, Int32, Float32]:
+        """How many clusters each of `rows` (n,) has an edge to, their ids by row and ascending, and how well
+        the item fits there."""
+        self.ensure(int(rows.max(initial=-1)) + 1)
+        clusters = np.sort(self._edges[rows], axis=1)
+        counts = (clusters >= 0).sum(axis=1, dtype=np.int32)
+        clusters = clusters[clusters >= 0]
+        slots, members = self._slot_of[clusters], np.repeat(rows, counts)
+        affinity = ops.affinities_of(members, slots, self._members, self._affinity, self._sizes)
+        return counts, clusters, affinity
+
     @property
     def waiting(self) -> int:
         """Unexplored items for which no cluster had a place yet."""

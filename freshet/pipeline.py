@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from freshet.catalogue import put_items
 from freshet.config import Settings
 from freshet.parts import Parts, build_parts
 from learners import encode
@@ -19,7 +20,7 @@ from learners.rows import RowBlock
 from learners.touched import Touched
 from monitor import Measures
 from stream.blocks import FeedbackBlock, Forgotten, ItemsBlock, Segment
-from stream.events import ItemEvent, LoggedEvent
+from stream.events import LoggedEvent
 from stream.forget import ForgetBook
 from stream.frame import Frame
 from stream.join import Joiner
@@ -103,8 +104,8 @@ class Pipeline:
             if isinstance(segment, FeedbackBlock):
                 self._learn_block(segment)
             elif isinstance(segment, ItemsBlock):
-                self._put_items(segment)
-            else:
+                put_items(self.parts, segment.items)
+            elif isinstance(segment, Forgotten):
                 self._forget(segment)
 
     def _learn_block(self, block: FeedbackBlock) -> None:
@@ -127,38 +128,6 @@ class Pipeline:
         parts.measures.learn(block)
         self._moved_users.ensure(parts.users.capacity)
         self._moved_users.add(moved.users)
-
-    def _put_items(self, block: ItemsBlock) -> None:
-        """Runs of different items go in at once, the same as one by one; a deletion or a repetition ends a
-        run."""
-        run: dict[str, ItemEvent] = {}
-        for item in block.items:
-            if run and (item.deleted or item.item_id in run):
-                self._put_run(list(run.values()))
-                run.clear()
-            run[item.item_id] = item
-            if item.deleted:
-                self._put_run([item])
-                run.clear()
-        if run:
-            self._put_run(list(run.values()))
-
-    def _put_run(self, items: list[ItemEvent]) -> None:
-        parts, dim = self.parts, self.settings.learn.embedding_dim
-        rows = parts.items.admit_each([item.item_id for item in items], [item.ts for item in items])
-        items = [item for item, row in zip(items, rows.tolist(), strict=True) if row >= 0]
-        rows = rows[rows >= 0]
-        is_taken = parts.catalogue.put_each(rows, items)
-        items = [item for item, taken in zip(items, is_taken.tolist(), strict=True) if taken]
-        rows = rows[is_taken]
-        given = [n for n, item in enumerate(items) if item.vector is not None and len(item.vector) == dim]
-        if given:
-            vectors = np.array([items[n].vector for n in given], np.float32)
-            parts.items.set_vectors(rows[given], vectors)
-        if items and items[0].deleted:
-            parts.graph.remove_items(rows)
-        else:
-            parts.graph.add_items(rows, parts.items.data[rows])
 
     def _forget(self, user: Forgotten) -> None:
         rows = self.parts.users.remove([user.user_id])

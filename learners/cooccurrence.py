@@ -207,7 +207,10 @@ class CoOccurrence:
         read_lists(rows, lengths, self._lists, entries, weights)
         return lengths, entries, weights
 
-    def _columns(self, rows: Int32) -> Frame:
+    def columns(self, rows: Int32) -> Frame:
+        """All that is kept of item `rows` (n,): lists of `lengths` (n,), packed as `neighbours` (-1 where an
+        entry is empty) and `weights`, and `degree` (n,)."""
+        self.ensure(int(rows.max(initial=-1)) + 1)
         lengths, entries, weights = self._read(rows)
         return {
             "half_life_ms": self.half_life_ms,
@@ -225,7 +228,7 @@ class CoOccurrence:
         every = np.arange(self._used, dtype=np.int32)
         is_used = (lengths_of(every, self._lists, self.slots) > 0) | (self._lists.degree[every] > 0)
         rows = every[is_used]
-        return {**self._columns(rows), "used": self._used, "touched": self._touched.peek()}
+        return {**self.columns(rows), "used": self._used, "touched": self._touched.peek()}
 
     def restore(self, frame: Frame) -> None:
         """Become what `snapshot` described.
@@ -243,10 +246,11 @@ class CoOccurrence:
 
     def changes(self) -> Frame:
         """The touched rows' lists, and the reference that their weights stand on."""
-        return self._columns(self._touched.take())
+        return self.columns(self._touched.take())
 
     def apply(self, frame: Frame) -> None:
-        """On a replica: follow the reference (an exact power of two), then take over the lists.
+        """On a replica: follow the reference (an exact power of two), then take over the lists, after the
+        items `gone` have left all.
 
         Raises:
             ReplicaError: the frame was written with another half-life or number of slots.
@@ -256,6 +260,8 @@ class CoOccurrence:
         if moved > 0:
             rebase(self._lists, self._used, self.slots, moved)
             self._reference[0] = frame["reference"]
+        if "gone" in frame:
+            self.remove_items(frame["gone"])
         if frame["rows"].size:
             self.ensure(int(frame["rows"].max()) + 1)
             self._write(frame)

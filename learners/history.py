@@ -108,6 +108,12 @@ class Histories:
         """How many items are remembered of user row `user`."""
         return int(self._length[user]) if 0 <= user < self._length.size else 0
 
+    def lists(self, users: Int32) -> tuple[Int32, Int32, Int64]:
+        """Whole histories of user rows (n,): lengths (n,), items and event times of all, oldest first."""
+        self.ensure(int(users.max(initial=-1)) + 1)
+        lengths = self._length[users]
+        return lengths, *self._lists(users, lengths)
+
     # -- writing ---------------------------------------------------------------------------------------------
 
     def ensure(self, users: int) -> None:
@@ -226,11 +232,13 @@ class Histories:
         return {"rows": rows, "whole": whole, "lengths": lengths, "items": items, "ts": times}
 
     def apply(self, frame: Frame) -> None:
-        """On a replica: append the tails, replace the whole ones.
+        """On a replica: append the tails, replace the whole ones, after the items `gone` have left all.
 
         A tail of distinct items appended again gives the owner's list: both keep the `cap` items that
         were last clicked, in order of their last click.
         """
+        if "gone" in frame:
+            self.remove_items(frame["gone"])
         for user in frame["rows"][frame["whole"]].tolist():
             if user < self._length.size:
                 self._free(user)

@@ -8,13 +8,14 @@ import numpy as np
 import numpy.typing as npt
 
 from learners.errors import LearnerError, ReplicaError
-from learners.ops.mf import Rates, dots, learn_block, score_rows
+from learners.ops.mf import Rates, Trace, dots, learn_block, learn_samples, score_rows
 from learners.rows import RowBlock
 from learners.table import EmbeddingTable
 from learners.touched import Touched, grown
+from stream.blocks import CLICK, CLOSED, ORGANIC
 from stream.frame import Frame
 
-__all__ = ["MatrixFactorisation", "TouchedRows"]
+__all__ = ["MatrixFactorisation", "Samples", "TouchedRows"]
 
 Int32 = npt.NDArray[np.int32]
 Int64 = npt.NDArray[np.int64]
@@ -29,6 +30,29 @@ class TouchedRows(NamedTuple):
     users: Int32
     items: Int32
     samples: int
+
+
+class Samples(NamedTuple):
+    """What was sampled, in order, with what an item's owner needs to learn from it.
+
+    `users` (U, d) and `bias` (U,) are those of a user before the operation that sampled; `user` (S,) numbers
+    into them. `item` (S,) are rows, `label` (S,) 0 or 1, `weight` (S,) multiplies the error.
+    """
+
+    users: Float32
+    bias: Float32
+    user: Int32
+    item: Int32
+    label: Float32
+    weight: Float32
+
+
+def _trace(n_operations: int, n_samples: int, dim: int) -> Trace:
+    """A trace with room for so much."""
+    user, item = np.empty(n_samples, np.int32), np.empty(n_samples, np.int32)
+    label, weight = np.empty(n_samples, np.float32), np.empty(n_samples, np.float32)
+    users, bias = np.empty((n_operations, dim), np.float32), np.empty(n_operations, np.float32)
+    return Trace(users, bias, user, item, label, weight, np.zeros(2, np.int64))
 
 
 class _Columns:
@@ -156,6 +180,7 @@ class MatrixFactorisation:
         self._counts = np.zeros(self._items.size, np.int32)
         self._cursor = np.zeros(3, np.int64)
         self._calls = 0
+        self._untraced = _trace(0, 0, users.dim)
 
     @property
     def steps(self) -> int:
@@ -180,12 +205,64 @@ class MatrixFactorisation:
 
     def item_bias(self, rows: Int32) -> Float32:
         """Biases (n,) of item `rows`."""
+        self._items.ensure()
         return self._items.state[:, 0][rows]
+
+    def user_bias(self, rows: Int32) -> Float32:
+        """Biases (n,) of user `rows`."""
+        self._users.ensure()
+        return self._users.state[:, 0][rows]
 
     # -- writing ---------------------------------------------------------------------------------------------
 
     def learn(self, rows: RowBlock) -> TouchedRows:
         """Learn the operations in order; cutting them into other blocks changes no bit."""
+        return self._learn(rows, self._untraced)
+
+    def learn_traced(self, rows: RowBlock) -> tuple[TouchedRows, Samples]:
+        """As `learn`, and say what was sampled, for whoever owns the items.
+
+        Example:
+            >>> from learners.testing import organic_rows
+            >>> users, items, theirs = (EmbeddingTable(4, seed=seed) for seed in (1, 2, 2))
+            >>> _ = users.rows(["ann"], 0), items.rows(["a", "b"], 0), theirs.rows(["a", "b"], 0)
+            >>> _, samples = MatrixFactorisation(users, items).learn_traced(organic_rows([(0, 0), (0, 1)]))
+            >>> _ = MatrixFactorisation(EmbeddingTable(4), theirs).learn_samples(samples)
+            >>> bool(np.allclose(items.data[:2], theirs.data[:2], atol=1e-6))
+            True
+        """
+        is_click = (rows.kind == ORGANIC) | ((rows.kind == CLICK) & rows.first)
+        closed = rows.slate[rows.kind == CLOSED]
+        n_clicks, n_places = int(is_click.sum()), int((rows.start[closed + 1] - rows.start[closed]).sum())
+        trace = _trace(n_clicks + closed.size, n_clicks * (self.negatives + 1) + n_places, self.users.dim)
+        touched = self._learn(rows, trace)
+        n_users, n = trace.used.tolist()
+        return touched, Samples(
+            users=trace.users[:n_users],
+            bias=trace.bias[:n_users],
+            user=trace.user[:n],
+            item=trace.item[:n],
+            label=trace.label[:n],
+            weight=trace.weight[:n],
+        )
+
+    def learn_samples(self, samples: Samples) -> Int32:
+        """The items' side of samples that another drew: the very arithmetic of `learn`; returns rows moved.
+
+        Raises:
+            LearnerError: the user vectors have another length than the items'.
+        """
+        if samples.users.shape[1] != self.items.dim:
+            msg = (
+                f"samples of user vectors of {samples.users.shape[1]} came to items of {self.items.dim}; "
+                "give all workers the same learn.embedding_dim"
+            )
+            raise LearnerError(msg)
+        self._calls += 1
+        n = learn_samples(*samples, *self._items.arrays(), self._rates, self._calls)
+        return self._items.publish(n)
+
+    def _learn(self, rows: RowBlock, trace: Trace) -> TouchedRows:
         if not len(rows):
             return TouchedRows(_NO_ROWS, _NO_ROWS, 0)
         users, items = self._users.arrays(), self._items.arrays()
@@ -195,9 +272,13 @@ class MatrixFactorisation:
         n_users, n_items, samples = learn_block(
             rows.kind, rows.first, rows.slate, rows.user, rows.item, rows.start, rows.items, rows.rewards,
             *users, *items, self._ring, self._counts, self._cursor, self._keep,
-            self._rates, self._calls,
+            self._rates, self._calls, trace,
         )  # fmt: skip
         return TouchedRows(self._users.publish(n_users), self._items.publish(n_items), samples)
+
+    def adopt(self, rows: Int32, bias: Float32) -> None:
+        """Take over the biases (n,) of item `rows` (n,) from whoever owns them."""
+        self._items.apply(rows, bias)
 
     def remove_items(self, rows: Int32) -> None:
         """Forget the state of these item rows; they are drawn as negatives no more."""

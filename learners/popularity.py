@@ -154,7 +154,9 @@ class Popularity:
 
     # -- copying ---------------------------------------------------------------------------------------------
 
-    def _columns(self, rows: Int32) -> Frame:
+    def columns(self, rows: Int32) -> Frame:
+        """All that is kept of item `rows` (n,): `weights` (H, n) on a `reference` (H,), and counts (n,)."""
+        self.ensure(int(rows.max(initial=-1)) + 1)
         return {
             "half_lives_ms": list(self.half_lives_ms),
             "reference": self._reference.copy(),
@@ -168,7 +170,7 @@ class Popularity:
     def snapshot(self) -> Frame:
         """All rows that were ever clicked."""
         rows = np.flatnonzero(self.clicks[: self._used]).astype(np.int32)
-        return {**self._columns(rows), "used": self._used, "touched": self._touched.peek()}
+        return {**self.columns(rows), "used": self._used, "touched": self._touched.peek()}
 
     def restore(self, frame: Frame) -> None:
         """Become what `snapshot` described.
@@ -187,7 +189,7 @@ class Popularity:
 
     def changes(self) -> Frame:
         """The touched rows, and the references that their weights stand on."""
-        return self._columns(self._touched.take())
+        return self.columns(self._touched.take())
 
     def apply(self, frame: Frame) -> None:
         """On a replica: follow the references (exact powers of two), then take over the rows.

@@ -19,6 +19,7 @@ from stream.frame import Frame
 __all__ = ["EmbeddingTable", "VectorHome"]
 
 Int32 = npt.NDArray[np.int32]
+Int64 = npt.NDArray[np.int64]
 Float32 = npt.NDArray[np.float32]
 
 _NO_ROWS = np.zeros(0, np.int32)
@@ -314,6 +315,22 @@ class EmbeddingTable:
         self._put(rows, vectors)
         self.version[rows] += 1
         self.moved.add(rows)
+
+    def adopt(self, rows: Int32, vectors: Float32, versions: Int64) -> Int32:
+        """Take over `vectors` (n, dim) with their `versions` (n,) from whoever owns these distinct `rows`
+        (n,), where they are newer than what is here; returns the rows taken. They do not count as moved.
+
+        Raises:
+            ShapeError: the vectors do not have `dim` finite numbers each.
+        """
+        if vectors.shape != (rows.size, self.dim) or not np.isfinite(vectors).all():
+            msg = f"expected finite vectors of shape {(rows.size, self.dim)}, got {vectors.shape}"
+            raise ShapeError(msg)
+        newer = versions > self.version[rows]
+        rows = rows[newer]
+        self._put(rows, vectors[newer])
+        self.version[rows] = versions[newer]
+        return rows
 
     def remove(self, ids: Sequence[str]) -> Int32:
         """Let go of these ids; returns the rows they had, for the other learners to clear."""

@@ -7,15 +7,16 @@ columns for programs of others. What a client made up (contexts, attributes) tra
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 import numpy as np
 
-from stream.blocks import CLOSED, FeedbackBlock, Forgotten, ItemsBlock, Segment, Slate
-from stream.errors import FrameError
+from stream.blocks import CLICK, CLOSED, ORGANIC, SHOWN, FeedbackBlock, Forgotten, ItemsBlock, Segment, Slate
+from stream.errors import FrameError, NewerFrameError
 from stream.events import ItemEvent
 from stream.frame import Frame, pack, unpack
+from stream.item_codec import ITEM_KINDS, item_frame, revive_item_block
 from stream.outbox import revive_context, store_context
 
 __all__ = ["SEGMENT_VERSION", "decode_item", "decode_segment", "encode_item", "encode_segment"]
@@ -25,7 +26,29 @@ SEGMENT_VERSION = 1
 
 _LISTS = ("request_id", "user_id", "items", "propensities", "policy", "clusters", "weights", "features")
 _MORE_LISTS = ("others", "explored", "placement")
+_Cluster = Annotated[int, msgspec.Meta(ge=-1, lt=2**31)]
+_Place = Annotated[int, msgspec.Meta(ge=0, lt=2**31)]
 _COLUMNS = {"kind": np.int8, "ref": np.int32, "place": np.int32, "reward": np.float64, "ts": np.int64}
+
+
+class _SlateColumns(msgspec.Struct):
+    """The types of what slates hold; compiled code reads some of it without looking again."""
+
+    request_id: list[str]
+    user_id: list[str]
+    items: list[list[str]]
+    propensities: list[list[float | None] | None]
+    policy: list[str]
+    clusters: list[list[_Cluster]]
+    weights: list[list[float]]
+    features: list[bytes]
+    others: list[list[str]]
+    explored: list[list[_Place]]
+    placement: list[str | None]
+    rewards: list[list[tuple[_Place, float]]]
+
+
+_NAMES = tuple(field.name for field in msgspec.structs.fields(_SlateColumns))
 
 
 def encode_segment(segment: Segment) -> bytes:
@@ -41,7 +64,9 @@ def encode_segment(segment: Segment) -> bytes:
         return _frame("outcomes", _outcomes(segment))
     if isinstance(segment, ItemsBlock):
         return _frame("items", {"items": [msgspec.json.encode(item) for item in segment.items]})
-    return _frame("forget", {"user_id": segment.user_id, "ts": segment.ts})
+    if isinstance(segment, Forgotten):
+        return _frame("forget", {"user_id": segment.user_id, "ts": segment.ts})
+    return _frame(*item_frame(segment))
 
 
 def decode_segment(value: bytes) -> Segment:
@@ -51,9 +76,12 @@ def decode_segment(value: bytes) -> Segment:
     only for slates that close in this segment.
 
     Raises:
-        FrameError: the bytes are no segment, are damaged, or were written by a newer program.
+        FrameError: the bytes are no segment, are damaged, or do not fit together; NewerFrameError: a newer
+            program wrote them.
     """
-    frame = _checked(value, ("outcomes", "items", "forget"))
+    frame = _checked(value, ("outcomes", "items", "forget", *ITEM_KINDS))
+    if frame["kind"] in ITEM_KINDS:
+        return revive_item_block(frame)
     try:
         if frame["kind"] == "outcomes":
             return _revive_outcomes(frame)
@@ -79,7 +107,7 @@ def decode_item(value: bytes) -> ItemEvent:
     """Read back what `encode_item` wrote.
 
     Raises:
-        FrameError: the bytes are no item, are damaged, or were written by a newer program.
+        FrameError: the bytes are no item or are damaged; NewerFrameError: a newer program wrote them.
     """
     frame = _checked(value, ("item",))
     try:
@@ -104,7 +132,7 @@ def _checked(value: bytes, kinds: Sequence[str]) -> Frame:
             f"{kind} of version {version}: this program reads 1 to {SEGMENT_VERSION}; "
             "use the program that wrote it"
         )
-        raise FrameError(msg)
+        raise NewerFrameError(msg)
     return frame
 
 
@@ -127,27 +155,45 @@ def _outcomes(block: FeedbackBlock) -> Frame:
 
 def _revive_outcomes(frame: Frame) -> FeedbackBlock:
     operations = frame["operations"]
+    slates = _revive_slates(frame["slates"])
+    _check_operations(operations, slates, len(frame["organic"]))
     columns: dict[str, list[Any]] = {name: operations[name].tolist() for name in _COLUMNS}
     return FeedbackBlock(
-        slates=_revive_slates(frame["slates"]),
+        slates=slates,
         organic=[(user_id, item_id) for user_id, item_id in frame["organic"]],
         first=[bool(one) for one in operations["first"].tolist()],
         **columns,
     )
 
 
+def _check_operations(operations: Frame, slates: list[Slate], n_organic: int) -> None:
+    """Refuse what points beyond a list: kernels would follow it."""
+    kind, ref, place = operations["kind"], operations["ref"], operations["place"]
+    sizes = np.append(np.fromiter((len(slate.items) for slate in slates), np.int64, len(slates)), 0)
+    is_organic, is_click = kind == ORGANIC, kind == CLICK
+    bound = np.where(is_organic, n_organic, len(slates))
+    fits = (kind >= SHOWN) & (kind <= ORGANIC) & (ref >= 0) & (ref < bound)
+    if fits.all():
+        places = sizes[np.where(is_organic, -1, ref)]
+        fits = np.where(is_click, (place >= 0) & (place < places), place == -1)
+    beyond = any(max(slate.rewards) >= len(slate.items) for slate in slates if slate.rewards)
+    if beyond or not fits.all() or any(operations[name].shape != kind.shape for name in (*_COLUMNS, "first")):
+        msg = "an operation names a slate, a pair or a place that is not there"
+        raise ValueError(msg)
+
+
 def _revive_slates(stored: Frame) -> list[Slate]:
-    names = _LISTS + _MORE_LISTS
-    plain = zip(*(stored[name] for name in names), strict=True)
+    named = {name: stored[name] for name in _NAMES}
+    columns = msgspec.convert(named, _SlateColumns, builtin_types=(bytes,))  # else text passes as base64
+    plain = zip(*(getattr(columns, name) for name in _NAMES), strict=True)
     ts, decided = stored["ts"].tolist(), stored["decided"].tolist()
-    more = zip(plain, ts, decided, stored["context"], stored["rewards"], strict=True)
+    more = zip(plain, ts, decided, stored["context"], columns.rewards, strict=True)
     return [
         Slate(
-            **dict(zip(names, values, strict=True)),
+            **dict(zip(_NAMES, values, strict=True)) | {"rewards": dict(rewards)},
             ts=at,
             decided=bool(ours),
             context=revive_context(context),
-            rewards=dict(rewards),
         )
         for values, at, ours, context, rewards in more
     ]

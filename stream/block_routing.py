@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterable, Iterator
 
 from stream.block_codec import encode_segment
 from stream.blocks import ORGANIC, FeedbackBlock, Forgotten, ItemsBlock, Segment
+from stream.item_blocks import ItemOutcomes, ItemPairs, ItemSamples, Ticked
+from stream.item_routing import cut_in_two
 
 __all__ = ["MAX_RECORD_BYTES", "bounded", "route_segments"]
 
@@ -16,8 +18,12 @@ included."""
 PartitionOf = Callable[[str], int]
 
 
-def route_segments(segments: Iterable[Segment], partition_of: PartitionOf) -> dict[int, list[Segment]]:
+def route_segments(
+    segments: Iterable[Segment], partition_of: PartitionOf, n_partitions: int = 0
+) -> dict[int, list[Segment]]:
     """The outcomes and forgets by the partition of their user, each partition's in order; no items.
+
+    Ticks go to all of `n_partitions`; of several with nothing between them the newest is enough.
 
     Example:
         >>> block = FeedbackBlock(organic=[("ann", "a"), ("bob", "b")], kind=[3, 3], ref=[0, 1],
@@ -32,6 +38,9 @@ def route_segments(segments: Iterable[Segment], partition_of: PartitionOf) -> di
             _route_block(segment, partition_of, boxes)
         elif isinstance(segment, Forgotten):
             boxes.setdefault(partition_of(segment.user_id), _Box()).forget(segment)
+        elif isinstance(segment, Ticked):
+            for partition in range(n_partitions):
+                boxes.setdefault(partition, _Box()).tick(segment)
     return {partition: box.segments for partition, box in boxes.items()}
 
 
@@ -57,6 +66,13 @@ class _Box:
     def forget(self, user: Forgotten) -> None:
         """Let a forget follow."""
         self.segments.append(user)
+        self._close()
+
+    def tick(self, tick: Ticked) -> None:
+        """Let a tick follow, in the place of one that nothing has followed."""
+        if self.segments and isinstance(self.segments[-1], Ticked):
+            self.segments.pop()
+        self.segments.append(tick)
         self._close()
 
     def put(self, block: FeedbackBlock, o: int) -> None:
@@ -103,6 +119,8 @@ def _halves(segment: Segment) -> tuple[Segment, ...]:
     if isinstance(segment, FeedbackBlock) and len(segment) > 1:
         middle = len(segment) // 2
         return *_part(segment, range(middle)), *_part(segment, range(middle, len(segment)))
+    if isinstance(segment, ItemOutcomes | ItemSamples | ItemPairs) and len(segment) > 1:
+        return cut_in_two(segment)
     return ()
 
 

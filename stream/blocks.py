@@ -2,7 +2,8 @@
 
 JOIN turns events into *segments*, in order: `FeedbackBlock` (outcomes of shown items and organic clicks),
 `ItemsBlock` (items as last sent) and `Forgotten` (a user to erase). A segment boundary has no meaning: the
-same events cut into other segments must give the same state, bit for bit.
+same events cut into other segments must give the same state, bit for bit. Where the steps run apart there are
+more of them, see `stream.item_blocks`.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from typing import Any
 import msgspec
 
 from stream.events import ItemEvent
+from stream.item_blocks import CentroidsMoved, ItemOutcomes, ItemPairs, ItemSamples, Ticked
 
 __all__ = [
     "CLICK",
@@ -100,4 +102,7 @@ class Forgotten:
     ts: int
 
 
-Segment = FeedbackBlock | ItemsBlock | Forgotten
+Segment = (
+    FeedbackBlock | ItemsBlock | Forgotten | Ticked | ItemOutcomes | ItemSamples | ItemPairs | CentroidsMoved
+)
+"""The first three come out of JOIN; the others pass between steps that run apart."""

@@ -3,6 +3,7 @@
 FreshetError
 ├── EventError            an event cannot be read or breaks a rule        (stream.errors)
 ├── FrameError            bytes are not a frame, or are damaged or newer  (stream.errors)
+│   └── NewerFrameError   a newer program wrote them                      (stream.errors)
 ├── SnapshotError         a snapshot file is damaged, foreign or newer    (stream.errors)
 ├── LogError              an event log or data folder cannot be used      (stream.errors)
 │   ├── DiskFullError     the disk or the file's stated bound is full     (stream.errors)
@@ -22,6 +23,7 @@ __all__ = [
     "FrameError",
     "FreshetError",
     "LogError",
+    "NewerFrameError",
     "OverloadedError",
     "SnapshotError",
 ]
@@ -37,6 +39,10 @@ class EventError(FreshetError):
 
 class FrameError(FreshetError):
     """Bytes are not a frame of ours, or are damaged, or were written by a newer version."""
+
+
+class NewerFrameError(FrameError):
+    """A newer program wrote these bytes: not they are wrong, but this program is old."""
 
 
 class SnapshotError(FreshetError):

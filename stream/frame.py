@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from stream.errors import FrameError
+from stream.errors import FrameError, NewerFrameError
 
 __all__ = ["FRAME_SCHEMA", "Frame", "pack", "pack_parts", "unpack"]
 
@@ -102,17 +102,17 @@ def unpack(data: bytes | memoryview) -> Frame:
     """Read back what `pack` wrote; arrays are read-only views of the decoded bytes.
 
     Raises:
-        FrameError: the bytes are no frame, are cut short, or carry a newer schema number.
+        FrameError: the bytes are no frame, or are cut short; NewerFrameError: their schema number is newer.
     """
     try:
         frame = _decoder.decode(data)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         msg = f"not a frame ({error}); the bytes are damaged or of another kind"
         raise FrameError(msg) from error
     schema = frame.pop("schema", None) if isinstance(frame, dict) else None
     if schema != FRAME_SCHEMA:
         msg = f"frame schema {schema!r}: this program reads {FRAME_SCHEMA}; use the program that wrote it"
-        raise FrameError(msg)
+        raise (NewerFrameError if isinstance(schema, int) and schema > FRAME_SCHEMA else FrameError)(msg)
     revived: Frame = _revive(frame)
     return revived
 

@@ -16,6 +16,7 @@ from stream.kernel import kernel
 __all__ = [
     "UNKNOWN",
     "admits",
+    "affinities_of",
     "clear_members",
     "exclude",
     "find",
@@ -51,6 +52,16 @@ def find_member(values: Int32, wanted: int) -> int:
         if found >= 0:
             return found
     return -1
+
+
+@kernel
+def affinities_of(rows: Int32, slots: Int32, members: Int32, affinity: Float32, sizes: Int32) -> Float32:
+    """How well each of `rows` (n,), a member of the cluster in that of `slots` (n,), fits there."""
+    out = np.zeros(rows.size, np.float32)
+    for n in range(rows.size):
+        s = slots[n]
+        out[n] = affinity[s, find_member(members[s, : sizes[s, 0]], rows[n])]
+    return out
 
 
 @kernel

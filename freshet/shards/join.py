@@ -18,6 +18,7 @@ from stream.errors import EventError, LogError
 from stream.events import EVENT_SCHEMA, Decision, Forget, ItemEvent, LoggedEvent, Tick
 from stream.forget import ForgetBook
 from stream.frame import Frame
+from stream.item_blocks import Ticked
 from stream.join import Joiner, JoinSettings
 from stream.rules import broken_own_rule, broken_rule
 
@@ -32,9 +33,10 @@ _raws = msgspec.json.Decoder(list[msgspec.Raw])
 class JoinShard:
     """A `stream.engine.shard.ShardStep`: events to `feedback`, `item-feedback`, `catalogue`, `dead-letters`.
 
-    Outcomes and forgets go to the partition of their user, items to that of the item. What cannot be read is
-    a dead letter; an event in an array falls alone. A forget is passed on and not applied here: the user's
-    slates lie in other partitions too, and whoever owns the user drops what is not newer.
+    Outcomes and forgets go to the partition of their user, items to that of the item, ticks to every
+    partition of `feedback`. What cannot be read is a dead letter; an event in an array falls alone. A forget
+    is passed on and not applied here: the user's slates lie in other partitions too, and whoever owns the
+    user drops what is not newer.
 
     Time is what the ticks in the partition say (`wall`), or the largest `ts` in it (`event`); history
     (header ``backfill``) always has a joiner and a time of its own. Memory: that of two `Joiner`.
@@ -45,6 +47,7 @@ class JoinShard:
         settings: how outcomes are joined.
         mode: which clock.
         tick_ms: time between ticks of the event clock.
+        n_partitions: how many partitions `feedback` has: each learns how far this one has come.
 
     Example:
         >>> shard = JoinShard(0, lambda name: 0)
@@ -62,7 +65,9 @@ class JoinShard:
         *,
         mode: ClockMode = "wall",
         tick_ms: int = 1_000,
+        n_partitions: int = 1,
     ) -> None:
+        self._n_partitions = n_partitions
         self._partition = partition
         self._partition_of = partition_of
         self._by_event = mode == "event"
@@ -188,7 +193,15 @@ class JoinShard:
             elif type(event) is not Tick:
                 joiner.on_event(event)
             elif not backfill:
-                joiner.on_tick(event.ts)
+                self._tick(event.ts)
+
+    def _tick(self, ts: int) -> None:
+        """Pass the time on; it moves this joiner's only where time is the wall's."""
+        joiner = self.joiners[False]
+        if not self._by_event:
+            joiner.on_tick(ts)
+        self._gather()
+        self._segments.append(Ticked(self._partition, ts, max(joiner.watermark, 0)))
 
     def _gather(self) -> None:
         """Line up what has come out, so that outcomes of both streams leave in the order of the records."""
@@ -204,7 +217,7 @@ class JoinShard:
         for place, items in self._items(segments).items():
             outputs += self._written("item-feedback", place, ItemsBlock(items))
             outputs += [self._row(place, item) for item in items]
-        for place, mine in route_segments(segments, self._partition_of).items():
+        for place, mine in route_segments(segments, self._partition_of, self._n_partitions).items():
             for segment in mine:
                 outputs += self._written("feedback", place, segment)
         letters, self._letters = self._letters, []

@@ -66,6 +66,7 @@ class JoinWorker:
             settings.join,
             mode=settings.clock,
             tick_ms=settings.engine.tick_ms,
+            n_partitions=n_partitions,
         )
         store = KafkaShardStore(
             settings.kafka, self._reader, app=APP, source="events", state="state-join", partition=partition

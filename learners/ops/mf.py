@@ -24,7 +24,7 @@ from numba import njit
 from learners.ops.hashing import mix
 from learners.ops.prefetch import prefetch, prefetch_row
 
-__all__ = ["Rates", "dots", "draw_negative", "learn_block", "score_rows"]
+__all__ = ["Rates", "Trace", "dots", "draw_negative", "learn_block", "learn_samples", "score_rows"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 Float32 = npt.NDArray[np.float32]
@@ -73,6 +73,23 @@ class Rates(NamedTuple):
     negatives: int
     is_adaptive: bool
     seed: np.uint64
+
+
+class Trace(NamedTuple):
+    """Where `learn_block` writes down what it sampled; with room for nothing it writes nothing down.
+
+    `users` (U, d) and `bias` (U,): the user of an operation as it was before; `user`, `item`, `label`,
+    `weight` (S,): for each sample its number in `users`, its row, and what it was learned with. `used` (2,):
+    operations and samples written.
+    """
+
+    users: Float32
+    bias: Float32
+    user: Int32
+    item: Int32
+    label: Float32
+    weight: Float32
+    used: Int64
 
 
 # The helpers below take plain arrays: a tuple of arrays costs a reference count an array and call.
@@ -195,24 +212,74 @@ def _ask_ahead(
 
 
 @_vector_kernel
+def _weigh(
+    is_click: bool, n: int, places: Int32, falling: Float32, rates: Rates, labels: Float32, weights: Float32
+) -> None:
+    """Weights of the `n` samples of an operation; those of a closed slate, by place, are all negatives."""
+    for m in range(n):
+        if not is_click:
+            labels[m], weights[m] = np.float32(0.0), falling[places[m]]
+        else:
+            weights[m] = np.float32(1.0) if labels[m] > 0 else rates.negative_weight
+
+
+@_vector_kernel
+def _write_down(
+    p: Float32, p_state: Float32, u: int, picked: Int32, labels: Float32, weights: Float32, n: int,
+    users: Float32, bias: Float32, user: Int32, item: Int32, label: Float32, weight: Float32, used: Int64,
+) -> None:  # fmt: skip
+    """Keep the `n` samples of one operation and its user as it is now, before they are learned."""
+    number, at = used[0], used[1]
+    for d in range(p.shape[1]):
+        users[number, d] = p[u, d]
+    bias[number] = p_state[u, 0]
+    for m in range(n):
+        user[at + m], item[at + m] = number, picked[m]
+        label[at + m], weight[at + m] = labels[m], weights[m]
+    used[0], used[1] = number + 1, at + n
+
+
+@_vector_kernel
+def learn_samples(
+    users: Float32, bias: Float32, user: Int32, item: Int32, label: Float32, weight: Float32, q: Float32,
+    q_state: Float32, q_version: Int64, q_stamp: Int64, q_met: Int32, rates: Rates, call: int,
+) -> int:  # fmt: skip
+    """The item's side of samples that somebody else drew, in order; returns how many rows it met.
+
+    `users` (U, d) and `bias` (U,) are what `Trace` says. Rows of -1 are passed over.
+    """
+    p_state = np.zeros((bias.size, 2), np.float32)
+    p_state[:, 0] = bias
+    pull = np.zeros(users.shape[1] + 2, np.float32)  # what the user owes is its owner's affair
+    n_items = 0
+    for m in range(item.size):
+        if item[m] >= 0:
+            _learn_item(users, q, p_state, q_state, user[m], item[m], label[m], weight[m], rates, pull)
+            n_items = _note(q_version, q_stamp, q_met, n_items, item[m], call)
+    return n_items
+
+
+@_vector_kernel
 def learn_block(
     kind: npt.NDArray[np.int8], first: npt.NDArray[np.bool_], slate: Int32, user: Int32, item: Int32,
     start: Int32, shown: Int32, rewards: Float32, p: Float32, p_state: Float32, p_version: Int64,
     p_stamp: Int64, p_met: Int32, q: Float32, q_state: Float32, q_version: Int64, q_stamp: Int64,
     q_met: Int32, ring: Int32, counts: Int32, cursor: Int64, keep: Float32, rates: Rates, call: int,
+    trace: Trace,
 ) -> tuple[int, int, int]:  # fmt: skip
     """Learn a block's operations in order; returns (user rows met, item rows met, samples learned).
 
     Vectors `p` (users, d) and `q` (items, d); states (rows, 2) hold bias and squared errors; `version` counts
     updates, `stamp` the call that met a row last, `met` that call's rows. `cursor` (3,): head and length of
     the ring of recent positives, and the number of positives so far, which addresses the draws of negatives.
-    `keep` as in `draw_negative`.
+    `keep` as in `draw_negative`; `trace` has room for every operation and sample, or for none.
     """
     widest = rates.negatives + 1
     for s in range(start.size - 1):
         widest = max(widest, start[s + 1] - start[s])
     picked, places = np.empty(widest, np.int32), np.empty(widest, np.int32)
     labels, pull = np.zeros(widest, np.float32), np.zeros(p.shape[1] + 2, np.float32)
+    weights, is_traced = np.empty(widest, np.float32), trace.user.size > 0
     falling = np.empty(widest, np.float32)
     for place in range(widest):
         falling[place] = rates.shown_weight * np.float32((place + 1.0) ** -rates.examination)
@@ -228,13 +295,14 @@ def learn_block(
         if is_click:
             for m in range(n):
                 _ask_for(q, q_state, q_version, q_stamp, picked[m])
+        _weigh(is_click, n, places, falling, rates, labels, weights)
+        if is_traced and n:
+            _write_down(
+                p, p_state, u, picked, labels, weights, n, trace.users, trace.bias, trace.user, trace.item,
+                trace.label, trace.weight, trace.used,
+            )  # fmt: skip
         for m in range(n):
-            label, weight = np.float32(0.0), rates.negative_weight
-            if not is_click:
-                weight = falling[places[m]]
-            elif labels[m] > 0:
-                label, weight = np.float32(1.0), np.float32(1.0)
-            _learn_item(p, q, p_state, q_state, u, picked[m], label, weight, rates, pull)
+            _learn_item(p, q, p_state, q_state, u, picked[m], labels[m], weights[m], rates, pull)
             n_items = _note(q_version, q_stamp, q_met, n_items, picked[m], call)
         if n:
             _learn_user(p, p_state, u, rates, pull)

@@ -9,7 +9,7 @@ import pytest
 
 from learners import EmbeddingTable, LearnerError, MatrixFactorisation, ReplicaError, encode
 from learners.ops.mf import draw_negative
-from learners.testing import organic_rows
+from learners.testing import TICK, blocks, organic_rows, random_stream
 from stream.blocks import CLOSED, FeedbackBlock, Slate
 
 
@@ -115,3 +115,32 @@ def test_what_does_not_fit_is_refused() -> None:
         model(learning_rate=0.0)
     with pytest.raises(ReplicaError, match="ring of 5"):
         model(ring=6).restore(model(ring=5).snapshot())
+
+
+@pytest.mark.parametrize("adaptive", [False, True])
+@pytest.mark.parametrize("seed", range(3))
+def test_what_was_sampled_moves_another_table_of_items_alike(seed: int, adaptive: bool) -> None:
+    settings: dict[str, Any] = {"examination": 0.5, "adaptive": adaptive, "negatives": 3, "ring": 16}
+    plain, traced, owner = (model(0, **settings) for _ in range(3))
+    stream = [op for op in random_stream(seed, 400) if op.kind != TICK]
+    for block in blocks(stream, cuts=range(0, 400, 37)):
+        assert isinstance(block, FeedbackBlock)
+        rows = [encode(block, mf.users, mf.items) for mf in (plain, traced, owner)]
+        touched, (again, samples) = plain.learn(rows[0]), traced.learn_traced(rows[1])
+        moved = owner.learn_samples(samples)
+        assert again.samples == touched.samples == samples.item.size
+        np.testing.assert_array_equal(np.sort(moved), np.sort(touched.items))
+    here = slice(0, plain.items.size)
+    np.testing.assert_array_equal(traced.items.data[here], plain.items.data[here])
+    np.testing.assert_allclose(owner.items.data[here], plain.items.data[here], atol=1e-6)
+    np.testing.assert_array_equal(owner.items.version[here], plain.items.version[here])
+    every = np.arange(plain.items.size, dtype=np.int32)
+    np.testing.assert_allclose(owner.item_bias(every), plain.item_bias(every), atol=1e-6)
+
+
+def test_samples_of_unknown_items_are_passed_over_and_of_another_length_refused() -> None:
+    mf, other = model(), model(dim=3)
+    _, samples = mf.learn_traced(organic_rows([(0, 3)]))
+    assert mf.learn_samples(samples._replace(item=np.full(1, -1, np.int32))).size == 0
+    with pytest.raises(LearnerError, match="vectors of 4 came to items of 3"):
+        other.learn_samples(samples)

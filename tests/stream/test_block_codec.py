@@ -12,7 +12,7 @@ from stream.blocks import CLICK, FeedbackBlock, Forgotten, ItemsBlock, Segment, 
 from stream.errors import FrameError
 from stream.events import ItemEvent
 from stream.forget import ForgetBook
-from stream.frame import pack
+from stream.frame import pack, unpack
 from stream.join import Joiner, JoinSettings
 from stream.testing import ScriptedEvents
 
@@ -122,3 +122,23 @@ def test_a_segment_is_cut_into_records_of_a_bounded_size() -> None:
 
 def test_what_cannot_be_cut_comes_whole() -> None:
     assert len(list(bounded(clicked(slate(context={"text": "x" * 9_000})), 5_000))) == 1
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"items": [["a", 5]]},
+        {"clusters": [["one"]]},
+        {"clusters": [[2**31]]},
+        {"features": ["text"]},
+        {"explored": [[-1]]},
+        {"propensities": [["half"]]},
+        {"rewards": [[[2, 1.0]]]},
+        {"user_id": []},
+    ],
+)
+def test_slates_that_nobody_of_ours_wrote_are_refused(wrong: dict[str, Any]) -> None:
+    frame = unpack(encode_segment(clicked(slate())))
+    frame["slates"] |= wrong
+    with pytest.raises(FrameError, match="lacks something or holds something else"):
+        decode_segment(pack(frame))

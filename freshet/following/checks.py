@@ -1,0 +1,34 @@
+"""Rows must be of workers with the settings of whoever follows them."""
+
+from __future__ import annotations
+
+from typing import NoReturn
+
+from stream.errors import FrameError
+
+__all__ = ["check_vector", "differ"]
+
+
+def check_vector(vector: bytes, dim: int) -> None:
+    """That a vector is one of `dim` float32.
+
+    Raises:
+        FrameError: it is not.
+    """
+    if len(vector) != 4 * dim:
+        differ("embedding_dim", dim, len(vector) / 4)
+
+
+def differ(what: str, mine: object, theirs: object) -> NoReturn:
+    """Refuse a row for a setting that differs.
+
+    Raises:
+        FrameError: always.
+
+    Example:
+        >>> differ("embedding_dim", 64, 32)
+        Traceback (most recent call last):
+        stream.errors.FrameError: embedding_dim: expected 64, the row has 32; give all programs the same
+    """
+    msg = f"{what}: expected {mine}, the row has {theirs}; give all programs the same"
+    raise FrameError(msg)

@@ -1,0 +1,299 @@
+"""Rows of items and of the catalogue as changes of everything that is kept by item, except policies."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import chain
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+
+from freshet.following.checks import check_vector, differ
+from freshet.following.numbering import Numbering
+from freshet.shards.rows import ItemRow, Neighbours, Popular, vectors_of
+from learners.catalogue import ALWAYS_MS
+from stream.block_codec import decode_item
+from stream.events import ItemEvent
+from stream.frame import Frame
+
+__all__ = ["HAS_POLICY", "ItemFrames"]
+
+Int32 = npt.NDArray[np.int32]
+Int64 = npt.NDArray[np.int64]
+Float64 = npt.NDArray[np.float64]
+
+_OWNED, HAS_POLICY = 1, 2
+_NO_ROWS = np.zeros(0, np.int32)
+_NOBODY = ItemEvent(item_id="-", ts=0)
+_json = msgspec.json.Encoder()
+_LARGEST_STEP = 1_000.0  # half-lives; beyond it nothing is left of a float64
+
+
+class ItemFrames:
+    """The newest row of each item, and the item as last sent, that came since the last `take`.
+
+    The topics come in any order, so an id gets its row from whoever names it first: its own row, the
+    policies, a history or a list of neighbours. It is in the item table while `item-vectors` has a row of
+    it, and is served while the catalogue has it, too. Rows that are only named, by histories and neighbours,
+    are let go together when they are more than an eighth of `max_rows`, or when others need them.
+
+    Grows with the ids: what `Numbering` takes and 9 bytes each; and with the catalogue, whose rows are kept
+    as they came, 100 bytes more each.
+
+    Args:
+        dim: of vectors.
+        max_rows: ids at most.
+        half_lives_ms: of the popularities.
+        slots: neighbours of an item at most; their weights halve every `pair_half_life_ms`.
+    """
+
+    def __init__(
+        self, dim: int, max_rows: int, half_lives_ms: Sequence[int], slots: int, pair_half_life_ms: int
+    ) -> None:
+        self.numbering = Numbering(max_rows)
+        self.pending: dict[str, ItemRow | None] = {}
+        self._said: dict[str, bytes] = {}
+        self._resaid: set[str] = set()
+        self._groups: dict[str, int] = {}
+        self._dim, self._half_lives = dim, np.array(half_lives_ms, np.int64)
+        self._half_lives_list = self._half_lives.tolist()
+        self._slots, self._pair_half_life, self._pair_reference = slots, pair_half_life_ms, 0
+        self._marks = np.zeros(0, np.uint8)
+        self._entered = np.zeros(0, np.int64)
+        self._reference = np.zeros(self._half_lives.size, np.int64)
+
+    # -- records ---------------------------------------------------------------------------------------------
+
+    def put(self, name: str, row: ItemRow | None) -> None:
+        """Take note of the newest row of an item.
+
+        Raises:
+            FrameError: it is of a worker with other settings.
+        """
+        if row is not None:
+            check_vector(row.vector, self._dim)
+            if row.popularity is not None and row.popularity.half_lives_ms != self._half_lives_list:
+                differ("half_lives_ms", self._half_lives_list, row.popularity.half_lives_ms)
+            near = row.neighbours
+            if near is not None and near.half_life_ms != self._pair_half_life:
+                differ("half-life of neighbours", self._pair_half_life, near.half_life_ms)
+            if near is not None and len(near.ids) > self._slots:
+                differ("neighbours", self._slots, len(near.ids))
+        self.pending[name] = row
+
+    def say(self, name: str, value: bytes | None) -> None:
+        """Take note of what the items' owner says of an item, as the record holds it; None: withdrawn."""
+        if value is None:
+            self._said.pop(name, None)
+        else:
+            self._said[name] = value
+        self._resaid.add(name)
+
+    # -- rows ------------------------------------------------------------------------------------------------
+
+    def mention(self, names: list[str]) -> Int32:
+        """Rows (n,) of ids that something else than their own row names; -1 where all are taken."""
+        rows = self.numbering.rows(names)
+        size = self.numbering.size
+        if size > self._marks.size:
+            more = max(size, self._marks.size * 5 // 4) - self._marks.size
+            self._marks = np.append(self._marks, np.zeros(more, np.uint8))
+            self._entered = np.append(self._entered, np.zeros(more, np.int64))
+        return rows
+
+    def mark(self, rows: Int32, mark: int, *, on: bool) -> None:
+        """Note that `rows` (n,) have something, or have it no longer."""
+        if on:
+            self._marks[rows] |= np.uint8(mark)
+        else:
+            self._marks[rows] &= np.uint8(0xFF ^ mark)
+
+    @property
+    def n_owned(self) -> int:
+        """Items with a row in `item-vectors`."""
+        return int(np.count_nonzero(self._marks & _OWNED))
+
+    def settle(self) -> Int32:
+        """To be called before each round of frames: rows that are let go in it, mostly none.
+
+        They may be given out again at once: only histories and lists of neighbours know them, and those let
+        go of them before anything else.
+        """
+        numbering = self.numbering
+        numbering.settle()
+        n, most = len(numbering), numbering.max_rows
+        n_named = n - int(np.count_nonzero(self._marks[: numbering.size]))
+        if n_named <= most // 8 and n + len(self.pending) <= most:
+            return _NO_ROWS
+        gone = np.flatnonzero(numbering.taken & (self._marks[: numbering.size] == 0)).astype(np.int32)
+        numbering.drop(gone.tolist())
+        numbering.settle()
+        return gone
+
+    # -- frames ----------------------------------------------------------------------------------------------
+
+    def take(self) -> Frame:
+        """Changes of `items`, `popularity`, `cooccurrence` and `catalogue`, and the items' half of `mf`."""
+        pending, self.pending = self.pending, {}
+        resaid, self._resaid = self._resaid, set()
+        gone = self.numbering.known([name for name, row in pending.items() if row is None])
+        items = [row for row in pending.values() if row is not None]
+        rows = self.mention([item.item_id for item in items])
+        if rows.size and rows.min() < 0:
+            kept = rows >= 0
+            items = [item for item, here in zip(items, kept.tolist(), strict=True) if here]
+            rows = rows[kept]
+        removed = gone[self._marks[gone] & _OWNED != 0]
+        new = self._marks[rows] & _OWNED == 0
+        self.mark(removed, _OWNED, on=False)
+        self._entered[removed] = 0
+        self.mark(rows, _OWNED, on=True)
+        frame: Frame = {}
+        if rows.size or removed.size:
+            every = np.concatenate([rows, removed])
+            frame["items"] = self._table(rows, items, new, removed)
+            bias = np.array([*(item.bias for item in items), *[0.0] * removed.size], np.float32)
+            frame["mf"] = {"item_rows": every, "item_bias": bias}
+            frame["popularity"] = self._popularity(
+                every, [*(i.popularity for i in items), *[None] * removed.size]
+            )
+            frame["cooccurrence"] = self.lists(
+                every, [*(i.neighbours for i in items), *[None] * removed.size]
+            )
+        entered = np.array([item.entered_at for item in items], np.int64)
+        other = rows[new | (entered != self._entered[rows])]
+        self._entered[rows] = entered
+        told = self.numbering.known(resaid)
+        changed = np.union1d(other, told[self._marks[told] & _OWNED != 0]).astype(np.int32)
+        if changed.size or removed.size:
+            frame["catalogue"] = self._catalogue(changed, removed)
+        return frame
+
+    def _table(self, rows: Int32, items: list[ItemRow], new: npt.NDArray[np.bool_], removed: Int32) -> Frame:
+        return {
+            "dim": self._dim,
+            "removed": removed,
+            "new_rows": rows[new],
+            "new_ids": [item.item_id for item, is_new in zip(items, new.tolist(), strict=True) if is_new],
+            "rows": rows,
+            "vectors": vectors_of(items, self._dim),
+            "version": np.array([item.version for item in items], np.int64),
+            "count_rows": rows,
+            "clicks": np.array([item.clicks for item in items], np.int64),
+            "impressions": np.array([item.impressions for item in items], np.int64),
+            "touched_at": np.array([item.touched_at for item in items], np.int64),
+        }
+
+    def _popularity(self, rows: Int32, found: list[Popular | None]) -> Frame:
+        """Weights of all rows, moved to the newest reference among them: exact powers of two."""
+        n_half_lives = self._half_lives.size
+        weights = np.zeros((rows.size, n_half_lives))
+        clicked = np.array([one is not None for one in found], np.bool_)
+        some = [one for one in found if one is not None]
+        if some:
+            reference = np.frombuffer(b"".join([one.reference for one in some]), "<i8").reshape(
+                -1, n_half_lives
+            )
+            own = np.frombuffer(b"".join([one.weights for one in some]), "<f8").reshape(-1, n_half_lives)
+            self._reference = np.maximum(self._reference, reference.max(axis=0))
+            weights[clicked] = own * _faded((self._reference - reference) / self._half_lives)
+        counts = np.zeros((3, rows.size), np.int64)
+        counts[:, clicked] = np.array(
+            [[one.clicks for one in some], [one.first_at for one in some], [one.last_at for one in some]],
+            np.int64,
+        )
+        return {
+            "half_lives_ms": self._half_lives.tolist(),
+            "reference": self._reference.copy(),
+            "rows": rows,
+            "weights": np.ascontiguousarray(weights.T),
+            "clicks": counts[0],
+            "first_at": counts[1],
+            "last_at": counts[2],
+        }
+
+    def lists(self, rows: Int32, found: list[Neighbours | None]) -> Frame:
+        """Whole lists of neighbours of `rows` (n,), empty where there is None."""
+        nothing = Neighbours(half_life_ms=self._pair_half_life)
+        lists = [one or nothing for one in found]
+        lengths = np.array([len(one.ids) for one in lists], np.int32)
+        reference = np.array([one.reference for one in lists], np.int64)
+        self._pair_reference = max(self._pair_reference, int(reference.max(initial=0)))
+        fade = _faded((self._pair_reference - reference) / self._pair_half_life)
+        weights = np.frombuffer(b"".join([one.weights for one in lists]), "<f4")
+        return {
+            "half_life_ms": self._pair_half_life,
+            "slots": self._slots,
+            "reference": self._pair_reference,
+            "rows": rows,
+            "lengths": lengths,
+            "neighbours": self.mention(list(chain.from_iterable([one.ids for one in lists]))),
+            "weights": (weights * np.repeat(fade, lengths)).astype(np.float32),
+            "degree": np.array([one.degree for one in lists]) * fade,
+        }
+
+    # -- the catalogue ---------------------------------------------------------------------------------------
+
+    def _catalogue(self, rows: Int32, removed: Int32) -> Frame:
+        """What the items' owner said of those in `rows` (n,), and nothing of the `removed`."""
+        names = [self.numbering.id_of(row) or "" for row in rows.tolist()]
+        said = [self._said.get(name) for name in names]
+        items = [None if value is None else decode_item(value) for value in said]
+        known = [item is not None for item in items]
+        some = [_NOBODY if item is None else item for item in items]
+        entered = self._entered[rows]
+        ts = np.array([item.ts for item in some], np.int64)
+        until = (item.available_until for item in some)
+        n_groups = len(self._groups)
+        group = [-1 if item.group is None else self._code(item.group) for item in some]
+        raw = [_json.encode(item.attributes) if item.attributes else None for item in some]
+        blank = np.zeros(removed.size, np.int64)
+        return {
+            "rows": np.concatenate([rows, removed]),
+            "known": np.concatenate([np.array(known, np.bool_), blank.astype(np.bool_)]),
+            "deleted": np.array([*(bool(item.deleted) for item in some), *blank.tolist()], np.bool_),
+            "group": np.concatenate([np.array(group, np.int32), np.full(removed.size, -1, np.int32)]),
+            "from_ms": np.array([*(item.available_from or 0 for item in some), *blank.tolist()], np.int64),
+            "until_ms": np.array(
+                [*(ALWAYS_MS if at is None else at for at in until), *blank.tolist()], np.int64
+            ),
+            "ts": np.concatenate([ts, blank]),
+            "entered_ms": np.concatenate([np.where(entered > 0, entered, ts), blank]),
+            "raw": [*raw, *[None] * removed.size],
+            "groups_from": n_groups,
+            "groups": list(self._groups)[n_groups:],
+        }
+
+    def _code(self, group: str) -> int:
+        return self._groups.setdefault(group, len(self._groups))
+
+    # -- state -----------------------------------------------------------------------------------------------
+
+    def snapshot(self) -> Frame:
+        """All that was followed up to the last `take`."""
+        size = self.numbering.size
+        return {
+            "numbering": self.numbering.snapshot(),
+            "said": dict(self._said),
+            "groups": list(self._groups),
+            "marks": self._marks[:size].copy(),
+            "entered": self._entered[:size].copy(),
+            "reference": self._reference.copy(),
+            "pair_reference": self._pair_reference,
+        }
+
+    def restore(self, frame: Frame) -> None:
+        """Become what `snapshot` described."""
+        self.numbering.restore(frame["numbering"])
+        self._said, self._resaid = dict(frame["said"]), set()
+        self._groups = {name: code for code, name in enumerate(frame["groups"])}
+        self._marks, self._entered = frame["marks"].copy(), frame["entered"].copy()
+        self._reference = frame["reference"].copy()
+        self._pair_reference = frame["pair_reference"]
+        self.pending = {}
+
+
+def _faded(steps: Float64) -> Float64:
+    out: Float64 = 2.0 ** -np.minimum(steps, _LARGEST_STEP)
+    return out

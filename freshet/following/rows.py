@@ -1,0 +1,183 @@
+"""Rows by id, from the compacted topics in any order, as frames for the parts of a serving worker."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from freshet.config import Settings
+from freshet.following.control import ControlFrames
+from freshet.following.items import ItemFrames
+from freshet.following.policies import PolicyFrames
+from freshet.following.users import UserFrames
+from freshet.parts import build_parts
+from freshet.shards.rows import (
+    PROGRESS_KEY,
+    Progress,
+    decode_item_row,
+    decode_policy_row,
+    decode_progress,
+    decode_user_row,
+)
+from stream.block_codec import decode_item
+from stream.errors import FrameError
+from stream.frame import Frame
+
+__all__ = ["FOLLOWED", "RowFollower"]
+
+FOLLOWED = ("control", "catalogue", "item-vectors", "policy", "user-vectors")
+"""The topics that a serving worker follows, without the installation's prefix."""
+
+_WITH_PROGRESS = ("user-vectors", "item-vectors")
+_NOTHING = np.zeros(0, np.int32), np.zeros(0, np.float32)
+_NO_USER_BIASES = {"user_rows": _NOTHING[0], "user_bias": _NOTHING[1]}
+_NO_ITEM_BIASES = {"item_rows": _NOTHING[0], "item_bias": _NOTHING[1]}
+
+
+class RowFollower:
+    """Gathers records of `FOLLOWED` and gives them as one frame, in row numbers of its own.
+
+    Records of one partition must come in order; partitions and topics may come as they like. What is gathered
+    between two calls of `take` is folded by key, so a long tail costs one frame. A frame is applied part by
+    part, in the order of `Parts.named()`.
+
+    Memory: what it takes to know every id (about 400 bytes an item, 150 a user) and the catalogue once more.
+
+    Args:
+        settings: as the workers have them; `learn`, `policy` and `kafka.partitions` count.
+
+    Example:
+        >>> from freshet.shards.rows import UserRow, encode_row
+        >>> follower, parts = RowFollower(Settings()), build_parts(Settings())
+        >>> row = UserRow(user_id="ann", vector=bytes(256), clicks=2)
+        >>> follower.add("user-vectors", 0, b"ann", encode_row(row))
+        >>> for name, changes in follower.take().items():
+        ...     parts.named()[name].apply(changes)
+        >>> parts.users.clicks[parts.users.row_of("ann")], follower.size
+        (np.int64(2), 1)
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        learn, shape = settings.learn, build_parts(settings)
+        pairs = shape.cooccurrence
+        self._items = ItemFrames(
+            learn.embedding_dim, learn.max_items, learn.half_lives_ms, pairs.slots, pairs.half_life_ms
+        )
+        self._users = UserFrames(learn.embedding_dim, learn.max_users, self._items)
+        self._policies = PolicyFrames(shape.policies, shape.graph.max_items, self._items)
+        self._control = ControlFrames(shape.ranker, shape.centroids)
+        self._n_partitions = settings.kafka.partitions
+        self._progress: dict[str, dict[int, Progress]] = {topic: {} for topic in _WITH_PROGRESS}
+        self.absorbed_at = 0
+        """Wall clock, ms: every event acknowledged up to then is in the user rows that `take` has given."""
+        self.items_absorbed_at = 0
+        """As `absorbed_at`, of the item rows and policies."""
+        self.watermark = 0
+        """Time of the events up to which all partitions of `user-vectors` have come, ms."""
+
+    @property
+    def size(self) -> int:
+        """Users and items that have a row."""
+        return len(self._users.numbering) + self._items.n_owned
+
+    @property
+    def refused(self) -> int:
+        """Times that an id found all rows taken: more are followed than `max_users` or `max_items` allow."""
+        return self._users.numbering.refused + self._items.numbering.refused
+
+    def add(self, topic: str, partition: int, key: bytes, value: bytes | None) -> None:
+        """Take one record; `topic` without prefix, a value of None deletes the key.
+
+        Raises:
+            FrameError: it cannot be read, or its writer has other settings; the follower is as it was.
+        """
+        try:
+            self._add(topic, partition, key, value)
+        except (FrameError, UnicodeDecodeError) as error:
+            msg = f"{topic}/{partition}, key {key[:300]!r}: {error}"
+            raise FrameError(msg) from error
+
+    def _add(self, topic: str, partition: int, key: bytes, value: bytes | None) -> None:
+        if key == PROGRESS_KEY and topic in self._progress:
+            if value is not None:
+                self._progress[topic][partition] = decode_progress(value)
+            return
+        name = key.decode()
+        if topic == "user-vectors":
+            user = None if value is None else decode_user_row(value)
+            self._users.put(_same(name, user and user.user_id), user)
+        elif topic == "item-vectors":
+            item = None if value is None else decode_item_row(value)
+            self._items.put(_same(name, item and item.item_id), item)
+        elif topic == "policy":
+            policy = None if value is None else decode_policy_row(value)
+            self._policies.put(_same(name, policy and policy.item_id), policy)
+        elif topic == "catalogue":
+            sent = None if value is None else decode_item(value)
+            self._items.say(_same(name, sent and sent.item_id), value)
+        elif topic == "control":
+            self._control.put(name, value)
+        else:
+            msg = f"expected one of the topics {', '.join(FOLLOWED)}"
+            raise FrameError(msg)
+
+    def take(self) -> Frame:
+        """All that came since the last call, as changes by part; parts of which nothing came are left out."""
+        gone = self._items.settle()
+        users, control = self._users.take(), self._control.take()
+        policies, items = self._policies.take(self._control.clusters), self._items.take()
+        biases = {**items.pop("mf", _NO_ITEM_BIASES), **users.pop("mf", _NO_USER_BIASES)}
+        frame = {**users, **items, **control, **policies}
+        if biases["user_rows"].size or biases["item_rows"].size:
+            frame["mf"] = biases
+        if gone.size:
+            frame.setdefault("history", self._users.histories(_NOTHING[0], [], _NOTHING[0]))["gone"] = gone
+            frame.setdefault("cooccurrence", self._items.lists(_NOTHING[0], []))["gone"] = gone
+        self._advance()
+        return frame
+
+    def _advance(self) -> None:
+        for topic, found in self._progress.items():
+            if len(found) < self._n_partitions:
+                continue
+            absorbed_at = min(progress.absorbed_at for progress in found.values())
+            if topic == "user-vectors":
+                self.absorbed_at = absorbed_at
+                self.watermark = min(progress.watermark for progress in found.values())
+            else:
+                self.items_absorbed_at = absorbed_at
+
+    # -- state -----------------------------------------------------------------------------------------------
+
+    def snapshot(self) -> Frame:
+        """Row numbers and all that was followed up to the last `take`; with a snapshot of the parts, and the
+        offsets up to there, a restart need not read everything."""
+        return {
+            "users": self._users.snapshot(),
+            "items": self._items.snapshot(),
+            "policies": self._policies.snapshot(),
+            "control": self._control.snapshot(),
+            "progress": {
+                topic: [[p, row.absorbed_at, row.watermark] for p, row in found.items()]
+                for topic, found in self._progress.items()
+            },
+        }
+
+    def restore(self, frame: Frame) -> None:
+        """Become what `snapshot` described; restore the parts from the snapshot taken with it."""
+        self._users.restore(frame["users"])
+        self._items.restore(frame["items"])
+        self._policies.restore(frame["policies"])
+        self._control.restore(frame["control"])
+        self._progress = {
+            topic: {p: Progress(absorbed_at=at, watermark=watermark) for p, at, watermark in found}
+            for topic, found in frame["progress"].items()
+        }
+        self._advance()
+
+
+def _same(key: str, name: str | None) -> str:
+    """The id of a record, which stands in its key and in its value."""
+    if name is not None and name != key:
+        msg = f"the row is of {name!r}; another program has written here"
+        raise FrameError(msg)
+    return key

@@ -1,0 +1,151 @@
+"""What the owner of users tells the owners of items: pure functions from what was learned to blocks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from itertools import chain
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from learners.history import Pairs
+from learners.mf import Samples
+from learners.rows import RowBlock
+from learners.table import EmbeddingTable
+from stream.blocks import CLICK, CLOSED, ORGANIC, SHOWN, FeedbackBlock
+from stream.forget import ForgetBook
+from stream.item_blocks import ItemOutcomes, ItemPairs, ItemSamples
+
+__all__ = ["Homes", "merged_blocks", "outcomes_of", "pairs_of", "samples_of", "without_forgotten"]
+
+Int32 = npt.NDArray[np.int32]
+
+_MOST_HOMES = 1_000_000
+
+
+class Homes:
+    """Partitions of ids, each worked out once; forgets them all when there are a million.
+
+    Example:
+        >>> Homes(len).of(["a", "bcd", "a"])
+        array([1, 3, 1], dtype=int32)
+    """
+
+    def __init__(self, partition_of: Callable[[str], int]) -> None:
+        self._partition_of = partition_of
+        self._known: dict[str, int] = {}
+
+    def of(self, names: Sequence[str]) -> Int32:
+        """The partition of each name, (n,)."""
+        if len(self._known) > _MOST_HOMES:
+            self._known.clear()
+        known = self._known
+        for name in names:
+            if name not in known:
+                known[name] = self._partition_of(name)
+        return np.fromiter(map(known.__getitem__, names), np.int32, len(names))
+
+
+def merged_blocks(blocks: Sequence[FeedbackBlock]) -> FeedbackBlock:
+    """Blocks that follow each other as one: where a block ends has no meaning, and one costs less."""
+    if len(blocks) == 1:
+        return blocks[0]
+    one = FeedbackBlock()
+    for block in blocks:
+        n_slates, n_organic = len(one.slates), len(one.organic)
+        one.ref += [
+            ref + (n_organic if kind == ORGANIC else n_slates)
+            for kind, ref in zip(block.kind, block.ref, strict=True)
+        ]
+        for name in ("slates", "organic", "kind", "place", "reward", "first", "ts"):
+            getattr(one, name).extend(getattr(block, name))
+    return one
+
+
+def without_forgotten(block: FeedbackBlock, forgotten: ForgetBook) -> FeedbackBlock:
+    """The block without outcomes whose impression or click is not newer than their user's forget."""
+    slates = [forgotten.covers(slate.user_id, slate.ts) for slate in block.slates]
+    organic = [
+        kind == ORGANIC and forgotten.covers(block.organic[ref][0], ts)
+        for kind, ref, ts in zip(block.kind, block.ref, block.ts, strict=True)
+    ]
+    if not any(slates) and not any(organic):
+        return block
+    kept = [
+        o
+        for o, (kind, ref) in enumerate(zip(block.kind, block.ref, strict=True))
+        if not (organic[o] or (kind != ORGANIC and slates[ref]))
+    ]
+    # The slates stay as they are: what no operation names is learned by nobody.
+    columns: dict[str, Any] = {
+        name: [getattr(block, name)[o] for o in kept]
+        for name in ("kind", "ref", "place", "reward", "first", "ts")
+    }
+    return FeedbackBlock(slates=block.slates, organic=block.organic, **columns)
+
+
+def outcomes_of(block: FeedbackBlock, rows: RowBlock) -> ItemOutcomes:
+    """Impressions and clicks of a block, one operation a slate, with the contexts that `rows` has of them."""
+    sent = np.flatnonzero(rows.kind != CLOSED)
+    kind, ref = rows.kind[sent], np.array(block.ref, np.int32)[sent]
+    names, numbers, begin, sizes = _numbered(block, kind, ref)
+    is_organic = kind == ORGANIC
+    at = np.where(is_organic, len(block.slates), ref)
+    counts = np.where(kind == SHOWN, sizes[at], 1)
+    first = begin[at] + np.where(is_organic, ref, np.where(kind == CLICK, np.array(block.place)[sent], 0))
+    start = np.zeros(sent.size + 1, np.int32)
+    np.cumsum(counts, out=start[1:])
+    places = np.repeat(first - start[:-1], counts) + np.arange(int(start[-1]))
+    context = np.where(is_organic, len(rows.decided), rows.slate[sent])
+    width = rows.clusters.shape[1]
+    return ItemOutcomes(
+        names=names,
+        kind=kind,
+        ts=rows.ts[sent],
+        reward=rows.reward[sent],
+        first=rows.first[sent],
+        decided=np.append(rows.decided, False)[context],
+        clusters=np.append(rows.clusters, np.full((1, width), -1, np.int32), axis=0)[context],
+        weights=np.append(rows.weights, np.zeros((1, width), np.float32), axis=0)[context],
+        start=start,
+        items=numbers[places],
+    )
+
+
+def _numbered(block: FeedbackBlock, kind: Any, ref: Int32) -> tuple[list[str], Int32, Any, Any]:
+    """Item ids, each once; the number of each place of a slate that is sent, organics behind; and where a
+    slate's places begin (slates + 1,), with how many there are. The last entry is that of the organics."""
+    slates, organic = block.slates, [item_id for _, item_id in block.organic]
+    is_sent = np.zeros(len(slates), np.bool_)
+    is_sent[ref[kind != ORGANIC]] = True
+    shown = [slates[n].items for n in np.flatnonzero(is_sent).tolist()]
+    sizes = np.zeros(len(slates) + 1, np.int64)
+    sizes[:-1][is_sent] = np.fromiter(map(len, shown), np.int64, len(shown))
+    begin = np.cumsum(sizes) - sizes
+    flat = [*chain.from_iterable(shown), *organic]
+    names = list(dict.fromkeys(flat))
+    number = dict(zip(names, range(len(names)), strict=True))
+    return names, np.fromiter(map(number.__getitem__, flat), np.int32, len(flat)), begin, sizes
+
+
+def samples_of(samples: Samples, items: EmbeddingTable) -> ItemSamples:
+    """The samples with the ids of their items; rows that nobody owns are not among them."""
+    names, (item,) = _named(items, samples.item)
+    return ItemSamples(names, samples.users, samples.bias, samples.user, item, samples.label, samples.weight)
+
+
+def pairs_of(pairs: Pairs, items: EmbeddingTable) -> ItemPairs:
+    """The pairs with the ids of their items."""
+    names, (item, other) = _named(items, pairs.item, pairs.other)
+    return ItemPairs(names, item, other, pairs.ts, pairs.other_ts)
+
+
+def _named(items: EmbeddingTable, *columns: Int32) -> tuple[list[str], Iterator[Int32]]:
+    """The ids of some rows, each once, and the columns as numbers into them."""
+    is_used = np.zeros(items.size, np.bool_)
+    for column in columns:
+        is_used[column] = True
+    number = (np.cumsum(is_used) - 1).astype(np.int32)
+    names = [str(name) for name in items.ids_of(np.flatnonzero(is_used).astype(np.int32))]
+    return names, (number[column] for column in columns)

@@ -1,0 +1,318 @@
+"""Rows by id: what the compacted topics hold of users, items and policies, whole and one an id.
+
+Each value is a frame (`stream.frame`): a MessagePack map with `schema`, `kind` and `version`, the number of
+the layout. Columns of numbers are bytes, little-endian; docs/reference/rows.md describes every field for
+programs of others. Rows are decoded by compiled code, some millions of fields a second.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated, Any, NoReturn, TypeVar
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+from msgspec import Meta, field
+
+from stream.errors import FrameError
+from stream.frame import FRAME_SCHEMA, Frame, pack, unpack
+
+__all__ = [
+    "CONTROL_KINDS",
+    "PROGRESS_KEY",
+    "ROW_VERSION",
+    "ItemRow",
+    "Neighbours",
+    "PolicyRow",
+    "Popular",
+    "Progress",
+    "Row",
+    "UserRow",
+    "decode_control",
+    "decode_item_row",
+    "decode_policy_row",
+    "decode_progress",
+    "decode_user_row",
+    "encode_control",
+    "encode_row",
+    "vectors_of",
+]
+
+ROW_VERSION = 1
+"""Number of the layout of rows; a reader refuses newer ones."""
+
+PROGRESS_KEY = b""
+"""Key of the progress row of a partition; ids are never empty."""
+
+CONTROL_KINDS = ("ranker", "centroids", "measures")
+
+Float32 = npt.NDArray[np.float32]
+Count = Annotated[int, Meta(ge=0, le=2**62)]
+Time = Annotated[int, Meta(ge=-(2**62), le=2**62)]
+Id = Annotated[str, Meta(min_length=1)]
+
+
+class Row(msgspec.Struct, frozen=True, gc=False, kw_only=True, tag_field="kind"):
+    """What all rows begin with; `layout` is `ROW_VERSION` of whoever wrote it."""
+
+    schema: int = FRAME_SCHEMA
+    layout: int = field(name="version", default=ROW_VERSION)
+
+
+class UserRow(Row, frozen=True, gc=False, kw_only=True, tag="user"):
+    """All that is served of a user.
+
+    `vector` (d,) float32 and `recent_at` (n,) int64 are bytes, little-endian; `recent` (n,) are the items
+    last clicked, oldest first, each once, and `recent_at` the event times in ms of their last clicks.
+    `version` counts updates of the vector, `touched_at` is event time in ms.
+    """
+
+    user_id: Id
+    version: Count = field(name="vector_version", default=0)
+    vector: bytes
+    bias: float = 0.0
+    clicks: Count = 0
+    impressions: Count = 0
+    touched_at: Time = 0
+    recent: list[str] = []
+    recent_at: bytes = b""
+
+
+class Popular(msgspec.Struct, frozen=True, gc=False, kw_only=True):
+    """Fading clicks of an item: its count at time t for half-life h is weight_h * 2^-((t - reference_h) / h).
+
+    `half_lives_ms` has H entries; `reference` (H,) int64 ms and `weights` (H,) float64 are bytes.
+    """
+
+    half_lives_ms: list[int]
+    reference: bytes
+    weights: bytes
+    clicks: Count = 0
+    first_at: Time = 0
+    last_at: Time = 0
+
+
+class Neighbours(msgspec.Struct, frozen=True, gc=False, kw_only=True):
+    """What was clicked together with an item: `ids` (n,), `weights` (n,) float32 as bytes.
+
+    `degree` sums all weight that the item was ever given; weights and degree fade by half every
+    `half_life_ms` from `reference` (ms) on.
+    """
+
+    half_life_ms: Count
+    reference: Time = 0
+    degree: float = 0.0
+    ids: list[str] = []
+    weights: bytes = b""
+
+
+class ItemRow(Row, frozen=True, gc=False, kw_only=True, tag="item"):
+    """All that is served of an item, except its policies and what its owner said of it.
+
+    As `UserRow`; `entered_at` is the event time in ms at which the catalogue first had it, 0 if it has not.
+    """
+
+    item_id: Id
+    version: Count = field(name="vector_version", default=0)
+    vector: bytes
+    bias: float = 0.0
+    clicks: Count = 0
+    impressions: Count = 0
+    touched_at: Time = 0
+    entered_at: Time = 0
+    popularity: Popular | None = None
+    neighbours: Neighbours | None = None
+
+
+class PolicyRow(Row, frozen=True, gc=False, kw_only=True, tag="policy"):
+    """All that policies know of an item.
+
+    Diag-LinUCB: `clusters` (e,) int32 ascending, `b` and `d` (e,) float64, and `shown`, its served
+    impressions. `serving` (s,) int32 are the clusters in which it may be chosen now and `affinities` (s,)
+    float32 how well it fits there. `arms`: (impressions, reward) by policy, for those that ignore the
+    context. Columns are bytes, little-endian.
+    """
+
+    item_id: Id
+    shown: Count = 0
+    clusters: bytes = b""
+    b: bytes = b""
+    d: bytes = b""
+    serving: bytes = b""
+    affinities: bytes = b""
+    arms: dict[str, tuple[Count, float]] = {}
+
+
+class Progress(Row, frozen=True, gc=False, kw_only=True, tag="progress"):
+    """How far a partition has come: everything acknowledged up to `absorbed_at` (wall clock, ms) is in its
+    rows; `watermark` is the time of the events in them, in ms."""
+
+    absorbed_at: Time = 0
+    watermark: Time = 0
+
+
+R = TypeVar("R", bound=Row)
+
+_encode = msgspec.msgpack.Encoder().encode
+_users = msgspec.msgpack.Decoder(UserRow)
+_items = msgspec.msgpack.Decoder(ItemRow)
+_policies = msgspec.msgpack.Decoder(PolicyRow)
+_progress = msgspec.msgpack.Decoder(Progress)
+_WRONG = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+
+
+def encode_row(row: Row) -> bytes:
+    """A row as the value of its record.
+
+    Example:
+        >>> decode_progress(encode_row(Progress(absorbed_at=7, watermark=5))).absorbed_at
+        7
+    """
+    return _encode(row)
+
+
+def decode_user_row(value: bytes) -> UserRow:
+    """A row of `user-vectors`.
+
+    Raises:
+        FrameError: the bytes are no such row, are damaged, or were written by a newer program.
+
+    Example:
+        >>> row = UserRow(user_id="ann", vector=np.array([0.5, 2], "<f4").tobytes(), recent=["tea"],
+        ...               recent_at=np.array([7], "<i8").tobytes())
+        >>> decode_user_row(encode_row(row)) == row
+        True
+    """
+    row = _decoded(value, _users)
+    if len(row.vector) % 4 or len(row.recent_at) != 8 * len(row.recent):
+        _uneven(f"user {row.user_id!r}")
+    return row
+
+
+def decode_item_row(value: bytes) -> ItemRow:
+    """A row of `item-vectors`.
+
+    Raises:
+        FrameError: the bytes are no such row, are damaged, or were written by a newer program.
+
+    Example:
+        >>> row = ItemRow(item_id="tea", vector=bytes(8), neighbours=Neighbours(half_life_ms=1_000))
+        >>> decode_item_row(encode_row(row)) == row
+        True
+    """
+    row = _decoded(value, _items)
+    popular, near = row.popularity, row.neighbours
+    even = len(row.vector) % 4 == 0
+    if popular is not None:
+        n = 8 * len(popular.half_lives_ms)
+        even &= len(popular.reference) == n and len(popular.weights) == n
+    if near is not None:
+        even &= len(near.weights) == 4 * len(near.ids)
+    if not even:
+        _uneven(f"item {row.item_id!r}")
+    return row
+
+
+def decode_policy_row(value: bytes) -> PolicyRow:
+    """A row of `policy`.
+
+    Raises:
+        FrameError: the bytes are no such row, are damaged, or were written by a newer program.
+
+    Example:
+        >>> row = PolicyRow(item_id="tea", shown=3, arms={"thompson": (3, 1.0)})
+        >>> decode_policy_row(encode_row(row)).arms
+        {'thompson': (3, 1.0)}
+    """
+    row = _decoded(value, _policies)
+    n = len(row.clusters)
+    if n % 4 or len(row.b) != 2 * n or len(row.d) != 2 * n or len(row.serving) != len(row.affinities):
+        _uneven(f"policy of item {row.item_id!r}")
+    return row
+
+
+def decode_progress(value: bytes) -> Progress:
+    """The row with the key `PROGRESS_KEY`.
+
+    Raises:
+        FrameError: the bytes are no such row, are damaged, or were written by a newer program.
+    """
+    return _decoded(value, _progress)
+
+
+def encode_control(kind: str, state: Frame) -> bytes:
+    """A row of `control`: the whole state of the ranker, the centroids, or a partition's measures.
+
+    Example:
+        >>> decode_control(encode_control("ranker", {"steps": 3}))
+        ('ranker', {'steps': 3})
+    """
+    return pack({"kind": kind, "version": ROW_VERSION, "state": state})
+
+
+def decode_control(value: bytes) -> tuple[str, Frame]:
+    """Kind and state of a row of `control`.
+
+    Raises:
+        FrameError: the bytes are no such row, are damaged, or were written by a newer program.
+    """
+    frame = unpack(value)
+    kind, version, state = frame.get("kind"), frame.get("version"), frame.get("state")
+    if not isinstance(version, int) or not isinstance(state, dict) or kind not in CONTROL_KINDS:
+        msg = f"expected a row of kind {' or '.join(CONTROL_KINDS)}, got kind {kind!r}, version {version!r}"
+        raise FrameError(msg)
+    if version > ROW_VERSION:
+        _newer(kind, version)
+    return kind, state
+
+
+def vectors_of(rows: Sequence[UserRow] | Sequence[ItemRow], dim: int) -> Float32:
+    """The vectors (n, dim) of rows, read-only.
+
+    Raises:
+        FrameError: one has another length.
+
+    Example:
+        >>> vectors_of([ItemRow(item_id="tea", vector=np.array([1, 2], "<f4").tobytes())], 2).tolist()
+        [[1.0, 2.0]]
+    """
+    wrong = {len(row.vector) for row in rows} - {4 * dim}
+    if wrong:
+        msg = (
+            f"vectors of {dim} float32 were expected, got {sorted(wrong)[0] // 4}; give workers and servers "
+            "the same embedding_dim under [learn]"
+        )
+        raise FrameError(msg)
+    return np.frombuffer(b"".join([row.vector for row in rows]), "<f4").reshape(len(rows), dim)
+
+
+def _decoded(value: bytes, decoder: msgspec.msgpack.Decoder[R]) -> R:
+    try:
+        row = decoder.decode(value)
+    except _WRONG as error:
+        kind = str(decoder.type.__struct_config__.tag)
+        _refuse(value, kind, error)
+    if row.layout > ROW_VERSION or row.schema != FRAME_SCHEMA:
+        _refuse(value, str(row.__struct_config__.tag), None)
+    return row
+
+
+def _refuse(value: bytes, kind: str, error: BaseException | None) -> NoReturn:
+    """Say what came instead of a row of this kind."""
+    frame: Any = unpack(value)
+    version = frame.get("version")
+    if frame.get("kind") == kind and isinstance(version, int) and version > ROW_VERSION:
+        _newer(kind, version)
+    msg = f"expected a row of kind {kind!r}, got kind {frame.get('kind')!r}: {error}"
+    raise FrameError(msg) from error
+
+
+def _newer(kind: str, version: int) -> NoReturn:
+    msg = f"{kind} row of version {version}: this program reads 1 to {ROW_VERSION}; use a newer one"
+    raise FrameError(msg)
+
+
+def _uneven(what: str) -> NoReturn:
+    msg = f"{what}: columns of its row differ in length; the bytes are damaged or of another program"
+    raise FrameError(msg)

@@ -1,0 +1,107 @@
+"""What LEARN USERS hands to LEARN ITEMS: outcomes, samples and pairs by the partition of their items.
+
+Nothing here names a user. Each block carries its own list of item ids, `names`, and columns of numbers into
+it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from stream.frame import Frame
+
+__all__ = ["CentroidsMoved", "ItemOutcomes", "ItemPairs", "ItemSamples", "Ticked"]
+
+Bool = npt.NDArray[np.bool_]
+Float32 = npt.NDArray[np.float32]
+Float64 = npt.NDArray[np.float64]
+Int8 = npt.NDArray[np.int8]
+Int32 = npt.NDArray[np.int32]
+Int64 = npt.NDArray[np.int64]
+
+
+@dataclass(slots=True, eq=False)
+class ItemOutcomes:
+    """Impressions, clicks and organic clicks of some items, O operations in order with N places in all.
+
+    Operation columns: `kind` (stream.blocks: SHOWN, CLICK or ORGANIC), `ts` ms, `reward`, `first`, `decided`,
+    and the logged context, `clusters` (O, K) padded with -1 and `weights` (O, K). Operation o has the places
+    start[o]:start[o + 1] of `items` (N,), numbers into `names`: those of a shown slate that belong here, and
+    exactly one for a click. Windows that close are not here: what they teach an item are its samples.
+    """
+
+    names: list[str]
+    kind: Int8
+    ts: Int64
+    reward: Float64
+    first: Bool
+    decided: Bool
+    clusters: Int32
+    weights: Float32
+    start: Int32
+    items: Int32
+
+    def __len__(self) -> int:
+        """Number of operations."""
+        return int(self.kind.size)
+
+
+@dataclass(slots=True, eq=False)
+class ItemSamples:
+    """What the matrix factorisation sampled, in order: S samples of U user vectors.
+
+    `users` (U, d) and `bias` (U,) are those of a user *before* the operation that sampled; `user` (S,)
+    numbers into them, `item` (S,) into `names`; `label` (S,) is 0 or 1, `weight` (S,) what the error counts.
+    """
+
+    names: list[str]
+    users: Float32
+    bias: Float32
+    user: Int32
+    item: Int32
+    label: Float32
+    weight: Float32
+
+    def __len__(self) -> int:
+        """Number of samples."""
+        return int(self.item.size)
+
+
+@dataclass(slots=True, eq=False)
+class ItemPairs:
+    """Items that the same user clicked, in order: `item` at `ts`, `other` before it at `other_ts`; (P,) each.
+
+    `item` and `other` are numbers into `names`, times are ms.
+    """
+
+    names: list[str]
+    item: Int32
+    other: Int32
+    ts: Int64
+    other_ts: Int64
+
+    def __len__(self) -> int:
+        """Number of pairs."""
+        return int(self.item.size)
+
+
+@dataclass(slots=True, eq=False)
+class CentroidsMoved:
+    """All centroids as their owner has them now: what `bandits.Centroids.snapshot` gives."""
+
+    centroids: Frame
+
+
+@dataclass(slots=True)
+class Ticked:
+    """Whatever partition `source` of the step before had absorbed at `ts` (ms) stands before this.
+
+    `watermark` is how far event time has come there, in ms.
+    """
+
+    source: int
+    ts: int
+    watermark: int

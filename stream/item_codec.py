@@ -1,0 +1,143 @@
+"""Item blocks as frames: columns out, and back with their shapes and numbers checked.
+
+Whatever comes back can be given to a kernel: an index that points beyond its list would write where it should
+not, so that a block of somebody else's making is refused here.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from stream.blocks import CLICK, ORGANIC, SHOWN
+from stream.errors import FrameError
+from stream.frame import Frame
+from stream.item_blocks import CentroidsMoved, ItemOutcomes, ItemPairs, ItemSamples, Ticked
+
+__all__ = ["ITEM_KINDS", "ItemSegment", "item_frame", "revive_item_block"]
+
+ItemSegment = ItemOutcomes | ItemSamples | ItemPairs | CentroidsMoved | Ticked
+
+# dtype and number of axes of each column, in the order of the fields behind `names`
+_OUTCOMES = {
+    "kind": ("|i1", 1), "ts": ("<i8", 1), "reward": ("<f8", 1), "first": ("|b1", 1), "decided": ("|b1", 1),
+    "clusters": ("<i4", 2), "weights": ("<f4", 2), "start": ("<i4", 1), "items": ("<i4", 1),
+}  # fmt: skip
+_SAMPLES = {
+    "users": ("<f4", 2), "bias": ("<f4", 1), "user": ("<i4", 1), "item": ("<i4", 1), "label": ("<f4", 1),
+    "weight": ("<f4", 1),
+}  # fmt: skip
+_PAIRS = {"item": ("<i4", 1), "other": ("<i4", 1), "ts": ("<i8", 1), "other_ts": ("<i8", 1)}
+_COLUMNS: dict[str, tuple[Any, dict[str, tuple[str, int]]]] = {
+    "item-outcomes": (ItemOutcomes, _OUTCOMES),
+    "samples": (ItemSamples, _SAMPLES),
+    "pairs": (ItemPairs, _PAIRS),
+}
+
+ITEM_KINDS = (*_COLUMNS, "centroids", "tick")
+"""What ``kind`` such a frame may have."""
+
+
+def item_frame(segment: ItemSegment) -> tuple[str, Frame]:
+    """The kind of a block and its columns.
+
+    Example:
+        >>> item_frame(Ticked(2, 90, 80))
+        ('tick', {'source': 2, 'ts': 90, 'watermark': 80})
+    """
+    if isinstance(segment, Ticked):
+        return "tick", {"source": segment.source, "ts": segment.ts, "watermark": segment.watermark}
+    if isinstance(segment, CentroidsMoved):
+        return "centroids", {"centroids": segment.centroids}
+    kind = next(kind for kind, (block, _) in _COLUMNS.items() if isinstance(segment, block))
+    columns = {name: getattr(segment, name) for name in _COLUMNS[kind][1]}
+    return kind, {"names": segment.names, "columns": columns}
+
+
+def revive_item_block(frame: Frame) -> ItemSegment:
+    """Read back what `item_frame` gave.
+
+    Raises:
+        FrameError: a column is missing, has another type or shape, or points beyond its list.
+    """
+    kind = frame["kind"]
+    if kind == "tick":
+        return Ticked(*(_whole(frame, name) for name in ("source", "ts", "watermark")))
+    if kind == "centroids":
+        return CentroidsMoved(_centroids(frame))
+    made, columns = _COLUMNS[kind]
+    names, stored = frame.get("names"), frame.get("columns")
+    if not isinstance(stored, dict) or not isinstance(names, list) or not set(map(type, names)) <= {str}:
+        msg = f"{kind}: names is to be a list of texts, and columns a map"
+        raise FrameError(msg)
+    block = made(names, *(_column(kind, name, stored.get(name), *shape) for name, shape in columns.items()))
+    if not _CHECKS[kind](block):
+        msg = f"{kind}: the columns do not fit each other, or point beyond the lists that they number"
+        raise FrameError(msg)
+    return block  # type: ignore[no-any-return]
+
+
+def _whole(frame: Frame, name: str) -> int:
+    value = frame.get(name)
+    if not isinstance(value, int) or isinstance(value, bool):
+        msg = f"tick: {name} is to be a whole number, got {value!r:.60}"
+        raise FrameError(msg)
+    return value
+
+
+def _centroids(frame: Frame) -> Frame:
+    # What is in it is for bandits to say; here it only has to be what a snapshot of them could be.
+    centroids = frame.get("centroids")
+    if not isinstance(centroids, dict):
+        msg = "centroids: expected a map of what a snapshot of them holds"
+        raise FrameError(msg)
+    return centroids
+
+
+def _column(kind: str, name: str, column: object, dtype: str, axes: int) -> Any:
+    if not isinstance(column, np.ndarray) or column.dtype.str != dtype or column.ndim != axes:
+        came = f"{column.dtype.str}, {column.ndim}" if isinstance(column, np.ndarray) else type(column)
+        msg = f"{kind}: expected {name} as an array of {dtype} with {axes} axes, got {came}"
+        raise FrameError(msg)
+    return column.copy()  # kernels are compiled apart for arrays that may not be written
+
+
+def _points_into(column: Any, size: int) -> bool:
+    return not column.size or (int(column.min()) >= 0 and int(column.max()) < size)
+
+
+def _is_outcomes(block: ItemOutcomes) -> bool:
+    n, start, kind = len(block), block.start, block.kind
+    columns = (block.ts, block.reward, block.first, block.decided, block.clusters, block.weights)
+    if any(len(column) != n for column in columns) or block.clusters.shape != block.weights.shape:
+        return False
+    if start.size != n + 1 or start[0] != 0 or start[-1] != block.items.size or (np.diff(start) < 0).any():
+        return False
+    is_one = (kind == CLICK) | (kind == ORGANIC)
+    fits = (is_one | (kind == SHOWN)).all() and (np.diff(start)[is_one] == 1).all()
+    return bool(fits) and bool((block.clusters >= -1).all()) and _points_into(block.items, len(block.names))
+
+
+def _is_samples(block: ItemSamples) -> bool:
+    n, n_users = len(block), len(block.users)
+    return (
+        all(len(column) == n for column in (block.user, block.label, block.weight))
+        and len(block.bias) == n_users
+        and _points_into(block.user, n_users)
+        and _points_into(block.item, len(block.names))
+        and bool(np.isfinite(block.users).all() and np.isfinite(block.weight).all())
+    )
+
+
+def _is_pairs(block: ItemPairs) -> bool:
+    n, size = len(block), len(block.names)
+    columns = (block.other, block.ts, block.other_ts)
+    return (
+        all(len(column) == n for column in columns)
+        and _points_into(block.item, size)
+        and _points_into(block.other, size)
+    )
+
+
+_CHECKS: dict[str, Any] = {"item-outcomes": _is_outcomes, "samples": _is_samples, "pairs": _is_pairs}
