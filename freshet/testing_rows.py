@@ -27,7 +27,7 @@ from stream.engine.shard import Output
 from stream.events import Click, Decision, ItemEvent, LoggedEvent, Tick
 from stream.frame import Frame, pack, unpack
 from stream.kafka.partitioning import partition_of
-from stream.step import Step
+from stream.step import Stateful, Step
 from stream.testing import ScriptedEvents, drive
 
 __all__ = [
@@ -77,7 +77,9 @@ class RowPublisher:
         self.pipeline = Pipeline(settings or make_settings(), _KEY)
         self.n_partitions = n_partitions
         parts = self.pipeline.parts
-        self.rows = (UserRows(parts, 0), ItemRows(parts, 0, lambda _: 0), ControlRows(parts, 0))
+        self._users, self._items = UserRows(parts, 0), ItemRows(parts, 0, lambda _: 0)
+        self._control = ControlRows(parts, 0)
+        self.stateful: Sequence[Stateful] = (self._users, self._items)
 
     @property
     def parts(self) -> Parts:
@@ -96,7 +98,11 @@ class RowPublisher:
 
     def taken(self) -> list[Output]:
         """What the publishers have to say since they were last asked."""
-        return [self._placed(output) for rows in self.rows for output in rows.take()]
+        return [
+            self._placed(output)
+            for rows in (self._users, self._items, self._control)
+            for output in rows.take()
+        ]
 
     def _placed(self, output: Output) -> Output:
         if output.topic == "control":
@@ -163,7 +169,7 @@ def assert_same_state(mine: Parts, theirs: Parts, now: int) -> None:
     assert sorted(mine.users.ids_of(mine.users.live), key=str) == sorted(users)
     assert_same_tables(mine, theirs, names, users)
     for name in names:
-        assert_same_item(mine, theirs, name)
+        _assert_same_item(mine, theirs, name)
     for user in users:
         a, b = mine.users.row_of(user), theirs.users.row_of(user)
         assert names_of(mine, mine.history.clicked(a)) == names_of(theirs, theirs.history.clicked(b))
@@ -191,7 +197,7 @@ def assert_same_tables(mine: Parts, theirs: Parts, names: list[str], users: list
     )
 
 
-def assert_same_item(mine: Parts, theirs: Parts, name: str) -> None:
+def _assert_same_item(mine: Parts, theirs: Parts, name: str) -> None:
     a, b = mine.items.row_of(name), theirs.items.row_of(name)
     rows, shares = mine.cooccurrence.neighbours(a, 100)
     other_rows, other_shares = theirs.cooccurrence.neighbours(b, 100)
@@ -199,9 +205,9 @@ def assert_same_item(mine: Parts, theirs: Parts, name: str) -> None:
     others = dict(zip(names_of(theirs, other_rows), other_shares.tolist(), strict=True))
     assert ours.keys() == others.keys()
     np.testing.assert_allclose([ours[key] for key in others], list(others.values()))
-    for x, y in zip(diag(mine).edges(a), diag(theirs).edges(b), strict=True):
+    for x, y in zip(_diag(mine).edges(a), _diag(theirs).edges(b), strict=True):
         np.testing.assert_array_equal(x, y)
-    assert diag(mine).shown(np.array([a])) == diag(theirs).shown(np.array([b]))
+    assert _diag(mine).shown(np.array([a])) == _diag(theirs).shown(np.array([b]))
     np.testing.assert_array_equal(mine.graph.clusters_of(a), theirs.graph.clusters_of(b))
     for policy in ("thompson", "epsilon_greedy"):
         arms, other_arms = (
@@ -215,7 +221,7 @@ def assert_same_item(mine: Parts, theirs: Parts, name: str) -> None:
         assert mine.catalogue.entered_ms[a] == theirs.catalogue.entered_ms[b]
 
 
-def diag(parts: Parts) -> DiagLinUcb:
+def _diag(parts: Parts) -> DiagLinUcb:
     policy = parts.policies["diag_lin_ucb"]
     assert isinstance(policy, DiagLinUcb)
     return policy
@@ -227,12 +233,12 @@ def candidates(parts: Parts) -> dict[int, dict[str | None, float]]:
     for cluster in [0, *parts.centroids.ids.tolist()]:
         context = Context(np.array([cluster], np.int32), np.ones(1, np.float32))
         rows = parts.graph.candidates(context.clusters)
-        scores = diag(parts).ucb(context, rows)
+        scores = _diag(parts).ucb(context, rows)
         found[cluster] = dict(zip(names_of(parts, rows), scores.tolist(), strict=True))
     return found
 
 
-def decisions(parts: Parts, now: int) -> list[Decision]:
+def _decisions(parts: Parts, now: int) -> list[Decision]:
     index = ItemIndex(LiveIndex(DIM, 4_096), parts.items, parts.catalogue)
     index.rebuild()
     # The ranker decides everything: a draw among equals would depend on row numbers.
@@ -248,15 +254,15 @@ def decisions(parts: Parts, now: int) -> list[Decision]:
 def assert_same_answers(mine: Parts, theirs: Parts, now: int) -> None:
     """That the same requests get the same items at the same scores."""
     assert candidates(mine) == candidates(theirs)
-    for ours, other in zip(decisions(mine, now), decisions(theirs, now), strict=True):
+    for ours, other in zip(_decisions(mine, now), _decisions(theirs, now), strict=True):
         assert len(ours.items) == len(other.items) > 0
         np.testing.assert_allclose(ours.scores or [], other.scores or [], atol=1e-6)
         assert ours.clusters == other.clusters
         # Of equal scores the lower row comes first, and rows are numbered otherwise.
-        assert distinct(ours) == distinct(other)
+        assert _distinct(ours) == _distinct(other)
 
 
-def distinct(decision: Decision) -> dict[str, float]:
+def _distinct(decision: Decision) -> dict[str, float]:
     """Items whose score no other has, and which a tie at the end could therefore not push out."""
     scores = [round(score, 6) for score in decision.scores or []]
     pairs = zip(decision.items, scores, strict=True)
@@ -269,7 +275,7 @@ def scripted(seed: int, n: int = 500) -> list[LoggedEvent]:
     events = ScriptedEvents(seed, n_features=n_features).take(n)
     first = next(event for event in events if isinstance(event, ItemEvent))
     gone = [ItemEvent(item_id=f"i{item}", ts=events[-1].ts, deleted=True) for item in (3, 7)]
-    late = [
+    late: list[LoggedEvent] = [
         ItemEvent(
             item_id="late", ts=events[-1].ts, group="c", attributes={"title": "new"}, available_from=first.ts
         ),

@@ -239,9 +239,10 @@ class Histories:
         """
         if "gone" in frame:
             self.remove_items(frame["gone"])
-        for user in frame["rows"][frame["whole"]].tolist():
-            if user < self._length.size:
-                self._free(user)
+        users = frame["rows"][frame["whole"]]
+        users = users[users < self._length.size]
+        for user in users[self._class[users] >= 0].tolist():
+            self._free(user)
         self._write(frame)
 
     def _write(self, frame: Frame) -> None:

@@ -209,7 +209,7 @@ class Popularity:
         self.ensure(int(rows.max()) + 1)
         has_shrunk = bool((frame["weights"] < self._weights[:, rows]).any())
         self._write(frame)
-        if has_shrunk or rows.size > self.pool:
+        if has_shrunk:
             self._fill_pools()
         else:
             self._offer(rows)

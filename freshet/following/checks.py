@@ -6,7 +6,18 @@ from typing import NoReturn
 
 from stream.errors import FrameError
 
-__all__ = ["check_vector", "differ"]
+__all__ = ["check_id", "check_vector", "differ"]
+
+
+def check_id(key: str, name: str) -> None:
+    """That the id in a row is that of its record's key.
+
+    Raises:
+        FrameError: it is not.
+    """
+    if name != key:
+        msg = f"the row is of {name!r}; another program has written here"
+        raise FrameError(msg)
 
 
 def check_vector(vector: bytes, dim: int) -> None:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import chain
 
 import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from freshet.following.checks import check_vector, differ
+from freshet.following.checks import check_id, check_vector, differ
 from freshet.following.numbering import Numbering
 from freshet.shards.rows import ItemRow, Neighbours, Popular, vectors_of
 from learners.catalogue import ALWAYS_MS
@@ -54,7 +54,7 @@ class ItemFrames:
         self.numbering = Numbering(max_rows)
         self.pending: dict[str, ItemRow | None] = {}
         self._said: dict[str, bytes] = {}
-        self._resaid: set[str] = set()
+        self._resaid: dict[str, ItemEvent | None] = {}
         self._groups: dict[str, int] = {}
         self._dim, self._half_lives = dim, np.array(half_lives_ms, np.int64)
         self._half_lives_list = self._half_lives.tolist()
@@ -69,9 +69,10 @@ class ItemFrames:
         """Take note of the newest row of an item.
 
         Raises:
-            FrameError: it is of a worker with other settings.
+            FrameError: it is of another id, or of a worker with other settings.
         """
         if row is not None:
+            check_id(name, row.item_id)
             check_vector(row.vector, self._dim)
             if row.popularity is not None and row.popularity.half_lives_ms != self._half_lives_list:
                 differ("half_lives_ms", self._half_lives_list, row.popularity.half_lives_ms)
@@ -83,12 +84,18 @@ class ItemFrames:
         self.pending[name] = row
 
     def say(self, name: str, value: bytes | None) -> None:
-        """Take note of what the items' owner says of an item, as the record holds it; None: withdrawn."""
+        """Take note of what the items' owner says of an item, as the record holds it; None: withdrawn.
+
+        Raises:
+            FrameError: the bytes are no item, or another one.
+        """
         if value is None:
             self._said.pop(name, None)
+            self._resaid[name] = None
         else:
-            self._said[name] = value
-        self._resaid.add(name)
+            item = decode_item(value)
+            check_id(name, item.item_id)
+            self._said[name], self._resaid[name] = value, item
 
     # -- rows ------------------------------------------------------------------------------------------------
 
@@ -136,7 +143,7 @@ class ItemFrames:
     def take(self) -> Frame:
         """Changes of `items`, `popularity`, `cooccurrence` and `catalogue`, and the items' half of `mf`."""
         pending, self.pending = self.pending, {}
-        resaid, self._resaid = self._resaid, set()
+        resaid, self._resaid = self._resaid, {}
         gone = self.numbering.known([name for name, row in pending.items() if row is None])
         items = [row for row in pending.values() if row is not None]
         rows = self.mention([item.item_id for item in items])
@@ -167,7 +174,7 @@ class ItemFrames:
         told = self.numbering.known(resaid)
         changed = np.union1d(other, told[self._marks[told] & _OWNED != 0]).astype(np.int32)
         if changed.size or removed.size:
-            frame["catalogue"] = self._catalogue(changed, removed)
+            frame["catalogue"] = self._catalogue(changed, removed, resaid)
         return frame
 
     def _table(self, rows: Int32, items: list[ItemRow], new: npt.NDArray[np.bool_], removed: Int32) -> Frame:
@@ -235,11 +242,10 @@ class ItemFrames:
 
     # -- the catalogue ---------------------------------------------------------------------------------------
 
-    def _catalogue(self, rows: Int32, removed: Int32) -> Frame:
+    def _catalogue(self, rows: Int32, removed: Int32, resaid: Mapping[str, ItemEvent | None]) -> Frame:
         """What the items' owner said of those in `rows` (n,), and nothing of the `removed`."""
         names = [self.numbering.id_of(row) or "" for row in rows.tolist()]
-        said = [self._said.get(name) for name in names]
-        items = [None if value is None else decode_item(value) for value in said]
+        items = [resaid[name] if name in resaid else self._read(name) for name in names]
         known = [item is not None for item in items]
         some = [_NOBODY if item is None else item for item in items]
         entered = self._entered[rows]
@@ -265,6 +271,10 @@ class ItemFrames:
             "groups": list(self._groups)[n_groups:],
         }
 
+    def _read(self, name: str) -> ItemEvent | None:
+        value = self._said.get(name)
+        return None if value is None else decode_item(value)
+
     def _code(self, group: str) -> int:
         return self._groups.setdefault(group, len(self._groups))
 
@@ -286,7 +296,7 @@ class ItemFrames:
     def restore(self, frame: Frame) -> None:
         """Become what `snapshot` described."""
         self.numbering.restore(frame["numbering"])
-        self._said, self._resaid = dict(frame["said"]), set()
+        self._said, self._resaid = dict(frame["said"]), {}
         self._groups = {name: code for code, name in enumerate(frame["groups"])}
         self._marks, self._entered = frame["marks"].copy(), frame["entered"].copy()
         self._reference = frame["reference"].copy()

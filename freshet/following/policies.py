@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from bandits import DEFAULT_CLUSTER, DiagLinUcb, Policy
 from bandits.arms import ArmCounts
+from freshet.following.checks import check_id
 from freshet.following.items import HAS_POLICY, ItemFrames
 from freshet.shards.rows import PolicyRow
 from stream.frame import Frame
@@ -47,7 +48,13 @@ class PolicyFrames:
         self._version = 0
 
     def put(self, name: str, row: PolicyRow | None) -> None:
-        """Take note of the newest policy row of an item."""
+        """Take note of the newest policy row of an item.
+
+        Raises:
+            FrameError: it is of another id.
+        """
+        if row is not None:
+            check_id(name, row.item_id)
         self.pending[name] = row
 
     def take(self, clusters: set[int]) -> Frame:
@@ -113,7 +120,7 @@ class PolicyFrames:
             del members[row]
             if not members:
                 del self._members[cluster]
-        clusters = np.frombuffer(policy.serving, "<i4").tolist()
+        clusters: list[int] = np.frombuffer(policy.serving, "<i4").tolist()
         fits = np.frombuffer(policy.affinities, "<f4").tolist()
         for cluster, fit in zip(clusters, fits, strict=True):
             self._members.setdefault(cluster, {})[row] = (policy.shown == 0, fit)

@@ -18,7 +18,6 @@ from freshet.shards.rows import (
     decode_progress,
     decode_user_row,
 )
-from stream.block_codec import decode_item
 from stream.errors import FrameError
 from stream.frame import Frame
 
@@ -103,17 +102,13 @@ class RowFollower:
             return
         name = key.decode()
         if topic == "user-vectors":
-            user = None if value is None else decode_user_row(value)
-            self._users.put(_same(name, user and user.user_id), user)
+            self._users.put(name, None if value is None else decode_user_row(value))
         elif topic == "item-vectors":
-            item = None if value is None else decode_item_row(value)
-            self._items.put(_same(name, item and item.item_id), item)
+            self._items.put(name, None if value is None else decode_item_row(value))
         elif topic == "policy":
-            policy = None if value is None else decode_policy_row(value)
-            self._policies.put(_same(name, policy and policy.item_id), policy)
+            self._policies.put(name, None if value is None else decode_policy_row(value))
         elif topic == "catalogue":
-            sent = None if value is None else decode_item(value)
-            self._items.say(_same(name, sent and sent.item_id), value)
+            self._items.say(name, value)
         elif topic == "control":
             self._control.put(name, value)
         else:
@@ -173,11 +168,3 @@ class RowFollower:
             for topic, found in frame["progress"].items()
         }
         self._advance()
-
-
-def _same(key: str, name: str | None) -> str:
-    """The id of a record, which stands in its key and in its value."""
-    if name is not None and name != key:
-        msg = f"the row is of {name!r}; another program has written here"
-        raise FrameError(msg)
-    return key

@@ -7,7 +7,7 @@ from itertools import chain
 import numpy as np
 import numpy.typing as npt
 
-from freshet.following.checks import check_vector
+from freshet.following.checks import check_id, check_vector
 from freshet.following.items import ItemFrames
 from freshet.following.numbering import Numbering
 from freshet.shards.rows import UserRow, vectors_of
@@ -36,9 +36,10 @@ class UserFrames:
         """Take note of the newest row of a user.
 
         Raises:
-            FrameError: it is of a worker with other settings.
+            FrameError: it is of another id, or of a worker with other settings.
         """
         if row is not None:
+            check_id(name, row.user_id)
             check_vector(row.vector, self._dim)
         self.pending[name] = row
 

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 from msgspec import Meta, field
 
-from stream.errors import FrameError
+from stream.errors import FrameError, NewerFrameError
 from stream.frame import FRAME_SCHEMA, Frame, pack, unpack
 
 __all__ = [
@@ -310,7 +310,7 @@ def _refuse(value: bytes, kind: str, error: BaseException | None) -> NoReturn:
 
 def _newer(kind: str, version: int) -> NoReturn:
     msg = f"{kind} row of version {version}: this program reads 1 to {ROW_VERSION}; use a newer one"
-    raise FrameError(msg)
+    raise NewerFrameError(msg)
 
 
 def _uneven(what: str) -> NoReturn:

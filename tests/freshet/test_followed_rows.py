@@ -115,14 +115,14 @@ def test_a_follower_and_a_publisher_go_on_where_their_snapshots_were_taken() -> 
     frame = unpack(pack({"follower": server.follower.snapshot(), "parts": server.parts.snapshot()}))
     learned = unpack(
         pack(
-            {"step": publisher.pipeline.snapshot(), "rows": [rows.snapshot() for rows in publisher.rows[:2]]}
+            {"step": publisher.pipeline.snapshot(), "rows": [rows.snapshot() for rows in publisher.stateful]}
         )
     )
     again, revived = RowServer(), RowPublisher(n_partitions=3)
     again.parts.restore(frame["parts"])
     again.follower.restore(frame["follower"])
     revived.pipeline.restore(learned["step"])
-    for rows, state in zip(revived.rows[:2], learned["rows"], strict=True):
+    for rows, state in zip(revived.stateful, learned["rows"], strict=True):
         rows.restore(state)
     rest = revived.learn(events[half:])
     assert rest == publisher.learn(events[half:])
@@ -137,12 +137,12 @@ def test_ids_that_left_before_a_snapshot_and_were_not_taken_yet_are_still_delete
     publisher.pipeline.on_events([Forget(user_id="ann", ts=3)])
     frame = unpack(
         pack(
-            {"step": publisher.pipeline.snapshot(), "rows": [rows.snapshot() for rows in publisher.rows[:2]]}
+            {"step": publisher.pipeline.snapshot(), "rows": [rows.snapshot() for rows in publisher.stateful]}
         )
     )
     revived = RowPublisher()
     revived.pipeline.restore(frame["step"])
-    for rows, state in zip(revived.rows[:2], frame["rows"], strict=True):
+    for rows, state in zip(revived.stateful, frame["rows"], strict=True):
         rows.restore(state)
     assert Output("user-vectors", 0, None, b"ann") in revived.taken()
 

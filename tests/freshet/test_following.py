@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from freshet.config import load_settings
-from freshet.shards.rows import PolicyRow
+from freshet.shards.rows import Neighbours, PolicyRow, Popular
 from freshet.testing_rows import (
     DIM,
     RowPublisher,
@@ -43,9 +43,14 @@ def test_rows_followed_in_any_order_answer_as_the_learner_does(n_partitions: int
     for low in range(0, len(events), 60):
         outputs += publisher.learn(events[low : low + 60])
     server.follow(shuffled_rows(outputs, rng), every=int(rng.integers(20, 400)))
-    now = events[-1].ts
-    assert_same_state(server.parts, publisher.parts, now)
-    assert_same_answers(server.parts, publisher.parts, now)
+    now, learned = events[-1].ts, publisher.parts
+    assert_same_state(server.parts, learned, now)
+    assert_same_answers(server.parts, learned, now)
+    # There was something to compare.
+    assert max(learned.history.length(row) for row in range(learned.users.size)) > 3
+    assert any(output.value is None and output.topic == "user-vectors" for output in outputs)
+    assert sum(len(found) for found in candidates(learned).values()) > 50
+    assert learned.cooccurrence.neighbours(learned.items.row_of("i1"), 9)[0].size > 3
 
 
 @pytest.mark.parametrize("every", [1, 7, 100])
@@ -208,3 +213,38 @@ def test_edges_to_a_cluster_wait_until_its_centroid_is_there() -> None:
     server.follow(control)
     assert candidates(server.parts) == candidates(publisher.parts)
     assert len(candidates(server.parts)) > 1
+
+
+def test_counts_of_rows_written_long_apart_are_compared_at_one_time() -> None:
+    server, settings = RowServer(), make_settings()
+    half_lives = list(settings.learn.half_lives_ms)
+    day, pairs = half_lives[0], server.parts.cooccurrence.half_life_ms
+    ages = {"old": 0, "middle": 70, "new": 200}
+    rows = [
+        item_row(
+            name,
+            popularity=Popular(
+                half_lives_ms=half_lives,
+                reference=np.array([age * h for h in half_lives], "<i8").tobytes(),
+                weights=np.array([3.0, 5.0], "<f8").tobytes(),
+                clicks=9,
+            ),
+            neighbours=Neighbours(
+                half_life_ms=pairs,
+                reference=age * pairs,
+                degree=8.0,
+                ids=["tea"],
+                weights=np.array([2.0], "<f4").tobytes(),
+            ),
+        )
+        for name, age in ages.items()
+    ]
+    for order in (rows, rows[::-1]):
+        server.follow([row_record("item-vectors", row) for row in order], every=1)
+        at = server.parts.items.find(list(ages))
+        now = 201 * day
+        expected = [3.0 * 2.0 ** (age - 201) for age in ages.values()]
+        np.testing.assert_allclose(server.parts.popularity.scores(now, 0, at), expected)
+        assert names_of(server.parts, server.parts.popularity.top(3, 0)) == ["new", "middle", "old"]
+        # The share of its pairs that a neighbour has does not fade.
+        assert server.parts.cooccurrence.neighbours(int(at[2]), 5)[1].tolist() == [0.25]
