@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -17,7 +18,8 @@ import numpy as np
 from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 
 from freshet.config import Settings
-from freshet.shards.worker import JoinWorker
+from freshet.shards.worker import Worker
+from freshet.testing_sums import RowFollower, Sums
 from stream.block_codec import decode_segment
 from stream.blocks import CLICK, CLOSED, ORGANIC, SHOWN, FeedbackBlock, ItemsBlock
 from stream.clock import Clock, WallClock
@@ -31,6 +33,8 @@ __all__ = ["Follower", "Load", "WorkerProcess", "WorkerThread", "WorkersChaos", 
 
 Outcome = tuple[str, ...]
 
+# Exact in binary, so that sums are equal to the last bit; no centroid ever has these numbers.
+_CLUSTERS, _WEIGHTS = [900, 901], [0.5, 0.25]
 _NAMES = {SHOWN: "shown", CLICK: "click", CLOSED: "closed"}
 
 
@@ -61,6 +65,9 @@ class WorkerProcess:
             "FRESHET_KAFKA_MIN_INSYNC": "1",
             "FRESHET_JOIN_WINDOW_MS": "1000",
             "FRESHET_JOIN_LATENESS_MS": "5000",
+            "FRESHET_LEARN_EMBEDDING_DIM": "8",
+            "FRESHET_LEARN_MAINTAIN_MS": "1000",
+            "FRESHET_POLICY_OTHERS": '["thompson"]',
             "FRESHET_SHARD_SNAPSHOT_S": "2",
             "FRESHET_SHARD_COMMIT_S": "1",
             "FRESHET_WORK_SESSION_S": "3",
@@ -119,7 +126,7 @@ class WorkerThread:
     def __init__(self, settings: Settings) -> None:
         self.reason: str | None = None
         """Why it wanted to end the process, if it did."""
-        self.worker: JoinWorker | None = None
+        self.worker: Worker | None = None
         """The worker, once it has started."""
         self._settings = settings
         self._loop = asyncio.new_event_loop()
@@ -136,15 +143,15 @@ class WorkerThread:
 
     def run_again(self) -> list[int]:
         """How many records were run again at the take-over, for each partition that is owned now."""
-        shards = {} if self.worker is None else self.worker.engine.shards
-        return [shard.figures.run_again for shard in shards.values()]
+        running = [] if self.worker is None else self.worker.running()
+        return [one.shard.figures.run_again for one in running]
 
     def has_ended(self) -> bool:
         """Whether it wanted to end the process."""
         return self.reason is not None
 
     def _run(self) -> None:
-        self.worker = JoinWorker(self._settings, WallClock(), self._end)
+        self.worker = Worker(self._settings, WallClock(), self._end)
         self._loop.run_until_complete(self.worker.run(self._stop))
         self._loop.close()
 
@@ -167,6 +174,7 @@ class Load:
         self._clock = clock or WallClock()
         self.producer = KafkaProducer(bootstrap_servers=settings.bootstrap, acks="all", linger_ms=5)
         self.expected: Counter[Outcome] = Counter()
+        self.sums = Sums()
         self.n_events = 0
 
     def send(self, n_requests: int) -> None:
@@ -184,8 +192,18 @@ class Load:
             f"o{number}",
         )
         decision = Decision(
-            request_id=request, ts=ts, user_id=user, items=shown, propensities=[0.5] * 4, policy="uniform"
+            request_id=request,
+            ts=ts,
+            user_id=user,
+            items=shown,
+            propensities=[0.5] * 4,
+            policy="uniform",
+            clusters=_CLUSTERS,
+            weights=_WEIGHTS,
         )
+        self.sums.shown(user, shown, _CLUSTERS, _WEIGHTS)
+        self.sums.clicked(user, shown[1], _CLUSTERS, _WEIGHTS)
+        self.sums.clicked(user, other)
         self._put(decision, Click(ts=ts, request_id=request, user_id=user, item_id=shown[1]))
         self._put(Click(ts=ts, user_id=user, item_id=other, event_id=f"e{number}"))
         self._expect(
@@ -288,7 +306,8 @@ class WorkersChaos:
         folder: for what the workers say.
         rng: draws what happens to whom.
         n_workers: how many there are at first.
-        load, follower, start: other workers than ours, with their load and what counts their results.
+        load, follower, start: other workers than ours, with their load and what counts their results; they
+            have no rows.
     """
 
     SESSION_S = 3.0
@@ -310,6 +329,7 @@ class WorkersChaos:
         self._n = 0
         self._start = start
         self.load = load or Load(settings, rng)
+        self.rows = RowFollower(settings) if follower is None else None
         self.follower = follower or Follower(settings)
         self.workers: list[WorkerProcess] = []
         self.happened: Counter[str] = Counter()
@@ -355,7 +375,12 @@ class WorkersChaos:
         while self._clock.monotonic_s() < end_s:
             self.load.send(requests)
             self._look_after()
-            self.follower.look(100)
+            self._look()
+
+    def _look(self) -> None:
+        self.follower.look(50)
+        if self.rows is not None:
+            self.rows.look(50)
 
     def settle(self, limit_s: float = 60.0) -> None:
         """Go on until everything sent up to now is shown: every partition has an owner that works.
@@ -388,19 +413,46 @@ class WorkersChaos:
         while self._frozen:
             self.go_on(0.2, requests=1)
         end_s = self._clock.monotonic_s() + limit_s
-        while self._clock.monotonic_s() < end_s and self.load.expected - self.follower.found:
+        while self._clock.monotonic_s() < end_s and self._is_missing():
             self._look_after()
-            self.follower.look()
+            self._look()
         end_s = self._clock.monotonic_s() + 1.0
         while self._clock.monotonic_s() < end_s:
-            self.follower.look()
+            self._look()
         return self.follower.found
+
+    def _is_missing(self) -> bool:
+        """Whether outcomes or rows are not yet what they must become."""
+        missing = bool(self.load.expected - self.follower.found)
+        return missing or (self.rows is not None and bool(self.rows.differences(self.load.sums)))
+
+    def wrong_rows(self) -> dict[tuple[str, str, str], tuple[float, float]]:
+        """Where sums in rows are not what was sent: expected and found."""
+        return {} if self.rows is None else self.rows.differences(self.load.sums)
+
+    def report(self) -> dict[str, float]:
+        """What happened to the workers and what they did about it, from their own words."""
+        said = self.said()
+        took = [float(found) for found in re.findall(r"took over .* in (\d+) ms", said)]
+        filled = [int(found) for found in re.findall(r": (\d+) records had not been delivered", said)]
+        return {
+            **self.happened,
+            "rebalances": len(re.findall(r"rebalanced: ", said)),
+            "holes": len(filled),
+            "filled": sum(filled),
+            "takeovers": len(took),
+            "takeover_p50_ms": float(np.median(took)) if took else 0.0,
+            "takeover_max_ms": max(took, default=0.0),
+            "events": self.load.n_events,
+        }
 
     def close(self) -> None:
         """End every process."""
         for worker in [*self.workers, *(frozen for _, frozen in self._frozen)]:
             worker.kill()
         self.follower.close()
+        if self.rows is not None:
+            self.rows.close()
         self.load.close()
 
     def said(self) -> str:

@@ -70,6 +70,7 @@ class _Owned:
     shard: Shard
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     opening: asyncio.Task[None] | None = None
+    emitting: asyncio.Task[None] | None = None
 
 
 class FaustEngine:
@@ -186,6 +187,7 @@ class FaustEngine:
     async def _on_assigned(self, _app: Any, *args: Any, **_: Any) -> None:
         (assigned,) = args
         mine = {tp.partition for tp in assigned if tp.topic == self._topic}
+        _log.info("rebalanced: %d partitions of %s are ours", len(mine), self._topic)
         await self._let_go([partition for partition in self._owned if partition not in mine], save=False)
         for partition in sorted(mine):
             if partition not in self._owned:
@@ -241,6 +243,16 @@ class FaustEngine:
 
     async def _hand(self, partition: int, batch: Sequence[SourceRecord]) -> None:
         await self._act(partition, "delivery", lambda shard: shard.deliver(batch))
+        owned = self._owned.get(partition)
+        if owned is not None and owned.emitting is None and owned.shard.due_in_s() is not None:
+            owned.emitting = asyncio.create_task(self._emit(partition, owned))
+
+    async def _emit(self, partition: int, owned: _Owned) -> None:
+        """Commit what has gathered once it is due, though nothing more is delivered."""
+        while self._owned.get(partition) is owned and (due_s := owned.shard.due_in_s()) is not None:
+            await asyncio.sleep(due_s)
+            await self._act(partition, "commit", lambda shard: shard.emit())
+        owned.emitting = None
 
     async def _act(self, partition: int, what: str, act: Callable[[Shard], Awaitable[None]]) -> None:
         """Do something with a shard that is ours; of another partition's it is not our business any more."""
@@ -252,8 +264,11 @@ class FaustEngine:
             await asyncio.shield(owned.opening)
             async with owned.lock:
                 if self._owned.get(partition) is owned:
+                    filled = owned.shard.figures.filled
                     with self._watchdog.under_way(name, _progress(owned.shard)):
                         await act(owned.shard)
+                    if more := owned.shard.figures.filled - filled:
+                        _log.info("%s: %d records had not been delivered, and were read", name, more)
         except Exception as error:  # noqa: BLE001  # whatever it is, the process ends with it
             self._fail(name, error)
 

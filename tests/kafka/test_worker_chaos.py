@@ -44,6 +44,7 @@ def test_every_event_is_joined_exactly_once(topics: KafkaSettings, tmp_path: Pat
         assert (sum(lost.values()), sum(doubled.values())) == (0, 0), (
             f"{chaos.happened}\n{chaos.said()[-4_000:]}"
         )
+        assert chaos.wrong_rows() == {}, f"{chaos.happened}\n{chaos.said()[-4_000:]}"
         assert chaos.happened["kill"] >= 2 * N_ROUNDS and chaos.happened["unclean stop"] == 0
     finally:
         chaos.close()
