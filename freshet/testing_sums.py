@@ -31,7 +31,9 @@ class Sums:
     def __init__(self) -> None:
         self.by_place: Counter[tuple[str, str, str]] = Counter()
 
-    def shown(self, user: str, items: Sequence[str], clusters: Sequence[int], weights: Sequence[float]) -> None:
+    def shown(
+        self, user: str, items: Sequence[str], clusters: Sequence[int], weights: Sequence[float]
+    ) -> None:
         """A slate that a policy decided upon."""
         self._add("user", user, "impressions", 1)
         for item in items:
@@ -41,7 +43,9 @@ class Sums:
             for cluster, weight in zip(clusters, weights, strict=True):
                 self._add("policy", item, f"d{cluster}", weight * weight)
 
-    def clicked(self, user: str, item: str, clusters: Sequence[int] = (), weights: Sequence[float] = ()) -> None:
+    def clicked(
+        self, user: str, item: str, clusters: Sequence[int] = (), weights: Sequence[float] = ()
+    ) -> None:
         """A click; of a shown item if there are clusters."""
         self._add("user", user, "clicks", 1)
         self._add("item", item, "clicks", 1)

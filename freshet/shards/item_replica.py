@@ -93,7 +93,9 @@ class ItemReplica:
             await consumer.start()
             await self._read(consumer)
         except KafkaError as error:
-            msg = f"{self._topic} cannot be followed: {error!r}; are its brokers at {self._settings.bootstrap}?"
+            msg = (
+                f"{self._topic} cannot be followed: {error!r}; are its brokers at {self._settings.bootstrap}?"
+            )
             raise BrokerError(msg) from error
         finally:
             await consumer.stop()

@@ -78,7 +78,9 @@ class WorkerMetrics(Collector):
 
 def _of_steps(running: Iterable[Running]) -> Iterator[Metric]:
     labels = ["step", "partition"]
-    pressure = GaugeMetricFamily("freshet_shard_join_pressure", "Share of JOIN's memory in use.", labels=labels)
+    pressure = GaugeMetricFamily(
+        "freshet_shard_join_pressure", "Share of JOIN's memory in use.", labels=labels
+    )
     letters = CounterMetricFamily(
         "freshet_shard_dead_letters", "Records and events that could not be read.", labels=labels
     )

@@ -56,7 +56,9 @@ class Theirs:
     def send(self, n: int) -> None:
         for _ in range(n):
             number = self.sent.total()
-            value = b'{"who": "u%d", "what": "i%d"}' % (number % 50, number) if number % 10 else b"%d{" % number
+            value = (
+                b'{"who": "u%d", "what": "i%d"}' % (number % 50, number) if number % 10 else b"%d{" % number
+            )
             self.producer.send(self.topic, value, partition=number % N_PARTITIONS)
             self.sent[f"i{number}" if number % 10 else f"{number}{{"] += 1
         self.producer.flush()
@@ -91,7 +93,9 @@ def _original(letter: Letter) -> bytes:
     return msgspec.json.decode(b'"%s"' % letter.original.encode(), type=bytes)
 
 
-def test_each_record_is_mapped_once_though_the_worker_is_killed(topics: KafkaSettings, tmp_path: Path) -> None:
+def test_each_record_is_mapped_once_though_the_worker_is_killed(
+    topics: KafkaSettings, tmp_path: Path
+) -> None:
     create_topics(topics)
     theirs = Theirs(topics)
     worker = WorkerProcess(topics, tmp_path / "worker.log", sources(theirs.topic))
