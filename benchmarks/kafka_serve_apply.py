@@ -1,6 +1,6 @@
 """A serving worker on Kafka from nothing to ready: a million rows by id become parts that answer.
 
-`kafka_serve_bootstrap_apply` is what the worker itself does, from the records of the compacted topics in
+`kafka_serve_apply` is what the worker itself does, from the records of the compacted topics in
 memory: reading them, giving ids their rows, and filling all parts, in frames of 20,000 records. Half a million
 users with eight clicks and half a million items with eight neighbours, 64 dimensions; the items' catalogue
 and policies, two more records each, are read on top and not counted as rows.
@@ -52,7 +52,7 @@ def run(quick: bool) -> list[dict[str, Any]]:
     seconds, held = _apply(records)
     return [
         {
-            "name": "kafka_serve_bootstrap_apply",
+            "name": "kafka_serve_apply",
             "value": seconds,
             "unit": "s",
             "rows": held,
