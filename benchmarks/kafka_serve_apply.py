@@ -1,9 +1,9 @@
 """A serving worker on Kafka from nothing to ready: a million rows by id become parts that answer.
 
 `kafka_serve_apply` is what the worker itself does, from the records of the compacted topics in
-memory: reading them, giving ids their rows, and filling all parts, in frames of 20,000 records. Half a million
-users with eight clicks and half a million items with eight neighbours, 64 dimensions; the items' catalogue
-and policies, two more records each, are read on top and not counted as rows.
+memory: reading them, giving ids their rows, and filling all parts, in frames of 20,000 records. Half a
+million users with eight clicks and half a million items with eight neighbours, 64 dimensions; the items'
+catalogue and policies, two more records each, are read on top and not counted as rows.
 """
 
 from __future__ import annotations

@@ -4,22 +4,34 @@
 20 neighbours, one of its policies and one of the catalogue; vectors of 64. The clock runs from the start of
 the process (interpreter, imports, compiled kernels from their cache) until ``/readyz`` says 200; the answer
 of one `recommend` is checked. Beside it a restart from the copy on disk. Without the `kafka` extra or without
-a broker there are no rows.
+a broker there is no such row.
+
+`kafka_serve_bootstrap_apply` is what the worker itself does, from the records in memory: reading them, giving
+ids their rows, and filling all parts, in frames of 20,000 records. Half a million users with eight clicks and
+half a million items with eight neighbours, 64 dimensions; the items' catalogue and policies, two more records
+each, are read on top and not counted as rows.
 """
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import tempfile
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
+from time import perf_counter
 from typing import Any
 
 import numpy as np
 
+from benchmarks._rows import row_records
+from freshet.config import load_settings
+from freshet.following import RowFollower
+from freshet.parts import build_parts
 from stream.clock import WallClock
+from stream.engine.shard import Output
 from stream.errors import LogError
 
 __all__ = ["run"]
@@ -27,14 +39,19 @@ __all__ = ["run"]
 _SHARES = {"users": 0.7, "items": 0.1}
 _ROWS = {True: 50_000, False: 1_000_000}
 _DIM, _RECENT, _NEIGHBOURS, _EDGES = 64, 5, 20, 6
-_A_TRANSACTION = 20_000
+_A_TRANSACTION = _FRAME = 20_000
 _HALF_LIFE_MS = 180 * 86_400_000
 _LONGEST_S = 900.0
 _T0 = 1_700_000_000_000
 
 
 def run(quick: bool) -> list[dict[str, Any]]:
-    """Seconds from rows in topics to ready, and from the copy; fewer rows when `quick`."""
+    """Seconds from rows in topics to ready, and from the copy; what of them the parts take; fewer rows when
+    `quick`."""
+    return [*_from_topics(quick), _in_memory(quick)]
+
+
+def _from_topics(quick: bool) -> list[dict[str, Any]]:
     try:
         from stream.testing_kafka import NoBrokerError, running_broker
     except (ImportError, LogError):
@@ -150,3 +167,41 @@ def _rows(n_users: int, n_items: int, n_partitions: int) -> Iterator[Any]:
     for number in range(n_users):
         recent = [f"i{item}" for item in dict.fromkeys(rng.integers(0, n_items, _RECENT).tolist())]
         yield user_row(f"u{number}", rng.standard_normal(_DIM, np.float32), recent, n_partitions, _T0)
+
+
+# -- in memory -----------------------------------------------------------------------------------------------
+
+
+def _in_memory(quick: bool) -> dict[str, Any]:
+    _apply(list(row_records(2_000)))
+    records = list(row_records(100_000 if quick else 1_000_000))
+    seconds, held = _apply(records)
+    return {
+        "name": "kafka_serve_bootstrap_apply",
+        "value": seconds,
+        "unit": "s",
+        "rows": held,
+        "records": len(records),
+        "records_per_s": round(len(records) / seconds),
+    }
+
+
+def _apply(records: list[Output]) -> tuple[float, int]:
+    """Seconds from the first record to parts that hold all of them, and how many rows those have."""
+    settings = load_settings(environ={}, flags={})
+    follower, parts = RowFollower(settings), build_parts(settings)
+    named = parts.named()
+    # As in the product: what has been loaded is not searched for garbage again and again.
+    gc.collect()
+    gc.freeze()
+    start = perf_counter()
+    for low in range(0, len(records), _FRAME):
+        for topic, partition, value, key, _ in records[low : low + _FRAME]:
+            follower.add(topic, partition, key or b"", value)
+        frame = follower.take()
+        for name, part in named.items():
+            if name in frame:
+                part.apply(frame[name])
+    seconds = perf_counter() - start
+    gc.unfreeze()
+    return seconds, len(parts.users) + len(parts.items)
