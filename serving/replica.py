@@ -279,6 +279,8 @@ class Replica:
 
     def why_not_ready(self, most_lag_ms: int | None) -> str:
         """What is missing to be caught up; empty when nothing is. None: however old what is served is."""
+        if self._thread is not None and not self._thread.is_alive() and not self._stopping.is_set():
+            return "rows are followed no longer, which is unexpected: the log says why; restart this worker"
         if self.absorbed_at == 0:
             return "the learner has not been heard of yet; is its process running?"
         if self._announced.seq > self.seq:

@@ -129,8 +129,12 @@ class KafkaBackend:
         return f"{reader.n_rows} rows are read, {reader.n_left} that were there at the start are to come"
 
     def why_not_ready(self) -> str:
-        """Rows that cannot be followed any more."""
-        return self.reader.lost
+        """Rows that cannot be followed any more, or a thread that has ended."""
+        if self.reader.lost:
+            return self.reader.lost
+        if self._drain.alive and self._intake.alive:
+            return ""
+        return "nothing is sent to the brokers, which is unexpected: the log says why; restart this worker"
 
     def degraded(self) -> str:
         """That brokers or workers are away: answers go on from what is here, and say that they are stale."""

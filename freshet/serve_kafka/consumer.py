@@ -13,7 +13,6 @@ from stream.kafka.layout import LAYOUT
 
 __all__ = ["Came", "LostRowsError", "RowConsumer", "topic_ids"]
 
-_AT_ONCE = 5_000
 _FETCH_BYTES = 8 << 20
 _CONNECT_MS = 3_000
 
@@ -108,7 +107,7 @@ class RowConsumer:
             self._consumer.seek(place, start)
             self._next[place] = start
 
-    def poll(self, timeout_s: float) -> list[Came]:
+    def poll(self, timeout_s: float, at_most: int) -> list[Came]:
         """What has come, in order for each partition; empty when nothing does in time.
 
         Raises:
@@ -117,7 +116,7 @@ class RowConsumer:
         """
         with translated(self._settings):
             try:
-                batches = self._consumer.poll(int(timeout_s * 1e3), max_records=_AT_ONCE)
+                batches = self._consumer.poll(int(timeout_s * 1e3), max_records=at_most)
             except (theirs.OffsetOutOfRangeError, theirs.LogTruncationError) as error:
                 msg = f"rows that were to be read next are not there ({error}); restart this worker"
                 raise LostRowsError(msg) from error

@@ -54,6 +54,11 @@ class Drain:
         """Begin."""
         self._thread.start()
 
+    @property
+    def alive(self) -> bool:
+        """Whether it goes on."""
+        return self._thread.is_alive()
+
     def notify(self) -> None:
         """There is something to send."""
         self._more.set()

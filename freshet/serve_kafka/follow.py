@@ -21,6 +21,7 @@ __all__ = ["RowReader"]
 
 _log = logging.getLogger(__name__)
 
+_CATCHING_UP, _WHILE_SERVING = 5_000, 1_000  # records a commit: taking one over must not hold answers up
 _FIGURES_S = 0.5
 _RETRY_S = 1.0
 _MAX_TOLD = 20
@@ -124,7 +125,7 @@ class RowReader:
         if consumer is None:
             return None
         try:
-            came = consumer.poll(timeout_s)
+            came = consumer.poll(timeout_s, _WHILE_SERVING if self.caught_up else _CATCHING_UP)
             self._take(came)
             self._look(consumer, full=bool(came))
         except LostRowsError as error:

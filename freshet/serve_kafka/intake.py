@@ -53,6 +53,11 @@ class BrokerIntake:
         if self._thread.is_alive():
             self._thread.join()
 
+    @property
+    def alive(self) -> bool:
+        """Whether it goes on."""
+        return self._thread.is_alive()
+
     async def take(self, decoded: Decoded) -> int:
         """Write one request's events; `accepted_at` (wall ms) once all are acknowledged.
 
