@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from time import perf_counter
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,17 @@ from stream.kafka.bundles import headers_of
 from stream.kafka.partitioning import partition_of
 from stream.kafka.settings import KafkaSettings
 
-__all__ = ["N_PARTITIONS", "SLATE", "World", "broker_in", "send", "worker_settings"]
+__all__ = [
+    "N_PARTITIONS",
+    "SLATE",
+    "World",
+    "broker_in",
+    "fresh_topics",
+    "organic_click",
+    "scratch",
+    "send",
+    "worker_settings",
+]
 
 SLATE, CLUSTERS, CLICK_SHARE = 20, 4, 0.05
 N_PARTITIONS = 4
@@ -65,7 +76,8 @@ class World:
     """Slates of 20 from 3,000 items by Zipf for 10,000 users, K = 4, one click in twenty places; time goes on
     a ms a slate, so that windows close at the rate at which they open."""
 
-    def __init__(self, seed: int = 0) -> None:
+    def __init__(self, seed: int = 0, start_ms: int = 10_000) -> None:
+        self._start_ms = start_ms
         self._rng = np.random.default_rng(seed)
         weights = 1.0 / np.arange(1, _N_ITEMS + 1) ** 0.8
         self._popular = np.cumsum(weights / weights.sum())
@@ -76,15 +88,39 @@ class World:
         """Every item once."""
         bundles: dict[int, list[ItemEvent]] = {}
         for name in self.items:
-            bundles.setdefault(partition_of(name, N_PARTITIONS), []).append(ItemEvent(item_id=name, ts=1_000))
+            bundles.setdefault(partition_of(name, N_PARTITIONS), []).append(
+                ItemEvent(item_id=name, ts=self._start_ms)
+            )
         return [(p, items[0].item_id, encode_events(items)) for p, items in bundles.items()]
 
-    def records(self, n_slates: int) -> list[Record]:
-        """Arrays of a hundred requests, each a decision and its clicks, as the gateway bundles them."""
-        rng, open_ones, done = self._rng, {}, []
+    def visits(self, n_users: int) -> list[Record]:
+        """One organic click of each of so many users, in arrays."""
+        bundles: dict[int, list[Click]] = {}
+        done: list[Record] = []
+        for n in range(n_users):
+            user = f"visitor-{n}"
+            click = Click(ts=self._start_ms, user_id=user, item_id=self.items[n % 500])
+            waiting = bundles.setdefault(partition_of(user, N_PARTITIONS), [])
+            waiting.append(click)
+            if len(waiting) == _BUNDLE:
+                done.append(
+                    (partition_of(user, N_PARTITIONS), str(waiting[0].user_id), encode_events(waiting))
+                )
+                waiting.clear()
+        left = [(p, str(waiting[0].user_id), waiting) for p, waiting in bundles.items() if waiting]
+        return done + [(p, first, encode_events(waiting)) for p, first, waiting in left]
+
+    def skip(self, n_slates: int) -> None:
+        """Leave out what another world has sent already."""
+        self._n += n_slates
+
+    def records(self, n_slates: int, bundle: int = _BUNDLE) -> list[Record]:
+        """Arrays of about `bundle` requests, each a decision and its clicks, as the gateway writes them."""
+        rng, done = self._rng, []
+        open_ones: dict[int, tuple[str, list[Any]]] = {}
         for _ in range(n_slates):
             self._n += 1
-            ts, request = 10_000 + self._n, f"r{self._n}"
+            ts, request = self._start_ms + self._n, f"r{self._n}"
             drawn = dict.fromkeys(np.searchsorted(self._popular, rng.random(4 * SLATE)).tolist())
             shown = [self.items[rank] for rank in list(drawn)[:SLATE]]
             user = f"user-{rng.integers(_N_USERS)}"
@@ -97,13 +133,19 @@ class World:
             ]  # fmt: skip
             for place in np.flatnonzero(rng.random(len(shown)) < CLICK_SHARE).tolist():
                 events.append(Click(ts=ts + 1, request_id=request, user_id=user, item_id=shown[place]))
-            place, (first, waiting) = partition_of(request, N_PARTITIONS), (request, [])
-            first, waiting = open_ones.setdefault(place, (request, waiting))
+            place = partition_of(request, N_PARTITIONS)
+            first, waiting = open_ones.setdefault(place, (request, []))
             waiting += events
-            if len(waiting) >= 2 * _BUNDLE:
+            if len(waiting) >= 2 * bundle - 1:
                 done.append((place, first, encode_events(waiting)))
                 del open_ones[place]
         return done + [(p, first, encode_events(waiting)) for p, (first, waiting) in open_ones.items()]
+
+
+def organic_click(user: str, item: str, ts: int) -> Record:
+    """A click that names no request."""
+    click = Click(ts=ts, user_id=user, item_id=item)
+    return partition_of(user, N_PARTITIONS), user, encode_events([click])
 
 
 def send(producer: Any, settings: KafkaSettings, records: list[Record]) -> None:
@@ -122,6 +164,19 @@ def fresh_topics(broker: Any, name: str) -> KafkaSettings:
     settings: KafkaSettings = broker.settings(prefix=f"{name}-{os.getpid()}-", partitions=N_PARTITIONS)
     create_topics(settings)
     return settings
+
+
+def until(rows: Any, worker: Any, holds: Callable[[], bool], limit_s: float = 300.0) -> float:
+    """Follow the rows until something holds of them; when the last of them came (`perf_counter`)."""
+    end_s = perf_counter() + limit_s
+    last_s = perf_counter()
+    while perf_counter() < end_s:
+        if rows.look(200):
+            last_s = perf_counter()
+        elif holds():  # looked at when nothing comes: it costs more than following
+            return last_s
+    msg = f"not learned in {limit_s:g} s\n{worker.said()[-2_000:]}"
+    raise TimeoutError(msg)
 
 
 def scratch() -> tempfile.TemporaryDirectory[str]:

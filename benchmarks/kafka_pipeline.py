@@ -8,22 +8,24 @@ over the same records one event each, in the same run.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from time import perf_counter
 from typing import Any
 
-from benchmarks._kafka import SLATE, World, broker_in, fresh_topics, scratch, send, worker_settings
+from benchmarks._kafka import SLATE, World, broker_in, fresh_topics, scratch, send, until, worker_settings
 
 __all__ = ["run"]
-
-_LIMIT_S = 300.0
 
 
 def run(quick: bool) -> list[dict[str, Any]]:
     """Shown items a second of one worker process."""
     with scratch() as folder, broker_in(Path(folder)) as broker:
-        return [] if broker is None else [_pipeline(broker, Path(folder), 5_000 if quick else 30_000)]
+        if broker is None:
+            return []
+        ours = _pipeline(broker, Path(folder), 5_000 if quick else 30_000)
+        plain = _plain(broker, Path(folder), 10_000 if quick else 30_000)
+        peer = {"peer": "faust_plain, nothing learned", "peer_value": plain["shown_items"]}
+        return [{**ours, **peer}, plain]
 
 
 def _pipeline(broker: Any, folder: Path, n_slates: int) -> dict[str, Any]:
@@ -41,11 +43,11 @@ def _pipeline(broker: Any, folder: Path, n_slates: int) -> dict[str, Any]:
     records = world.records(n_slates)
     worker = WorkerProcess(settings, folder / "worker.log", worker_settings())
     try:
-        _until(rows, worker, lambda: _n_shown(rows) >= n_warm * SLATE)
+        until(rows, worker, lambda: rows.n_shown() >= n_warm * SLATE)
         before, cpu_s = rows.n_rows, _cpu_s(worker.process.pid)
         began_s = perf_counter()
         send(producer, settings, records)
-        ended_s = _until(rows, worker, lambda: _n_shown(rows) >= (n_warm + n_slates) * SLATE)
+        ended_s = until(rows, worker, lambda: rows.n_shown() >= (n_warm + n_slates) * SLATE)
         return {
             "name": "kafka_pipeline",
             "value": n_slates * SLATE / (ended_s - began_s),
@@ -61,21 +63,28 @@ def _pipeline(broker: Any, folder: Path, n_slates: int) -> dict[str, Any]:
         producer.close()
 
 
-def _until(rows: Any, worker: Any, holds: Callable[[], bool]) -> float:
-    """Follow the rows until something holds of them; when the last of them came."""
-    end_s = perf_counter() + _LIMIT_S
-    last_s = perf_counter()
-    while perf_counter() < end_s:
-        if rows.look(200):
-            last_s = perf_counter()
-        elif holds():  # looked at when nothing comes: it costs more than following
-            return last_s
-    msg = f"not learned in {_LIMIT_S:g} s\n{worker.said()[-2_000:]}"
-    raise TimeoutError(msg)
+def _plain(broker: Any, folder: Path, n_records: int) -> dict[str, Any]:
+    """A Faust agent as it comes: how many records it takes, and what that is in shown items."""
+    from kafka import KafkaProducer
 
+    from freshet.testing_work import WorkerProcess
 
-def _n_shown(rows: Any) -> float:
-    return sum(n for (kind, _, column), n in rows.sums().items() if (kind, column) == ("policy", "shown"))
+    settings = fresh_topics(broker, "plain")
+    producer = KafkaProducer(bootstrap_servers=settings.bootstrap, acks="all", linger_ms=5)
+    send(producer, settings, World().records(n_records, bundle=1))
+    producer.close()
+    agent = WorkerProcess(
+        settings,
+        folder / "plain.log",
+        {"FRESHET_PLAIN_RECORDS": str(n_records)},
+        ("-m", "benchmarks._plain_worker"),
+    )
+    try:
+        agent.process.wait(300)
+        a_second = float(agent.said().split()[-1])
+    finally:
+        agent.kill()
+    return {"name": "faust_plain", "value": a_second, "unit": "records/s", "shown_items": a_second * SLATE}
 
 
 def _cpu_s(pid: int) -> float:

@@ -1,4 +1,4 @@
-"""What rows must hold once everything is learned: sums that a test keeps, and those that stand in the topics."""
+"""What rows must hold once everything is learned: sums kept by a test, and those that stand in the topics."""
 
 from __future__ import annotations
 
@@ -90,13 +90,22 @@ class RowFollower:
         self.n_rows += n
         return n
 
-    def sums(self) -> Counter[tuple[str, str, str]]:
-        """What stands in the rows."""
+    def sums(self, topics: Sequence[str] = _TOPICS) -> Counter[tuple[str, str, str]]:
+        """What stands in the rows of these topics."""
         found: Counter[tuple[str, str, str]] = Counter()
         for (topic, _), value in self.rows.items():
-            if value is not None:
+            if topic in topics and value is not None:
                 found.update(_READ[topic](value))
         return Counter({place: value for place, value in found.items() if value})
+
+    def n_shown(self) -> float:
+        """Impressions that the policies have learned, of all items."""
+        found = self.sums(["policy"])
+        return float(sum(n for (_, _, column), n in found.items() if column == "shown"))
+
+    def n_ids(self) -> int:
+        """Users and items that have a row."""
+        return sum(topic != "policy" and value is not None for (topic, _), value in self.rows.items())
 
     def differences(self, sums: Sums) -> dict[tuple[str, str, str], tuple[float, float]]:
         """Where rows and sums differ: expected and found."""

@@ -13,7 +13,7 @@ from typing import Annotated
 
 import typer
 
-from freshet.cli.output import console
+from freshet.cli.output import console, log_to_stderr
 from freshet.config import Settings, load_settings
 from freshet.errors import StartError
 from stream.clock import WallClock
@@ -24,8 +24,16 @@ __all__ = ["work"]
 
 _TOPICS = {
     "join": ("events", "feedback", "item-feedback", "catalogue", "state-join", "dead-letters"),
-    "users": ("feedback", "item-feedback", "item-vectors", "user-vectors", "control", "state-users"),
-    "items": ("item-feedback", "item-vectors", "policy", "catalogue", "state-items"),
+    "users": (
+        "feedback",
+        "item-feedback",
+        "item-vectors",
+        "user-vectors",
+        "control",
+        "state-users",
+        "dead-letters",
+    ),
+    "items": ("item-feedback", "item-vectors", "policy", "state-items", "dead-letters"),
 }
 
 
@@ -56,11 +64,8 @@ def work(
         "work": {"metrics_port": metrics_port, "metrics_host": metrics_host},
     }
     settings = load_settings(config, flags=flags)
-    logging.basicConfig(level=logging.WARNING, format="freshet work: %(message)s", stream=sys.stderr)
+    log_to_stderr("freshet work")
     logging.getLogger("stream").setLevel(logging.INFO)
-    logging.getLogger("kafka").setLevel(
-        logging.CRITICAL
-    )  # what it cannot mend comes back as an error of ours
     chosen = _chosen(steps)
     _require_topics(settings.kafka, chosen)
     asyncio.run(_work(settings, chosen))

@@ -60,7 +60,7 @@ class ItemReplica:
         await self._is_whole.wait()
 
     def since(self, seen: int) -> tuple[list[ItemRow], int]:
-        """The rows that came after `seen`, oldest first, and what to ask with the next time; 0 asks for all."""
+        """The rows that came after `seen` (0: all), oldest first, and what to ask with the next time."""
         found: list[ItemRow] = []
         for number, row in reversed(self._rows.values()):
             if number <= seen:

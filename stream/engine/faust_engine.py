@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
@@ -29,6 +30,7 @@ _log = logging.getLogger(__name__)
 
 _COMMITTED = "read_committed"
 _LOOK_S = 0.25
+_BUSY_S = 0.5
 
 
 class _Thread(driver.AIOKafkaConsumerThread):
@@ -113,6 +115,7 @@ class FaustEngine:
         self._settings = settings or WorkerSettings()
         self._tick, self._tick_ms = tick, tick_ms
         self._owned: dict[int, _Owned] = {}
+        self._delivered_s = -math.inf
         self._is_stopping = False
         self._watchdog = Watchdog(clock, self._settings.stall_s, self._bark)
         self._app = self._make_app(brokers, group, credentials)
@@ -240,6 +243,7 @@ class FaustEngine:
             message = event.message
             batches.setdefault(message.partition, []).append(_record(message))
         await asyncio.gather(*(self._hand(partition, batch) for partition, batch in batches.items()))
+        self._delivered_s = self._clock.monotonic_s()
 
     async def _hand(self, partition: int, batch: Sequence[SourceRecord]) -> None:
         await self._act(partition, "delivery", lambda shard: shard.deliver(batch))
@@ -281,10 +285,13 @@ class FaustEngine:
             for partition in self.shards:
                 if not self._owned[partition].lock.locked():
                     # Not waited for: one partition that fills a large hole must not hold up the others.
-                    task = asyncio.create_task(self._act(partition, "idle", lambda shard: shard.idle()))
+                    task = asyncio.create_task(self._act(partition, "idle", self._idle))
                     under_way.add(task)
                     task.add_done_callback(under_way.discard)
             await asyncio.sleep(_LOOK_S)
+
+    async def _idle(self, shard: Shard) -> None:
+        await shard.idle(is_busy=self._clock.monotonic_s() - self._delivered_s < _BUSY_S)
 
     async def _write_ticks(self, tick: Callable[[int, int], Awaitable[None]]) -> None:
         """Let time pass in our partitions: a tick at every multiple of its distance."""

@@ -6,7 +6,8 @@ depend on it, because nothing but the partition's own committed position decides
 * a record below the position was learned and is skipped;
 * a record above it shows a hole, which is read from the store and learned first, in order. Nothing found
   there means transaction markers or compaction, and is fine;
-* after a while without delivery the end of the source is looked at, or a hole at its tail would stay;
+* after a while without delivery the end of the source is looked at, or a hole at its tail would stay; what
+  stood there at the look before, and has still not come, is read from the store;
 * outputs and the next position are committed together, or not at all. Outputs gather for a moment first:
   a step that writes rows writes each once, however often it changed meanwhile.
 
@@ -24,6 +25,7 @@ from typing import NamedTuple, Protocol
 
 from stream.clock import Clock
 from stream.engine.worker_settings import ShardSettings
+from stream.errors import LogError
 from stream.frame import Frame
 from stream.step import Stateful
 
@@ -37,6 +39,10 @@ __all__ = [
     "ShardStore",
     "SourceRecord",
 ]
+
+_PATIENCE = 10
+# Where commits take long, the machine is busy: the longer outputs gather, the fewer rows are written.
+_LONGER, _LONGEST_S = 3.0, 0.5
 
 Headers = tuple[tuple[str, bytes], ...]
 
@@ -185,7 +191,8 @@ class Shard:
         self._n_gathered = 0
         now = clock.monotonic_s()
         self._heard_s = self._committed_s = self._saved_s = now
-        self._emitted_s = -math.inf
+        self._emitted_s, self._took_s = -math.inf, 0.0
+        self._seen_end = 0
         self.figures = ShardFigures()
 
     @property
@@ -204,9 +211,21 @@ class Shard:
         return self._committed
 
     async def open(self) -> None:
-        """Take the partition over: fence its owner, restore the newest snapshot, run the rest again."""
+        """Take the partition over: fence its owner, restore the newest snapshot, run the rest again.
+
+        Raises:
+            LogError: the source ends before what was learned.
+        """
         start_s = self._clock.monotonic_s()
         frame, taken_at, position = await self._store.recover()
+        end = await self._store.end()
+        if end < position:
+            # Whatever came into it now would be skipped as known, without a word.
+            msg = (
+                f"the partition ends at offset {end} and was learned up to {position}: its topic was made "
+                "anew or lost its data; restore it, or make the state topic and all behind it anew as well"
+            )
+            raise LogError(msg)
         if self._before is not None:
             await self._before()
         if frame is not None:
@@ -242,19 +261,26 @@ class Shard:
         """Seconds until what has gathered should be committed with `emit`; None if there is nothing."""
         if not self._n_gathered:
             return None
-        return max(0.0, self._emitted_s + self._settings.gather_s - self._clock.monotonic_s())
+        gather_s = max(self._settings.gather_s, min(_LONGER * self._took_s, _LONGEST_S))
+        return max(0.0, self._emitted_s + gather_s - self._clock.monotonic_s())
 
     async def emit(self) -> None:
         """Commit what has gathered, if it has gathered long enough."""
         if self.due_in_s() == 0.0:
             await self._commit(empty=False)
 
-    async def idle(self) -> None:
-        """To be called now and then: looks at the tail, commits and saves what is due."""
+    async def idle(self, *, is_busy: bool = False) -> None:
+        """To be called now and then: looks at the tail, commits and saves what is due.
+
+        Args:
+            is_busy: something is being delivered to other partitions.
+        """
         now = self._clock.monotonic_s()
-        if now - self._heard_s >= self._settings.tail_s:
+        # Whoever delivers to others may have ours in its hands, and not have come to it yet.
+        patience = _PATIENCE if is_busy else 1
+        if now - self._heard_s >= patience * self._settings.tail_s:
             self._heard_s = now
-            await self._fill(await self._store.end())
+            await self._look_at_tail()
         await self._look_after()
 
     async def close(self, *, save: bool = False) -> None:
@@ -262,6 +288,13 @@ class Shard:
         if save and self._n_unsaved:
             await self._save()
         await self._store.close()
+
+    async def _look_at_tail(self) -> None:
+        """Learn what stood there a look ago and was not delivered since; remember what stands there now."""
+        end = await self._store.end()
+        if self._position < self._seen_end:
+            await self._fill(end)
+        self._seen_end = end
 
     async def _fill(self, stop: int) -> None:
         """Learn what lies between the position and `stop`, which becomes the position."""
@@ -292,8 +325,10 @@ class Shard:
         self._n_gathered = 0
         # What gave nothing need not be committed at once: run again, it would give nothing again.
         if outputs or empty:
+            start_s = self._clock.monotonic_s()
             await self._store.commit(outputs, self._position)
             self._emitted_s = self._clock.monotonic_s()
+            self._took_s = self._emitted_s - start_s
             self._note_commit()
 
     def _note_commit(self) -> None:

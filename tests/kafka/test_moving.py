@@ -415,6 +415,19 @@ def test_what_cannot_be_read_is_left_out_and_counted(settings: Settings, tmp_pat
     assert (report.accepted, report.rejected) == (1, 2)
 
 
+def test_aborted_events_are_not_copied(settings: Settings, tmp_path: Path) -> None:
+    where, name = settings.kafka.bootstrap, settings.kafka.topic("events")
+    with closing(KafkaProducer(bootstrap_servers=where, transactional_id=f"{name}-feeder")) as producer:
+        producer.init_transactions()
+        for number in range(4):
+            producer.begin_transaction()
+            click = Click(ts=START, user_id="ann", item_id=f"i{number}")
+            producer.send(name, encode_events([click]), partition=0).get(30)
+            (producer.commit_transaction if number % 2 else producer.abort_transaction)()
+    assert _to_folder(settings, tmp_path / "back") == 2
+    assert {json.loads(raw)["item_id"] for raw, _ in _bodies(tmp_path / "back")} == {"i1", "i3"}
+
+
 def test_the_command_moves_both_ways(
     settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
