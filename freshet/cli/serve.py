@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import logging
-import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from freshet.cli.output import console
+from freshet.cli.output import console, log_to_stderr
 from freshet.config import load_settings
 
 __all__ = ["serve"]
@@ -44,9 +42,7 @@ def serve(
         "serve": {"insecure": insecure or None},
     }
     settings = load_settings(config, flags=flags)
-    logging.basicConfig(level=logging.WARNING, format="freshet serve: %(message)s", stream=sys.stderr)
-    # What the client cannot mend comes back as an error of ours.
-    logging.getLogger("kafka").setLevel(logging.CRITICAL)
+    log_to_stderr("freshet serve")
 
     def told(url: str) -> None:
         console.print(
