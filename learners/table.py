@@ -171,6 +171,8 @@ class EmbeddingTable:
 
     def ids_of(self, rows: Int32) -> list[str | None]:
         """The owners of `rows`."""
+        if rows.size and rows.min() >= 0 and rows.max() < len(self._ids):
+            return list(map(self._ids.__getitem__, rows.tolist()))
         return [self.id_of(row) for row in rows.tolist()]
 
     def vectors(self, ids: Sequence[str]) -> Float32:
