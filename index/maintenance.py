@@ -14,16 +14,18 @@ __all__ = ["Maintenance"]
 _TURN_S = 0.02  # work between two rests
 _IDLE_S = 0.02  # rest when nothing waits
 _MARGIN = 0.02  # how far below a fresh build's recall is reason to build again
+_ENOUGH = 32  # queries that tell what a fresh build reaches
 
 
 class Maintenance:
     """Re-links, measures recall on live queries, and rebuilds when it falls below the floor.
 
-    Data whose fresh build does not reach the floor (random directions, say) is not rebuilt for ever: after a
-    rebuild the floor is at most what the rebuild reached, less 0.02.
+    Data whose fresh build does not reach the floor (random directions, say) is not rebuilt in vain: the floor
+    is at most what the newest build reached on the first queries it answered, less 0.02.
 
     Args:
-        share: of one core, for linking; a rebuild takes one whole core while it lasts, a first build all.
+        share: of one core, for linking and measuring; a rebuild takes one whole core while it lasts, a first
+            build all.
         floor: recall@10 below which the graph is rebuilt.
         probe_every_s: seconds between two measurements.
 
@@ -52,8 +54,9 @@ class Maintenance:
         self._rest_per_work = (1.0 - share) / share
         self._floor = floor
         self._attainable = 1.0
+        self._linked_when_built: int | None = None
         self._probe_every_s = probe_every_s
-        self._probed_at_s = self._clock.monotonic_s()
+        self._probed_at_s = self._working_since_s = self._clock.monotonic_s()
         self._stop = Event()
         self._thread: Thread | None = None
         self._n_built = 0
@@ -102,11 +105,16 @@ class Maintenance:
         """One piece of work: link for 20 ms, and measure or rebuild if that is due; returns whether any was
         done."""
         index = self._index
+        self._working_since_s = self._clock.monotonic_s()
         if index.rebuild_is_due():
             # Until there is a graph every search scans all rows: nothing is more urgent than the first one.
             n_threads = os.cpu_count() if index.graph is None else None
             self._n_built = 0
-            return index.rebuild(proceed=self._go_on, n_threads=n_threads)
+            is_built = index.rebuild(proceed=self._go_on, n_threads=n_threads)
+            self._linked_when_built = index.relinker.n_relinked if is_built else None
+            return is_built
+        if self._linked_when_built is not None:
+            self._look_at_fresh_build(self._linked_when_built)
         done = index.relinker.run(budget_s=_TURN_S).n_rows > 0
         now_s = self._clock.monotonic_s()
         if now_s - self._probed_at_s >= self._probe_every_s:
@@ -115,9 +123,18 @@ class Maintenance:
             done = True
         return done
 
+    def _look_at_fresh_build(self, linked: int) -> None:
+        """Measure what it reaches, as soon as there are queries and while most of it is as it was built."""
+        index = self._index
+        if index.relinker.n_relinked - linked > index.size:
+            self._linked_when_built = None
+        elif index.probe.n_queries >= _ENOUGH:
+            self.recall = self._attainable = index.probe.measure(index, between=self._rest).value
+            self._linked_when_built = None
+
     def _probe(self) -> None:
         index = self._index
-        recall, n_queries = index.probe.measure(index)
+        recall, n_queries = index.probe.measure(index, between=self._rest)
         self.recall = recall
         if index.graph is None or n_queries == 0 or recall >= min(self._floor, self._attainable - _MARGIN):
             return
@@ -128,9 +145,15 @@ class Maintenance:
         self._n_built += BUILD_CHUNK
         return not self._stop.is_set()
 
+    def _rest(self) -> None:
+        """Leave the core to others for as long as the work since the last rest deserves."""
+        worked_s = self._clock.monotonic_s() - self._working_since_s
+        self._stop.wait(worked_s * self._rest_per_work)
+        self._working_since_s = self._clock.monotonic_s()
+
     def _loop(self) -> None:
         while not self._stop.is_set():
-            began_s = self._clock.monotonic_s()
-            worked = self.turn()
-            took_s = self._clock.monotonic_s() - began_s
-            self._stop.wait(took_s * self._rest_per_work if worked else _IDLE_S)
+            if self.turn():
+                self._rest()
+            else:
+                self._stop.wait(_IDLE_S)

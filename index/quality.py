@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -51,9 +52,15 @@ class RecallProbe:
         """Queries in the sample."""
         return min(len(self._ring), -(-self._seen // self._every))
 
-    def measure(self, index: LinkedIndex, k: int = 10, most: int = 64) -> Recall:
+    def measure(
+        self, index: LinkedIndex, k: int = 10, most: int = 64, *, between: Callable[[], None] = lambda: None
+    ) -> Recall:
         """recall@k = mean over at most `most` of the kept queries of |live answer ∩ exact answer| / |exact
-        answer|."""
+        answer|.
+
+        `between` is called after each of them: an exact answer reads all vectors, and whoever shares the
+        machine with requests may rest there.
+        """
         n = min(most, self.n_queries)
         shares = []
         for unit in self._ring[:: max(1, self.n_queries // max(1, n))][:n]:
@@ -64,4 +71,5 @@ class RecallProbe:
             true = index.table.scan(query, EVERYTHING, k, exact=True).rows
             if true.size:
                 shares.append(np.intersect1d(live, true).size / true.size)
+            between()
         return Recall(float(np.mean(shares)) if shares else 1.0, len(shares))

@@ -171,9 +171,9 @@ class EmbeddingTable:
 
     def ids_of(self, rows: Int32) -> list[str | None]:
         """The owners of `rows`."""
-        if rows.size and rows.min() >= 0 and rows.max() < len(self._ids):
-            return list(map(self._ids.__getitem__, rows.tolist()))
-        return [self.id_of(row) for row in rows.tolist()]
+        if rows.size and (int(rows.min()) < 0 or int(rows.max()) >= len(self._ids)):
+            return [self.id_of(row) for row in rows.tolist()]
+        return list(map(self._ids.__getitem__, rows.tolist()))
 
     def vectors(self, ids: Sequence[str]) -> Float32:
         """Vectors (n, dim), a copy; zeros where unknown."""

@@ -21,7 +21,8 @@ META = "CREATE TABLE IF NOT EXISTS meta(name TEXT PRIMARY KEY, value INTEGER NOT
 """Table of named numbers that every file carries."""
 
 _APPLICATION_ID = 0x46524553  # "FRES": tells our files from other programs' databases
-_CHECKPOINT_BYTES = 8 << 20  # of the write-ahead log, after which it is moved into the file
+_CHECKPOINT_BYTES = 8 << 20
+_ROUNDS, _FEW_PAGES = 3, 64
 _ADVICE = {
     sqlite3.SQLITE_BUSY: "another process holds it; is a second Freshet running on this folder?",
     sqlite3.SQLITE_LOCKED: "another process holds it; is a second Freshet running on this folder?",
@@ -48,6 +49,8 @@ class Database:
             each page costs a system call when it is written and another when it is checkpointed.
         zero_freed_pages: overwrite whole pages, too, when they are freed; without it only what is deleted
             from pages that stay in use, and `vacuum` removes the rest.
+        checkpoint_bytes: of the write-ahead log, after which the next commit moves it into the file and waits
+            for the disk; who cannot wait sets it high and calls `checkpoint_aside`.
 
     Calls from several threads are serialised.
 
@@ -66,11 +69,14 @@ class Database:
         max_bytes: int | None = None,
         page_bytes: int = 4_096,
         zero_freed_pages: bool = True,
+        checkpoint_bytes: int = _CHECKPOINT_BYTES,
     ) -> None:
         self.path = path
         self.readonly = readonly
         self._page_bytes = page_bytes
         self._zero_freed_pages = zero_freed_pages
+        self._checkpoint_bytes = checkpoint_bytes
+        self._aside: sqlite3.Connection | None = None
         self._lock = threading.RLock()
         self._synchronous: bool | None = None
         if readonly and not path.is_file():
@@ -111,7 +117,7 @@ class Database:
             execute("PRAGMA auto_vacuum=INCREMENTAL")
         execute("PRAGMA journal_mode=WAL").fetchone()
         (page,) = execute("PRAGMA page_size").fetchone()
-        execute(f"PRAGMA wal_autocheckpoint={_CHECKPOINT_BYTES // page}")
+        execute(f"PRAGMA wal_autocheckpoint={self._checkpoint_bytes // page}")
         execute(f"PRAGMA journal_size_limit={64 << 20}")
         if max_bytes is not None:
             execute(f"PRAGMA max_page_count={max(1, max_bytes // page)}").fetchone()
@@ -227,6 +233,21 @@ class Database:
                 self.read(f"PRAGMA busy_timeout={usual}")
         return not busy
 
+    def checkpoint_aside(self) -> None:
+        """Move the write-ahead log into the file while others write on; to be called from one thread.
+
+        Nearly all of it goes through a connection of its own. Only with the last few pages, which others keep
+        adding to, nobody else may write for a moment, or the log would never begin anew.
+        """
+        with self._translated("written"):
+            if self._aside is None:
+                self._aside = sqlite3.connect(self.path, isolation_level=None, check_same_thread=False)
+            for _ in range(_ROUNDS):
+                ((_, length, moved),) = self._aside.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
+                if length - moved <= _FEW_PAGES:
+                    break
+        self.read("PRAGMA wal_checkpoint(PASSIVE)")
+
     def vacuum(self) -> None:
         """Write the file anew, so that no page keeps remains of what was deleted."""
         self.read("VACUUM")
@@ -234,4 +255,6 @@ class Database:
     def close(self) -> None:
         """Close the connection; closing twice is fine."""
         with self._lock, self._translated("closed"):
+            if self._aside is not None:
+                self._aside.close()
             self._connection.close()

@@ -1,4 +1,4 @@
-"""What the owner of logs does beside appending: forgets in the files, retention."""
+"""What the owner of logs does beside appending: forgets in the files, retention, the write-ahead log."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _RETENTION_S = 60.0
 
 
 class Housekeeping:
-    """Call `run` about once a second from one thread of the process that writes the logs.
+    """Call `run` about twice a second from one thread of the process that writes the logs.
 
     Args:
         logs: the logs that this process writes, by name (`DataFolder.owned`).
@@ -42,6 +42,7 @@ class Housekeeping:
     ) -> None:
         self._scrubs = [LogScrub(name, log, commits, key, claims) for name, log in logs.items()]
         self._retention = [Retention(name, log, commits, settings, claims) for name, log in logs.items()]
+        self._logs = list(logs.values())
         self._clock = clock
         self._trimmed_at_s = float("-inf")
 
@@ -55,6 +56,8 @@ class Housekeeping:
         Raises:
             LogError: a file could not be rewritten or trimmed; call again, nothing is lost.
         """
+        for log in self._logs:
+            log.relieve()
         # Every log gets its turn, also behind one whose readers are in the way.
         clean = [scrub.run() for scrub in self._scrubs]
         now_s = self._clock.monotonic_s()

@@ -12,6 +12,7 @@ from bandits import PolicyError
 from freshet.catalogue import put_items
 from freshet.config import Settings
 from freshet.parts import Parts, build_parts
+from freshet.shards.outbound import Homes
 from freshet.shards.publish import ItemRows
 from freshet.shards.reading import SegmentReader
 from freshet.shards.rows import PROGRESS_KEY, Progress, encode_row
@@ -58,7 +59,7 @@ class ItemsShard:
         self, partition: int, partition_of: Callable[[str], int], settings: Settings, n_partitions: int
     ) -> None:
         self.settings, self._partition = settings, partition
-        self._partition_of = partition_of
+        self._homes = Homes(partition_of)
         self.parts: Parts = build_parts(_share(settings, n_partitions))
         self.reader = SegmentReader("item-feedback", partition, _KINDS)
         self.progress = Progress()
@@ -126,9 +127,9 @@ class ItemsShard:
         latest = np.zeros(rows.size, np.int64)
         np.maximum.at(latest, block.item, block.ts)
         np.maximum.at(latest, block.other, block.other_ts)
-        foreign = [n for n, name in enumerate(block.names) if self._partition_of(name) != self._partition]
-        if foreign:
-            names = [block.names[n] for n in foreign]
+        foreign = np.flatnonzero(self._homes.of(block.names) != self._partition)
+        if foreign.size:
+            names = [block.names[n] for n in foreign.tolist()]
             rows[foreign] = table.admit_each(names, latest[foreign].tolist())
         return rows
 

@@ -15,6 +15,9 @@ Seconds = Annotated[float, Meta(gt=0, le=86_400)]
 class ShardSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """When a partition's shard commits, looks at the tail of its source, and takes a snapshot."""
 
+    gather_s: Annotated[float, Meta(ge=0, le=10)] = 0.05
+    """Time for which outputs gather into one transaction while more records come: latency against the cost of
+    transactions; 0 commits every batch."""
     commit_s: Seconds = 5.0
     """Longest time for which a position without outputs waits for its commit."""
     tail_s: Seconds = 1.0
@@ -40,4 +43,6 @@ class WorkerSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     stall_s: Seconds = 60.0
     """Time that a partition may be busy with one thing; then it stands still, and the process ends."""
     metrics_port: Annotated[int, Meta(ge=0, le=65_535)] = 0
-    """Port of /metrics on loopback; 0: none."""
+    """Port of /metrics; 0: none."""
+    metrics_host: str = "127.0.0.1"
+    """Address of /metrics; it asks for no token, so beyond loopback let only Prometheus reach it."""

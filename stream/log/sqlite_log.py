@@ -33,6 +33,9 @@ CREATE INDEX IF NOT EXISTS by_request ON records(request_id) WHERE request_id IS
 _SELECT = "SELECT pos, decision, schema, backfill, accepted_at, request_id, body FROM records"
 _KINDS: tuple[RecordKind, RecordKind] = ("events", "decision")
 _RESERVE = 1 << 16
+_MOVED_BYTES = 4 << 20  # appended; the write-ahead log holds whole pages and is two to three times as long
+_LONGEST_BYTES = 64 << 20  # of the write-ahead log, where nobody calls `relieve`
+_PAGE_BYTES = 4_096
 _AT_ONCE = 32  # rows up to which one statement adds them all
 _INSERT = "INSERT INTO records VALUES(?,?,?,?,?,?,?)"
 
@@ -114,7 +117,13 @@ class SQLiteLog(SQLiteLogReader):
     ) -> None:
         self._held = FileLock(path.with_name(f"{path.name}.lock"), f"{path.name}")
         try:
-            self.database = Database(path, schema=EVENTS_LAYOUT, script=_SCRIPT, max_bytes=max_bytes)
+            self.database = Database(
+                path,
+                schema=EVENTS_LAYOUT,
+                script=_SCRIPT,
+                max_bytes=max_bytes,
+                checkpoint_bytes=_LONGEST_BYTES,
+            )
             self._reserved = self.database.meta("reserved")
             self._end = max(self._reserved, super().end())
             rows = self.database.read("SELECT accepted_at FROM records ORDER BY pos DESC LIMIT 1")
@@ -123,6 +132,7 @@ class SQLiteLog(SQLiteLogReader):
             raise
         self._newest = int(rows[0][0]) if rows else 0
         self._mutex = threading.Lock()
+        self._unmoved = 0
         self.dead_letters = DeadLetters(self.database, max_count=max_letters, max_bytes=max_letter_bytes)
 
     def append(self, records: Sequence[Record], *, durable: bool = True) -> list[int]:
@@ -144,6 +154,7 @@ class SQLiteLog(SQLiteLogReader):
                 self._append_many(rows, pos + _RESERVE if reserve else 0, durable)
             positions = list(range(self._end + 1, pos + 1))
             self._end, self._newest = pos, newest
+            self._unmoved += _PAGE_BYTES + sum(len(record.body) for record in records)
             return positions
 
     def _append_many(self, rows: Sequence[tuple[Any, ...]], reserved: int, durable: bool) -> None:
@@ -153,6 +164,15 @@ class SQLiteLog(SQLiteLogReader):
                 connection.execute("INSERT OR REPLACE INTO meta VALUES('reserved',?)", (reserved,))
             connection.executemany(_INSERT, rows)
         self._reserved = reserved or self._reserved
+
+    def relieve(self) -> None:
+        """Move what was appended out of the write-ahead log once that is long; appending goes on meanwhile.
+
+        To be called twice a second or so from one thread, else now and then an append waits for the disk.
+        """
+        if self._unmoved >= _MOVED_BYTES:
+            self._unmoved = 0
+            self.database.checkpoint_aside()
 
     def close(self) -> None:
         """Give the unused positions back and close the file."""

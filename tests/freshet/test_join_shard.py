@@ -252,6 +252,21 @@ def test_history_has_a_time_of_its_own() -> None:
     assert (shard.counters["organic"], shard.counters["late"]) == (1, 1)
 
 
+def test_a_clock_that_is_set_back_moves_nothing() -> None:
+    shard = JoinShard(0, part)
+    shard.on_records([record(Tick(ts=100 * MINUTE)), record(Tick(ts=10 * MINUTE), offset=1)])
+    shard.on_records([record(Click(ts=10 * MINUTE, user_id="u", item_id="a"), offset=2)])
+    assert (shard.counters["organic"], shard.counters["late"]) == (0, 1)
+
+
+def test_a_clock_that_is_ahead_makes_events_late_and_they_are_counted() -> None:
+    shard = JoinShard(0, part)
+    clicks = [Click(ts=100 * MINUTE + n, user_id="u", item_id="a") for n in range(2)]
+    shard.on_records([record(Tick(ts=100 * MINUTE)), record(clicks[0], offset=1)])
+    shard.on_records([record(Tick(ts=160 * MINUTE), offset=2), record(clicks[1], offset=3)])
+    assert (shard.counters["organic"], shard.counters["late"]) == (1, 1)
+
+
 class TestJoinShard(ShardStepContract):
     def make_step(self) -> JoinShard:
         return JoinShard(0, part)

@@ -133,6 +133,25 @@ def test_a_recall_below_the_floor_brings_a_rebuild_once() -> None:
     assert keeper.figures()["recall"] > 0.97
 
 
+def test_what_a_first_build_reaches_is_no_reason_to_build_again() -> None:
+    clock = ManualClock()
+    index = LiveIndex(DIM, 100_000, LiveSettings(exact_below=64), background=True)
+    index.upsert(np.arange(5000), WORLD.vectors[:5000])
+    keeper = Maintenance(index, clock=clock, floor=1.1, probe_every_s=1.0)
+    assert keeper.turn()
+    for _ in range(8):
+        for query in WORLD.queries:
+            index.search(query, 10)
+    for _ in range(3):
+        clock.advance_ms(1000)
+        keeper.turn()
+    assert (index.n_rebuilds, keeper.figures()["recall"] > 0.97) == (1, True)
+    break_links(index)
+    clock.advance_ms(1000)
+    keeper.turn()
+    assert index.n_rebuilds == 2
+
+
 def test_the_thread_links_what_upsert_leaves_and_stops() -> None:
     index = live(3000)
     keeper = Maintenance(index, share=0.9)
