@@ -184,7 +184,8 @@ class JoinShard:
         joiner, ticker = self.joiners[backfill], self._tickers[backfill]
         by_event = backfill or self._by_event
         for event in events:
-            if by_event and event.ts >= ticker.next:
+            # A tick of the log says what the wall clock shows, which is nothing to the event clock.
+            if by_event and type(event) is not Tick and event.ts >= ticker.next:
                 joiner.on_tick(ticker.due(event.ts) or 0)
             if type(event) is Forget:
                 joiner.counters["forgets"] += 1
