@@ -14,6 +14,8 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 PYTHONS := $(if $(PYTHON),$(PYTHON),python3 python3.14 python3.13 python3.12 python3.11 python)
 # Random kills in `make chaos`.
 KILLS ?= 1000
+# How long workers on Kafka are killed, frozen, added and removed there.
+MINUTES ?= 10
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test check bench chaos format reference install install-test install-bench clean
@@ -39,8 +41,8 @@ check: install-test  ## formatting, lint, types, layers: all four are run, then 
 bench: install-bench  ## our figures beside those of others, in one run; ARGS="--quick --json bench.json"
 	@$(BIN)/python -m benchmarks $(ARGS)
 
-chaos: install-test  ## kill processes at random under load; KILLS=1000
-	@FRESHET_CHAOS_KILLS=$(KILLS) $(BIN)/pytest -m chaos --timeout=0 $(ARGS)
+chaos: install-test  ## kill processes at random under load; KILLS=1000 MINUTES=10
+	@FRESHET_CHAOS_KILLS=$(KILLS) FRESHET_CHAOS_MINUTES=$(MINUTES) $(BIN)/pytest -m chaos --timeout=0 $(ARGS)
 
 format: install-test  ## let ruff lay out and mend what it can
 	@$(BIN)/ruff check --fix --quiet . || true

@@ -44,7 +44,7 @@ def run(quick: bool) -> list[dict[str, Any]]:
     return [
         {
             "name": f"kafka_exact{'_quick' if quick else ''}",
-            "value": ours["lost"] + ours["doubled"],
+            "value": ours["lost"] + ours["doubled"] + ours["wrong_rows"],
             "unit": "lost or doubled",
             "peer": "faust Table",
             "peer_value": bare["lost"] + bare["doubled"],
@@ -55,7 +55,7 @@ def run(quick: bool) -> list[dict[str, Any]]:
 
 
 def _ours(broker: Any, folder: Path, quick: bool) -> dict[str, Any]:
-    from freshet.testing_work import WorkersChaos
+    from freshet.testing_chaos import WorkersChaos
     from stream.kafka.topics import create_topics
 
     settings = broker.settings(prefix=f"ours-{os.getpid()}-")
@@ -65,7 +65,8 @@ def _ours(broker: Any, folder: Path, quick: bool) -> dict[str, Any]:
 
 
 def _bare(broker: Any, folder: Path, quick: bool) -> dict[str, Any]:
-    from freshet.testing_work import Follower, Load, WorkerProcess, WorkersChaos
+    from freshet.testing_chaos import WorkersChaos
+    from freshet.testing_work import Follower, Load, WorkerProcess
     from stream.kafka.layout import TopicLayout
     from stream.kafka.partitioning import partition_of
     from stream.kafka.topics import create_topics
@@ -130,6 +131,7 @@ def _play(chaos: Any, quick: bool) -> dict[str, Any]:
     return {
         "lost": lost.total(),
         "doubled": doubled.total(),
+        "wrong_rows": len(chaos.wrong_rows()),
         "sent": chaos.load.expected.total(),
         "events": chaos.load.n_events,
         "happened": dict(chaos.happened),

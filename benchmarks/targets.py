@@ -42,6 +42,10 @@ TARGETS = (
     Target("memory_per_item", 1_200, 900),
     Target("ingest_http", 30_000, 150_000),
     Target("kafka_learn_blocks", 150_000, 1_000_000),
+    Target("kafka_pipeline", 40_000, 150_000),
+    Target("kafka_freshness", 150, 30),
+    Target("kafka_freshness", 700, 150, "p99"),
+    Target("kafka_takeover", 10, 2),
 )
 """Units are those of the rows: a second, ms, seconds, bytes."""
 

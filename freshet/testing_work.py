@@ -9,7 +9,7 @@ import subprocess
 import sys
 import threading
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,8 @@ import numpy as np
 from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 
 from freshet.config import Settings
-from freshet.shards.worker import JoinWorker
+from freshet.shards.worker import Worker
+from freshet.testing_sums import Sums
 from stream.block_codec import decode_segment
 from stream.blocks import CLICK, CLOSED, ORGANIC, SHOWN, FeedbackBlock, ItemsBlock
 from stream.clock import Clock, WallClock
@@ -27,10 +28,12 @@ from stream.kafka import KafkaSettings
 from stream.kafka.bundles import headers_of
 from stream.kafka.partitioning import partition_of, routing_id
 
-__all__ = ["Follower", "Load", "WorkerProcess", "WorkerThread", "WorkersChaos", "outcomes"]
+__all__ = ["Follower", "Load", "WorkerProcess", "WorkerThread", "outcomes"]
 
 Outcome = tuple[str, ...]
 
+# Exact in binary, so that sums are equal to the last bit; no centroid ever has these numbers.
+_CLUSTERS, _WEIGHTS = [900, 901], [0.5, 0.25]
 _NAMES = {SHOWN: "shown", CLICK: "click", CLOSED: "closed"}
 
 
@@ -61,6 +64,9 @@ class WorkerProcess:
             "FRESHET_KAFKA_MIN_INSYNC": "1",
             "FRESHET_JOIN_WINDOW_MS": "1000",
             "FRESHET_JOIN_LATENESS_MS": "5000",
+            "FRESHET_LEARN_EMBEDDING_DIM": "8",
+            "FRESHET_LEARN_MAINTAIN_MS": "1000",
+            "FRESHET_POLICY_OTHERS": '["thompson"]',
             "FRESHET_SHARD_SNAPSHOT_S": "2",
             "FRESHET_SHARD_COMMIT_S": "1",
             "FRESHET_WORK_SESSION_S": "3",
@@ -119,7 +125,7 @@ class WorkerThread:
     def __init__(self, settings: Settings) -> None:
         self.reason: str | None = None
         """Why it wanted to end the process, if it did."""
-        self.worker: JoinWorker | None = None
+        self.worker: Worker | None = None
         """The worker, once it has started."""
         self._settings = settings
         self._loop = asyncio.new_event_loop()
@@ -136,15 +142,15 @@ class WorkerThread:
 
     def run_again(self) -> list[int]:
         """How many records were run again at the take-over, for each partition that is owned now."""
-        shards = {} if self.worker is None else self.worker.engine.shards
-        return [shard.figures.run_again for shard in shards.values()]
+        running = [] if self.worker is None else self.worker.running()
+        return [one.shard.figures.run_again for one in running]
 
     def has_ended(self) -> bool:
         """Whether it wanted to end the process."""
         return self.reason is not None
 
     def _run(self) -> None:
-        self.worker = JoinWorker(self._settings, WallClock(), self._end)
+        self.worker = Worker(self._settings, WallClock(), self._end)
         self._loop.run_until_complete(self.worker.run(self._stop))
         self._loop.close()
 
@@ -167,6 +173,7 @@ class Load:
         self._clock = clock or WallClock()
         self.producer = KafkaProducer(bootstrap_servers=settings.bootstrap, acks="all", linger_ms=5)
         self.expected: Counter[Outcome] = Counter()
+        self.sums = Sums()
         self.n_events = 0
 
     def send(self, n_requests: int) -> None:
@@ -184,8 +191,18 @@ class Load:
             f"o{number}",
         )
         decision = Decision(
-            request_id=request, ts=ts, user_id=user, items=shown, propensities=[0.5] * 4, policy="uniform"
+            request_id=request,
+            ts=ts,
+            user_id=user,
+            items=shown,
+            propensities=[0.5] * 4,
+            policy="uniform",
+            clusters=_CLUSTERS,
+            weights=_WEIGHTS,
         )
+        self.sums.shown(user, shown, _CLUSTERS, _WEIGHTS)
+        self.sums.clicked(user, shown[1], _CLUSTERS, _WEIGHTS)
+        self.sums.clicked(user, other)
         self._put(decision, Click(ts=ts, request_id=request, user_id=user, item_id=shown[1]))
         self._put(Click(ts=ts, user_id=user, item_id=other, event_id=f"e{number}"))
         self._expect(
@@ -276,135 +293,3 @@ def _read(value: bytes) -> list[Outcome]:
                 more = (str(place),) if kind == CLICK else ()
                 found.append((_NAMES[kind], segment.slates[ref].request_id, *more))
     return found
-
-
-class WorkersChaos:
-    """Workers that are killed, frozen past their session, thawed, added and removed under a steady load.
-
-    Whatever befalls them befalls them at work: before each time, all partitions have been seen to go on.
-
-    Args:
-        settings: topics that are there.
-        folder: for what the workers say.
-        rng: draws what happens to whom.
-        n_workers: how many there are at first.
-        load, follower, start: other workers than ours, with their load and what counts their results.
-    """
-
-    SESSION_S = 3.0
-
-    def __init__(
-        self,
-        settings: KafkaSettings,
-        folder: Path,
-        rng: np.random.Generator,
-        n_workers: int,
-        *,
-        load: Load | None = None,
-        follower: Follower | None = None,
-        start: Callable[[KafkaSettings, Path], WorkerProcess] = WorkerProcess,
-    ) -> None:
-        self._settings, self._folder, self._rng = settings, folder, rng
-        self._clock = WallClock()
-        self._frozen: list[tuple[float, WorkerProcess]] = []
-        self._n = 0
-        self._start = start
-        self.load = load or Load(settings, rng)
-        self.follower = follower or Follower(settings)
-        self.workers: list[WorkerProcess] = []
-        self.happened: Counter[str] = Counter()
-        for _ in range(n_workers):
-            self.add()
-
-    def add(self) -> None:
-        """One worker more."""
-        self._n += 1
-        self.workers.append(self._start(self._settings, self._folder / f"worker-{self._n}.log"))
-
-    def kill(self) -> None:
-        """kill -9 one that is awake; it comes back at once."""
-        victim = self._one()
-        victim.kill()
-        victim.revive()
-        self.happened["kill"] += 1
-
-    def freeze(self) -> None:
-        """SIGSTOP one until its session is over and others own what it had; SIGCONT comes by itself."""
-        victim = self._one()
-        victim.freeze()
-        self._frozen.append((self._clock.monotonic_s() + 2.5 * self.SESSION_S, victim))
-        self.happened["freeze"] += 1
-
-    def remove(self) -> None:
-        """Stop one cleanly, for good, if another is left awake."""
-        if len(self.workers) - len(self._frozen) > 1:
-            victim = self._one()
-            self.workers.remove(victim)
-            self.happened["remove"] += 1
-            # One that has just been revived may not listen to signals yet, and dies of this one.
-            if victim.stop() not in (0, -signal.SIGTERM):
-                self.happened["unclean stop"] += 1
-
-    def _one(self) -> WorkerProcess:
-        awake = [worker for worker in self.workers if worker not in [frozen for _, frozen in self._frozen]]
-        return awake[int(self._rng.integers(len(awake)))]
-
-    def go_on(self, seconds: float, requests: int = 20) -> None:
-        """Send requests for a while; wake who has been frozen long enough, revive who has ended."""
-        end_s = self._clock.monotonic_s() + seconds
-        while self._clock.monotonic_s() < end_s:
-            self.load.send(requests)
-            self._look_after()
-            self.follower.look(100)
-
-    def settle(self, limit_s: float = 60.0) -> None:
-        """Go on until everything sent up to now is shown: every partition has an owner that works.
-
-        Raises:
-            TimeoutError: that takes longer.
-        """
-        self.load.send(100)
-        wanted = {outcome for outcome in self.load.expected if outcome[0] == "shown"}
-        end_s = self._clock.monotonic_s() + limit_s
-        while wanted := {outcome for outcome in wanted if outcome not in self.follower.found}:
-            if self._clock.monotonic_s() > end_s:
-                msg = f"{len(wanted)} slates were not joined in {limit_s:g} s\n{self.said()[-2_000:]}"
-                raise TimeoutError(msg)
-            self.go_on(0.1)
-
-    def _look_after(self) -> None:
-        now = self._clock.monotonic_s()
-        for due, worker in [pair for pair in self._frozen if pair[0] <= now]:
-            worker.thaw()
-            self._frozen.remove((due, worker))
-            self.happened["thaw"] += 1
-        for worker in self.workers:
-            if not worker.is_alive():
-                self.happened["ended by itself"] += 1
-                worker.revive()
-
-    def finish(self, limit_s: float) -> Counter[Outcome]:
-        """Wake everybody and wait for what is left, and for what comes twice; all that stands committed."""
-        while self._frozen:
-            self.go_on(0.2, requests=1)
-        end_s = self._clock.monotonic_s() + limit_s
-        while self._clock.monotonic_s() < end_s and self.load.expected - self.follower.found:
-            self._look_after()
-            self.follower.look()
-        end_s = self._clock.monotonic_s() + 1.0
-        while self._clock.monotonic_s() < end_s:
-            self.follower.look()
-        return self.follower.found
-
-    def close(self) -> None:
-        """End every process."""
-        for worker in [*self.workers, *(frozen for _, frozen in self._frozen)]:
-            worker.kill()
-        self.follower.close()
-        self.load.close()
-
-    def said(self) -> str:
-        """All that the workers have said."""
-        return "".join(
-            path.read_text("utf-8", "replace") for path in sorted(self._folder.glob("worker-*.log"))
-        )

@@ -7,6 +7,7 @@ import logging
 import os
 import signal
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -21,7 +22,19 @@ from stream.kafka.layout import LAYOUT
 
 __all__ = ["work"]
 
-_TOPICS = ("events", "feedback", "item-feedback", "catalogue", "state-join", "dead-letters")
+_TOPICS = {
+    "join": ("events", "feedback", "item-feedback", "catalogue", "state-join", "dead-letters"),
+    "users": (
+        "feedback",
+        "item-feedback",
+        "item-vectors",
+        "user-vectors",
+        "control",
+        "state-users",
+        "dead-letters",
+    ),
+    "items": ("item-feedback", "item-vectors", "policy", "state-items", "dead-letters"),
+}
 
 
 def work(
@@ -31,13 +44,16 @@ def work(
     metrics_port: Annotated[
         int | None, typer.Option(min=0, max=65_535, help="Port of /metrics on loopback; 0: none.")
     ] = None,
+    steps: Annotated[
+        str, typer.Option(metavar="NAMES", help="What to run: some of join, users, items.")
+    ] = "join,users,items",
     config: Annotated[Path | None, typer.Option(exists=True, dir_okay=False, help="A freshet.toml.")] = None,
 ) -> None:
-    """Join events on Kafka: reads `events`, writes `feedback`, `item-feedback`, `catalogue`, `dead-letters`.
+    """Join and learn on Kafka: reads `events` and the topics of [[kafka.sources]], writes all the others.
 
-    Start as many as you like, on any machines: they share the partitions, and each event is joined once
-    however often workers die. Ends with 1 and a reason when something is wrong; let a supervisor start it
-    again. For now a worker joins; learning and serving on Kafka follow.
+    Start as many as you like, on any machines: they share the partitions, and each event is joined and
+    learned once however often workers die. Ends with 1 and a reason when something is wrong; let a supervisor
+    start it again.
 
     Example: `freshet work --kafka localhost:9092`
     """
@@ -52,29 +68,45 @@ def work(
     logging.getLogger("kafka").setLevel(
         logging.CRITICAL
     )  # what it cannot mend comes back as an error of ours
-    _require_topics(settings.kafka)
-    asyncio.run(_work(settings))
+    chosen = _chosen(steps)
+    _require_topics(settings.kafka, chosen)
+    asyncio.run(_work(settings, chosen))
 
 
-def _require_topics(kafka: KafkaSettings) -> None:
+def _chosen(steps: str) -> list[str]:
+    names = [name.strip() for name in steps.split(",") if name.strip()]
+    if not names or set(names) - set(_TOPICS):
+        msg = f"expected some of {', '.join(_TOPICS)}, separated by commas, got {steps!r}"
+        raise typer.BadParameter(msg, param_hint="--steps")
+    return names
+
+
+def _require_topics(kafka: KafkaSettings, steps: Sequence[str]) -> None:
     """Topics that are missing, or have other numbers of partitions, would scatter what belongs together."""
     # Every client of Kafka comes with an extra.
-    from stream.kafka.topics import check_topics
+    from stream.kafka.topics import check_topics, missing_topics
 
-    found = check_topics(kafka, [topic for topic in LAYOUT if topic.name in _TOPICS])
-    wrong = [difference for difference in found if difference.what in ("topic", "partitions")]
+    needed = {topic for step in steps for topic in _TOPICS[step]}
+    theirs = [source.topic for source in kafka.sources] if "join" in steps else []
+    if theirs:
+        needed.add("state-sources")
+    found = check_topics(kafka, [topic for topic in LAYOUT if topic.name in needed])
+    wrong = [str(difference) for difference in found if difference.what in ("topic", "partitions")]
+    for topic in missing_topics(kafka, theirs):
+        wrong.append(f"{topic}: a topic of [[kafka.sources]] that is not there; is its name right?")
     if wrong:
-        raise StartError("; ".join(map(str, wrong)))
+        raise StartError("; ".join(wrong))
 
 
-async def _work(settings: Settings) -> None:
-    from freshet.shards.worker import JoinWorker
+async def _work(settings: Settings, steps: Sequence[str]) -> None:
+    from freshet.shards.worker import Worker
 
     stop = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    worker = JoinWorker(settings, WallClock(), _end)
-    console.print(f"joining {settings.kafka.topic('events')} at {settings.kafka.bootstrap}; Ctrl-C ends it")
+    worker = Worker(settings, WallClock(), _end, steps)
+    running = ", ".join(worker.engines)
+    console.print(f"working at {settings.kafka.bootstrap}: {running}; Ctrl-C ends it")
     await worker.run(stop)
 
 

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import NamedTuple, Protocol, runtime_checkable
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from freshet.shards.join import JoinShard
 from stream.engine.shard import Shard
 
-__all__ = ["WorkerMetrics"]
+__all__ = ["Running", "WorkerMetrics"]
 
 _COUNTERS = {
-    "records": "Records joined.",
+    "records": "Records taken in.",
     "run_again": "Records run again at the take-over.",
-    "repeated": "Records delivered that were joined before.",
+    "repeated": "Records delivered that were taken in before.",
     "holes": "Times that records were found which had not been delivered.",
     "filled": "Records found in holes.",
     "commits": "Transactions committed.",
@@ -23,52 +23,89 @@ _COUNTERS = {
 }
 
 
+class Running(NamedTuple):
+    """One partition at work: the name of its step, its number, and what drives it."""
+
+    name: str
+    partition: int
+    shard: Shard
+
+
+@runtime_checkable
+class _Buries(Protocol):
+    n_letters: int
+
+
+@runtime_checkable
+class _Joins(Protocol):
+    @property
+    def pressure(self) -> float: ...
+
+    @property
+    def counters(self) -> Mapping[str, int]: ...
+
+
 class WorkerMetrics(Collector):
-    """Collected at each scrape; labels are the partitions of this worker and the names of the outcomes.
+    """Collected at each scrape; labels are the steps and partitions of this worker and names of outcomes.
 
     Example:
-        >>> [metric.name for metric in WorkerMetrics(dict, dict).collect()][:2]
+        >>> [metric.name for metric in WorkerMetrics(list, lambda: 0).collect()][:2]
         ['freshet_shard_position', 'freshet_shard_committed']
     """
 
-    def __init__(
-        self, shards: Callable[[], Mapping[int, Shard]], steps: Callable[[], Mapping[int, JoinShard]]
-    ) -> None:
-        self._shards = shards
-        self._steps = steps
+    def __init__(self, running: Callable[[], Iterable[Running]], items: Callable[[], int]) -> None:
+        self._running = running
+        self._items = items
 
     def collect(self) -> Iterator[Metric]:
         """The figures of the partitions that are owned now."""
-        shards, steps = self._shards(), dict(self._steps())
-        yield _gauge("position", "Offset of the next record.", {p: s.position for p, s in shards.items()})
-        yield _gauge("committed", "Committed position.", {p: s.committed for p, s in shards.items()})
-        takeovers = {p: s.figures.takeover_ms for p, s in shards.items()}
-        yield _gauge("takeover_ms", "How long the take-over took.", takeovers)
-        for name, means in _COUNTERS.items():
-            family = CounterMetricFamily(f"freshet_shard_{name}", means, labels=["partition"])
-            for partition, shard in shards.items():
-                family.add_metric([str(partition)], getattr(shard.figures, name))
-            yield family
-        mine = {partition: steps[partition] for partition in shards if partition in steps}
+        running = list(self._running())
+        yield _gauge("position", "Offset of the next record.", running, lambda one: one.shard.position)
+        yield _gauge("committed", "Committed position.", running, lambda one: one.shard.committed)
         yield _gauge(
-            "join_pressure", "Share of JOIN's memory in use.", {p: s.pressure for p, s in mine.items()}
+            "takeover_ms", "How long the take-over took.", running, lambda one: one.shard.figures.takeover_ms
         )
-        letters = CounterMetricFamily(
-            "freshet_shard_dead_letters", "Records and events that could not be read.", labels=["partition"]
+        for name, means in _COUNTERS.items():
+            family = CounterMetricFamily(f"freshet_shard_{name}", means, labels=["step", "partition"])
+            for one in running:
+                family.add_metric(_labels(one), getattr(one.shard.figures, name))
+            yield family
+        yield from _of_steps(running)
+        yield GaugeMetricFamily(
+            "freshet_worker_replica_items", "Items whose rows this worker follows.", self._items()
         )
-        outcomes = CounterMetricFamily(
-            "freshet_shard_outcomes", "Outcomes of JOIN.", labels=["partition", "outcome"]
-        )
-        for partition, step in mine.items():
-            letters.add_metric([str(partition)], step.n_letters)
+
+
+def _of_steps(running: Iterable[Running]) -> Iterator[Metric]:
+    labels = ["step", "partition"]
+    pressure = GaugeMetricFamily(
+        "freshet_shard_join_pressure", "Share of JOIN's memory in use.", labels=labels
+    )
+    letters = CounterMetricFamily(
+        "freshet_shard_dead_letters", "Records and events that could not be read.", labels=labels
+    )
+    outcomes = CounterMetricFamily(
+        "freshet_shard_outcomes", "Outcomes of JOIN.", labels=["partition", "outcome"]
+    )
+    for one in running:
+        step = one.shard.step
+        if isinstance(step, _Buries):
+            letters.add_metric(_labels(one), step.n_letters)
+        if isinstance(step, _Joins):
+            pressure.add_metric(_labels(one), step.pressure)
             for outcome, count in step.counters.items():
-                outcomes.add_metric([str(partition), outcome], count)
-        yield letters
-        yield outcomes
+                outcomes.add_metric([str(one.partition), outcome], count)
+    yield from (pressure, letters, outcomes)
 
 
-def _gauge(name: str, means: str, values: Mapping[int, float]) -> GaugeMetricFamily:
-    family = GaugeMetricFamily(f"freshet_shard_{name}", means, labels=["partition"])
-    for partition, value in values.items():
-        family.add_metric([str(partition)], value)
+def _labels(one: Running) -> list[str]:
+    return [one.name, str(one.partition)]
+
+
+def _gauge(
+    name: str, means: str, running: Iterable[Running], value: Callable[[Running], float]
+) -> GaugeMetricFamily:
+    family = GaugeMetricFamily(f"freshet_shard_{name}", means, labels=["step", "partition"])
+    for one in running:
+        family.add_metric(_labels(one), value(one))
     return family

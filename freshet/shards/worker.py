@@ -1,77 +1,158 @@
-"""A worker on Kafka: JOIN for the partitions that its group assigns to it."""
+"""A worker on Kafka: every step for the partitions that its groups assign to it, in one process."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from typing import Any, NamedTuple
 
 import faust
 from prometheus_client import CollectorRegistry, start_http_server
 
 from freshet.config import Settings
+from freshet.shards.item_replica import FollowingStep, ItemReplica
+from freshet.shards.items import ItemsShard
 from freshet.shards.join import JoinShard
-from freshet.shards.metrics import WorkerMetrics
+from freshet.shards.metrics import Running, WorkerMetrics
+from freshet.shards.sources import SourceShard
+from freshet.shards.users import UsersShard
 from stream.clock import Clock
 from stream.engine.faust_engine import FaustEngine
-from stream.engine.shard import Shard
+from stream.engine.shard import Shard, ShardStep
+from stream.errors import FreshetError
 from stream.kafka.partitioning import partition_of
 from stream.kafka.reader import PartitionReader, async_options
 from stream.kafka.settings import KafkaSettings
 from stream.kafka.shard_store import KafkaShardStore
 from stream.kafka.ticks import TickWriter
 
-__all__ = ["JoinWorker"]
+__all__ = ["STEPS", "Worker"]
 
-APP = "join"
+STEPS = ("join", "users", "items")
+"""What a worker runs unless told otherwise; topics of `[[kafka.sources]]` come with `join`."""
 
 
-class JoinWorker:
-    """Everything that one worker process consists of.
+class _Stage(NamedTuple):
+    """One step: its name is that of the group and the transactions, with the prefix."""
+
+    name: str
+    source: str
+    state: str
+    make: Callable[[int], ShardStep]
+    foreign: bool = False
+
+
+class Worker:
+    """Everything that one worker process consists of: a group, an assignment and shards for each step.
+
+    Steps share nothing but the process and its clients: each has a group of its own, so that a worker may run
+    some of them and another worker others, and a rebalance of one does not touch the rest.
 
     Args:
-        settings: of the whole system; `kafka`, `work`, `shard`, `join`, `clock` and `engine.tick_ms` count.
+        settings: of the whole system; `kafka`, `work`, `shard`, `engine.tick_ms`, `clock` and what the steps
+            need.
         clock: wall and monotonic time.
         end: ends the process for a reason.
+        steps: some of `STEPS`.
 
     Example:
         See `tests/kafka/test_worker.py`.
     """
 
-    def __init__(self, settings: Settings, clock: Clock, end: Callable[[str], None]) -> None:
+    def __init__(
+        self, settings: Settings, clock: Clock, end: Callable[[str], None], steps: Sequence[str] = STEPS
+    ) -> None:
         self._settings = settings
         self._clock = clock
+        self._end = end
         kafka = settings.kafka
         self._reader = PartitionReader(kafka, clock)
-        self._ticks = TickWriter(kafka, "events") if settings.clock == "wall" else None
-        self.steps: dict[int, JoinShard] = {}
-        self.engine = FaustEngine(
-            [address.strip() for address in kafka.bootstrap.split(",")],
-            kafka.topic(APP),
-            kafka.topic("events"),
-            self._make_shard,
-            clock=clock,
-            end=end,
-            settings=settings.work,
-            credentials=_credentials(kafka),
-            tick=None if self._ticks is None else self._ticks.write,
-            tick_ms=settings.engine.tick_ms,
-        )
+        self._ticks = TickWriter(kafka, "events") if "join" in steps else None
+        self._replica = ItemReplica(kafka) if "users" in steps else None
+        self.engines = {stage.name: self._engine(stage) for stage in self._stages(steps)}
 
-    def _make_shard(self, partition: int) -> Shard:
-        settings, n_partitions = self._settings, self._settings.kafka.partitions
-        step = self.steps[partition] = JoinShard(
+    # What runs
+
+    def _stages(self, steps: Sequence[str]) -> Iterator[_Stage]:
+        if "join" in steps:
+            yield _Stage("join", "events", "state-join", self._join)
+            for topic in dict.fromkeys(source.topic for source in self._settings.kafka.sources):
+                make: Callable[[int], ShardStep] = partial(self._source, topic)
+                yield _Stage(f"source-{topic}", topic, "state-sources", make, foreign=True)
+        if self._replica is not None:
+            make = partial(self._users, self._replica)
+            yield _Stage("users", "feedback", "state-users", make)
+        if "items" in steps:
+            yield _Stage("items", "item-feedback", "state-items", self._items)
+
+    def _join(self, partition: int) -> JoinShard:
+        settings = self._settings
+        return JoinShard(
             partition,
-            lambda entity_id: partition_of(entity_id, n_partitions),
+            self._partition_of,
             settings.join,
             mode=settings.clock,
             tick_ms=settings.engine.tick_ms,
-            n_partitions=n_partitions,
+            n_partitions=settings.kafka.partitions,
         )
+
+    def _source(self, topic: str, partition: int) -> SourceShard:
+        settings = self._settings
+        dim = settings.learn.embedding_dim
+        return SourceShard(topic, partition, settings.kafka.sources, settings.kafka.partitions, dimension=dim)
+
+    def _users(self, replica: ItemReplica, partition: int) -> FollowingStep:
+        settings = self._settings
+        step = UsersShard(partition, self._partition_of, settings, settings.kafka.partitions)
+        return FollowingStep(step, replica)
+
+    def _items(self, partition: int) -> ItemsShard:
+        settings = self._settings
+        return ItemsShard(partition, self._partition_of, settings, settings.kafka.partitions)
+
+    def _partition_of(self, entity_id: str) -> int:
+        return partition_of(entity_id, self._settings.kafka.partitions)
+
+    # How it runs
+
+    def _engine(self, stage: _Stage) -> FaustEngine:
+        settings, kafka = self._settings, self._settings.kafka
+        tick = self._ticks.write if self._ticks is not None and stage.name == "join" else None
+        return FaustEngine(
+            [address.strip() for address in kafka.bootstrap.split(",")],
+            kafka.topic(stage.name),
+            stage.source if stage.foreign else kafka.topic(stage.source),
+            partial(self._shard, stage),
+            clock=self._clock,
+            end=self._end,
+            settings=settings.work,
+            credentials=_credentials(kafka),
+            tick=tick,
+            tick_ms=settings.engine.tick_ms,
+        )
+
+    def _shard(self, stage: _Stage, partition: int) -> Shard:
+        step = stage.make(partition)
+        before = self._replica.whole if isinstance(step, FollowingStep) and self._replica else None
         store = KafkaShardStore(
-            settings.kafka, self._reader, app=APP, source="events", state="state-join", partition=partition
+            self._settings.kafka,
+            self._reader,
+            app=stage.name,
+            source=stage.source,
+            state=stage.state,
+            partition=partition,
+            foreign=stage.foreign,
         )
-        return Shard(step, store, self._clock, settings.shard)
+        return Shard(step, store, self._clock, self._settings.shard, before)
+
+    def running(self) -> list[Running]:
+        """The partitions that are open now, of every step."""
+        return [
+            Running(name, partition, shard)
+            for name, engine in self.engines.items()
+            for partition, shard in engine.shards.items()
+        ]
 
     async def run(self, stop: asyncio.Event) -> None:
         """Work until `stop` is set.
@@ -79,22 +160,39 @@ class JoinWorker:
         Raises:
             LogError: no broker answers.
         """
-        registry = CollectorRegistry()
-        registry.register(WorkerMetrics(lambda: self.engine.shards, lambda: self.steps))
-        server: Any = None
-        if self._settings.work.metrics_port:
-            server, _ = start_http_server(self._settings.work.metrics_port, "127.0.0.1", registry)
+        server = self._serve_metrics()
+        following = None
         try:
             if self._ticks is not None:
                 await self._ticks.start()
-            await self.engine.run(stop)
+            if self._replica is not None:
+                following = asyncio.create_task(self._follow(self._replica))
+            await asyncio.gather(*(engine.run(stop) for engine in self.engines.values()))
         finally:
+            if following is not None:
+                following.cancel()
             if self._ticks is not None:
                 await self._ticks.stop()
             await self._reader.close()
             if server is not None:
                 server.shutdown()
                 server.server_close()
+
+    async def _follow(self, replica: ItemReplica) -> None:
+        try:
+            await replica.follow()
+        except FreshetError as error:
+            self._end(str(error))
+
+    def _serve_metrics(self) -> Any:
+        if not self._settings.work.metrics_port:
+            return None
+        registry = CollectorRegistry()
+        registry.register(
+            WorkerMetrics(self.running, lambda: 0 if self._replica is None else self._replica.size)
+        )
+        server, _ = start_http_server(self._settings.work.metrics_port, "127.0.0.1", registry)
+        return server
 
 
 def _credentials(kafka: KafkaSettings) -> Any:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
@@ -29,6 +30,7 @@ _log = logging.getLogger(__name__)
 
 _COMMITTED = "read_committed"
 _LOOK_S = 0.25
+_BUSY_S = 0.5
 
 
 class _Thread(driver.AIOKafkaConsumerThread):
@@ -70,6 +72,7 @@ class _Owned:
     shard: Shard
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     opening: asyncio.Task[None] | None = None
+    emitting: asyncio.Task[None] | None = None
 
 
 class FaustEngine:
@@ -112,6 +115,7 @@ class FaustEngine:
         self._settings = settings or WorkerSettings()
         self._tick, self._tick_ms = tick, tick_ms
         self._owned: dict[int, _Owned] = {}
+        self._delivered_s = -math.inf
         self._is_stopping = False
         self._watchdog = Watchdog(clock, self._settings.stall_s, self._bark)
         self._app = self._make_app(brokers, group, credentials)
@@ -186,6 +190,7 @@ class FaustEngine:
     async def _on_assigned(self, _app: Any, *args: Any, **_: Any) -> None:
         (assigned,) = args
         mine = {tp.partition for tp in assigned if tp.topic == self._topic}
+        _log.info("rebalanced: %d partitions of %s are ours", len(mine), self._topic)
         await self._let_go([partition for partition in self._owned if partition not in mine], save=False)
         for partition in sorted(mine):
             if partition not in self._owned:
@@ -238,9 +243,20 @@ class FaustEngine:
             message = event.message
             batches.setdefault(message.partition, []).append(_record(message))
         await asyncio.gather(*(self._hand(partition, batch) for partition, batch in batches.items()))
+        self._delivered_s = self._clock.monotonic_s()
 
     async def _hand(self, partition: int, batch: Sequence[SourceRecord]) -> None:
         await self._act(partition, "delivery", lambda shard: shard.deliver(batch))
+        owned = self._owned.get(partition)
+        if owned is not None and owned.emitting is None and owned.shard.due_in_s() is not None:
+            owned.emitting = asyncio.create_task(self._emit(partition, owned))
+
+    async def _emit(self, partition: int, owned: _Owned) -> None:
+        """Commit what has gathered once it is due, though nothing more is delivered."""
+        while self._owned.get(partition) is owned and (due_s := owned.shard.due_in_s()) is not None:
+            await asyncio.sleep(due_s)
+            await self._act(partition, "commit", lambda shard: shard.emit())
+        owned.emitting = None
 
     async def _act(self, partition: int, what: str, act: Callable[[Shard], Awaitable[None]]) -> None:
         """Do something with a shard that is ours; of another partition's it is not our business any more."""
@@ -252,8 +268,11 @@ class FaustEngine:
             await asyncio.shield(owned.opening)
             async with owned.lock:
                 if self._owned.get(partition) is owned:
+                    filled = owned.shard.figures.filled
                     with self._watchdog.under_way(name, _progress(owned.shard)):
                         await act(owned.shard)
+                    if more := owned.shard.figures.filled - filled:
+                        _log.info("%s: %d records had not been delivered, and were read", name, more)
         except Exception as error:  # noqa: BLE001  # whatever it is, the process ends with it
             self._fail(name, error)
 
@@ -266,10 +285,13 @@ class FaustEngine:
             for partition in self.shards:
                 if not self._owned[partition].lock.locked():
                     # Not waited for: one partition that fills a large hole must not hold up the others.
-                    task = asyncio.create_task(self._act(partition, "idle", lambda shard: shard.idle()))
+                    task = asyncio.create_task(self._act(partition, "idle", self._idle))
                     under_way.add(task)
                     task.add_done_callback(under_way.discard)
             await asyncio.sleep(_LOOK_S)
+
+    async def _idle(self, shard: Shard) -> None:
+        await shard.idle(is_busy=self._clock.monotonic_s() - self._delivered_s < _BUSY_S)
 
     async def _write_ticks(self, tick: Callable[[int, int], Awaitable[None]]) -> None:
         """Let time pass in our partitions: a tick at every multiple of its distance."""

@@ -6,8 +6,10 @@ depend on it, because nothing but the partition's own committed position decides
 * a record below the position was learned and is skipped;
 * a record above it shows a hole, which is read from the store and learned first, in order. Nothing found
   there means transaction markers or compaction, and is fine;
-* after a while without delivery the end of the source is looked at, or a hole at its tail would stay;
-* outputs and the next position are committed together, or not at all.
+* after a while without delivery the end of the source is looked at, or a hole at its tail would stay; what
+  stood there at the look before, and has still not come, is read from the store;
+* outputs and the next position are committed together, or not at all. Outputs gather for a moment first:
+  a step that writes rows writes each once, however often it changed meanwhile.
 
 The state of the step is not part of a commit: it is the newest snapshot, taken at some position S, and the
 records from S to the committed position run again without emitting. A step is deterministic and does not
@@ -16,7 +18,8 @@ care how its input was cut into batches, so that is the state, bit for bit.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+import math
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
@@ -35,6 +38,10 @@ __all__ = [
     "ShardStore",
     "SourceRecord",
 ]
+
+_PATIENCE = 10
+# Where commits take long, the machine is busy: the longer outputs gather, the fewer rows are written.
+_LONGER, _LONGEST_S = 3.0, 0.5
 
 Headers = tuple[tuple[str, bytes], ...]
 
@@ -145,6 +152,7 @@ class Shard:
         store: the partition.
         clock: for the times between commits, snapshots and looks at the tail.
         settings: those times.
+        before: waited for at a take-over, once the owner before is fenced.
 
     Example:
         >>> import asyncio
@@ -154,7 +162,8 @@ class Shard:
         >>> partition = MemoryPartition()
         >>> records = [partition.append(b"one"), partition.append(b"two"), partition.append(b"three")]
         >>> async def play() -> None:
-        ...     shard = Shard(FoldingStep(), MemoryShardStore(partition), ManualClock())
+        ...     settings = ShardSettings(gather_s=0)
+        ...     shard = Shard(FoldingStep(), MemoryShardStore(partition), ManualClock(), settings)
         ...     await shard.open()
         ...     await shard.deliver(records[:1] + records[2:])  # the second is never delivered
         ...     print(shard.position, shard.figures.holes, [output.key for output in partition.outputs])
@@ -163,18 +172,32 @@ class Shard:
     """
 
     def __init__(
-        self, step: ShardStep, store: ShardStore, clock: Clock, settings: ShardSettings | None = None
+        self,
+        step: ShardStep,
+        store: ShardStore,
+        clock: Clock,
+        settings: ShardSettings | None = None,
+        before: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
         self._step = step
+        self._before = before
         self._store = store
         self._clock = clock
         self._settings = settings or ShardSettings()
         self._position = 0
         self._committed = 0
         self._n_unsaved = 0
+        self._n_gathered = 0
         now = clock.monotonic_s()
         self._heard_s = self._committed_s = self._saved_s = now
+        self._emitted_s, self._took_s = -math.inf, 0.0
+        self._seen_end = 0
         self.figures = ShardFigures()
+
+    @property
+    def step(self) -> ShardStep:
+        """What it drives."""
+        return self._step
 
     @property
     def position(self) -> int:
@@ -190,6 +213,8 @@ class Shard:
         """Take the partition over: fence its owner, restore the newest snapshot, run the rest again."""
         start_s = self._clock.monotonic_s()
         frame, taken_at, position = await self._store.recover()
+        if self._before is not None:
+            await self._before()
         if frame is not None:
             self._step.restore(frame)
         async for records in self._store.read(taken_at, position):
@@ -219,12 +244,30 @@ class Shard:
         await self._learn(batch)
         await self._look_after()
 
-    async def idle(self) -> None:
-        """To be called now and then: looks at the tail, commits and saves what is due."""
+    def due_in_s(self) -> float | None:
+        """Seconds until what has gathered should be committed with `emit`; None if there is nothing."""
+        if not self._n_gathered:
+            return None
+        gather_s = max(self._settings.gather_s, min(_LONGER * self._took_s, _LONGEST_S))
+        return max(0.0, self._emitted_s + gather_s - self._clock.monotonic_s())
+
+    async def emit(self) -> None:
+        """Commit what has gathered, if it has gathered long enough."""
+        if self.due_in_s() == 0.0:
+            await self._commit(empty=False)
+
+    async def idle(self, *, is_busy: bool = False) -> None:
+        """To be called now and then: looks at the tail, commits and saves what is due.
+
+        Args:
+            is_busy: something is being delivered to other partitions.
+        """
         now = self._clock.monotonic_s()
-        if now - self._heard_s >= self._settings.tail_s:
+        # Whoever delivers to others may have ours in its hands, and not have come to it yet.
+        patience = _PATIENCE if is_busy else 1
+        if now - self._heard_s >= patience * self._settings.tail_s:
             self._heard_s = now
-            await self._fill(await self._store.end())
+            await self._look_at_tail()
         await self._look_after()
 
     async def close(self, *, save: bool = False) -> None:
@@ -232,6 +275,13 @@ class Shard:
         if save and self._n_unsaved:
             await self._save()
         await self._store.close()
+
+    async def _look_at_tail(self) -> None:
+        """Learn what stood there a look ago and was not delivered since; remember what stands there now."""
+        end = await self._store.end()
+        if self._position < self._seen_end:
+            await self._fill(end)
+        self._seen_end = end
 
     async def _fill(self, stop: int) -> None:
         """Learn what lies between the position and `stop`, which becomes the position."""
@@ -252,29 +302,38 @@ class Shard:
         self._step.on_records(records)
         self._position = records[-1].offset + 1
         self._n_unsaved += len(records)
+        self._n_gathered += len(records)
         self.figures.records += len(records)
-        # A batch that gave nothing need not be committed at once: run again, it would give nothing again.
-        if outputs := self._step.take():
-            await self._commit(outputs)
+        await self.emit()
 
-    async def _commit(self, outputs: Sequence[Output]) -> None:
-        await self._store.commit(outputs, self._position)
-        self._note_commit()
+    async def _commit(self, *, empty: bool) -> None:
+        """Commit all that came out so far with the position; nothing may ever be committed without it."""
+        outputs = self._step.take()
+        self._n_gathered = 0
+        # What gave nothing need not be committed at once: run again, it would give nothing again.
+        if outputs or empty:
+            start_s = self._clock.monotonic_s()
+            await self._store.commit(outputs, self._position)
+            self._emitted_s = self._clock.monotonic_s()
+            self._took_s = self._emitted_s - start_s
+            self._note_commit()
 
     def _note_commit(self) -> None:
         self._committed, self._committed_s = self._position, self._clock.monotonic_s()
         self.figures.commits += 1
 
     async def _look_after(self) -> None:
-        """Commit a waiting position and take a snapshot, if they are due."""
+        """Commit what is gathered or waits, and take a snapshot, if they are due."""
+        await self.emit()
         now, settings = self._clock.monotonic_s(), self._settings
         is_old = self._n_unsaved and now - self._saved_s >= settings.snapshot_s
         if is_old or self._n_unsaved >= settings.snapshot_records:
             await self._save()
         elif self._position > self._committed and now - self._committed_s >= settings.commit_s:
-            await self._commit(())
+            await self._commit(empty=True)
 
     async def _save(self) -> None:
+        await self._commit(empty=False)  # a snapshot says that what came out before it stands
         await self._store.save(self._step.snapshot(), self._position)
         self._note_commit()
         self._n_unsaved = 0

@@ -15,6 +15,9 @@ Seconds = Annotated[float, Meta(gt=0, le=86_400)]
 class ShardSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """When a partition's shard commits, looks at the tail of its source, and takes a snapshot."""
 
+    gather_s: Annotated[float, Meta(ge=0, le=10)] = 0.05
+    """Time for which outputs gather into one transaction while more records come: latency against the cost of
+    transactions; 0 commits every batch."""
     commit_s: Seconds = 5.0
     """Longest time for which a position without outputs waits for its commit."""
     tail_s: Seconds = 1.0

@@ -45,6 +45,9 @@ LAYOUT: tuple[TopicLayout, ...] = (
     ),
     TopicLayout("state-users", "partition, generation, chunk", "likewise, of the users' learner", "compact"),
     TopicLayout("state-items", "partition, generation, chunk", "likewise, of the items' learner", "compact"),
+    TopicLayout(
+        "state-sources", "topic, partition", "positions in the topics of others, see sources", "compact"
+    ),
     TopicLayout("control", "name", "centroids, ranker weights, switches", "compact", sharded=False),
     TopicLayout("dead-letters", "place", "what could not be read: reason, place, original bytes"),
 )

@@ -18,6 +18,7 @@ from stream.kafka.settings import KafkaSettings
 __all__ = ["PartitionReader", "async_options"]
 
 _POLL_MS = 200
+_COMMITTED, _ALL = "read_committed", "read_uncommitted"
 
 
 def async_options(settings: KafkaSettings) -> dict[str, Any]:
@@ -40,7 +41,7 @@ def async_options(settings: KafkaSettings) -> dict[str, Any]:
 class PartitionReader:
     """Reads committed records of any partition, without a group; for one event loop.
 
-    Each `read` has a consumer of its own, so that many may go on at once; one more answers for offsets.
+    Each `read` has a consumer of its own, so that many may go on at once; two more answer for offsets.
 
     Example:
         See `tests/kafka/test_shard_store.py`.
@@ -49,13 +50,13 @@ class PartitionReader:
     def __init__(self, settings: KafkaSettings, clock: Clock) -> None:
         self._settings = settings
         self._clock = clock
-        self._asker: AIOKafkaConsumer | None = None
+        self._askers: dict[str, AIOKafkaConsumer] = {}
         self._asking = asyncio.Lock()
 
     async def close(self) -> None:
         """Let go of the brokers."""
-        asker, self._asker = self._asker, None
-        if asker is not None:
+        askers, self._askers = self._askers, {}
+        for asker in askers.values():
             await asker.stop()
 
     async def start_of(self, topic: str, partition: int) -> int:
@@ -66,9 +67,9 @@ class PartitionReader:
         except KafkaError as error:
             raise self._trouble(tp, "has no answer for its beginning", error) from error
 
-    async def end_of(self, topic: str, partition: int) -> int:
-        """Offset up to which everything is decided: committed or aborted."""
-        asker, tp = await self._ask(), TopicPartition(topic, partition)
+    async def end_of(self, topic: str, partition: int, *, decided: bool = True) -> int:
+        """Offset up to which everything is decided: committed or aborted; or up to which anything stands."""
+        asker, tp = await self._ask(_COMMITTED if decided else _ALL), TopicPartition(topic, partition)
         try:
             return int((await asker.end_offsets([tp]))[tp])
         except KafkaError as error:
@@ -125,28 +126,28 @@ class PartitionReader:
             if records:
                 yield records
 
-    def _consumer(self) -> AIOKafkaConsumer:
+    def _consumer(self, isolation: str = _COMMITTED) -> AIOKafkaConsumer:
         # Without a reset a deleted offset is an error, not a silent jump.
         return AIOKafkaConsumer(
-            isolation_level="read_committed",
+            isolation_level=isolation,
             enable_auto_commit=False,
             auto_offset_reset="none",
             fetch_max_wait_ms=_POLL_MS,
             **async_options(self._settings),
         )
 
-    async def _ask(self) -> AIOKafkaConsumer:
+    async def _ask(self, isolation: str = _COMMITTED) -> AIOKafkaConsumer:
         async with self._asking:
-            if self._asker is None:
-                asker = self._consumer()
+            if isolation not in self._askers:
+                asker = self._consumer(isolation)
                 try:
                     await asker.start()
                 except KafkaError as error:
                     await asker.stop()
                     msg = f"no broker answers at {self._settings.bootstrap}: {error}; is the address right?"
                     raise BrokerError(msg) from error
-                self._asker = asker
-            return self._asker
+                self._askers[isolation] = asker
+            return self._askers[isolation]
 
     def _trouble(self, tp: TopicPartition, what: str, error: KafkaError) -> BrokerError:
         return BrokerError(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import zlib
 from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -17,6 +18,8 @@ from stream.kafka.reader import PartitionReader, async_options
 from stream.kafka.settings import KafkaSettings
 
 __all__ = ["KafkaShardStore"]
+
+_log = logging.getLogger(__name__)
 
 _CHUNK = 800_000  # with key and frame below the megabyte that brokers take
 _CHUNKS_A_TRANSACTION = 8
@@ -49,6 +52,9 @@ class KafkaShardStore:
         source: topic that is read; with `state` it has as many partitions.
         state: topic of position and snapshots.
         partition: its number.
+        foreign: the source is a topic of others: its name has no prefix and its partitions another number,
+            so several of them may share a partition of `state`. A step over it keeps nothing: only positions
+            are stored, and where its owners have dropped records that were not read yet, it goes on behind.
 
     Example:
         See `tests/kafka/test_shard_store.py`.
@@ -63,12 +69,16 @@ class KafkaShardStore:
         source: str,
         state: str,
         partition: int,
+        foreign: bool = False,
     ) -> None:
         self._settings = settings
         self._reader = reader
-        self._source = settings.topic(source)
+        self._source = source if foreign else settings.topic(source)
+        self._foreign = foreign
         self._state = settings.topic(state)
         self._partition = partition
+        self._state_partition = partition % settings.partitions if foreign else partition
+        self._owner = f"{source}/{partition}/" if foreign else f"{partition}/"
         self._place = f"{self._source}/{partition}"
         self._transactional_id = f"{settings.topic(app)}-{source}-{partition}"
         self._producer: AIOKafkaProducer | None = None
@@ -105,22 +115,27 @@ class KafkaShardStore:
         if found.position < 0:
             start = await self._reader.start_of(self._source, self._partition)
             return Recovered(None, start, start)
+        if self._foreign:
+            return Recovered(None, found.position, found.position)
         frame, taken_at = self._newest(found)
         return Recovered(frame, taken_at, found.position)
 
     async def _restore(self) -> _Found:
         reader, found = self._reader, _Found()
-        start = await reader.start_of(self._state, self._partition)
-        stop = await reader.end_of(self._state, self._partition)
-        async for records in reader.read(self._state, self._partition, start, stop):
+        start = await reader.start_of(self._state, self._state_partition)
+        # Not only what is decided: where the partition is shared, another's open transaction, which ends
+        # when it is taken over, may stand before what our predecessor committed.
+        stop = await reader.end_of(self._state, self._state_partition, decided=False)
+        async for records in reader.read(self._state, self._state_partition, start, stop):
             for record in records:
                 self._note(found, record)
         return found
 
     def _note(self, found: _Found, record: SourceRecord) -> None:
         """Take in one record of the state topic; the newest of a key counts."""
-        owner, _, name = (record.key or b"").decode().partition("/")
-        if owner != str(self._partition):
+        key = (record.key or b"").decode()
+        name = key.removeprefix(self._owner)
+        if name == key:
             return
         generation, _, chunk = name.partition("/")
         if name == "position":
@@ -154,14 +169,25 @@ class KafkaShardStore:
             except FrameError as error:
                 problems.append(f"generation {generation}: {error}")
         if problems:
-            msg = f"{self._state}/{self._partition}: no snapshot can be read: {'; '.join(problems)}"
+            msg = f"{self._state}/{self._state_partition}: no snapshot can be read: {'; '.join(problems)}"
             raise SnapshotError(msg)
         return None, 0
 
     async def read(self, start: int, stop: int) -> AsyncIterator[Sequence[SourceRecord]]:
         """The records of the source between two offsets."""
+        if self._foreign and start < stop:
+            start = await self._still_there(start)
         async for records in self._reader.read(self._source, self._partition, start, stop):
             yield records
+
+    async def _still_there(self, start: int) -> int:
+        first = await self._reader.start_of(self._source, self._partition)
+        if first > start:
+            _log.error(
+                "%s: records from %d to %d were dropped by its owners before they were read; going on at %d",
+                self._place, start, first - 1, first,
+            )  # fmt: skip
+        return max(start, first)
 
     async def end(self) -> int:
         """Where the source ends, as far as it is decided."""
@@ -173,6 +199,9 @@ class KafkaShardStore:
 
     async def save(self, frame: Frame, position: int) -> None:
         """Write a snapshot, piece by piece, then its manifest with the position."""
+        if self._foreign:
+            await self.commit((), position)
+            return
         data = pack(frame)
         generation = max([*self._generations, *self._whole], default=-1) + 1
         pieces = [self._chunk(generation, n, data) for n in range(-(-len(data) // _CHUNK))]
@@ -207,7 +236,7 @@ class KafkaShardStore:
         return self._own("position", pack({"position": position}))
 
     def _own(self, name: str, value: bytes | None) -> Output:
-        return Output("", self._partition, value, f"{self._partition}/{name}".encode())
+        return Output("", self._state_partition, value, f"{self._owner}{name}".encode())
 
     async def _transaction(self, records: Sequence[Output]) -> None:
         producer = self._producer
@@ -216,8 +245,7 @@ class KafkaShardStore:
             raise LogError(msg)
         try:
             await producer.begin_transaction()
-            sent = [await self._send(producer, record) for record in records]
-            await asyncio.gather(*sent)
+            await asyncio.gather(*(self._send(producer, *place) for place in self._by_place(records).items()))
             await producer.commit_transaction()
         except ProducerFenced as error:
             msg = f"another worker has taken {self._place} over; nothing of this one's was written since"
@@ -226,12 +254,28 @@ class KafkaShardStore:
             msg = f"{self._place} could not be committed: {error!r}; the next owner takes it up where it was"
             raise BrokerError(msg) from error
 
-    async def _send(self, producer: AIOKafkaProducer, record: Output) -> asyncio.Future[object]:
-        topic = self._settings.topic(record.topic) if record.topic else self._state
-        sent: asyncio.Future[object] = await producer.send(
-            topic, record.value, record.key, partition=record.partition, headers=list(record.headers)
-        )
-        return sent
+    def _by_place(self, records: Sequence[Output]) -> dict[tuple[str, int], list[Output]]:
+        places: dict[tuple[str, int], list[Output]] = {}
+        for record in records:
+            places.setdefault((record.topic, record.partition), []).append(record)
+        return places
+
+    async def _send(
+        self, producer: AIOKafkaProducer, place: tuple[str, int], records: Sequence[Output]
+    ) -> None:
+        """Write the records of one partition in order, packed here: sent singly each would cost ten times."""
+        topic, partition = self._settings.topic(place[0]) if place[0] else self._state, place[1]
+        left = iter(records)
+        record = next(left, None)
+        while record is not None:
+            batch = producer.create_batch()
+            # A batch that is full refuses; its first record it always takes.
+            while record is not None and batch.append(
+                timestamp=None, key=record.key, value=record.value, headers=list(record.headers)
+            ):
+                record = next(left, None)
+            batch.close()
+            await (await producer.send_batch(batch, topic, partition=partition))
 
     async def close(self) -> None:
         """Let go of the producer; a transaction that is open ends when the next owner comes."""

@@ -9,7 +9,7 @@ from stream.kafka.connection import admin_client, kafka, theirs
 from stream.kafka.layout import LAYOUT, Difference, TopicFound, TopicLayout, differences, topic_configs
 from stream.kafka.settings import KafkaSettings
 
-__all__ = ["check_topics", "create_topics", "describe_topics"]
+__all__ = ["check_topics", "create_topics", "describe_topics", "missing_topics"]
 
 
 def describe_topics(settings: KafkaSettings, layout: Iterable[TopicLayout] = LAYOUT) -> dict[str, TopicFound]:
@@ -30,6 +30,21 @@ def check_topics(settings: KafkaSettings, layout: Iterable[TopicLayout] = LAYOUT
     """
     chosen = list(layout)
     return differences(settings, describe_topics(settings, chosen), chosen)
+
+
+def missing_topics(settings: KafkaSettings, names: Iterable[str]) -> list[str]:
+    """Which of these topics of others are not there; names as the brokers know them.
+
+    Raises:
+        BrokerError: no broker answers, or it refuses.
+    """
+    wanted = list(dict.fromkeys(names))
+    if not wanted:
+        return []
+    with admin_client(settings) as client:
+        answer = client.describe_topics(wanted)
+    there = {topic["name"] for topic in answer if theirs.for_code(topic["error_code"]) is theirs.NoError}
+    return [name for name in wanted if name not in there]
 
 
 def create_topics(settings: KafkaSettings, layout: Iterable[TopicLayout] = LAYOUT) -> list[str]:

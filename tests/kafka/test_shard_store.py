@@ -163,7 +163,7 @@ def test_holes_are_filled_and_a_take_over_comes_to_the_same_state(partition: Pla
         await first.deliver(some[:10])
         second = Shard(step, partition.store(), clock)
         await second.open()
-        assert second.figures.run_again == first.position
+        assert second.figures.run_again == first.committed
         await second.deliver(some)
         clock.advance_ms(1_000)
         await second.idle()

@@ -51,9 +51,11 @@ async def _move(play: Play, move: Any) -> None:
 
 
 @settings(max_examples=300, deadline=None)
-@given(moves=st.lists(MOVES, max_size=40))
-def test_any_delivery_and_any_crash_end_in_the_same_state_and_the_same_outputs(moves: list[Any]) -> None:
-    play = Play(FoldingStep)
+@given(moves=st.lists(MOVES, max_size=40), gather_s=st.sampled_from([0.0, 0.05, 3.0]))
+def test_any_delivery_and_any_crash_end_in_the_same_state_and_the_same_outputs(
+    moves: list[Any], gather_s: float
+) -> None:
+    play = Play(FoldingStep, ShardSettings(gather_s=gather_s, snapshot_s=3.0, snapshot_records=20))
 
     async def whole() -> None:
         for move in moves:
@@ -135,12 +137,47 @@ def test_a_take_over_emits_nothing_that_was_emitted() -> None:
     assert len(partition.outputs) == 10
 
 
+def test_outputs_gather_and_are_committed_when_they_are_due() -> None:
+    partition, clock = MemoryPartition(), ManualClock()
+    records = [partition.append(b"%d" % n) for n in range(6)]
+
+    async def whole() -> None:
+        shard, _ = _opened(partition, clock, ShardSettings(gather_s=0.05))
+        await shard.open()
+        assert shard.due_in_s() is None
+        for record in records:
+            await shard.deliver([record])
+        # The first goes at once, what comes meanwhile together.
+        assert len(partition.outputs) == 1
+        assert shard.due_in_s() == pytest.approx(0.05)
+        clock.advance_ms(50)
+        await shard.emit()
+        assert (len(partition.outputs), shard.due_in_s(), shard.figures.commits) == (6, None, 2)
+
+    asyncio.run(whole())
+
+
+def test_a_snapshot_takes_along_what_has_gathered() -> None:
+    partition, clock = MemoryPartition(), ManualClock()
+    records = [partition.append(b"%d" % n) for n in range(6)]
+
+    async def whole() -> None:
+        shard, _ = _opened(partition, clock, ShardSettings(gather_s=10))
+        await shard.open()
+        for record in records:
+            await shard.deliver([record])
+        await shard.close(save=True)
+
+    asyncio.run(whole())
+    assert (len(partition.outputs), partition.position) == (6, 6)
+
+
 def test_a_snapshot_bounds_what_is_run_again() -> None:
     partition, clock = MemoryPartition(), ManualClock()
     records = [partition.append(b"%d" % n) for n in range(10)]
 
     async def whole() -> Shard:
-        first, _ = _opened(partition, clock, ShardSettings(snapshot_records=4))
+        first, _ = _opened(partition, clock, ShardSettings(gather_s=0, snapshot_records=4))
         await first.open()
         for record in records:
             await first.deliver([record])
@@ -177,11 +214,31 @@ def test_the_tail_is_left_alone_while_records_are_delivered() -> None:
         clock.advance_ms(999)
         await shard.idle()
         positions = [shard.position]
-        clock.advance_ms(1)
-        await shard.idle()
-        return [*positions, shard.position, shard.figures.holes]
+        # Seen once, it may be on its way still; seen again, it is not.
+        for ms in (1, 1_000):
+            clock.advance_ms(ms)
+            await shard.idle()
+            positions.append(shard.position)
+        return [*positions, shard.figures.holes]
 
-    assert asyncio.run(whole()) == [0, 1, 1]
+    assert asyncio.run(whole()) == [0, 0, 1, 1]
+
+
+def test_the_tail_of_a_partition_is_left_longer_while_others_get_theirs() -> None:
+    partition, clock = MemoryPartition(), ManualClock()
+
+    async def whole() -> list[int]:
+        shard, _ = _opened(partition, clock)
+        await shard.open()
+        partition.append(b"waits behind others")
+        positions = []
+        for _ in range(20):
+            clock.advance_ms(1_000)
+            await shard.idle(is_busy=True)
+            positions.append(shard.position)
+        return positions
+
+    assert asyncio.run(whole()) == [0] * 19 + [1]
 
 
 def test_markers_between_records_are_no_holes() -> None:

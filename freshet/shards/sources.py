@@ -1,0 +1,98 @@
+"""Topics that a team has already: one partition of one, each record mapped to events, once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from freshet.shards.letters import letter_value
+from stream.engine.shard import Headers, Output, SourceRecord
+from stream.events import LoggedEvent
+from stream.frame import Frame
+from stream.kafka.bundles import bundled, headers_of
+from stream.kafka.mapping import SourceMapping
+from stream.kafka.mapping import SourceRecord as Foreign
+from stream.kafka.sources import SourceSettings
+
+__all__ = ["SourceShard"]
+
+_HEADERS: Headers = tuple(headers_of(False))
+
+
+class SourceShard:
+    """A `stream.engine.shard.ShardStep`: records of others to `events` and `dead-letters`; it keeps nothing.
+
+    Events of one batch are put together into arrays, each for the partition that its id belongs to. What
+    cannot become an event is a dead letter with the topic, partition and offset where it stood.
+
+    Args:
+        topic: the topic of others, as the brokers know it.
+        partition: its partition.
+        sources: the settings of all sources; those of other topics do not matter.
+        n_partitions: of `events` and `dead-letters`.
+        dimension: numbers that the `vector` of an item must have; None takes any.
+
+    Example:
+        >>> views = SourceSettings("views", "click", {"item_id": "sku", "user_id": "$key"})
+        >>> shard = SourceShard("views", 3, [views], 4)
+        >>> shard.on_records([SourceRecord(7, b'{"sku": 12}', b"ann", 5), SourceRecord(8, b"{")])
+        >>> [(output.topic, output.partition, output.key) for output in shard.take()]
+        [('dead-letters', 3, b'views/3/8'), ('events', 2, b'ann')]
+    """
+
+    def __init__(
+        self,
+        topic: str,
+        partition: int,
+        sources: Iterable[SourceSettings],
+        n_partitions: int,
+        *,
+        dimension: int | None = None,
+    ) -> None:
+        self._topic, self._partition, self._n_partitions = topic, partition, n_partitions
+        self._mapping = SourceMapping(sources, dimension=dimension)
+        self._events: list[LoggedEvent] = []
+        self._raw: list[bytes] = []
+        self._letters: list[Output] = []
+        self.n_letters = 0
+        """Dead letters since this object was made."""
+
+    def on_records(self, records: Sequence[SourceRecord]) -> None:
+        """Map records in the order of their offsets."""
+        for record in records:
+            # A record without a value comes as one with no bytes, which no JSON is.
+            value = record.value or None
+            found = self._mapping.on_records(
+                [Foreign(self._topic, self._partition, record.offset, record.at, record.key, value)]
+            )
+            self._events += found.events
+            self._raw += found.raw
+            self._letters += [self._letter(record, letter.reason) for letter in found.letters]
+
+    def _letter(self, record: SourceRecord, reason: str) -> Output:
+        self.n_letters += 1
+        value = letter_value(
+            reason,
+            record.value,
+            topic=self._topic,
+            partition=self._partition,
+            offset=record.offset,
+            at=record.at,
+        )
+        key = f"{self._topic}/{self._partition}/{record.offset}".encode()
+        return Output("dead-letters", self._partition % self._n_partitions, value, key)
+
+    def take(self) -> list[Output]:
+        """Dead letters and arrays of events since the last call, each partition's in order."""
+        outputs, self._letters = self._letters, []
+        for bundle in bundled(self._events, self._raw, self._n_partitions):
+            outputs.append(Output("events", bundle.partition, bundle.value, bundle.key.encode(), _HEADERS))
+        self._events, self._raw = [], []
+        return outputs
+
+    def snapshot(self) -> Frame:
+        """Nothing."""
+        return {}
+
+    def restore(self, frame: Frame) -> None:
+        """Nothing comes back."""
+        del frame
