@@ -134,15 +134,23 @@ class FolderSource:
         self.reasons: list[str] = []
 
     def __iter__(self) -> Iterator[Entry]:
+        for name, taken in self.records():
+            if isinstance(taken, TickMark):
+                yield Entry(Tick(ts=taken.ts), taken.ts)
+            else:
+                yield from self._events(name, taken)
+
+    def records(self) -> Iterator[tuple[str, Record | TickMark]]:
+        """The same sequence as it was written: records with the name of their log, and ticks (named "")."""
         began, reached = self._committed()
         yield from self._merged(dict.fromkeys(self._readers, 0), began)
         for span_or_tick in self._order():
             if not isinstance(span_or_tick, Span):
-                yield Entry(Tick(ts=span_or_tick.ts), span_or_tick.ts)
+                yield "", span_or_tick
                 continue
             name = span_or_tick.source
             for record in self._records(name, span_or_tick.after, span_or_tick.last):
-                yield from self._events(name, record)
+                yield name, record
         ends = {name: reader.end() for name, reader in self._readers.items()}
         yield from self._merged(reached, ends)
 
@@ -168,13 +176,13 @@ class FolderSource:
                     raise ReplayError(msg)
         return {**ends, **began}, ends
 
-    def _merged(self, after: Mapping[str, int], last: Mapping[str, int]) -> Iterator[Entry]:
+    def _merged(self, after: Mapping[str, int], last: Mapping[str, int]) -> Iterator[tuple[str, Record]]:
         queues = [
             ((record.accepted_at, name, record) for record in self._records(name, after[name], last[name]))
             for name in sorted(self._readers)
         ]
         for _, name, record in heapq.merge(*queues, key=lambda entry: entry[:2]):
-            yield from self._events(name, record)
+            yield name, record
 
     def _records(self, name: str, after: int, last: int) -> Iterator[Record]:
         reader = self._readers[name]

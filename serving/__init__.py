@@ -9,7 +9,9 @@ from __future__ import annotations
 
 from serving.app import Application
 from serving.auth import is_loopback, refuse_exposure
+from serving.backend import Backend
 from serving.decisions import DecisionMaker
+from serving.folder_backend import FolderBackend
 from serving.gateway import Gateway
 from serving.item_index import ItemIndex
 from serving.models import Models
@@ -25,7 +27,9 @@ from serving.writer import GroupWriter
 __all__ = [
     "Application",
     "AuthSettings",
+    "Backend",
     "DecisionMaker",
+    "FolderBackend",
     "Gateway",
     "Gatherer",
     "GroupWriter",

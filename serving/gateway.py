@@ -9,18 +9,17 @@ from typing import Literal
 import msgspec
 
 from serving.asgi import Response, header, read_body
+from serving.backend import EventIntake
 from serving.errors import BusyError
 from serving.metrics import EventMetrics, Freshness
 from serving.requests import AcceptedAnswer, RejectedView
 from serving.routing import Request
 from serving.settings import ServeSettings
-from serving.writer import GroupWriter
 from stream.clock import Clock
-from stream.codec import Decoded, decode_events, record_bytes
+from stream.codec import Decoded, decode_events
 from stream.dead_letters import MAX_ORIGINAL_BYTES, DeadLetter
 from stream.errors import EventError
 from stream.events import Click, Impression, ItemEvent
-from stream.log import Record
 
 __all__ = ["NDJSON_TYPE", "Gateway"]
 
@@ -34,8 +33,8 @@ class Gateway:
     """Takes batches of events from clients.
 
     Args:
-        writer: where accepted events go, synced.
-        keep_letters: stores dead letters; called on the writer's thread.
+        intake: where accepted events go.
+        bury: stores dead letters, soon and without waiting.
         pressure: how full the learner's joiner is, 1 is its bound.
         name: of this run of the worker; dead letters are placed by it.
         dim: length that an item's vector must have.
@@ -44,8 +43,8 @@ class Gateway:
 
     def __init__(
         self,
-        writer: GroupWriter,
-        keep_letters: Callable[[list[DeadLetter]], None],
+        intake: EventIntake,
+        bury: Callable[[list[DeadLetter]], None],
         pressure: Callable[[], float],
         settings: ServeSettings,
         clock: Clock,
@@ -56,7 +55,7 @@ class Gateway:
         dim: int,
         mode: Literal["wall", "event"],
     ) -> None:
-        self._writer, self._keep_letters, self._pressure = writer, keep_letters, pressure
+        self._intake, self._keep_letters, self._pressure = intake, bury, pressure
         self._settings, self._clock, self._metrics, self._freshness = settings, clock, metrics, freshness
         self._name, self._dim, self._mode = name, dim, mode
         self._batches = 0
@@ -68,7 +67,7 @@ class Gateway:
         Raises:
             TooLargeError: the body is over the limit.
             EventError: the body as a whole cannot be read.
-            BusyError: the learner or the writer is at its bound.
+            BusyError: the learner or the intake is at its bound.
             LogError: the events could not be stored (a full disk, say); none of them was.
         """
         if self._pressure() >= 1.0:
@@ -103,13 +102,12 @@ class Gateway:
 
     def _bury(self, letters: list[DeadLetter]) -> None:
         self._metrics.dead_letters.inc(len(letters))
-        self._writer.between(lambda: self._keep_letters(letters))
+        self._keep_letters(letters)
 
     async def _log(self, decoded: Decoded) -> int:
         if not decoded.raw:
             return ceil(self._clock.now_ms())
-        record = Record("events", record_bytes(decoded), accepted_at=0, backfill=decoded.backfill)
-        accepted_at = await self._writer.submit(record, durable=True)
+        accepted_at = await self._intake.take(decoded)
         self._metrics.accepted(len(decoded.raw))
         events = decoded.events
         if not decoded.backfill:

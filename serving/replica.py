@@ -145,6 +145,13 @@ class Replica:
         if self._thread is not None:
             self._thread.join()
 
+    async def settle(self) -> None:
+        """After `stop`: apply what had been read."""
+        # What the thread handed over last is scheduled and not run yet.
+        await asyncio.sleep(0)
+        while self._unapplied:
+            await asyncio.sleep(0)
+
     # --- reading, on a thread of its own ---
 
     def _follow(self) -> None:
@@ -270,13 +277,15 @@ class Replica:
         """How far what is served lies behind the wall clock."""
         return max(0, int(self._clock.now_ms()) - self.absorbed_at)
 
-    def why_not_ready(self, most_lag_ms: int) -> str:
-        """What is missing to be caught up; empty when nothing is."""
+    def why_not_ready(self, most_lag_ms: int | None) -> str:
+        """What is missing to be caught up; empty when nothing is. None: however old what is served is."""
+        if self._thread is not None and not self._thread.is_alive() and not self._stopping.is_set():
+            return "rows are followed no longer, which is unexpected: the log says why; restart this worker"
         if self.absorbed_at == 0:
             return "the learner has not been heard of yet; is its process running?"
         if self._announced.seq > self.seq:
             return f"commit {self.seq} is applied, {self._announced.seq} is the last; catching up"
-        if self.lag_ms > most_lag_ms:
+        if most_lag_ms is not None and self.lag_ms > most_lag_ms:
             return (
                 f"what is served is {self.lag_ms} ms old, at most {most_lag_ms} are allowed; "
                 "the learner is behind or away"

@@ -177,7 +177,7 @@ class HealthAnswer(msgspec.Struct):
 
 
 class ReadyAnswer(msgspec.Struct):
-    """Answer of ``/readyz``: with 503 `why` says what is missing."""
+    """Answer of ``/readyz``: with 503 `why` says what is missing, with 200 what is amiss besides."""
 
     ready: bool
     why: str

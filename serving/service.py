@@ -1,4 +1,4 @@
-"""One serving worker, put together: parts, files, threads, routes; how they start and stop."""
+"""One serving worker, put together: parts, threads, routes; how they start and stop."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from prometheus_client import CollectorRegistry
 from bandits import DiagLinUcb
 from index import LiveIndex, Maintenance
 from serving.app import Application, Lifespan
+from serving.backend import Backend
 from serving.decisions import DecisionMaker
 from serving.gateway import Gateway
-from serving.housekeeping import Housekeeper
 from serving.index_file import IndexFile
 from serving.item_index import ItemIndex
 from serving.metrics import EventMetrics, Freshness, HttpMetrics, LearnerMetrics, RecommendMetrics
@@ -29,26 +29,23 @@ from serving.settings import ServeSettings
 from serving.views import Views
 from serving.writer import GroupWriter
 from stream.clock import Clock
-from stream.engine import EngineSettings, NudgeSocket, SocketNotifier
-from stream.folder import DataFolder
 from stream.frame import Frame
-from stream.housekeeping import Housekeeping
 
 __all__ = ["Service", "WorkerConfig"]
 
 _SCANNED = 200_000
 """Items up to which a worker is ready before its first graph is built: scanning them takes 10 ms."""
 
+_CATCH_UP_S = 0.1
+
 
 class WorkerConfig(msgspec.Struct, frozen=True, kw_only=True):
     """What a worker is told besides the learned parts.
 
-    `worker` of `workers` numbered from 0; `window_ms` the attribution window; `dim` of vectors;
-    `max_items` rows to reserve in the index; `epsilon` and `seed` of decisions; `version` of the product.
+    `window_ms` is the attribution window; `dim` of vectors; `max_items` rows to reserve in the index;
+    `epsilon` and `seed` of decisions; `version` of the product.
     """
 
-    worker: int = 0
-    workers: int = 1
     mode: Literal["wall", "event"] = "wall"
     dim: int = 64
     max_items: int = 4_000_000
@@ -57,39 +54,34 @@ class WorkerConfig(msgspec.Struct, frozen=True, kw_only=True):
     window_ms: int = 1_800_000
     version: str = "0"
     serve: ServeSettings = ServeSettings()
-    engine: EngineSettings = EngineSettings()
 
 
 class Service:
-    """A worker over a prepared data folder; `app` answers once `start` has returned.
+    """A worker over a backend; `app` answers once `start` has returned.
 
     Args:
-        folder: prepared (`DataFolder.prepare`); this worker writes ``events-<worker>.db`` in it.
+        backend: where decisions and events go and rows come from; closed with the service.
         models: fresh learned parts of this process; the learner's changes are applied to them.
         config: everything else.
         clock: wall and monotonic time.
-
-    Raises:
-        LogError: a file is missing, damaged, or written by another process.
     """
 
-    def __init__(self, folder: DataFolder, models: Models, config: WorkerConfig, clock: Clock) -> None:
+    def __init__(self, backend: Backend, models: Models, config: WorkerConfig, clock: Clock) -> None:
         self.config, self.clock, self.models = config, clock, models
-        self.name = folder.source(config.worker)
+        self.backend = backend
         self._join: Mapping[str, Any] = {}
-        self._must_build = False
+        self._must_build = self._maintains = False
         serve = config.serve
-        self._open(folder)
         index = LiveIndex(config.dim, config.max_items, background=True, as_given=True)
         self.index = ItemIndex(index, models.items, models.catalogue)
         self.index.share_vectors()
         self.maintenance = Maintenance(index, clock=clock)
-        self.index_file = IndexFile(index, folder.index_path, clock, writes=config.worker == 0)
+        self.index_file = IndexFile(index, backend.index_path, clock, writes=backend.writes_index)
         self.freshness = Freshness()
         self.replica = Replica(
             models.named(),
-            reader=self._commits,
-            snapshots=folder.snapshot_store(),
+            reader=backend.deltas,
+            snapshots=backend.snapshots,
             clock=clock,
             on_restored=self._restored,
             on_applied=self._applied,
@@ -97,41 +89,25 @@ class Service:
             slice_ms=serve.apply_slice_ms,
         )
         self.writer = GroupWriter(
-            self._log,
+            backend.log,
             clock,
-            lambda position: self._notifier.notify(position, 0),
+            backend.notify,
             linger_ms=serve.linger_ms,
             max_bytes=serve.max_queued_bytes,
             max_requests=serve.max_queued_requests,
         )
         self.maker = DecisionMaker(models, self.index, serve, epsilon=config.epsilon, seed=config.seed)
         self._age_timer: asyncio.TimerHandle | None = None
+        self._catch_up_timer: asyncio.TimerHandle | None = None
         self.app = self._build_app()
-
-    def _open(self, folder: DataFolder) -> None:
-        config = self.config
-        names = folder.owned(config.worker, config.workers)
-        self._logs = {name: folder.writer(name, config.engine) for name in names}
-        self._log = self._logs[self.name]
-        self._readers = folder.readers()
-        self._commits = folder.commit_reader()
-        self._claims = folder.claims() if config.workers > 1 else None
-        self._notifier = SocketNotifier([folder.socket_path("learner")])
-        self._nudges = NudgeSocket(folder.socket_path(f"worker-{config.worker}"))
-        # Connections of their own: the housekeeper's thread must not make the event loop wait.
-        commits, claims = folder.commit_reader(), folder.claims()
-        self._chores = (commits, claims)
-        self.housekeeper = Housekeeper(
-            Housekeeping(self._logs, commits, folder.key, config.engine, self.clock, claims),
-            lambda: [entry.id for entry in commits.pending()],
-        )
 
     def _build_app(self) -> Application:
         config, registry = self.config, CollectorRegistry()
-        run = f"{self.name}-{int(self.clock.now_ms()):x}-{os.getpid():x}"
+        name = self.backend.name
+        run = f"{name}-{int(self.clock.now_ms()):x}-{os.getpid():x}"
         gateway = Gateway(
-            self.writer,
-            self._log.dead_letters.add,
+            self.backend.intake(self.writer),
+            lambda letters: self.writer.between(lambda: self.backend.bury(letters)),
             self._pressure,
             config.serve,
             self.clock,
@@ -145,20 +121,20 @@ class Service:
             self.maker,
             self.replica,
             self.writer,
-            self._readers,
-            self._claims,
+            self.backend.finders,
+            self.backend.claims,
             config.serve,
             self.clock,
             RecommendMetrics(registry),
             RequestIds(run),
             lambda: gateway.latest_ts,
             self._pressure,
-            name=self.name,
+            name=name,
             mode=config.mode,
         )
         registry.register(LearnerMetrics(self.gauges, self._measures, self.freshness))
         views = Views(self.models, self.index, self.replica)
-        status = Status(registry, self.readiness, worker=self.name, version=config.version)
+        status = Status(registry, self.readiness, worker=name, version=config.version)
         routes = build_routes(gateway, recommender, views, status, config.version)
         lifespan = Lifespan(self.start, self.stop)
         return Application(Router(routes), config.serve, self.clock, HttpMetrics(registry), lifespan)
@@ -169,39 +145,40 @@ class Service:
         """Take over the newest snapshot and what followed it; before the event loop runs."""
         self.index_file.load()
         self.replica.bootstrap()
-        self._must_build = self.index.index.size > _SCANNED
 
     async def start(self) -> None:
         """Start the threads and follow the learner."""
         self.writer.start()
-        self.maintenance.start()
-        self.index_file.start()
-        self.housekeeper.start()
-        self.replica.follow(self._nudges)
+        self.backend.start()
+        self._maintain_once_caught_up()
+        self.replica.follow(self.backend.nudges)
         self._age_pending()
 
     async def stop(self) -> None:
         """Commit what was accepted, end the threads, close the files."""
         self.replica.stop()
-        if self._age_timer is not None:
-            self._age_timer.cancel()
+        await self.replica.settle()
+        for timer in (self._age_timer, self._catch_up_timer):
+            if timer is not None:
+                timer.cancel()
         await self.writer.stop()
-        self.maintenance.stop()
-        await asyncio.to_thread(self.index_file.stop)
-        self.housekeeper.stop()
-        self.close()
+        if self._maintains:
+            self.maintenance.stop()
+            await asyncio.to_thread(self.index_file.stop)
+        await asyncio.to_thread(self.backend.stop)
+        self.backend.close()
 
-    def close(self) -> None:
-        """Close the files."""
-        self._nudges.close()
-        self._notifier.close()
-        for reader in self._readers.values():
-            reader.close()
-        for log in self._logs.values():
-            log.close()
-        for other in (self._commits, *self._chores, self._claims):
-            if other is not None:
-                other.close()
+    def _maintain_once_caught_up(self) -> None:
+        """Build the graph from all rows at once rather than again and again while they come in."""
+        if self.backend.why_not_caught_up():
+            self._catch_up_timer = asyncio.get_running_loop().call_later(
+                _CATCH_UP_S, self._maintain_once_caught_up
+            )
+            return
+        self._maintains = True
+        self._must_build = self.index.index.size > _SCANNED
+        self.maintenance.start()
+        self.index_file.start()
 
     def _age_pending(self) -> None:
         for policy in self.models.policies.values():
@@ -221,6 +198,7 @@ class Service:
         self.index.apply(frame)
         self.maker.refresh()
         self._join = frame.get("join") or self._join
+        self.backend.applied(self.replica.seq)
 
     # --- what is seen from outside ---
 
@@ -228,12 +206,15 @@ class Service:
         """Whether this worker is caught up, and why not."""
         replica = self.replica
         why = (
-            replica.why_not_ready(self.config.serve.ready_lag_ms)
+            self.backend.why_not_caught_up()
+            or replica.why_not_ready(self.backend.ready_lag_ms)
             or self.writer.why_not_ready()
-            or self.housekeeper.why_not_ready
+            or self.backend.why_not_ready()
             or self._why_not_indexed()
         )
-        return ReadyAnswer(not why, why, replica.seq, replica.absorbed_at, replica.lag_ms)
+        return ReadyAnswer(
+            not why, why or self.backend.degraded(), replica.seq, replica.absorbed_at, replica.lag_ms
+        )
 
     def _why_not_indexed(self) -> str:
         building = self.maintenance.building if self._must_build else None
@@ -251,6 +232,7 @@ class Service:
         replica, writer = self.replica, self.writer
         return {
             **{f"index_{name}": value for name, value in self.maintenance.figures().items()},
+            **self.backend.figures(),
             "ready": float(self.readiness().ready),
             "replica_seq": replica.seq,
             "absorbed_at_ms": replica.absorbed_at,

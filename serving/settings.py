@@ -79,6 +79,14 @@ class ServeSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Ready means: what is served is at most this much behind the learner."""
     stop_timeout_s: _Positive = 20
     """How long a stop waits for requests in progress."""
+    outbox_mb: _Positive = 1_024
+    """On Kafka: decisions on disk that the brokers do not have yet; beyond it `recommend` gives 503."""
+    outbox_hours: Annotated[float, msgspec.Meta(gt=0, le=8_760)] = 24.0
+    """On Kafka: how long a decision stays on disk to answer its request id again, at most `outbox_mb`."""
+    drain_s: Annotated[float, msgspec.Meta(ge=0, le=3_600)] = 10.0
+    """On Kafka: how long a stop waits until the brokers have all decisions; the rest is sent next time."""
+    snapshot_s: Annotated[float, msgspec.Meta(gt=0)] = 300.0
+    """On Kafka: time between two copies of all rows on disk, from which a restart goes on."""
     auth: AuthSettings = AuthSettings()
     insecure: bool = False
     """Listen on other addresses than loopback without asking for tokens."""

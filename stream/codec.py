@@ -34,6 +34,7 @@ __all__ = [
     "decode_learned",
     "decode_logged",
     "encode_events",
+    "raw_events",
     "record_bytes",
     "upgrade",
 ]
@@ -219,6 +220,24 @@ def decode_logged(record: bytes | memoryview, schema: int = EVENT_SCHEMA) -> lis
         [Tick(ts=7)]
     """
     return _decode(_logged_decoder, record, schema)
+
+
+def raw_events(record: bytes) -> list[bytes]:
+    """The bytes of each event of a record, as they stand in it; no event is looked into.
+
+    Raises:
+        EventError: the record is no JSON.
+
+    Example:
+        >>> raw_events(b'[{"type": "tick", "ts": 7}, 5]'), raw_events(b'{"type": "tick", "ts": 7}')
+        ([b'{"type": "tick", "ts": 7}', b'5'], [b'{"type": "tick", "ts": 7}'])
+    """
+    text = record.strip()
+    try:
+        return [bytes(raw) for raw in _raws_decoder.decode(text if text[:1] == b"[" else b"[%b]" % text)]
+    except (*_UNREADABLE, RecursionError) as error:
+        msg = f"the record cannot be read: expected an event, or an array of events, as JSON: {error}"
+        raise EventError(msg) from error
 
 
 def decode_learned(record: bytes | memoryview, schema: int = EVENT_SCHEMA) -> list[LoggedEvent]:

@@ -7,7 +7,8 @@ FreshetError
 ├── SnapshotError         a snapshot file is damaged, foreign or newer    (stream.errors)
 ├── LogError              an event log or data folder cannot be used      (stream.errors)
 │   ├── DiskFullError     the disk or the file's stated bound is full     (stream.errors)
-│   └── BrokerError       a Kafka broker is away, refuses, or is set up otherwise (stream.errors)
+│   └── BrokerError       a Kafka broker refuses, or is set up otherwise (stream.errors)
+│       └── BrokerAwayError   nobody answers there; waiting may help      (stream.errors)
 ├── FencedError           another process has taken over this partition   (stream.errors)
 ├── OverloadedError       a stated bound is reached; try again later      (stream.errors)
 └── each room's own errors, see <room>/errors.py
@@ -16,6 +17,7 @@ FreshetError
 from __future__ import annotations
 
 __all__ = [
+    "BrokerAwayError",
     "BrokerError",
     "DiskFullError",
     "EventError",
@@ -59,6 +61,10 @@ class DiskFullError(LogError):
 
 class BrokerError(LogError):
     """A Kafka broker cannot be reached, refuses, or is set up otherwise; the message says what to try."""
+
+
+class BrokerAwayError(BrokerError):
+    """No broker answers at all: it is down, not reachable yet, or the address is wrong."""
 
 
 class FencedError(FreshetError):

@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
-from stream.commits import CommitReader
+from typing import Protocol
+
 from stream.database import Database
 from stream.engine.settings import EngineSettings
 from stream.log import Claims, SQLiteLog
 
-__all__ = ["Retention"]
+__all__ = ["Covered", "Retention"]
 
 _SLICE = 2_000
 _DAY_MS = 86_400_000
+
+
+class Covered(Protocol):
+    """Whoever knows what is needed no longer; `stream.commits.CommitReader` is one."""
+
+    def covered(self, source: str) -> int:
+        """Records of this log up to here may go."""
 
 
 class Retention:
@@ -28,7 +36,7 @@ class Retention:
         self,
         source: str,
         log: SQLiteLog,
-        commits: CommitReader,
+        commits: Covered,
         settings: EngineSettings,
         claims: Claims | None = None,
     ) -> None:

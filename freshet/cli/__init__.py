@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from freshet import __version__
-from freshet.cli import demo, doctor, feed, replay, schema, simulate, topics, up, work
+from freshet.cli import demo, doctor, feed, replay, schema, serve, simulate, topics, up, work
 from stream.errors import FreshetError
 
 __all__ = ["app", "main"]
@@ -32,6 +32,7 @@ app.command()(doctor.doctor)
 app.command()(schema.schema)
 app.add_typer(topics.topics, name="topics")
 app.command()(work.work)
+app.command()(serve.serve)
 
 
 def _show_version(value: bool) -> None:

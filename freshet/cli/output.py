@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from rich.console import Console
 
 from freshet.errors import StartError
 
-__all__ = ["console", "json_target", "target", "write_json"]
+__all__ = ["console", "json_target", "log_to_stderr", "target", "write_json"]
 
 console = Console(stderr=False, highlight=False)
 
@@ -54,3 +55,14 @@ def write_json(path: Path, value: Any) -> None:
     except OSError as error:
         msg = f"{path} cannot be written: {error.strerror or error}"
         raise StartError(msg) from error
+
+
+def log_to_stderr(name: str) -> None:
+    """Print warnings of everybody but kafka-python, each after the command's name.
+
+    What that client cannot mend comes back as an error of ours; what it says of single connections is read
+    by `stream.kafka.connection`, so its loggers must go on speaking.
+    """
+    handler = logging.StreamHandler()
+    handler.addFilter(lambda record: not record.name.startswith("kafka"))
+    logging.basicConfig(level=logging.WARNING, format=f"{name}: %(message)s", handlers=[handler])

@@ -13,7 +13,7 @@ from typing import Annotated
 
 import typer
 
-from freshet.cli.output import console
+from freshet.cli.output import console, log_to_stderr
 from freshet.config import Settings, load_settings
 from freshet.errors import StartError
 from stream.clock import WallClock
@@ -42,8 +42,9 @@ def work(
     prefix: Annotated[str | None, typer.Option(help="Before the names of topics and groups.")] = None,
     clock: Annotated[str | None, typer.Option(help="`wall`, or `event`: time is the largest ts.")] = None,
     metrics_port: Annotated[
-        int | None, typer.Option(min=0, max=65_535, help="Port of /metrics on loopback; 0: none.")
+        int | None, typer.Option(min=0, max=65_535, help="Port of /metrics; 0: none.")
     ] = None,
+    metrics_host: Annotated[str | None, typer.Option(help="Address of /metrics, else loopback.")] = None,
     steps: Annotated[
         str, typer.Option(metavar="NAMES", help="What to run: some of join, users, items.")
     ] = "join,users,items",
@@ -60,14 +61,11 @@ def work(
     flags = {
         "clock": clock,
         "kafka": {"bootstrap": kafka, "prefix": prefix},
-        "work": {"metrics_port": metrics_port},
+        "work": {"metrics_port": metrics_port, "metrics_host": metrics_host},
     }
     settings = load_settings(config, flags=flags)
-    logging.basicConfig(level=logging.WARNING, format="freshet work: %(message)s", stream=sys.stderr)
+    log_to_stderr("freshet work")
     logging.getLogger("stream").setLevel(logging.INFO)
-    logging.getLogger("kafka").setLevel(
-        logging.CRITICAL
-    )  # what it cannot mend comes back as an error of ours
     chosen = _chosen(steps)
     _require_topics(settings.kafka, chosen)
     asyncio.run(_work(settings, chosen))

@@ -18,7 +18,7 @@ from freshet.shards.rows import (
     decode_progress,
     decode_user_row,
 )
-from stream.errors import FrameError
+from stream.errors import FrameError, NewerFrameError
 from stream.frame import Frame
 
 __all__ = ["FOLLOWED", "RowFollower"]
@@ -88,12 +88,13 @@ class RowFollower:
 
         Raises:
             FrameError: it cannot be read, or its writer has other settings; the follower is as it was.
+                NewerFrameError: a newer program wrote it.
         """
         try:
             self._add(topic, partition, key, value)
         except (FrameError, UnicodeDecodeError) as error:
             msg = f"{topic}/{partition}, key {key[:300]!r}: {error}"
-            raise FrameError(msg) from error
+            raise (NewerFrameError if isinstance(error, NewerFrameError) else FrameError)(msg) from error
 
     def _add(self, topic: str, partition: int, key: bytes, value: bytes | None) -> None:
         if key == PROGRESS_KEY and topic in self._progress:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import http.client
 import json
-import socket
 from contextlib import ExitStack, closing
 from pathlib import Path
 from types import TracebackType
@@ -13,6 +12,7 @@ import msgspec
 
 from freshet.config import Settings
 from freshet.errors import StartError
+from freshet.run.listening import listen
 from freshet.run.supervisor import ProcessSpec, Supervisor
 from serving.auth import refuse_exposure
 from stream.clock import Clock
@@ -20,8 +20,6 @@ from stream.folder import DataFolder
 from stream.housekeeping import Housekeeping
 
 __all__ = ["EmbeddedSystem"]
-
-_BACKLOG = 1_024
 
 
 class EmbeddedSystem:
@@ -41,7 +39,7 @@ class EmbeddedSystem:
         self.data = data.resolve()
         with ExitStack() as undo:
             # The port first: a system that cannot listen leaves no folder behind.
-            self._socket = undo.enter_context(closing(_listen(settings.host, settings.port)))
+            self._socket = undo.enter_context(closing(listen(settings.host, settings.port)))
             self._folder = undo.enter_context(closing(DataFolder(self.data, exclusive=True)))
             self._folder.prepare(settings.workers)
             undo.pop_all()
@@ -170,18 +168,3 @@ class EmbeddedSystem:
             return str(json.loads(body).get("detail", body))
         except ValueError:
             return f"/readyz answered {response.status}"
-
-
-def _listen(host: str, port: int) -> socket.socket:
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listener = socket.socket(family, socket.SOCK_STREAM)
-    try:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind((host, port))
-        listener.listen(_BACKLOG)
-    except OSError as error:
-        listener.close()
-        msg = f"cannot listen on {host}:{port}: {error.strerror or error}; choose another port with --port"
-        raise StartError(msg) from error
-    listener.set_inheritable(True)
-    return listener

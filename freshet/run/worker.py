@@ -19,21 +19,20 @@ from freshet.parts import build_parts
 from freshet.run.lifeline import watch_lifeline
 from freshet.run.supervisor import HOPELESS
 from freshet.run.warm import WARM_USERS, warm_frames
+from serving.folder_backend import FolderBackend
 from serving.service import Service, WorkerConfig
 from serving.warm import warm_serving
 from serving.worker import run_worker
-from stream.clock import WallClock
+from stream.clock import Clock, WallClock
 from stream.errors import FreshetError, SnapshotError
 from stream.folder import DataFolder
 
-__all__ = ["main", "worker_config"]
+__all__ = ["folder_backend", "main", "warm", "worker_config"]
 
 
-def worker_config(settings: Settings, worker: int) -> WorkerConfig:
-    """What worker number `worker` is told."""
+def worker_config(settings: Settings) -> WorkerConfig:
+    """What a worker is told."""
     return WorkerConfig(
-        worker=worker,
-        workers=settings.workers,
         mode=settings.clock,
         dim=settings.learn.embedding_dim,
         max_items=settings.learn.max_items,
@@ -42,7 +41,18 @@ def worker_config(settings: Settings, worker: int) -> WorkerConfig:
         window_ms=settings.join.window_ms,
         version=__version__,
         serve=settings.serve,
+    )
+
+
+def folder_backend(folder: DataFolder, settings: Settings, worker: int, clock: Clock) -> FolderBackend:
+    """What worker number `worker` over a data folder stands on."""
+    return FolderBackend(
+        folder,
+        clock,
+        worker=worker,
+        workers=settings.workers,
         engine=settings.engine,
+        ready_lag_ms=settings.serve.ready_lag_ms,
     )
 
 
@@ -58,13 +68,10 @@ def main(arguments: list[str]) -> int:
     watch_lifeline()
     try:
         settings = msgspec.json.decode(sys.stdin.buffer.read(), type=Settings)
-        service = Service(
-            DataFolder(Path(path)),
-            build_parts(settings),
-            worker_config(settings, int(number)),
-            WallClock(),
-        )
-        run_worker(service, socket.socket(fileno=int(descriptor)), warm=lambda: _warm(settings))
+        clock = WallClock()
+        backend = folder_backend(DataFolder(Path(path)), settings, int(number), clock)
+        service = Service(backend, build_parts(settings), worker_config(settings), clock)
+        run_worker(service, socket.socket(fileno=int(descriptor)), warm=lambda: warm(settings))
     except FreshetError as error:
         logging.getLogger(__name__).error("%s", error)
         # A worker reads snapshots, it never writes one: what it cannot read stays so.
@@ -72,7 +79,8 @@ def main(arguments: list[str]) -> int:
     return 0
 
 
-def _warm(settings: Settings) -> None:
+def warm(settings: Settings) -> None:
+    """Compile everything that requests will need."""
     # Small reservations: these parts are thrown away.
     small = msgspec.structs.replace(settings.learn, max_items=4_096, max_users=4_096)
     scratch = msgspec.structs.replace(settings, learn=small)

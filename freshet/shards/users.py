@@ -37,6 +37,7 @@ from stream.item_routing import route_outcomes, route_pairs, route_samples
 __all__ = ["UsersShard"]
 
 _HEADERS: Headers = (("schema", b"%d" % SEGMENT_VERSION),)
+_MOST_WAITING = 8_192  # operations that are learned at once
 _SHARED = 0  # the partition whose owner has the ranker and the centroids
 
 
@@ -49,7 +50,8 @@ class UsersShard:
     with the user's vector as it was, pairs of co-occurrence. The ranker and the centroids belong to partition
     0, which learns them from its own users; these are a fair sample, since partitions are drawn by a hash.
 
-    A forget takes the user's rows and history at once, and drops outcomes that are not newer, before and
+    Outcomes wait until they are taken, so that many small records cost as little as a large one. A forget
+    takes the user's rows and history at once, and drops outcomes that are not newer, before and
     after it: it is kept as a keyed hash of the id. Ticks of all sources say how far the partition has come
     (`marks`), and when tables and centroids are looked after.
 
@@ -88,6 +90,7 @@ class UsersShard:
         self._passed_on = (0, 0)
         self._told = (0, 0)
         self._moved_users = Touched()
+        self._waiting: list[FeedbackBlock] = []
         self._out: dict[int, list[Segment]] = {}
 
     # -- records in ------------------------------------------------------------------------------------------
@@ -98,21 +101,20 @@ class UsersShard:
         Raises:
             LogError: a newer program wrote one of them.
         """
-        waiting: list[FeedbackBlock] = []
         for record in records:
             segment = self.reader.read(record)
             if isinstance(segment, FeedbackBlock):
-                waiting.append(segment)
-                continue
-            self._learn(waiting)
-            waiting = []
-            if isinstance(segment, Forgotten):
+                self._waiting.append(segment)
+                if sum(map(len, self._waiting)) >= _MOST_WAITING:
+                    self._learn()
+            elif isinstance(segment, Forgotten):
                 self._forget(segment)
             elif isinstance(segment, Ticked):
                 self._tick(segment, record)
-        self._learn(waiting)
 
-    def _learn(self, blocks: Sequence[FeedbackBlock]) -> None:
+    def _learn(self) -> None:
+        """Learn what waits, as one block: where blocks end has no meaning, and one costs less than many."""
+        blocks, self._waiting = self._waiting, []
         if not blocks:
             return
         parts, homes = self.parts, self._homes
@@ -144,6 +146,7 @@ class UsersShard:
             self._out.setdefault(partition, []).append(segment)
 
     def _forget(self, user: Forgotten) -> None:
+        self._learn()
         self.forgotten.add(user.user_id, user.ts)
         self._drop_users(self.parts.users.remove([user.user_id]))
 
@@ -178,6 +181,7 @@ class UsersShard:
         if not 0 <= tick.source < self._n_partitions:
             self.reader.bury(record, f"tick of source {tick.source}, there are {self._n_partitions}")
             return
+        self._learn()
         if not self.marks.put(tick):
             return
         now_ms, every = self.marks.watermark, self.settings.learn.maintain_ms
@@ -207,6 +211,7 @@ class UsersShard:
 
     def take(self) -> list[Output]:
         """Dead letters, what items' owners learn from, and rows, since the last call."""
+        self._learn()
         outputs = self.reader.take()
         key = b"%d" % self._partition
         for partition, segments in self._out.items():
@@ -230,6 +235,7 @@ class UsersShard:
 
     def snapshot(self) -> Frame:
         """All state; what has come out must have been taken."""
+        self._learn()
         return {
             "parts": self.parts.snapshot(),
             "rows": self._rows.snapshot(),
@@ -251,7 +257,7 @@ class UsersShard:
         self._passed_on, self._told = tuple(frame["passed_on"]), tuple(frame["told"])
         self._moved_users = Touched()
         self._moved_users.put(frame["moved_users"])
-        self._out = {}
+        self._waiting, self._out = [], {}
 
 
 def _check_centroids(settings: Settings) -> None:

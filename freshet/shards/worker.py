@@ -185,13 +185,14 @@ class Worker:
             self._end(str(error))
 
     def _serve_metrics(self) -> Any:
-        if not self._settings.work.metrics_port:
+        work = self._settings.work
+        if not work.metrics_port:
             return None
         registry = CollectorRegistry()
         registry.register(
             WorkerMetrics(self.running, lambda: 0 if self._replica is None else self._replica.size)
         )
-        server, _ = start_http_server(self._settings.work.metrics_port, "127.0.0.1", registry)
+        server, _ = start_http_server(work.metrics_port, work.metrics_host, registry)
         return server
 
 

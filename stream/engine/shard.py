@@ -25,6 +25,7 @@ from typing import NamedTuple, Protocol
 
 from stream.clock import Clock
 from stream.engine.worker_settings import ShardSettings
+from stream.errors import LogError
 from stream.frame import Frame
 from stream.step import Stateful
 
@@ -210,9 +211,21 @@ class Shard:
         return self._committed
 
     async def open(self) -> None:
-        """Take the partition over: fence its owner, restore the newest snapshot, run the rest again."""
+        """Take the partition over: fence its owner, restore the newest snapshot, run the rest again.
+
+        Raises:
+            LogError: the source ends before what was learned.
+        """
         start_s = self._clock.monotonic_s()
         frame, taken_at, position = await self._store.recover()
+        end = await self._store.end()
+        if end < position:
+            # Whatever came into it now would be skipped as known, without a word.
+            msg = (
+                f"the partition ends at offset {end} and was learned up to {position}: its topic was made "
+                "anew or lost its data; restore it, or make the state topic and all behind it anew as well"
+            )
+            raise LogError(msg)
         if self._before is not None:
             await self._before()
         if frame is not None:

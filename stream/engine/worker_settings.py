@@ -43,4 +43,6 @@ class WorkerSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     stall_s: Seconds = 60.0
     """Time that a partition may be busy with one thing; then it stands still, and the process ends."""
     metrics_port: Annotated[int, Meta(ge=0, le=65_535)] = 0
-    """Port of /metrics on loopback; 0: none."""
+    """Port of /metrics; 0: none."""
+    metrics_host: str = "127.0.0.1"
+    """Address of /metrics; it asks for no token, so beyond loopback let only Prometheus reach it."""

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from stream.errors import BrokerError, LogError
+from stream.errors import BrokerAwayError, BrokerError, LogError
 from stream.kafka.settings import KafkaSettings
 
 try:
@@ -91,7 +91,8 @@ def admin_client(settings: KafkaSettings) -> Iterator[Any]:
     """A client for topics, closed at the end; its errors are ours.
 
     Raises:
-        BrokerError: no broker answers, or it refuses.
+        BrokerAwayError: no broker answers.
+        BrokerError: it refuses.
     """
     with translated(settings):
         client = _connected(settings)
@@ -117,8 +118,11 @@ def _connected(settings: KafkaSettings) -> Any:
             except theirs.KafkaTimeoutError as error:
                 left_ms, share_ms = left_ms - share_ms, 2 * share_ms
                 said = explained(error, settings, reasons.seen)
-                if left_ms <= 0 or any(advice in said for _, advice in _CERTAIN):
+                if any(advice in said for _, advice in _CERTAIN):
                     raise BrokerError(said) from error
+                if left_ms <= 0:
+                    # Who hangs up is there, and may have refused us with a word that was lost.
+                    raise (BrokerError if _HANGS_UP in said else BrokerAwayError)(said) from error
 
 
 @contextmanager
@@ -149,6 +153,8 @@ def explained(error: BaseException, settings: KafkaSettings, reasons: Iterable[s
         came = came.replace(settings.password, "***")
     return f"Kafka at {settings.bootstrap}: {came[:300]}"
 
+
+_HANGS_UP = "it hangs up before it answers"
 
 # What no waiting mends, by the sign of it in what the client says.
 _CERTAIN = (
@@ -190,7 +196,7 @@ _ADVICE = (
     # kafka-python drops what came together with the end of a connection, so a broker's last word may be lost.
     (
         "socket disconnected",
-        "it hangs up before it answers; look whether `protocol`, the port in `bootstrap` and "
+        f"{_HANGS_UP}; look whether `protocol`, the port in `bootstrap` and "
         "`sasl_mechanism` under [kafka] are what it has there",
     ),
     (

@@ -37,7 +37,7 @@ from freshet.testing_rows import (
 )
 from stream.block_codec import encode_item
 from stream.engine.shard import Output
-from stream.errors import FrameError
+from stream.errors import FrameError, NewerFrameError
 from stream.events import Click, Forget, ItemEvent
 from stream.frame import pack, unpack
 from stream.step import Step
@@ -78,6 +78,7 @@ def test_a_bad_row_is_named_and_the_rest_goes_on(topic: str, key: bytes, value: 
     with pytest.raises(FrameError, match="^" + re.escape(f"{topic}/3, key {key!r}: ")) as caught:
         server.follower.add(topic, 3, key, value)
     assert says in str(caught.value)
+    assert isinstance(caught.value, NewerFrameError) == (says == "version 9")
     server.apply()
     assert "good" in server.parts.items
 

@@ -25,6 +25,7 @@ from stream.errors import LogError
 from stream.events import Click, Decision, Forget, Impression, ItemEvent, LoggedEvent, Tick
 from stream.forget import ForgetBook
 from stream.frame import pack
+from stream.item_blocks import Ticked
 from stream.join import Joiner, JoinSettings
 from stream.testing import ScriptedEvents
 from stream.testing_shard import ShardStepContract
@@ -243,12 +244,41 @@ def test_time_comes_from_ticks_or_from_the_largest_ts(mode: ClockMode, closed: i
     assert shard.counters["closed"] == 1
 
 
+@pytest.mark.parametrize(("mode", "watermark"), [("wall", 90 * MINUTE), ("event", 60 * MINUTE)])
+def test_every_partition_is_told_how_far_this_one_has_come(mode: ClockMode, watermark: int) -> None:
+    shard = JoinShard(1, part, mode=mode, n_partitions=3)
+    shard.on_records([record(Click(ts=60 * MINUTE, user_id="u", item_id="b")), record(Tick(ts=90 * MINUTE))])
+    feedback = [output for output in shard.take() if output.topic == "feedback"]
+    ticks = {
+        output.partition: segment
+        for output, segment in zip(feedback, read(feedback), strict=True)
+        if isinstance(segment, Ticked)
+    }
+    assert ticks == dict.fromkeys(range(3), Ticked(1, 90 * MINUTE, watermark))
+    assert isinstance(read([o for o in feedback if o.partition == part("u")])[0], FeedbackBlock)
+
+
 def test_history_has_a_time_of_its_own() -> None:
     shard = JoinShard(0, part)
     shard.on_records(
         [record(Tick(ts=100 * MINUTE)), record(Click(ts=5, user_id="u", item_id="a"), backfill=b"1")]
     )
     shard.on_records([record(Click(ts=5, user_id="u", item_id="b"))])
+    assert (shard.counters["organic"], shard.counters["late"]) == (1, 1)
+
+
+def test_a_clock_that_is_set_back_moves_nothing() -> None:
+    shard = JoinShard(0, part)
+    shard.on_records([record(Tick(ts=100 * MINUTE)), record(Tick(ts=10 * MINUTE), offset=1)])
+    shard.on_records([record(Click(ts=10 * MINUTE, user_id="u", item_id="a"), offset=2)])
+    assert (shard.counters["organic"], shard.counters["late"]) == (0, 1)
+
+
+def test_a_clock_that_is_ahead_makes_events_late_and_they_are_counted() -> None:
+    shard = JoinShard(0, part)
+    clicks = [Click(ts=100 * MINUTE + n, user_id="u", item_id="a") for n in range(2)]
+    shard.on_records([record(Tick(ts=100 * MINUTE)), record(clicks[0], offset=1)])
+    shard.on_records([record(Tick(ts=160 * MINUTE), offset=2), record(clicks[1], offset=3)])
     assert (shard.counters["organic"], shard.counters["late"]) == (1, 1)
 
 

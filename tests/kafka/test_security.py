@@ -16,6 +16,7 @@ from typer.testing import CliRunner
 
 from freshet.cli import app
 from freshet.config import Settings
+from freshet.serve_kafka.run import followed_topics
 from freshet.testing_work import WorkerThread, outcomes
 from stream.engine.worker_settings import WorkerSettings
 from stream.errors import BrokerError
@@ -105,6 +106,12 @@ def test_what_is_wrong_is_said_with_what_to_try(
     with pytest.raises(BrokerError) as caught:
         check_topics(settings)
     assert re.search(said, str(caught.value))
+
+
+def test_a_server_that_is_refused_ends_even_where_it_has_a_copy(ways: dict[str, KafkaSettings]) -> None:
+    wrong = msgspec.structs.replace(ways["password"], password="not the one")
+    with pytest.raises(BrokerError, match=f"user or password is refused|{_LOST}"):
+        followed_topics(wrong)
 
 
 def test_a_user_without_permission_is_told_so(ways: dict[str, KafkaSettings]) -> None:

@@ -14,7 +14,7 @@ import pytest
 from freshet.config import LearnSettings, Settings
 from freshet.parts import build_parts
 from freshet.pipeline import Pipeline
-from freshet.run.worker import worker_config
+from freshet.run.worker import folder_backend, worker_config
 from serving.service import Service
 from serving.testing import LiveLearner, LiveWorker, wait_until
 from stream.clock import WallClock
@@ -97,7 +97,9 @@ def running(path: Path, settings: Settings = SETTINGS, *, learner: bool = True) 
     """A system over `path`; without a learner nothing is ever absorbed."""
     folder = DataFolder(path)
     folder.prepare(settings.workers)
-    service = Service(folder, build_parts(settings), worker_config(settings, 0), WallClock())
+    clock = WallClock()
+    backend = folder_backend(folder, settings, 0, clock)
+    service = Service(backend, build_parts(settings), worker_config(settings), clock)
     with ExitStack() as stack:
         worker = stack.enter_context(LiveWorker(service))
         client = stack.enter_context(httpx.Client(base_url=worker.url, timeout=30))

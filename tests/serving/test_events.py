@@ -14,7 +14,7 @@ from serving.testing import wait_until
 
 
 def letters(system: Any) -> list[Any]:
-    found: list[Any] = system.service._log.dead_letters.newest(1_000)
+    found: list[Any] = system.service.backend.log.dead_letters.newest(1_000)
     return found
 
 
@@ -109,13 +109,13 @@ def test_an_endless_body_is_refused_as_soon_as_it_is_too_long(system: Any) -> No
 
 def test_history_goes_its_own_way(system: Any, kit: Any) -> None:
     system.send(kit.click("historic", "i1", 1_000), backfill=True)
-    last = system.service._log.read(system.service._log.end() - 1, 1)[0]
+    last = system.service.backend.log.read(system.service.backend.log.end() - 1, 1)[0]
     assert last.backfill and json.loads(last.body)[0]["user_id"] == "historic"
 
 
 def test_unknown_fields_are_kept_in_the_log(system: Any, kit: Any) -> None:
     system.send(kit.click("u1", "i1", weather="fine"))
-    found = [r for r in system.service._log.read(0, 100_000) if b'"weather"' in r.body]
+    found = [r for r in system.service.backend.log.read(0, 100_000) if b'"weather"' in r.body]
     assert found
 
 
@@ -141,7 +141,7 @@ def test_a_full_disk_refuses_and_loses_nothing(run: Any, kit: Any, tmp_path: Pat
     filler = [kit.click("u", "a", kit.t0 + n, session_id="s" * 200) for n in range(1_000)]
     with run(tmp_path / "data", small, learner=False) as system:
         codes = [system.client.post("/v1/events", json={"events": filler}).status_code for _ in range(8)]
-        kept = sum(len(json.loads(record.body)) for record in system.service._log.read(0, 10_000))
+        kept = sum(len(json.loads(record.body)) for record in system.service.backend.log.read(0, 10_000))
         why = system.service.writer.why_not_ready()
     assert codes[0] == 202 and codes[-1] == 503 and kept == 1_000 * codes.count(202)
     assert "the last commit failed" in why and "no room" in why

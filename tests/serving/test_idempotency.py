@@ -23,7 +23,9 @@ def test_many_at_once_under_one_id_are_one_decision(system: Any) -> None:
     with ThreadPoolExecutor(8) as pool:
         answers = list(pool.map(lambda _: system.ask("u6", request_id="again-3"), range(24)))
     assert all(answer == answers[0] for answer in answers)
-    bodies = [record for record in system.service._log.read(0, 100_000) if record.request_id == "again-3"]
+    bodies = [
+        record for record in system.service.backend.log.read(0, 100_000) if record.request_id == "again-3"
+    ]
     assert len(bodies) == 1
 
 

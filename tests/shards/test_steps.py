@@ -127,10 +127,12 @@ def test_a_forget_takes_row_and_history_and_leaves_the_id_nowhere() -> None:
 
 def test_what_is_not_newer_than_a_forget_is_dropped_whenever_it_comes() -> None:
     shard = users(Forgotten("ann", 500), outcomes("ann", 100), outcomes("bob", 100))
+    shard.take()
     assert "ann" not in shard.parts.users and "bob" in shard.parts.users
     resumed = users()
     resumed.restore(unpack(pack(shard.snapshot())))
     give(resumed, outcomes("ann", 499), outcomes("ann", 501), offset=3)
+    resumed.take()
     (row,) = resumed.parts.users.find(["ann"]).tolist()
     # Of the older slate only the organic click is newer than the forget.
     assert (resumed.parts.users.impressions[row], resumed.parts.users.clicks[row]) == (1, 3)

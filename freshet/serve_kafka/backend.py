@@ -1,0 +1,185 @@
+"""A serving worker's backend on Kafka: an outbox, the topic `events`, and rows from compacted topics."""
+
+from __future__ import annotations
+
+import logging
+import secrets
+from collections.abc import Mapping
+from pathlib import Path
+
+from freshet.config import Settings
+from freshet.errors import StartError
+from freshet.parts import Parts
+from freshet.serve_kafka.copies import Copies
+from freshet.serve_kafka.drain import Drain
+from freshet.serve_kafka.follow import RowReader
+from freshet.serve_kafka.intake import BrokerIntake
+from freshet.serve_kafka.link import Link
+from freshet.serve_kafka.outbox import Outbox
+from serving.writer import GroupWriter
+from stream.clock import Clock
+from stream.dead_letters import DeadLetter
+from stream.errors import BrokerAwayError
+
+__all__ = ["COPY", "KafkaBackend"]
+
+COPY = "rows.snapshot"
+"""File of a worker's folder that it can start from while the brokers are away."""
+
+_log = logging.getLogger(__name__)
+
+
+class KafkaBackend:
+    """What one worker on Kafka stands on; a `serving.backend.Backend`.
+
+    `folder` is the worker's alone: ``outbox.db``, ``rows.snapshot``, ``index.snapshot``. Two workers know
+    nothing of each other, so a request id is answered the same way again only by the worker that had it.
+
+    Args:
+        folder: made when it is not there.
+        settings: of everything.
+        parts: what is served; rows are applied to them by the service.
+        clock: wall and monotonic time.
+        topics: ids of the topics, or why nobody could be asked.
+
+    Raises:
+        LogError: the folder cannot be used, or another process uses it.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        settings: Settings,
+        parts: Parts,
+        clock: Clock,
+        *,
+        topics: Mapping[str, str] | BrokerAwayError,
+    ) -> None:
+        self._settings, self._clock = settings, clock
+        serve = settings.serve
+        _make(folder)
+        self._folder = folder
+        self.log = Outbox(folder / "outbox.db", max_mb=serve.outbox_mb, keep_hours=serve.outbox_hours)
+        # Ids of requests are made from it: folders of different machines must not share one.
+        self.name = f"serve-{_token(folder)}"
+        self.index_path, self.writes_index = folder / "index.snapshot", True
+        self.ready_lag_ms = None
+        self.finders = {self.name: self.log.finder}
+        self.claims = None
+        self._link = Link(settings.kafka, clock)
+        if isinstance(topics, BrokerAwayError):
+            self._link.failed(topics)
+        self._copies = Copies(folder / COPY, settings)
+        self.reader = RowReader(settings, parts, self._copies, clock, topics=topics, heard=self._link.heard)
+        self.deltas = self.snapshots = self.nudges = self.reader
+        self._drain = Drain(self.log, self._link, clock)
+        self._intake = BrokerIntake(
+            self._link, clock, max_bytes=serve.max_queued_bytes, max_requests=serve.max_queued_requests
+        )
+
+    def intake(self, writer: GroupWriter) -> BrokerIntake:
+        """Events go to the brokers; only decisions are committed here."""
+        return self._intake
+
+    def notify(self, position: int) -> None:
+        """Decisions are to be sent."""
+        self._drain.notify()
+
+    def bury(self, letters: list[DeadLetter]) -> None:
+        """Keep what was refused in the outbox's file."""
+        self.log.dead_letters.add(letters)
+
+    def applied(self, seq: int) -> None:
+        """A copy may be written once all that was read is applied."""
+        self.reader.applied(seq)
+
+    def start(self) -> None:
+        """Begin to watch the brokers and to send what waits."""
+        self._link.start()
+        self._drain.start()
+        self._intake.start()
+
+    def stop(self) -> None:
+        """Keep a copy of the rows, and send what waits for up to `serve.drain_s`."""
+        self.reader.stop()
+        self._intake.stop()
+        self._copies.finish()
+        self.reader.keep()
+        if not self._link.away and not self._drain.finish(self._settings.serve.drain_s):
+            _log.warning("%d decisions wait in %s for the next start", self.log.n_waiting, self._folder)
+        self._drain.stop()
+        self._link.stop()
+        self._copies.finish()
+
+    def close(self) -> None:
+        """Close files and connections."""
+        self.reader.close()
+        self._link.close()
+        self.log.close()
+
+    # --- what is seen from outside ---
+
+    def why_not_caught_up(self) -> str:
+        """Rows that were in the topics at the start and are not served yet."""
+        reader = self.reader
+        if reader.caught_up:
+            return ""
+        if not reader.connected:
+            return f"the brokers are not connected yet; {reader.trouble or 'a moment'}"
+        return f"{reader.n_rows} rows are read, {reader.n_left} that were there at the start are to come"
+
+    def why_not_ready(self) -> str:
+        """Rows that cannot be followed any more, or a thread that has ended."""
+        if self.reader.lost:
+            return self.reader.lost
+        if self._drain.alive and self._intake.alive:
+            return ""
+        return "nothing is sent to the brokers, which is unexpected: the log says why; restart this worker"
+
+    def degraded(self) -> str:
+        """That brokers or workers are away: answers go on from what is here, and say that they are stale."""
+        lag_ms = max(0, int(self._clock.now_ms()) - self.reader.absorbed_at)
+        if self._link.away:
+            return (
+                f"brokers away for {self._link.away_s:.0f} s ({self._link.away}); {self.log.n_waiting} "
+                f"decisions wait in the outbox; what is served is {lag_ms} ms old"
+            )
+        if self.reader.trouble:
+            return f"rows do not come: {self.reader.trouble}; what is served is {lag_ms} ms old"
+        if lag_ms > self._settings.serve.ready_lag_ms:
+            return f"what is served is {lag_ms} ms old; workers are behind or away"
+        return ""
+
+    def figures(self) -> dict[str, float]:
+        """The outbox, the brokers and the rows."""
+        return {
+            "broker_connected": float(not self._link.away),
+            "broker_drops": self._link.drops,
+            "outbox_records": self.log.n_waiting,
+            "outbox_bytes": self.log.waiting_bytes,
+            "outbox_sent": self._drain.sent,
+            "follower_lag_records": self.reader.n_lag,
+            "rows_read": self.reader.n_rows,
+            "rows_refused": self.reader.n_refused,
+            "row_copies": self._copies.written,
+            "queued_events_bytes": self._intake.queued_bytes,
+        }
+
+
+def _make(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        msg = f"the folder {folder} cannot be made: {error.strerror or error}; choose another with --data"
+        raise StartError(msg) from error
+    if (folder / "freshet.json").exists():
+        msg = f"{folder} is a data folder of `freshet up`; choose an empty one with --data"
+        raise StartError(msg)
+
+
+def _token(folder: Path) -> str:
+    """Four random bytes of this folder, made with it."""
+    path = folder / "name"
+    if not path.exists():
+        path.write_text(secrets.token_hex(4), "ascii")
+    return path.read_text("ascii").strip()

@@ -1,0 +1,109 @@
+"""The embedded worker's backend: a data folder that a learner on the same machine shares."""
+
+from __future__ import annotations
+
+from serving.backend import LogIntake
+from serving.housekeeping import Housekeeper
+from serving.writer import GroupWriter
+from stream.clock import Clock
+from stream.dead_letters import DeadLetter
+from stream.engine import EngineSettings, NudgeSocket, SocketNotifier
+from stream.folder import DataFolder
+from stream.housekeeping import Housekeeping
+
+__all__ = ["FolderBackend"]
+
+
+class FolderBackend:
+    """Files and sockets of worker number `worker` of `workers` in a prepared folder; a `Backend`.
+
+    Args:
+        folder: prepared (`DataFolder.prepare`); this worker writes ``events-<worker>.db`` in it.
+        engine: bounds of the files.
+        ready_lag_ms: how far what is served may lie behind for a worker that calls itself ready.
+        clock: wall and monotonic time.
+
+    Raises:
+        LogError: a file is missing, damaged, or written by another process.
+    """
+
+    def __init__(
+        self,
+        folder: DataFolder,
+        clock: Clock,
+        *,
+        worker: int = 0,
+        workers: int = 1,
+        engine: EngineSettings | None = None,
+        ready_lag_ms: int = 5_000,
+    ) -> None:
+        engine = engine or EngineSettings()
+        self.name = folder.source(worker)
+        self.index_path, self.writes_index = folder.index_path, worker == 0
+        self.ready_lag_ms = ready_lag_ms
+        self._logs = {name: folder.writer(name, engine) for name in folder.owned(worker, workers)}
+        self.log = self._logs[self.name]
+        self.finders = folder.readers()
+        self.deltas = folder.commit_reader()
+        self.snapshots = folder.snapshot_store()
+        self.claims = folder.claims() if workers > 1 else None
+        self.nudges = NudgeSocket(folder.socket_path(f"worker-{worker}"))
+        self._notifier = SocketNotifier([folder.socket_path("learner")])
+        # Connections of their own: the housekeeper's thread must not make the event loop wait.
+        commits, claims = folder.commit_reader(), folder.claims()
+        self._chores = (commits, claims)
+        self._housekeeper = Housekeeper(
+            Housekeeping(self._logs, commits, folder.key, engine, clock, claims),
+            lambda: [entry.id for entry in commits.pending()],
+        )
+
+    def intake(self, writer: GroupWriter) -> LogIntake:
+        """Events go to the same log."""
+        return LogIntake(writer)
+
+    def notify(self, position: int) -> None:
+        """Tell the learner."""
+        self._notifier.notify(position, 0)
+
+    def bury(self, letters: list[DeadLetter]) -> None:
+        """Keep what was refused beside the events."""
+        self.log.dead_letters.add(letters)
+
+    def applied(self, seq: int) -> None:
+        """Nothing depends on it here."""
+
+    def start(self) -> None:
+        """Begin to look after the files."""
+        self._housekeeper.start()
+
+    def stop(self) -> None:
+        """End, after what is ready to be forgotten has been taken out."""
+        self._housekeeper.stop()
+
+    def close(self) -> None:
+        """Close the files."""
+        self.nudges.close()
+        self._notifier.close()
+        for reader in self.finders.values():
+            reader.close()
+        for log in self._logs.values():
+            log.close()
+        for other in (self.deltas, *self._chores, self.claims):
+            if other is not None:
+                other.close()
+
+    def why_not_caught_up(self) -> str:
+        """Nothing: `Replica.bootstrap` takes over all commits before the first request."""
+        return ""
+
+    def why_not_ready(self) -> str:
+        """Forgets that were under way at the start."""
+        return self._housekeeper.why_not_ready
+
+    def degraded(self) -> str:
+        """Nothing: whatever is wrong here keeps the worker from being ready."""
+        return ""
+
+    def figures(self) -> dict[str, float]:
+        """None beside those of every worker."""
+        return {}
