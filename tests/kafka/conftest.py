@@ -16,7 +16,7 @@ from stream.testing_kafka import Broker, NoBrokerError, running_broker
 
 
 def _drop_forgotten_sockets() -> None:
-    """kafka-python leaves what connections that fail had open to the collector, which is not for us to mend."""
+    """What kafka-python leaves open after a failure is left to the collector; not for us to mend."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "unclosed ", ResourceWarning)
         gc.collect()
