@@ -1,6 +1,6 @@
 """From a click acknowledged by the brokers until its user's row stands in `user-vectors`.
 
-Beside it run 10,000 shown items a second on the wall clock, a quarter of what one worker must carry.
+Beside it run 10,000 shown items a second, a quarter of what one worker must carry, on the wall clock.
 
 What is measured is the log, the join, and the learning of the user, as a server that follows the rows sees
 it; the gateway before and the server behind it are not in it.

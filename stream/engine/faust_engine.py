@@ -64,6 +64,9 @@ class _App(faust.App):
     def _new_transport(self) -> Any:
         return _Transport(self.conf.broker_consumer, self)
 
+    def _create_directories(self) -> None:
+        """None are needed: tables are not used, and the folder that a worker starts in is not ours."""
+
 
 @dataclass(slots=True, eq=False)
 class _Owned:
