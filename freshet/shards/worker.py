@@ -8,6 +8,7 @@ from functools import partial
 from typing import Any, NamedTuple
 
 import faust
+import msgspec
 from prometheus_client import CollectorRegistry, start_http_server
 
 from freshet.config import Settings
@@ -41,6 +42,7 @@ class _Stage(NamedTuple):
     state: str
     make: Callable[[int], ShardStep]
     foreign: bool = False
+    gathers: float = 1.0
 
 
 class Worker:
@@ -84,7 +86,7 @@ class Worker:
             make = partial(self._users, self._replica)
             yield _Stage("users", "feedback", "state-users", make)
         if "items" in steps:
-            yield _Stage("items", "item-feedback", "state-items", self._items)
+            yield _Stage("items", "item-feedback", "state-items", self._items, gathers=4.0)
 
     def _join(self, partition: int) -> JoinShard:
         settings = self._settings
@@ -144,7 +146,10 @@ class Worker:
             partition=partition,
             foreign=stage.foreign,
         )
-        return Shard(step, store, self._clock, self._settings.shard, before)
+        settings = self._settings.shard
+        # A row that all slates have in common is written once for many of them.
+        settings = msgspec.structs.replace(settings, gather_s=stage.gathers * settings.gather_s)
+        return Shard(step, store, self._clock, settings, before)
 
     def running(self) -> list[Running]:
         """The partitions that are open now, of every step."""

@@ -325,11 +325,11 @@ class Shard:
 
     async def _commit(self, *, empty: bool) -> None:
         """Commit all that came out so far with the position; nothing may ever be committed without it."""
+        start_s = self._clock.monotonic_s()
         outputs = self._step.take()
         self._n_gathered = 0
         # What gave nothing need not be committed at once: run again, it would give nothing again.
         if outputs or empty:
-            start_s = self._clock.monotonic_s()
             await self._store.commit(outputs, self._position)
             self._emitted_s = self._clock.monotonic_s()
             self._took_s = self._emitted_s - start_s
