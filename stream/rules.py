@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from operator import attrgetter
 from typing import Any
 
 import msgspec
@@ -85,6 +86,9 @@ def broken_rule(
     return None
 
 
+_numbers = attrgetter(*(f.name for f in msgspec.structs.fields(Decision) if f.type in (int, int | None)))
+
+
 def broken_own_rule(event: Decision | Tick) -> str | None:
     """What an event that only Freshet writes has that Freshet never writes, as a reason, or None.
 
@@ -109,8 +113,7 @@ def broken_own_rule(event: Decision | Tick) -> str | None:
         return "clusters: expected a number below 2**31 for each of the weights"
     if not all(0 <= place < n for place in event.explored):
         return f"explored: expected places from 0 to {n - 1}, got {_short(event.explored)}"
-    numbers = (getattr(event, name) for name in event.__struct_fields__)
-    if any(type(value) is int and not -(2**63) <= value < 2**63 for value in numbers):
+    if any(not -(2**63) <= value < 2**63 for value in _numbers(event) if type(value) is int):
         return "decision: expected whole numbers of 64 bits"
     return None
 

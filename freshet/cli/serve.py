@@ -26,8 +26,8 @@ def serve(
     """Serve on Kafka: answers `recommend` from the rows in the compacted topics, and takes events.
 
     One process, with a folder of its own for decisions that the brokers do not have yet and for a copy of all
-    rows. Start as many as you like, on any machines, each with its folder, behind a balancer that picks by a
-    hash of the request id. Keeps answering while the brokers are away. SIGTERM ends it with 0.
+    rows. Start as many as you like, on any machines, each with its folder, behind a balancer that keeps a
+    user with one of them. Keeps answering while the brokers are away. SIGTERM ends it with 0.
 
     Example: `freshet serve --kafka localhost:9092 --data ./serve-1 --port 8080`
     """

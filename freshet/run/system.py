@@ -78,7 +78,7 @@ class EmbeddedSystem:
         """Stop everything in order."""
         self.stop()
 
-    def start(self, timeout_s: float = 180.0) -> None:
+    def start(self, timeout_s: float = 420.0) -> None:
         """Start the processes and wait until every one is ready.
 
         Raises:

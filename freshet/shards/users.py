@@ -123,7 +123,8 @@ class UsersShard:
             block,
             parts.users,
             parts.items,
-            n_features=parts.ranker.n_features,
+            # Only the ranker reads features, and only one partition has it.
+            n_features=parts.ranker.n_features if self._partition == _SHARED else 0,
             max_clusters=self.settings.policy.context_clusters,
             policies=tuple(parts.policies),
         )

@@ -64,6 +64,9 @@ class _App(faust.App):
     def _new_transport(self) -> Any:
         return _Transport(self.conf.broker_consumer, self)
 
+    def _create_directories(self) -> None:
+        """None are needed: tables are not used, and the folder that a worker starts in is not ours."""
+
 
 @dataclass(slots=True, eq=False)
 class _Owned:
@@ -115,7 +118,7 @@ class FaustEngine:
         self._settings = settings or WorkerSettings()
         self._tick, self._tick_ms = tick, tick_ms
         self._owned: dict[int, _Owned] = {}
-        self._delivered_s = -math.inf
+        self._is_delivering, self._delivered_s = False, -math.inf
         self._is_stopping = False
         self._watchdog = Watchdog(clock, self._settings.stall_s, self._bark)
         self._app = self._make_app(brokers, group, credentials)
@@ -242,7 +245,9 @@ class FaustEngine:
         for event in events:
             message = event.message
             batches.setdefault(message.partition, []).append(_record(message))
+        self._is_delivering = True
         await asyncio.gather(*(self._hand(partition, batch) for partition, batch in batches.items()))
+        self._is_delivering = False
         self._delivered_s = self._clock.monotonic_s()
 
     async def _hand(self, partition: int, batch: Sequence[SourceRecord]) -> None:
@@ -291,7 +296,9 @@ class FaustEngine:
             await asyncio.sleep(_LOOK_S)
 
     async def _idle(self, shard: Shard) -> None:
-        await shard.idle(is_busy=self._clock.monotonic_s() - self._delivered_s < _BUSY_S)
+        await shard.idle(
+            is_busy=self._is_delivering or self._clock.monotonic_s() - self._delivered_s < _BUSY_S
+        )
 
     async def _write_ticks(self, tick: Callable[[int, int], Awaitable[None]]) -> None:
         """Let time pass in our partitions: a tick at every multiple of its distance."""

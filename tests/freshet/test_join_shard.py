@@ -25,6 +25,7 @@ from stream.errors import LogError
 from stream.events import Click, Decision, Forget, Impression, ItemEvent, LoggedEvent, Tick
 from stream.forget import ForgetBook
 from stream.frame import pack
+from stream.item_blocks import Ticked
 from stream.join import Joiner, JoinSettings
 from stream.testing import ScriptedEvents
 from stream.testing_shard import ShardStepContract
@@ -241,6 +242,20 @@ def test_time_comes_from_ticks_or_from_the_largest_ts(mode: ClockMode, closed: i
     assert shard.counters["closed"] == closed
     shard.on_records([record(Tick(ts=60 * MINUTE), offset=2)])
     assert shard.counters["closed"] == 1
+
+
+@pytest.mark.parametrize(("mode", "watermark"), [("wall", 90 * MINUTE), ("event", 60 * MINUTE)])
+def test_every_partition_is_told_how_far_this_one_has_come(mode: ClockMode, watermark: int) -> None:
+    shard = JoinShard(1, part, mode=mode, n_partitions=3)
+    shard.on_records([record(Click(ts=60 * MINUTE, user_id="u", item_id="b")), record(Tick(ts=90 * MINUTE))])
+    feedback = [output for output in shard.take() if output.topic == "feedback"]
+    ticks = {
+        output.partition: segment
+        for output, segment in zip(feedback, read(feedback), strict=True)
+        if isinstance(segment, Ticked)
+    }
+    assert ticks == dict.fromkeys(range(3), Ticked(1, 90 * MINUTE, watermark))
+    assert isinstance(read([o for o in feedback if o.partition == part("u")])[0], FeedbackBlock)
 
 
 def test_history_has_a_time_of_its_own() -> None:

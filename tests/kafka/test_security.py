@@ -137,7 +137,7 @@ def test_no_message_log_or_trace_holds_the_password(
 
 
 def test_a_producer_outlives_its_brokers(ways: dict[str, KafkaSettings], secured: JavaBroker) -> None:
-    settings = msgspec.structs.replace(ways["plain"], prefix="restart-")
+    settings = msgspec.structs.replace(ways["plain"], prefix="restart-", timeout_ms=60_000)
     create_topics(settings, EVENTS)
     with EventProducer(settings) as producer:
         producer.send(*ANN)

@@ -20,11 +20,14 @@ from freshet.run.worker import worker_config
 from freshet.serve_kafka.backend import KafkaBackend
 from freshet.serve_kafka.run import followed_topics
 from freshet.testing_serve import RowWriter, events_in, item_rows, user_row
+from freshet.testing_work import WorkerThread
 from serving.service import Service
 from serving.testing import LiveWorker, wait_until
 from stream.clock import WallClock
 from stream.engine.shard import Output
+from stream.engine.worker_settings import WorkerSettings
 from stream.events import Click, Decision
+from stream.join import JoinSettings
 from stream.kafka import KafkaSettings
 from stream.kafka.partitioning import partition_of
 from stream.kafka.topics import create_topics
@@ -108,6 +111,35 @@ def test_rows_in_the_topics_are_what_is_served(ready: KafkaSettings, rows: RowWr
         gone = partition_of("i5", 4)
         rows.write([Output(t, gone, None, b"i5") for t in ("catalogue", "item-vectors")], absorbed_at=T0 + 70)
         assert "i5" not in [item["item_id"] for item in server.ask(k=20, after=T0 + 70)["items"]]
+
+
+def test_the_loop_closes_with_real_workers(ready: KafkaSettings, tmp_path: Path) -> None:
+    chosen = msgspec.structs.replace(
+        settings(ready),
+        join=JoinSettings(window_ms=500, lateness_ms=1_000),
+        work=WorkerSettings(session_s=6.0, metrics_port=0),
+    )
+    items = [{"type": "item", "item_id": f"i{k}", "ts": T0 + k} for k in range(8)]
+    clicks = [{"type": "click", "user_id": "ann", "item_id": i, "ts": T0 + 90} for i in ("i0", "i1")]
+    with WorkerThread(chosen) as worker, serving(tmp_path / "s", chosen) as server:
+
+        def absorbed(*events: dict[str, Any]) -> None:
+            answer = server.client.post("/v1/events", json={"events": list(events)})
+            assert answer.status_code == 202, answer.text
+            at = answer.json()["accepted_at"]
+            wait_until(lambda: server.service.replica.absorbed_at >= at or worker.has_ended(), timeout_s=60)
+            assert worker.reason is None
+
+        absorbed(*items, *clicks)
+        assert [r["item_id"] for r in server.client.get("/v1/users/ann").json()["recent"]] == ["i1", "i0"]
+        answer = server.ask(request_id="r1", k=8)
+        assert sorted(item["item_id"] for item in answer["items"]) == [f"i{k}" for k in range(2, 8)]
+        click = {"type": "click", "user_id": "ann", "request_id": "r1", "item_id": "i5", "ts": T0 + 200}
+        absorbed(click)
+        assert "i5" not in [item["item_id"] for item in server.ask(k=8)["items"]]
+        wait_until(lambda: server.client.get("/v1/items/i5").json()["clicks"] == 1)
+        absorbed({"type": "forget", "user_id": "ann", "ts": T0 + 300})
+        assert server.client.get("/v1/users/ann").status_code == 404
 
 
 def test_bad_rows_are_counted_and_do_not_stop_it(
