@@ -122,7 +122,7 @@ class WorkersChaos:
             if self._rng.random() < 0.4:
                 self.settle(120)
 
-    def go_on(self, seconds: float, requests: int = 20) -> None:
+    def go_on(self, seconds: float, requests: int = 8) -> None:
         """Send requests for a while; wake who has been frozen long enough, revive who has ended."""
         end_s = self._clock.monotonic_s() + seconds
         while self._clock.monotonic_s() < end_s:
@@ -162,17 +162,29 @@ class WorkersChaos:
                 worker.revive()
 
     def finish(self, limit_s: float) -> Counter[Outcome]:
-        """Wake everybody and wait for what is left, and for what comes twice; all that stands committed."""
+        """Wake everybody and wait for what is left, and for what comes twice; all that stands committed.
+
+        Args:
+            limit_s: how long nothing new may come while something is missing.
+        """
         while self._frozen:
             self.go_on(0.2, requests=1)
         end_s = self._clock.monotonic_s() + limit_s
-        while self._clock.monotonic_s() < end_s and self._is_missing():
+        seen = 0
+        while self._clock.monotonic_s() < end_s:
             self._look_after()
             self._look()
+            if (now := self._n_seen()) != seen:
+                seen, end_s = now, self._clock.monotonic_s() + limit_s
+            elif not self._is_missing():  # looked at when nothing comes: it costs more than following
+                break
         end_s = self._clock.monotonic_s() + 1.0
         while self._clock.monotonic_s() < end_s:
             self._look()
         return self.follower.found
+
+    def _n_seen(self) -> int:
+        return self.follower.found.total() + (0 if self.rows is None else self.rows.n_rows)
 
     def _is_missing(self) -> bool:
         """Whether outcomes or rows are not yet what they must become."""

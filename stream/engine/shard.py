@@ -40,7 +40,7 @@ __all__ = [
     "SourceRecord",
 ]
 
-_PATIENCE = 10
+_PATIENCE = 5
 # Where commits take long, the machine is busy: the longer outputs gather, the fewer rows are written.
 _LONGER, _LONGEST_S = 3.0, 0.5
 
@@ -192,7 +192,7 @@ class Shard:
         now = clock.monotonic_s()
         self._heard_s = self._committed_s = self._saved_s = now
         self._emitted_s, self._took_s = -math.inf, 0.0
-        self._seen_end = 0
+        self._seen_end, self._is_left_alone = 0, False
         self.figures = ShardFigures()
 
     @property
@@ -252,6 +252,7 @@ class Shard:
                 await self._learn(batch)
                 await self._fill(record.offset)
                 batch = []
+            self._is_left_alone = False
             batch.append(record)
             expected = record.offset + 1
         await self._learn(batch)
@@ -277,7 +278,7 @@ class Shard:
         """
         now = self._clock.monotonic_s()
         # Whoever delivers to others may have ours in its hands, and not have come to it yet.
-        patience = _PATIENCE if is_busy else 1
+        patience = _PATIENCE if is_busy and not self._is_left_alone else 1
         if now - self._heard_s >= patience * self._settings.tail_s:
             self._heard_s = now
             await self._look_at_tail()
@@ -292,8 +293,11 @@ class Shard:
     async def _look_at_tail(self) -> None:
         """Learn what stood there a look ago and was not delivered since; remember what stands there now."""
         end = await self._store.end()
-        if self._position < self._seen_end:
+        if self._position < self._seen_end or self._is_left_alone:
+            before = self.figures.filled
             await self._fill(end)
+            # Faust may go on delivering to others for minutes, and never to this one.
+            self._is_left_alone = self._is_left_alone or self.figures.filled > before
         self._seen_end = end
 
     async def _fill(self, stop: int) -> None:

@@ -238,7 +238,24 @@ def test_the_tail_of_a_partition_is_left_longer_while_others_get_theirs() -> Non
             positions.append(shard.position)
         return positions
 
-    assert asyncio.run(whole()) == [0] * 19 + [1]
+    assert asyncio.run(whole()) == [0] * 9 + [1] * 11
+
+
+def test_a_partition_that_gets_nothing_any_more_is_read_every_second() -> None:
+    partition, clock = MemoryPartition(), ManualClock()
+
+    async def whole() -> list[int]:
+        shard, _ = _opened(partition, clock)
+        await shard.open()
+        positions = []
+        for _ in range(14):
+            partition.append(b"never delivered, though others get theirs")
+            clock.advance_ms(1_000)
+            await shard.idle(is_busy=True)
+            positions.append(shard.position)
+        return positions
+
+    assert asyncio.run(whole()) == [0] * 9 + [10, 11, 12, 13, 14]
 
 
 def test_markers_between_records_are_no_holes() -> None:
