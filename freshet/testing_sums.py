@@ -80,12 +80,12 @@ class RowFollower:
         """Rows that came, all versions of them."""
 
     def look(self, timeout_ms: int = 100) -> int:
-        """Take in what has come; how many that were."""
+        """Take in what has come; how many rows that were."""
         n = 0
         for place, records in self._consumer.poll(timeout_ms=timeout_ms, max_records=20_000).items():
-            n += len(records)
             for record in records:
                 if record.key != PROGRESS_KEY:
+                    n += 1
                     self.rows[self._names[place.topic], record.key] = record.value
         self.n_rows += n
         return n
