@@ -70,6 +70,8 @@ class IdMap:
 
     def _keys(self, ids: Sequence[str]) -> tuple[Any, Any, Any, Any]:
         """Words, where each key's begin, lengths in bytes, and hashes."""
+        if type(ids) is not list:
+            ids = list(ids)  # the kernels read one MessagePack array of texts, and check nothing
         try:
             text = _pack(ids)
         except UnicodeEncodeError:  # half of a surrogate pair, which MessagePack takes as bytes only

@@ -474,11 +474,11 @@ class EmbeddingTable:
         self._has_owner[removed] = False
         self._clear(removed)
         self._has_owner[frame["new_rows"]] = True
-        for row, name in zip(frame["new_rows"].tolist(), frame["new_ids"], strict=True):
-            if row >= len(self._ids):
-                self._ids.extend([None] * (row + 1 - len(self._ids)))
+        new = frame["new_rows"].tolist()
+        self._ids += [None] * (max(new, default=-1) + 1 - len(self._ids))
+        self._row.update(zip(frame["new_ids"], new, strict=True))
+        for row, name in zip(new, frame["new_ids"], strict=True):
             self._ids[row] = name
-            self._row[name] = row
         self._put(frame["rows"], frame["vectors"])
         self.version[frame["rows"]] = frame["version"]
         for name in ("clicks", "impressions", "touched_at"):

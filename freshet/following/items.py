@@ -171,7 +171,7 @@ class ItemFrames:
         entered = np.array([item.entered_at for item in items], np.int64)
         other = rows[new | (entered != self._entered[rows])]
         self._entered[rows] = entered
-        told = self.numbering.known(resaid)
+        told = self.numbering.known(list(resaid))
         changed = np.union1d(other, told[self._marks[told] & _OWNED != 0]).astype(np.int32)
         if changed.size or removed.size:
             frame["catalogue"] = self._catalogue(changed, removed, resaid)

@@ -53,13 +53,12 @@ class UserFrames:
         removed = numbering.known([name for name, row in pending.items() if row is None])
         numbering.drop(removed.tolist())
         users = [row for row in pending.values() if row is not None]
-        known = np.array([numbering.row_of(user.user_id) >= 0 for user in users], np.bool_)
-        rows = numbering.rows([user.user_id for user in users])
+        names = [user.user_id for user in users]
+        rows, new = numbering.enter(names)
         if rows.size and rows.min() < 0:  # all rows are taken
             kept = rows >= 0
             users = [user for user, here in zip(users, kept.tolist(), strict=True) if here]
-            rows, known = rows[kept], known[kept]
-        new = ~known
+            rows, new = rows[kept], new[kept]
         table = {
             "dim": self._dim,
             "removed": removed,

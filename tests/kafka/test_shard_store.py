@@ -165,7 +165,7 @@ def test_holes_are_filled_and_a_take_over_comes_to_the_same_state(partition: Pla
         await second.open()
         assert second.figures.run_again == first.committed
         await second.deliver(some)
-        for _ in range(2):  # seen, and seen to be left
+        for _ in range(2):  # the first look notes where the end is, the second takes what never came
             clock.advance_ms(1_000)
             await second.idle()
         plain.on_records(await partition.records("events"))

@@ -87,3 +87,10 @@ def test_half_of_a_surrogate_pair_is_an_id_like_any_other() -> None:
     assert table.find_many(100 * ["\ud800", "b", "a"]).tolist() == 100 * [1, -1, 0]
     table.remove(["\ud800"])
     assert table.find_many(100 * ["\ud800", "b", "a"]).tolist() == 100 * [-1, -1, 0]
+
+
+def test_any_collection_of_ids_is_looked_up() -> None:
+    ids, rows = IdMap(), {"a": 3, "ä": 4}
+    ids.put(rows, np.array(list(rows.values()), np.int32))  # type: ignore[arg-type]
+    assert ids.find(rows.keys()).tolist() == [3, 4]  # type: ignore[arg-type]
+    assert ids.find(("ä", "b")).tolist() == [4, -1]
