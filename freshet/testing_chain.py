@@ -124,6 +124,7 @@ def logged_world(
     partitions, it is learned in the same order.
 
     Example:
+        >>> from itertools import islice
         >>> [type(event).__name__ for event in islice(logged_world(0, n_items=1), 3)]
         ['ItemEvent', 'Decision', 'Click']
     """
