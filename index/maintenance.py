@@ -129,12 +129,12 @@ class Maintenance:
         if index.relinker.n_relinked - linked > index.size:
             self._linked_when_built = None
         elif index.probe.n_queries >= _ENOUGH:
-            self.recall = self._attainable = index.probe.measure(index, between=self._rest).value
+            self.recall = self._attainable = index.probe.measure(index, between=self._link_and_rest).value
             self._linked_when_built = None
 
     def _probe(self) -> None:
         index = self._index
-        recall, n_queries = index.probe.measure(index, between=self._rest)
+        recall, n_queries = index.probe.measure(index, between=self._link_and_rest)
         self.recall = recall
         if index.graph is None or n_queries == 0 or recall >= min(self._floor, self._attainable - _MARGIN):
             return
@@ -150,6 +150,11 @@ class Maintenance:
         worked_s = self._clock.monotonic_s() - self._working_since_s
         self._stop.wait(worked_s * self._rest_per_work)
         self._working_since_s = self._clock.monotonic_s()
+
+    def _link_and_rest(self) -> None:
+        """Between two exact answers: measuring takes seconds, for which new rows must not wait."""
+        self._index.relinker.run(budget_s=_TURN_S)
+        self._rest()
 
     def _loop(self) -> None:
         while not self._stop.is_set():

@@ -11,7 +11,8 @@ import numpy.typing as npt
 
 from freshet.following.checks import check_id, check_vector, differ
 from freshet.following.numbering import Numbering
-from freshet.shards.rows import ItemRow, Neighbours, Popular, vectors_of
+from freshet.following.tables import table_changes
+from freshet.shards.rows import ItemRow, Neighbours, Popular
 from learners.catalogue import ALWAYS_MS
 from stream.block_codec import decode_item
 from stream.events import ItemEvent
@@ -159,7 +160,8 @@ class ItemFrames:
         frame: Frame = {}
         if rows.size or removed.size:
             every = np.concatenate([rows, removed])
-            frame["items"] = self._table(rows, items, new, removed)
+            names = [item.item_id for item in items]
+            frame["items"] = table_changes(self._dim, rows, names, items, new, removed)
             bias = np.array([*(item.bias for item in items), *[0.0] * removed.size], np.float32)
             frame["mf"] = {"item_rows": every, "item_bias": bias}
             frame["popularity"] = self._popularity(
@@ -176,21 +178,6 @@ class ItemFrames:
         if changed.size or removed.size:
             frame["catalogue"] = self._catalogue(changed, removed, resaid)
         return frame
-
-    def _table(self, rows: Int32, items: list[ItemRow], new: npt.NDArray[np.bool_], removed: Int32) -> Frame:
-        return {
-            "dim": self._dim,
-            "removed": removed,
-            "new_rows": rows[new],
-            "new_ids": [item.item_id for item, is_new in zip(items, new.tolist(), strict=True) if is_new],
-            "rows": rows,
-            "vectors": vectors_of(items, self._dim),
-            "version": np.array([item.version for item in items], np.int64),
-            "count_rows": rows,
-            "clicks": np.array([item.clicks for item in items], np.int64),
-            "impressions": np.array([item.impressions for item in items], np.int64),
-            "touched_at": np.array([item.touched_at for item in items], np.int64),
-        }
 
     def _popularity(self, rows: Int32, found: list[Popular | None]) -> Frame:
         """Weights of all rows, moved to the newest reference among them: exact powers of two."""

@@ -10,7 +10,8 @@ import numpy.typing as npt
 from freshet.following.checks import check_id, check_vector
 from freshet.following.items import ItemFrames
 from freshet.following.numbering import Numbering
-from freshet.shards.rows import UserRow, vectors_of
+from freshet.following.tables import table_changes
+from freshet.shards.rows import UserRow
 from stream.frame import Frame
 
 __all__ = ["UserFrames"]
@@ -59,21 +60,8 @@ class UserFrames:
             kept = rows >= 0
             users = [user for user, here in zip(users, kept.tolist(), strict=True) if here]
             rows, new = rows[kept], new[kept]
-        table = {
-            "dim": self._dim,
-            "removed": removed,
-            "new_rows": rows[new],
-            "new_ids": [user.user_id for user, is_new in zip(users, new.tolist(), strict=True) if is_new],
-            "rows": rows,
-            "vectors": vectors_of(users, self._dim),
-            "version": np.array([user.version for user in users], np.int64),
-            "count_rows": rows,
-            "clicks": np.array([user.clicks for user in users], np.int64),
-            "impressions": np.array([user.impressions for user in users], np.int64),
-            "touched_at": np.array([user.touched_at for user in users], np.int64),
-        }
         return {
-            "users": table,
+            "users": table_changes(self._dim, rows, [user.user_id for user in users], users, new, removed),
             "mf": {
                 "user_rows": np.concatenate([rows, removed]),
                 "user_bias": np.array([*(user.bias for user in users), *[0.0] * removed.size], np.float32),

@@ -36,7 +36,7 @@ class _Batch(NamedTuple):
 
 
 class Drain:
-    """Sends in order, notes how far it is, goes on after brokers were away, and trims what was sent.
+    """Sends in order, notes how far it is, goes on after brokers were away, and keeps the outbox in shape.
 
     What was sent and not noted, as by a killed process, is sent again: the joiner drops what it has seen.
     A decision larger than a record may be becomes a dead letter of the outbox.
@@ -81,6 +81,7 @@ class Drain:
     def _loop(self) -> None:
         while not self._stop.is_set():
             try:
+                self._outbox.relieve()
                 if not self._link.wait_back(_POLL_S):
                     continue
                 if not self._send():

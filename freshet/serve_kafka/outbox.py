@@ -95,6 +95,10 @@ class Outbox:
         """Drop what was sent and is too old or too much; the number of records dropped."""
         return self._retention.trim(now_ms)
 
+    def relieve(self) -> None:
+        """Move what was appended out of the write-ahead log, see `SQLiteLog.relieve`."""
+        self._log.relieve()
+
     def covered(self, _source: str) -> int:
         """Records up to here are sent, and may be dropped."""
         return self._sent

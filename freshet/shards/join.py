@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 import msgspec
 
-from freshet.shards.letters import letter_value
+from freshet.shards.letters import letter_about
 from stream.block_codec import SEGMENT_VERSION, encode_item
 from stream.block_routing import bounded, route_segments
 from stream.blocks import Forgotten, ItemsBlock, Segment
@@ -165,17 +165,9 @@ class JoinShard:
     ) -> None:
         """Write a dead letter about a record, or about the event at `index` in it."""
         self.n_letters += 1
-        value = letter_value(
-            reason,
-            record.value if original is None else original,
-            topic="events",
-            partition=self._partition,
-            offset=record.offset,
-            at=record.at,
-            index=index,
+        self._letters.append(
+            letter_about(record, reason, "events", self._partition, index=index, original=original)
         )
-        key = f"events/{self._partition}/{record.offset}".encode()
-        self._letters.append(Output("dead-letters", self._partition, value, key))
 
     def _feed(self, events: Sequence[LoggedEvent], *, backfill: bool) -> None:
         if backfill is not self._backfill:

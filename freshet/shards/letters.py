@@ -7,8 +7,9 @@ import base64
 import msgspec
 
 from stream.dead_letters import MAX_ORIGINAL_BYTES
+from stream.engine.shard import Output, SourceRecord
 
-__all__ = ["Letter", "letter_value"]
+__all__ = ["Letter", "letter_about"]
 
 
 class Letter(msgspec.Struct, frozen=True, kw_only=True):
@@ -28,32 +29,36 @@ class Letter(msgspec.Struct, frozen=True, kw_only=True):
     schema: int = 1
 
 
-def letter_value(
+def letter_about(
+    record: SourceRecord,
     reason: str,
-    original: bytes,
-    *,
     topic: str,
     partition: int,
-    offset: int,
-    at: int = 0,
+    *,
     index: int | None = None,
-) -> bytes:
-    """The value of a record in `dead-letters`.
+    original: bytes | None = None,
+    to: int | None = None,
+) -> Output:
+    """A dead letter about a record of `topic`, or about the event at `index` in it with the bytes `original`.
+
+    It goes to the partition of the same number, or to partition `to`.
 
     Example:
-        >>> value = letter_value("no event", b"{", topic="events", partition=1, offset=7)
-        >>> letter = msgspec.json.decode(value, type=Letter)
-        >>> letter.offset, base64.b64decode(letter.original), letter.n_bytes
-        (7, b'{', 1)
+        >>> output = letter_about(SourceRecord(7, b"{"), "no event", "events", 1)
+        >>> letter = msgspec.json.decode(output.value, type=Letter)
+        >>> output.key, letter.offset, base64.b64decode(letter.original), letter.n_bytes
+        (b'events/1/7', 7, b'{', 1)
     """
+    original = record.value if original is None else original
     letter = Letter(
         reason=reason,
         topic=topic,
         partition=partition,
-        offset=offset,
-        at=at,
+        offset=record.offset,
+        at=record.at,
         original=base64.b64encode(original[:MAX_ORIGINAL_BYTES]).decode(),
         n_bytes=len(original),
         index=index,
     )
-    return msgspec.json.encode(letter)
+    key = f"{topic}/{partition}/{record.offset}".encode()
+    return Output("dead-letters", partition if to is None else to, msgspec.json.encode(letter), key)

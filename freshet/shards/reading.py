@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from freshet.shards.letters import letter_value
+from freshet.shards.letters import letter_about
 from stream.block_codec import decode_segment
 from stream.blocks import Segment
 from stream.engine.shard import Output, SourceRecord
@@ -56,16 +56,7 @@ class SegmentReader:
     def bury(self, record: SourceRecord, reason: str) -> None:
         """Write a dead letter about a record."""
         self.n_letters += 1
-        value = letter_value(
-            reason,
-            record.value,
-            topic=self._topic,
-            partition=self._partition,
-            offset=record.offset,
-            at=record.at,
-        )
-        key = f"{self._topic}/{self._partition}/{record.offset}".encode()
-        self._letters.append(Output("dead-letters", self._partition, value, key))
+        self._letters.append(letter_about(record, reason, self._topic, self._partition))
 
     def take(self) -> list[Output]:
         """The dead letters since the last call."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from freshet.shards.letters import letter_value
+from freshet.shards.letters import letter_about
 from stream.engine.shard import Headers, Output, SourceRecord
 from stream.events import LoggedEvent
 from stream.frame import Frame
@@ -70,16 +70,8 @@ class SourceShard:
 
     def _letter(self, record: SourceRecord, reason: str) -> Output:
         self.n_letters += 1
-        value = letter_value(
-            reason,
-            record.value,
-            topic=self._topic,
-            partition=self._partition,
-            offset=record.offset,
-            at=record.at,
-        )
-        key = f"{self._topic}/{self._partition}/{record.offset}".encode()
-        return Output("dead-letters", self._partition % self._n_partitions, value, key)
+        to = self._partition % self._n_partitions
+        return letter_about(record, reason, self._topic, self._partition, to=to)
 
     def take(self) -> list[Output]:
         """Dead letters and arrays of events since the last call, each partition's in order."""
