@@ -23,8 +23,8 @@ def table_changes(
     new: npt.NDArray[np.bool_],
     removed: Int32,
 ) -> Frame:
-    """What `EmbeddingTable.apply` takes: `found` (n,) in `rows` (n,), owned by `names` (n,), some of them `new`
-    (n,), after the `removed` rows have lost their owners.
+    """What `EmbeddingTable.apply` takes: `found` (n,) in `rows` (n,), owned by `names` (n,), some of them
+    `new` (n,), after the `removed` rows have lost their owners.
 
     Example:
         >>> row = ItemRow(item_id="tea", vector=bytes(8), clicks=3)
