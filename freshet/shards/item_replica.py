@@ -14,7 +14,7 @@ from freshet.shards.rows import PROGRESS_KEY, ItemRow, decode_item_row
 from stream.engine.shard import Output, ShardStep, SourceRecord
 from stream.errors import BrokerError, FrameError
 from stream.frame import Frame
-from stream.kafka.reader import async_options
+from stream.kafka.reader import async_options, stop_consumer
 from stream.kafka.settings import KafkaSettings
 
 __all__ = ["FollowingStep", "ItemReplica", "TakesItems"]
@@ -98,7 +98,7 @@ class ItemReplica:
             )
             raise BrokerError(msg) from error
         finally:
-            await consumer.stop()
+            await stop_consumer(consumer)
 
     async def _read(self, consumer: AIOKafkaConsumer) -> None:
         places = [TopicPartition(self._topic, p) for p in range(self._settings.partitions)]

@@ -13,12 +13,10 @@ import logging
 import math
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
-
-import faust
-from faust.transport.drivers import aiokafka as driver
+from typing import Any
 
 from stream.clock import Clock
+from stream.engine.faust_fetching import FetchingApp, since_of
 from stream.engine.shard import Shard, SourceRecord
 from stream.engine.watchdog import Watchdog
 from stream.engine.worker_settings import WorkerSettings
@@ -28,44 +26,8 @@ __all__ = ["FaustEngine"]
 
 _log = logging.getLogger(__name__)
 
-_COMMITTED = "read_committed"
 _LOOK_S = 0.25
 _BUSY_S = 0.5
-
-
-class _Thread(driver.AIOKafkaConsumerThread):
-    """Reads committed: Faust itself asks for that only in its own exactly-once mode, which is broken."""
-
-    logger = logging.getLogger("faust.consumer")
-
-    def _create_worker_consumer(self, transport: Any) -> Any:
-        consumer = super()._create_worker_consumer(transport)
-        if not isinstance(getattr(consumer, "_isolation_level", None), str):
-            msg = "this aiokafka keeps its isolation level elsewhere; try one that Freshet was tested with"
-            raise LogError(msg)
-        consumer._isolation_level = _COMMITTED
-        return consumer
-
-
-class _Consumer(driver.Consumer):
-    logger = logging.getLogger("faust.consumer")
-
-    def _new_consumer_thread(self) -> _Thread:
-        return _Thread(self, loop=self.loop, beacon=self.beacon)
-
-
-class _Transport(driver.Transport):
-    Consumer: ClassVar[Any] = _Consumer
-
-
-class _App(faust.App):
-    logger = logging.getLogger("faust.app")  # it would take this module's, and speak of every start
-
-    def _new_transport(self) -> Any:
-        return _Transport(self.conf.broker_consumer, self)
-
-    def _create_directories(self) -> None:
-        """None are needed: tables are not used, and the folder that a worker starts in is not ours."""
 
 
 @dataclass(slots=True, eq=False)
@@ -125,7 +87,7 @@ class FaustEngine:
 
     def _make_app(self, brokers: Sequence[str], group: str, credentials: Any) -> Any:
         settings = self._settings
-        app: Any = _App(
+        app: Any = FetchingApp(
             group,
             broker=[f"kafka://{broker}" for broker in brokers],
             broker_credentials=credentials,
@@ -336,4 +298,6 @@ def _record(message: Any) -> SourceRecord:
     pairs = headers.items() if isinstance(headers, dict) else headers
     # Faust turns milliseconds into seconds; the side reader does not.
     at = round(1e3 * (message.timestamp or 0))
-    return SourceRecord(message.offset, message.value or b"", message.key, at, tuple(pairs))
+    return SourceRecord(
+        message.offset, message.value or b"", message.key, at, tuple(pairs), since_of(message)
+    )

@@ -4,8 +4,9 @@ Whoever delivers (Faust, a test) may drop records, repeat them and die at any po
 depend on it, because nothing but the partition's own committed position decides:
 
 * a record below the position was learned and is skipped;
-* a record above it shows a hole, which is read from the store and learned first, in order. Nothing found
-  there means transaction markers or compaction, and is fine;
+* a record above it shows a hole, which is read from the store and learned first, in order, unless whoever
+  fetched it knows the hole to be empty. Nothing found there means transaction markers or compaction, and is
+  fine;
 * after a while without delivery the end of the source is looked at, or a hole at its tail would stay; what
   stood there at the look before, and has still not come, is read from the store;
 * outputs and the next position are committed together, or not at all. Outputs gather for a moment first:
@@ -48,13 +49,18 @@ Headers = tuple[tuple[str, bytes], ...]
 
 
 class SourceRecord(NamedTuple):
-    """One record of the source partition; `at` is the time in ms that the log gave it."""
+    """One record of the source partition; `at` is the time in ms that the log gave it.
+
+    Nothing to learn lies in the offsets from `since` up to its own, if whoever read it knows: ends of
+    transactions, aborted records, what compaction left.
+    """
 
     offset: int
     value: bytes
     key: bytes | None = None
     at: int = 0
     headers: Headers = ()
+    since: int | None = None
 
 
 class Output(NamedTuple):
@@ -248,7 +254,7 @@ class Shard:
             if record.offset < expected:
                 self.figures.repeated += 1
                 continue
-            if record.offset > expected:
+            if record.offset > expected and (record.since is None or record.since > expected):
                 await self._learn(batch)
                 await self._fill(record.offset)
                 batch = []

@@ -34,7 +34,8 @@ class MemoryPartition:
 
     def append(self, value: bytes, *, headers: Headers = (), at: int = 0) -> SourceRecord:
         """Put a record at the end of the source."""
-        record = SourceRecord(self.end, value, None, at, headers)
+        since = self.records[-1].offset + 1 if self.records else 0
+        record = SourceRecord(self.end, value, None, at, headers, since)
         self.records.append(record)
         self.end += 1
         return record

@@ -15,7 +15,7 @@ from stream.errors import BrokerError, LogError
 from stream.kafka.connection import client_options
 from stream.kafka.settings import KafkaSettings
 
-__all__ = ["PartitionReader", "async_options"]
+__all__ = ["PartitionReader", "async_options", "stop_consumer"]
 
 _POLL_MS = 200
 _COMMITTED, _ALL = "read_committed", "read_uncommitted"
@@ -57,7 +57,7 @@ class PartitionReader:
         """Let go of the brokers."""
         askers, self._askers = self._askers, {}
         for asker in askers.values():
-            await asker.stop()
+            await stop_consumer(asker)
 
     async def start_of(self, topic: str, partition: int) -> int:
         """Offset of the oldest record that is still there."""
@@ -104,7 +104,7 @@ class PartitionReader:
         except KafkaError as error:
             raise self._trouble(tp, f"cannot be read from offset {start}", error) from error
         finally:
-            await consumer.stop()
+            await stop_consumer(consumer)
 
     async def _until(
         self, consumer: AIOKafkaConsumer, tp: TopicPartition, stop: int, limit: int
@@ -143,7 +143,7 @@ class PartitionReader:
                 try:
                     await asker.start()
                 except KafkaError as error:
-                    await asker.stop()
+                    await stop_consumer(asker)
                     msg = f"no broker answers at {self._settings.bootstrap}: {error}; is the address right?"
                     raise BrokerError(msg) from error
                 self._askers[isolation] = asker
@@ -153,6 +153,21 @@ class PartitionReader:
         return BrokerError(
             f"{tp.topic}/{tp.partition} {what}: {error!r}; are its brokers at {self._settings.bootstrap}?"
         )
+
+
+async def stop_consumer(consumer: AIOKafkaConsumer) -> None:
+    """Stop it without being cancelled by it.
+
+    It cancels its fetches under way, and one that waits to ask its broker again passes the cancellation on to
+    whoever stops it (aiokafka 0.14): an agent or a task of ours would end without a word.
+    """
+    try:
+        await consumer.stop()
+    except asyncio.CancelledError:
+        await consumer._client.close()  # which it has not come to
+        task = asyncio.current_task()
+        if task is not None and task.cancelling():
+            raise  # this one was meant for us
 
 
 def _record(record: Any) -> SourceRecord:

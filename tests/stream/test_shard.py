@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
 import pytest
@@ -135,6 +135,36 @@ def test_a_take_over_emits_nothing_that_was_emitted() -> None:
     second, step = asyncio.run(whole())
     assert (step.count, second.position, second.figures.run_again) == (10, 10, 10)
     assert len(partition.outputs) == 10
+
+
+@pytest.mark.parametrize(("drops", "holes"), [(0, []), (1, [(1, 3)])])
+def test_a_hole_that_is_known_to_be_empty_is_not_looked_into(
+    drops: int, holes: list[tuple[int, int]]
+) -> None:
+    partition = MemoryPartition()
+    before = partition.append(b"a")
+    partition.skip()
+    behind = [partition.append(b"b"), partition.append(b"c")][drops:]
+
+    async def play() -> list[tuple[int, int]]:
+        store = _ReadingStore(partition)
+        shard = Shard(FoldingStep(), store, ManualClock())
+        await shard.open()
+        store.looked.clear()
+        await shard.deliver([before, *behind])
+        return store.looked
+
+    assert asyncio.run(play()) == holes
+
+
+class _ReadingStore(MemoryShardStore):
+    def __init__(self, partition: MemoryPartition) -> None:
+        super().__init__(partition)
+        self.looked: list[tuple[int, int]] = []
+
+    def read(self, start: int, stop: int) -> AsyncIterator[Sequence[SourceRecord]]:
+        self.looked.append((start, stop))
+        return super().read(start, stop)
 
 
 def test_outputs_gather_and_are_committed_when_they_are_due() -> None:
