@@ -68,6 +68,8 @@ def work(
     logging.getLogger("stream").setLevel(logging.INFO)
     chosen = _chosen(steps)
     _require_topics(settings.kafka, chosen)
+    if set(chosen) - {"join"}:
+        _warm(settings)
     asyncio.run(_work(settings, chosen))
 
 
@@ -94,6 +96,13 @@ def _require_topics(kafka: KafkaSettings, steps: Sequence[str]) -> None:
         wrong.append(f"{topic}: a topic of [[kafka.sources]] that is not there; is its name right?")
     if wrong:
         raise StartError("; ".join(wrong))
+
+
+def _warm(settings: Settings) -> None:
+    from freshet.shards.warm import warm_shards
+
+    console.print("getting ready (the first start compiles, about half a minute) ...")
+    warm_shards(settings)
 
 
 async def _work(settings: Settings, steps: Sequence[str]) -> None:

@@ -18,7 +18,8 @@ from freshet.config import Settings
 from freshet.parts import build_parts
 from freshet.run.lifeline import watch_lifeline
 from freshet.run.supervisor import HOPELESS
-from freshet.run.warm import WARM_USERS, warm_frames
+from freshet.run.warm import warm_frames
+from freshet.warm import WARM_USERS
 from serving.folder_backend import FolderBackend
 from serving.service import Service, WorkerConfig
 from serving.warm import warm_serving

@@ -93,7 +93,9 @@ def outcomes_of(block: FeedbackBlock, rows: RowBlock) -> ItemOutcomes:
     is_organic = kind == ORGANIC
     at = np.where(is_organic, len(block.slates), ref)
     counts = np.where(kind == SHOWN, sizes[at], 1)
-    first = begin[at] + np.where(is_organic, ref, np.where(kind == CLICK, np.array(block.place)[sent], 0))
+    first = begin[at] + np.where(
+        is_organic, ref, np.where(kind == CLICK, np.array(block.place, np.int32)[sent], 0)
+    )
     start = np.zeros(sent.size + 1, np.int32)
     np.cumsum(counts, out=start[1:])
     places = np.repeat(first - start[:-1], counts) + np.arange(int(start[-1]))

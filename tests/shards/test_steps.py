@@ -125,6 +125,11 @@ def test_a_forget_takes_row_and_history_and_leaves_the_id_nowhere() -> None:
     assert b"zz-secret" not in pack(shard.snapshot())
 
 
+def test_a_block_of_nobody_but_the_forgotten_leaves_nothing_to_learn() -> None:
+    shard = users(Forgotten("ann", 500), outcomes("ann", 100))
+    assert [output.topic for output in shard.take() if output.topic == "item-feedback"] == []
+
+
 def test_what_is_not_newer_than_a_forget_is_dropped_whenever_it_comes() -> None:
     shard = users(Forgotten("ann", 500), outcomes("ann", 100), outcomes("bob", 100))
     shard.take()
