@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+import uvloop
 
 from freshet.cli.output import console, log_to_stderr
 from freshet.config import Settings, load_settings
@@ -70,7 +71,8 @@ def work(
     _require_topics(settings.kafka, chosen)
     if set(chosen) - {"join"}:
         _warm(settings)
-    asyncio.run(_work(settings, chosen))
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(_work(settings, chosen))
 
 
 def _chosen(steps: str) -> list[str]:

@@ -182,21 +182,21 @@ class UsersShard:
         if not 0 <= tick.source < self._n_partitions:
             self.reader.bury(record, f"tick of source {tick.source}, there are {self._n_partitions}")
             return
-        self._learn()
         if not self.marks.put(tick):
             return
-        now_ms, every = self.marks.watermark, self.settings.learn.maintain_ms
-        self.forgotten.prune(now_ms - self.settings.join.forget_horizon_ms)
-        if now_ms - self._maintained_ms >= every:
-            self._maintained_ms = now_ms
-            self._maintain(now_ms)
-        now = (self.marks.absorbed_at, now_ms)
+        now, every = (self.marks.absorbed_at, self.marks.watermark), self.settings.learn.maintain_ms
+        if now[1] - self._maintained_ms >= every:
+            self._maintained_ms = now[1]
+            self._learn()  # what waits came before; most ticks change nothing that it meets
+            self._maintain(now[1])
         if any(after - before >= every for after, before in zip(now, self._passed_on, strict=True)):
             self._passed_on = now
+            self._learn()
             self._send({self._partition: Ticked(self._partition, *now)})
 
     def _maintain(self, now_ms: int) -> None:
         parts = self.parts
+        self.forgotten.prune(now_ms - self.settings.join.forget_horizon_ms)
         parts.remove_items(parts.items.tick(now_ms))
         self._drop_users(parts.users.tick(now_ms))
         if self._partition != _SHARED:

@@ -21,6 +21,7 @@ from freshet.shards.users import UsersShard
 from stream.clock import Clock
 from stream.engine.faust_engine import FaustEngine
 from stream.engine.shard import Shard, ShardStep
+from stream.engine.sweeper import Sweeper
 from stream.errors import FreshetError
 from stream.kafka.partitioning import partition_of
 from stream.kafka.reader import PartitionReader, async_options
@@ -32,6 +33,8 @@ __all__ = ["STEPS", "Worker"]
 
 STEPS = ("join", "users", "items")
 """What a worker runs unless told otherwise; topics of `[[kafka.sources]]` come with `join`."""
+
+_SWEEP_S = 1.0
 
 
 class _Stage(NamedTuple):
@@ -86,7 +89,7 @@ class Worker:
             make = partial(self._users, self._replica)
             yield _Stage("users", "feedback", "state-users", make)
         if "items" in steps:
-            yield _Stage("items", "item-feedback", "state-items", self._items, gathers=4.0)
+            yield _Stage("items", "item-feedback", "state-items", self._items, gathers=10.0)
 
     def _join(self, partition: int) -> JoinShard:
         settings = self._settings
@@ -166,7 +169,7 @@ class Worker:
             LogError: no broker answers.
         """
         server = self._serve_metrics()
-        following = None
+        sweeping, following = asyncio.create_task(self._sweep()), None
         try:
             if self._ticks is not None:
                 await self._ticks.start()
@@ -174,6 +177,7 @@ class Worker:
                 following = asyncio.create_task(self._follow(self._replica))
             await asyncio.gather(*(engine.run(stop) for engine in self.engines.values()))
         finally:
+            sweeping.cancel()
             if following is not None:
                 following.cancel()
             if self._ticks is not None:
@@ -182,6 +186,12 @@ class Worker:
             if server is not None:
                 server.shutdown()
                 server.server_close()
+
+    async def _sweep(self) -> None:
+        with Sweeper(self._clock).in_charge() as sweeper:
+            while True:
+                await asyncio.sleep(_SWEEP_S)
+                sweeper.sweep()
 
     async def _follow(self, replica: ItemReplica) -> None:
         try:

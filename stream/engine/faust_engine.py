@@ -27,6 +27,7 @@ __all__ = ["FaustEngine"]
 _log = logging.getLogger(__name__)
 
 _LOOK_S = 0.25
+_MOST_WAITING = 2  # times the records taken at once: a partition that has more holds up the others
 _BUSY_S = 0.5
 
 
@@ -37,6 +38,8 @@ class _Owned:
     shard: Shard
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     opening: asyncio.Task[None] | None = None
+    waiting: list[SourceRecord] = field(default_factory=list)
+    handing: asyncio.Task[None] | None = None
     emitting: asyncio.Task[None] | None = None
 
 
@@ -80,7 +83,7 @@ class FaustEngine:
         self._settings = settings or WorkerSettings()
         self._tick, self._tick_ms = tick, tick_ms
         self._owned: dict[int, _Owned] = {}
-        self._is_delivering, self._delivered_s = False, -math.inf
+        self._delivered_s = -math.inf
         self._is_stopping = False
         self._watchdog = Watchdog(clock, self._settings.stall_s, self._bark)
         self._app = self._make_app(brokers, group, credentials)
@@ -202,21 +205,28 @@ class FaustEngine:
     # Delivery and time
 
     async def _deliver(self, events: Sequence[Any]) -> None:
-        """What Faust delivered, each partition's to its shard."""
-        batches: dict[int, list[SourceRecord]] = {}
+        """What Faust delivered, each partition's to its shard; none waits for the commit of another."""
         for event in events:
-            message = event.message
-            batches.setdefault(message.partition, []).append(_record(message))
-        self._is_delivering = True
-        await asyncio.gather(*(self._hand(partition, batch) for partition, batch in batches.items()))
-        self._is_delivering = False
-        self._delivered_s = self._clock.monotonic_s()
+            owned = self._owned.get(event.message.partition)
+            if owned is not None:
+                owned.waiting.append(_record(event.message))
+        full = []
+        for partition, owned in list(self._owned.items()):
+            if owned.waiting and owned.handing is None:
+                owned.handing = asyncio.create_task(self._hand(partition, owned))
+            if len(owned.waiting) >= _MOST_WAITING * self._settings.take_records and owned.handing:
+                full.append(owned.handing)
+        if full:
+            await asyncio.wait(full)
 
-    async def _hand(self, partition: int, batch: Sequence[SourceRecord]) -> None:
-        await self._act(partition, "delivery", lambda shard: shard.deliver(batch))
-        owned = self._owned.get(partition)
-        if owned is not None and owned.emitting is None and owned.shard.due_in_s() is not None:
-            owned.emitting = asyncio.create_task(self._emit(partition, owned))
+    async def _hand(self, partition: int, owned: _Owned) -> None:
+        """Give a shard all that waits for it, together, and what has come meanwhile."""
+        while owned.waiting and self._owned.get(partition) is owned:
+            await self._act(partition, "delivery", lambda shard: shard.deliver(_taken(owned.waiting)))
+            self._delivered_s = self._clock.monotonic_s()
+            if owned.emitting is None and owned.shard.due_in_s() is not None:
+                owned.emitting = asyncio.create_task(self._emit(partition, owned))
+        owned.handing = None
 
     async def _emit(self, partition: int, owned: _Owned) -> None:
         """Commit what has gathered once it is due, though nothing more is delivered."""
@@ -258,9 +268,8 @@ class FaustEngine:
             await asyncio.sleep(_LOOK_S)
 
     async def _idle(self, shard: Shard) -> None:
-        await shard.idle(
-            is_busy=self._is_delivering or self._clock.monotonic_s() - self._delivered_s < _BUSY_S
-        )
+        is_delivering = any(owned.handing is not None for owned in self._owned.values())
+        await shard.idle(is_busy=is_delivering or self._clock.monotonic_s() - self._delivered_s < _BUSY_S)
 
     async def _write_ticks(self, tick: Callable[[int, int], Awaitable[None]]) -> None:
         """Let time pass in our partitions: a tick at every multiple of its distance."""
@@ -291,6 +300,13 @@ def _progress(shard: Shard) -> Callable[[], object]:
     """What changes as long as a shard goes on, however long that takes."""
     figures = shard.figures
     return lambda: (figures.run_again, figures.records, figures.commits)
+
+
+def _taken(waiting: list[SourceRecord]) -> list[SourceRecord]:
+    """All of a list, which is empty then."""
+    taken = waiting[:]
+    waiting.clear()
+    return taken
 
 
 def _record(message: Any) -> SourceRecord:

@@ -43,7 +43,7 @@ __all__ = [
 
 _PATIENCE = 5
 # Where commits take long, the machine is busy: the longer outputs gather, the fewer rows are written.
-_LONGER, _LONGEST_S = 3.0, 0.5
+_LONGER, _LONGEST_S = 1.0, 0.5
 
 Headers = tuple[tuple[str, bytes], ...]
 

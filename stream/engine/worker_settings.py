@@ -17,7 +17,7 @@ class ShardSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     gather_s: Annotated[float, Meta(ge=0, le=10)] = 0.05
     """Time for which outputs gather into one transaction while more records come: latency against the cost of
-    transactions; 0 commits every batch. Four times as long where items are learned: their rows change with
+    transactions; 0 commits every batch. Ten times as long where items are learned: their rows change with
     every slate."""
     commit_s: Seconds = 5.0
     """Longest time for which a position without outputs waits for its commit."""
