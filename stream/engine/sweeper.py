@@ -1,6 +1,6 @@
 """When a worker collects cyclic garbage: the little that is new often, everything seldom.
 
-Left to itself, Python walks all that lives whenever enough has come into being; with some hundred thousand open
+Left to itself, Python walks all that lives whenever enough has come into being; with a hundred thousand open
 slates those walks took a fifth of a worker's time. The learning path makes no cycles; clients of Kafka do.
 """
 
