@@ -66,7 +66,8 @@ class JavaBroker(Broker):
         folder: an empty folder for its settings, data and output.
         jars: the folder of `broker_jars`.
         listeners: further listeners, by name, with their security protocol; each gets a free port.
-        more: further lines of its settings; ``{folder}`` stands for the folder.
+        more: further lines of its settings.
+        scram: users by SCRAM-SHA-512 and their passwords.
 
     Attributes:
         folder: as given.
@@ -80,6 +81,7 @@ class JavaBroker(Broker):
         jars: Path,
         listeners: Mapping[str, str] | None = None,
         more: Mapping[str, str] | None = None,
+        scram: Mapping[str, str] | None = None,
     ) -> None:
         protocols = {"PLAINTEXT": "PLAINTEXT", **(listeners or {}), "CONTROLLER": "PLAINTEXT"}
         self.ports = {name: free_port() for name in protocols}
@@ -92,11 +94,12 @@ class JavaBroker(Broker):
         )
         lines = [f"{name}={value}" for name, value in properties.items()]
         (folder / "server.properties").write_text("\n".join(lines) + "\n", "utf-8")
-        self._format()
+        self._format(scram or {})
 
-    def _format(self) -> None:
+    def _format(self, scram: Mapping[str, str]) -> None:
         tool = ("kafka.tools.StorageTool", "format", "-t", _CLUSTER, "-c", "server.properties")
-        if self._java(*tool).wait(_START_S) != 0:
+        users = [f"SCRAM-SHA-512=[name={name},password={password}]" for name, password in scram.items()]
+        if self._java(*tool, *(word for user in users for word in ("-S", user))).wait(_START_S) != 0:
             msg = f"the broker's data folder could not be made:\n{self.output()}"
             raise NoBrokerError(msg)
 

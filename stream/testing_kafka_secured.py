@@ -12,9 +12,12 @@ __all__ = ["SECRET", "secured_broker"]
 SECRET = "s3cret-of-the-tests"
 """Password of the users `writer`, who may write and create, and `guest`, who may do nothing."""
 
+_SCRAM = "org.apache.kafka.common.security.scram.ScramLoginModule"
+
 
 def secured_broker(folder: Path, jars: Path) -> JavaBroker:
-    """A broker with further listeners ``SASL_SSL`` (user and password) and ``SSL`` (client certificates).
+    """A broker with further listeners ``SASL_SSL`` (user and password: PLAIN, or SCRAM-SHA-512 for
+    `writer`) and ``SSL`` (client certificates).
 
     Its certificates, and those of a stranger, lie in `folder`: ``ca.pem``, ``client.pem``, ``client.key``,
     ``stranger-ca.pem``. Whoever comes by the plain listener may do everything, `guest` and others nothing.
@@ -28,12 +31,13 @@ def secured_broker(folder: Path, jars: Path) -> JavaBroker:
         "ssl.truststore.type": "PEM",
         "ssl.truststore.location": str(folder / "ca.pem"),
         "listener.name.ssl.ssl.client.auth": "required",
-        "listener.name.sasl_ssl.sasl.enabled.mechanisms": "PLAIN",
+        "listener.name.sasl_ssl.sasl.enabled.mechanisms": "PLAIN,SCRAM-SHA-512",
         "listener.name.sasl_ssl.plain.sasl.jaas.config": login,
+        "listener.name.sasl_ssl.scram-sha-512.sasl.jaas.config": f"{_SCRAM} required;",
         "authorizer.class.name": "org.apache.kafka.metadata.authorizer.StandardAuthorizer",
         "super.users": "User:ANONYMOUS;User:writer",
     }
-    return JavaBroker(folder, jars, {"SASL_SSL": "SASL_SSL", "SSL": "SSL"}, more)
+    return JavaBroker(folder, jars, {"SASL_SSL": "SASL_SSL", "SSL": "SSL"}, more, {"writer": SECRET})
 
 
 def _certificates(folder: Path) -> None:

@@ -90,7 +90,7 @@ def test_a_client_certificate_opens_the_door_and_no_more(ways: dict[str, KafkaSe
     ("way", "wrong", "said"),
     [
         ("password", {"password": "not the one"}, "user or password is refused"),
-        ("password", {"sasl_mechanism": "SCRAM-SHA-512"}, f"it does not know this `sasl_mechanism`|{_LOST}"),
+        ("password", {"sasl_mechanism": "SCRAM-SHA-256"}, f"it does not know this `sasl_mechanism`|{_LOST}"),
         ("password", {"ca": _stranger}, "its certificate is not signed by what `ca`"),
         ("password", {"ca": "missing.pem"}, "kafka.ca: expected a PEM file, found none at missing.pem"),
         ("password", {"protocol": "PLAINTEXT"}, f"it speaks TLS there|{_LOST}"),
@@ -152,12 +152,14 @@ def test_a_producer_outlives_its_brokers(ways: dict[str, KafkaSettings], secured
     consumer.close()
 
 
-def test_a_worker_joins_through_tls_with_a_password(ways: dict[str, KafkaSettings]) -> None:
-    ways = {name: msgspec.structs.replace(found, prefix="worker-") for name, found in ways.items()}
+@pytest.mark.parametrize("mechanism", ["PLAIN", "SCRAM-SHA-512"])
+def test_a_worker_joins_through_tls_with_a_password(ways: dict[str, KafkaSettings], mechanism: str) -> None:
+    ways = {name: msgspec.structs.replace(found, prefix=f"{mechanism}-") for name, found in ways.items()}
     create_topics(ways["plain"])
-    click = Click(user_id="ann", item_id="tea", ts=1)
-    with WorkerThread(Settings(kafka=ways["password"], work=WorkerSettings(session_s=6.0))) as worker:
-        with EventProducer(ways["plain"]) as producer:
+    click, login = Click(user_id="ann", item_id="tea", ts=1), {"sasl_mechanism": mechanism}
+    secured = msgspec.structs.replace(ways["password"], **login)
+    with WorkerThread(Settings(kafka=secured, work=WorkerSettings(session_s=6.0))) as worker:
+        with EventProducer(secured) as producer:
             producer.send([click], [msgspec.json.encode(click)])
         found = outcomes(ways["plain"], 1, 30)
     assert worker.reason is None and found == {("organic", "ann", "tea"): 1}
