@@ -120,7 +120,7 @@ class WorkersChaos:
                 self.remove()
             self.go_on(float(self._rng.uniform(1, 8)))
             if self._rng.random() < 0.4:
-                self.settle(120)
+                self.settle()
 
     def go_on(self, seconds: float, requests: int = 8) -> None:
         """Send requests for a while; wake who has been frozen long enough, revive who has ended."""
@@ -135,8 +135,10 @@ class WorkersChaos:
         if self.rows is not None:
             self.rows.look(50)
 
-    def settle(self, limit_s: float = 60.0) -> None:
+    def settle(self, limit_s: float = 180.0) -> None:
         """Go on until everything sent up to now is shown: every partition has an owner that works.
+
+        The limit leaves room for a first start, which compiles, on a busy machine.
 
         Raises:
             TimeoutError: that takes longer.
