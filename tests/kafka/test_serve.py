@@ -10,6 +10,7 @@ from typing import Any
 import httpx
 import msgspec
 import pytest
+from kafka import KafkaAdminClient
 from typer.testing import CliRunner
 
 from freshet.cli import app
@@ -29,8 +30,9 @@ from stream.engine.worker_settings import WorkerSettings
 from stream.events import Click, Decision
 from stream.join import JoinSettings
 from stream.kafka import KafkaSettings
+from stream.kafka.layout import LAYOUT
 from stream.kafka.partitioning import partition_of
-from stream.kafka.topics import create_topics
+from stream.kafka.topics import create_topics, missing_topics
 
 pytestmark = pytest.mark.kafka
 
@@ -211,6 +213,23 @@ def test_it_is_ready_only_once_the_rows_are_there(
         wait_until(lambda: server.client.get("/readyz").status_code == 200)
         # The rows are years old: that is told, and keeps nobody from asking.
         assert "workers are behind or away" in server.client.get("/readyz").json()["why"]
+
+
+def test_topics_that_are_made_anew_under_it_are_told_of_and_it_answers_on(
+    ready: KafkaSettings, rows: RowWriter, tmp_path: Path
+) -> None:
+    rows.write(films(), absorbed_at=T0)
+    with serving(tmp_path / "s", settings(ready)) as server:
+        names = [ready.topic(topic.name) for topic in LAYOUT]
+        admin = KafkaAdminClient(bootstrap_servers=ready.bootstrap)
+        admin.delete_topics(names)
+        admin.close()
+        wait_until(lambda: missing_topics(ready, names) == names)
+        create_topics(ready)
+        wait_until(lambda: not server.ready(), timeout_s=60)
+        assert len(server.ask()["items"]) == 10
+        answer = server.client.get("/readyz")
+    assert answer.status_code == 503 and "restart this worker" in answer.text
 
 
 def test_missing_topics_are_named_before_anything_starts(topics: KafkaSettings, tmp_path: Path) -> None:
