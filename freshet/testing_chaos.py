@@ -20,6 +20,7 @@ __all__ = ["WorkersChaos"]
 Outcome = tuple[str, ...]
 
 _ODDS = [0.4, 0.25, 0.15, 0.1, 0.1]
+_RESTART_S = 120.0
 _MOST = 3  # workers at once: each takes some seconds of a core to start
 
 
@@ -101,15 +102,17 @@ class WorkersChaos:
 
         Args:
             seconds: for how long.
-            restart: kills the broker and starts it again.
+            restart: kills the broker and starts it again; at random too, and every two minutes at least.
         """
-        end_s = self._clock.monotonic_s() + seconds
         self.settle()
-        while self._clock.monotonic_s() < end_s:
+        restarted_s = self._clock.monotonic_s()
+        end_s = restarted_s + seconds
+        while (now_s := self._clock.monotonic_s()) < end_s:
             what = self._rng.choice(["kill", "freeze", "add", "remove", "restart"], p=_ODDS)
             n_awake = len(self.workers) - len(self._frozen)
-            if what == "restart":
+            if what == "restart" or now_s - restarted_s > _RESTART_S:
                 restart()
+                restarted_s = now_s
             elif what == "kill" or (what == "freeze" and n_awake < 2):
                 self.kill()
             elif what == "freeze":
