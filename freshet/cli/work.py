@@ -94,6 +94,12 @@ def _require_topics(kafka: KafkaSettings, steps: Sequence[str]) -> None:
         needed.add("state-sources")
     found = check_topics(kafka, [topic for topic in LAYOUT if topic.name in needed])
     wrong = [str(difference) for difference in found if difference.what in ("topic", "partitions")]
+    own = {kafka.topic(topic.name) for topic in LAYOUT}
+    wrong += [
+        f"{topic}: expected a topic of others in [[kafka.sources]], this is one of Freshet's own"
+        for topic in theirs
+        if topic in own
+    ]
     for topic in missing_topics(kafka, theirs):
         wrong.append(f"{topic}: a topic of [[kafka.sources]] that is not there; is its name right?")
     if wrong:

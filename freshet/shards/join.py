@@ -48,6 +48,8 @@ class JoinShard:
         mode: which clock.
         tick_ms: time between ticks of the event clock.
         n_partitions: how many partitions `feedback` has: each learns how far this one has come.
+        max_ahead_ms: how far `ts` may be ahead of the time at which a record was written, on the wall clock;
+            an event that is later is a dead letter. None: as far as it likes, as on the event clock.
 
     Example:
         >>> shard = JoinShard(0, lambda name: 0)
@@ -66,7 +68,9 @@ class JoinShard:
         mode: ClockMode = "wall",
         tick_ms: int = 1_000,
         n_partitions: int = 1,
+        max_ahead_ms: int | None = None,
     ) -> None:
+        self._max_ahead_ms = None if mode == "event" else max_ahead_ms
         self._n_partitions = n_partitions
         self._partition = partition
         self._partition_of = partition_of
@@ -123,11 +127,18 @@ class JoinShard:
             if isinstance(event, Decision | Tick):
                 reason = broken_own_rule(event)
             else:
-                reason = broken_rule(event, ascii_only=plain)
+                reason = broken_rule(event, ascii_only=plain) or self._too_early(event.ts, record.at)
             if reason is None:
                 yield event
             else:
                 self._bury(record, reason, index)
+
+    def _too_early(self, ts: int, at: int) -> str | None:
+        """What is wrong with a time that has not come: one such forget would hide its user until it comes."""
+        if self._max_ahead_ms is None or ts <= at + self._max_ahead_ms:
+            return None
+        ahead = f"{self._max_ahead_ms} ms ahead of the record's time"
+        return f"ts: expected at most {at + self._max_ahead_ms}, {ahead}, got {ts}"
 
     def _schema(self, record: SourceRecord, stated: bytes | None) -> int | None:
         if stated is None:

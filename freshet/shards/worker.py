@@ -12,6 +12,7 @@ import msgspec
 from prometheus_client import CollectorRegistry, start_http_server
 
 from freshet.config import Settings
+from freshet.errors import StartError
 from freshet.shards.item_replica import FollowingStep, ItemReplica
 from freshet.shards.items import ItemsShard
 from freshet.shards.join import JoinShard
@@ -100,6 +101,7 @@ class Worker:
             mode=settings.clock,
             tick_ms=settings.engine.tick_ms,
             n_partitions=settings.kafka.partitions,
+            max_ahead_ms=settings.serve.max_ahead_ms,
         )
 
     def _source(self, topic: str, partition: int) -> SourceShard:
@@ -167,6 +169,7 @@ class Worker:
 
         Raises:
             LogError: no broker answers.
+            StartError: the port of the metrics is taken.
         """
         server = self._serve_metrics()
         sweeping, following = asyncio.create_task(self._sweep()), None
@@ -207,7 +210,12 @@ class Worker:
         registry.register(
             WorkerMetrics(self.running, lambda: 0 if self._replica is None else self._replica.size)
         )
-        server, _ = start_http_server(work.metrics_port, work.metrics_host, registry)
+        try:
+            server, _ = start_http_server(work.metrics_port, work.metrics_host, registry)
+        except OSError as error:
+            where = f"{work.metrics_host}:{work.metrics_port}"
+            msg = f"metrics cannot be served at {where} ({error.strerror}); choose another metrics_port"
+            raise StartError(msg) from error
         return server
 
 

@@ -126,32 +126,34 @@ class KafkaShardStore:
         # Not only what is decided: where the partition is shared, another's open transaction, which ends
         # when it is taken over, may stand before what our predecessor committed.
         stop = await reader.end_of(self._state, self._state_partition, decided=False)
+        newest: dict[bytes, SourceRecord] = {}
+        owner = self._owner.encode()
         async for records in reader.read(self._state, self._state_partition, start, stop):
-            for record in records:
-                self._note(found, record)
+            # Keys of others are passed over, whatever they may be.
+            newest |= {
+                record.key: record for record in records if record.key and record.key.startswith(owner)
+            }
+        for key, record in newest.items():
+            try:
+                self._note(found, key.removeprefix(owner).decode(), record.value)
+            except (ValueError, KeyError, FrameError) as error:
+                where = f"{self._state}/{self._state_partition}/{record.offset}"
+                msg = (
+                    f"{where}: not what a worker writes under {key!r} ({error}); who else may write there? "
+                    "Anything but a position can be deleted by an empty record of the same key"
+                )
+                raise SnapshotError(msg) from error
         return found
 
-    def _note(self, found: _Found, record: SourceRecord) -> None:
-        """Take in one record of the state topic; the newest of a key counts."""
-        key = (record.key or b"").decode()
-        name = key.removeprefix(self._owner)
-        if name == key:
-            return
+    def _note(self, found: _Found, name: str, value: bytes) -> None:
+        """Take in the newest record of one of our keys; an empty one says that it is gone."""
         generation, _, chunk = name.partition("/")
         if name == "position":
-            found.position = unpack(record.value)["position"]
-        elif chunk:
-            pieces = found.chunks.setdefault(int(generation), {})
-            if record.value:
-                pieces[int(chunk)] = record.value
-            else:
-                pieces.pop(int(chunk), None)
-                if not pieces:
-                    del found.chunks[int(generation)]
-        elif record.value:
-            found.manifests[int(generation)] = unpack(record.value)
-        else:
-            found.manifests.pop(int(generation), None)
+            found.position = unpack(value)["position"]
+        elif value and chunk:
+            found.chunks.setdefault(int(generation), {})[int(chunk)] = value
+        elif value:
+            found.manifests[int(generation)] = unpack(value)
 
     def _newest(self, found: _Found) -> tuple[Frame | None, int]:
         """The newest snapshot that is whole, and its position."""

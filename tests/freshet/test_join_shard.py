@@ -152,6 +152,15 @@ def record(*events: LoggedEvent, offset: int = 0, **headers: bytes) -> SourceRec
     return SourceRecord(offset, encode_events(events), None, 99, tuple(headers.items()))
 
 
+def test_a_time_that_has_not_come_is_a_dead_letter_and_hides_nobody() -> None:
+    shard = JoinShard(0, part, max_ahead_ms=1_000)
+    shard.on_records([record(Forget(user_id="ann", ts=1_100), Click(ts=1_099, user_id="ann", item_id="a"))])
+    outputs = shard.take()
+    (letter,) = [output for output in outputs if output.topic == "dead-letters"]
+    assert b"ts: expected at most 1099, 1000 ms ahead of the record's time, got 1100" in (letter.value or b"")
+    assert [type(segment) for segment in read(outputs)] == [FeedbackBlock]
+
+
 def letters(shard: JoinShard) -> list[Letter]:
     outputs = [output for output in shard.take() if output.topic == "dead-letters"]
     return [msgspec.json.decode(output.value or b"", type=Letter) for output in outputs]

@@ -211,6 +211,28 @@ def test_a_damaged_snapshot_falls_back_to_the_one_before_it(partition: Place) ->
     play(partition, test)
 
 
+def test_foreign_records_in_a_state_topic_are_passed_over_or_named(partition: Place) -> None:
+    async def test() -> None:
+        store = partition.store()
+        await store.recover()
+        await store.save({"count": 3}, 3)
+        await store.close()
+        for key in (b"\xff\xfe", b"00/position", b"junk"):
+            await damage(partition, key)
+        again = partition.store()
+        assert await again.recover() == Recovered({"count": 3}, 3, 3)
+        await again.close()
+        await damage(partition, b"0/junk")
+        last = partition.store()
+        with pytest.raises(
+            SnapshotError, match=r"state-join/0/\d+: not what a worker writes under b'0/junk'"
+        ):
+            await last.recover()
+        await last.close()
+
+    play(partition, test)
+
+
 async def damage(place: Place, key: bytes) -> None:
     async with place.producer() as producer:
         await producer.send_and_wait(place.settings.topic("state-join"), b"damaged", key, partition=0)

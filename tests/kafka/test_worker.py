@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+import socket
 from collections.abc import Iterator
+from pathlib import Path
 from urllib.request import urlopen
 
 import numpy as np
@@ -12,7 +15,10 @@ from typer.testing import CliRunner
 
 from freshet.cli import app
 from freshet.config import Settings
+from freshet.errors import StartError
+from freshet.shards.worker import Worker
 from freshet.testing_work import Load, WorkerThread, outcomes
+from stream.clock import WallClock
 from stream.codec import encode_events
 from stream.engine.worker_settings import WorkerSettings
 from stream.errors import FreshetError
@@ -102,3 +108,30 @@ def test_missing_topics_are_named_before_anything_starts(topics: KafkaSettings) 
     arguments = ["work", "--kafka", topics.bootstrap, "--prefix", topics.prefix]
     error = CliRunner().invoke(app, arguments, env=environ).exception
     assert isinstance(error, FreshetError) and "run `freshet topics create`" in str(error)
+
+
+def test_a_taken_port_of_the_metrics_is_named(ready: KafkaSettings) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        worker = Worker(settings(ready, port), WallClock(), lambda reason: None)
+        with pytest.raises(StartError, match=f"127.0.0.1:{port} .*choose another metrics_port"):
+            asyncio.run(worker.run(asyncio.Event()))
+
+
+def test_a_topic_of_our_own_is_no_source(ready: KafkaSettings, tmp_path: Path) -> None:
+    config = tmp_path / "freshet.toml"
+    config.write_text(
+        f"""[kafka]
+        bootstrap = "{ready.bootstrap}"
+        prefix = "{ready.prefix}"
+        partitions = 4
+        replication = 1
+        min_insync = 1
+        [[kafka.sources]]
+        topic = "{ready.prefix}events"
+        type = "item"
+        fields = {{item_id = "id"}}
+        """
+    )
+    error = CliRunner().invoke(app, ["work", "--config", str(config)]).exception
+    assert isinstance(error, FreshetError) and "one of Freshet's own" in str(error)
