@@ -6,12 +6,14 @@ The short form runs in `make test`; `make chaos` plays for `FRESHET_CHAOS_MINUTE
 from __future__ import annotations
 
 import os
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from freshet.testing_chaos import WorkersChaos
+from freshet.testing_work import WorkerProcess
 from stream.kafka import KafkaSettings
 from stream.kafka.topics import create_topics
 from stream.testing_kafka import JavaBroker, broker_jars
@@ -57,7 +59,9 @@ def test_minutes_of_chaos_with_a_broker_that_dies(tmp_path: Path, pytestconfig: 
     broker.start()
     settings = broker.settings(prefix="x-")
     create_topics(settings)
-    chaos = WorkersChaos(settings, tmp_path, np.random.default_rng(int(MINUTES)), 2)
+    # While the broker is away events wait in their producer, and are no less in time for that.
+    start = partial(WorkerProcess, more={"FRESHET_JOIN_LATENESS_MS": "60000"})
+    chaos = WorkersChaos(settings, tmp_path, np.random.default_rng(int(MINUTES)), 2, start=start)
 
     def restart() -> None:
         broker.kill()
