@@ -7,9 +7,7 @@ from __future__ import annotations
 
 import math
 import os
-import tomllib
-from collections.abc import Mapping
-from difflib import get_close_matches
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -17,6 +15,8 @@ import msgspec
 from msgspec import Meta
 
 from freshet.errors import SettingsError
+from freshet.settings_errors import explained
+from freshet.settings_sources import from_environment, from_file
 from serving.settings import ServeSettings
 from stream.engine.settings import EngineSettings
 from stream.engine.worker_settings import ShardSettings, WorkerSettings
@@ -33,15 +33,6 @@ __all__ = [
 ]
 
 _DAY_MS = 86_400_000
-_NOT_SETTINGS = (
-    "FRESHET_TEST_",
-    "FRESHET_REQUIRE_",
-    "FRESHET_CHAOS_",
-    "FRESHET_SHARED_",
-    "FRESHET_TOKEN",
-    "FRESHET_LIFELINE",
-)
-
 Positive = Annotated[int, Meta(ge=1)]
 
 PolicyName = Literal["diag_lin_ucb", "uniform", "epsilon_greedy", "thompson"]
@@ -132,60 +123,39 @@ def load_settings(
     path: Path | None = None,
     environ: Mapping[str, str] | None = None,
     flags: Mapping[str, Any] | None = None,
+    *,
+    say: Callable[[str], None] = lambda _: None,
 ) -> Settings:
     """Merge the sources of settings; later ones win.
 
     `path` defaults to ``freshet.toml`` in the current folder, if it is there. `flags` is a nested mapping
-    like the file; values of None are flags that were not given.
+    like the file; values of None are flags that were not given. `say` hears which file was read and what was
+    passed over, in a line each.
 
     Raises:
-        SettingsError: a file cannot be read, a name is unknown, or a value does not fit.
+        SettingsError: a file cannot be read, a name is unknown, or a value does not fit; no message shows a
+            token or a password.
 
     Example:
         >>> load_settings(environ={"FRESHET_POLICY_EPSILON": "0.2"}).policy.epsilon
         0.2
     """
+    sections = {field.name for field in msgspec.structs.fields(Settings) if _is_section(field.type)}
     merged: dict[str, Any] = {}
-    _merge(merged, _from_file(path))
-    _merge(merged, _from_environment(os.environ if environ is None else environ))
+    _merge(merged, from_file(path, say))
+    _merge(merged, from_environment(os.environ if environ is None else environ, sections, say))
     _merge(merged, flags or {})
     _refuse_not_finite(merged, "")
     try:
         return msgspec.convert(merged, Settings, strict=False)
     except msgspec.ValidationError as error:
-        msg = f"settings: {_explained(str(error), merged)}; see docs/reference/settings.md"
-        raise SettingsError(msg) from error
+        msg = f"settings: {explained(str(error), merged, Settings)}; see docs/reference/settings.md"
+        raise SettingsError(msg) from None
 
 
 def settings_digest(settings: Settings) -> bytes:
     """The settings as canonical JSON: equal bytes mean equal behaviour of a learner."""
     return msgspec.json.encode(settings, order="deterministic")
-
-
-def _explained(said: str, merged: Mapping[str, Any]) -> str:
-    """The decoder's words with the name of the setting, what came, and the name that was probably meant."""
-    what, _, path = said.replace("`", "").partition(" - at $")
-    where = path.removeprefix(".")
-    unknown = what.removeprefix("Object contains unknown field ")
-    if unknown != what:
-        kind: Any = Settings
-        for step in where.split(".") if where else ():
-            kind = next(field.type for field in msgspec.structs.fields(kind) if field.name == step)
-        near = get_close_matches(unknown, [field.name for field in msgspec.structs.fields(kind)], n=1)
-        variable = "_".join(
-            ["FRESHET", *where.split("."), unknown] if where else ["FRESHET", unknown]
-        ).upper()
-        meant = f"; did you mean {near[0]}?" if near else ""
-        return f"there is no {'.'.join(filter(None, (where, unknown)))} (or {variable}){meant}"
-    if not what.startswith("Expected "):
-        return f"{where or 'all'}: {what}"
-    came: Any = merged
-    for step in where.partition("[")[0].split("."):
-        came = came.get(step) if isinstance(came, Mapping) else came
-    what = what.removeprefix("Expected ")
-    # What opens doors is not for logs.
-    shown = type(came).__name__ if where.startswith(("kafka.password", "serve.auth")) else repr(came)
-    return f"{where or 'all'}: expected {what.partition(', got ')[0]}, got {shown}"
 
 
 def _refuse_not_finite(values: Mapping[str, Any], path: str) -> None:
@@ -197,50 +167,17 @@ def _refuse_not_finite(values: Mapping[str, Any], path: str) -> None:
             raise SettingsError(msg)
 
 
-def _merge(into: dict[str, Any], more: Mapping[str, Any]) -> None:
+def _merge(into: dict[str, Any], more: Mapping[str, Any], path: str = "") -> None:
     for key, value in more.items():
         if isinstance(value, Mapping):
-            _merge(into.setdefault(key, {}), value)
+            under = into.setdefault(key, {})
+            if not isinstance(under, dict):
+                msg = f"settings: {path}{key} should be a table, another value came"
+                raise SettingsError(msg)
+            _merge(under, value, f"{path}{key}.")
         elif value is not None:
             into[key] = value
 
 
-def _from_file(path: Path | None) -> dict[str, Any]:
-    chosen = path or Path("freshet.toml")
-    if path is None and not chosen.exists():
-        return {}
-    try:
-        return tomllib.loads(chosen.read_text("utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        msg = f"settings file {chosen}: {error}"
-        raise SettingsError(msg) from error
-
-
-def _from_environment(environ: Mapping[str, str]) -> dict[str, Any]:
-    sections = {field.name for field in msgspec.structs.fields(Settings) if _is_section(field.type)}
-    found: dict[str, Any] = {}
-    for name, value in environ.items():
-        if not name.startswith("FRESHET_") or name.startswith(_NOT_SETTINGS):
-            continue
-        section, _, field = name.removeprefix("FRESHET_").lower().partition("_")
-        if section in sections and field:
-            found.setdefault(section, {})[field] = _listed(name, value)
-        else:
-            found[name.removeprefix("FRESHET_").lower()] = value
-    return found
-
-
 def _is_section(kind: Any) -> bool:
     return isinstance(kind, type) and issubclass(kind, msgspec.Struct)
-
-
-def _listed(name: str, value: str) -> Any:
-    # A list or table is written as JSON; anything else is converted from text by its field's type. A password
-    # may start as it likes, and must not turn up in a message.
-    if value[:1] not in ("[", "{") or name.endswith("_PASSWORD"):
-        return value
-    try:
-        return msgspec.json.decode(value)
-    except msgspec.DecodeError as error:
-        msg = f"settings: {name} should hold JSON, got {value!r}: {error}"
-        raise SettingsError(msg) from error

@@ -4,15 +4,22 @@ from __future__ import annotations
 
 import hmac
 import ipaddress
+import logging
+import re
 from typing import Literal
 
 from serving.errors import ExposedError, ForbiddenError, UnauthorisedError
 from serving.settings import AuthSettings
 
-__all__ = ["Gate", "Right", "is_loopback", "refuse_exposure"]
+__all__ = ["Gate", "Right", "is_loopback", "refuse_exposure", "weak_tokens"]
 
 Right = Literal["none", "read", "write"]
 """What a route asks for: nothing, reading (recommend, rows, metrics) or writing (events)."""
+
+_SHORTEST, _FEWEST = 16, 5
+_PUBLISHED = re.compile(r"change.?me|replace.?me|your.?token|example|placeholder|password|^0123456789")
+_MAKE = "`openssl rand -hex 24`"
+_log = logging.getLogger(__name__)
 
 
 def is_loopback(host: str) -> bool:
@@ -28,19 +35,55 @@ def is_loopback(host: str) -> bool:
         return host == "localhost"
 
 
+def weak_tokens(auth: AuthSettings) -> list[str]:
+    """What is wrong with tokens that could be guessed, each by its setting and place; none is shown.
+
+    Example:
+        >>> weak_tokens(AuthSettings(read=("change-me-read-token",), control=("c",)))[1]
+        'serve.auth.control[0] has 1 characters, expected 16 at least'
+    """
+    found = []
+    for right in ("read", "write", "control"):
+        for place, token in enumerate(getattr(auth, right)):
+            plain = token.strip().lower()
+            if len(plain) < _SHORTEST:
+                why = f"has {len(plain)} characters, expected {_SHORTEST} at least"
+            elif _PUBLISHED.search(plain):
+                why = "is a published example"
+            elif len(set(plain)) < _FEWEST:
+                why = f"repeats {len(set(plain))} characters, expected {_FEWEST} different ones at least"
+            else:
+                continue
+            found.append(f"serve.auth.{right}[{place}] {why}")
+    return found
+
+
 def refuse_exposure(host: str, auth: AuthSettings, *, insecure: bool) -> None:
-    """Refuse to listen on an address that others reach, unless tokens are asked for.
+    """Refuse to listen on an address that others reach, unless tokens are asked for that nobody guesses.
+
+    On loopback tokens that could be guessed are warned of.
 
     Raises:
-        ExposedError: no token is configured and `insecure` is not set.
+        ExposedError: no token is configured, or one could be guessed, and `insecure` is not set.
     """
-    if is_loopback(host) or insecure or auth.configured:
+    weak = "; ".join(weak_tokens(auth))
+    if is_loopback(host) or insecure:
+        if weak:
+            _log.warning("weak tokens: %s; %s makes a better one", weak, _MAKE)
         return
-    msg = (
-        f"host {host!r} can be reached from other machines and no token is configured; set read, write and "
-        "control under [serve.auth], listen on 127.0.0.1, or pass --insecure if something in front guards it"
-    )
-    raise ExposedError(msg)
+    if not auth.configured:
+        msg = (
+            f"host {host!r} can be reached from other machines and no token is configured; set read, write "
+            "and control under [serve.auth], listen on 127.0.0.1, or pass --insecure if something in front "
+            "guards it"
+        )
+        raise ExposedError(msg)
+    if weak:
+        msg = (
+            f"host {host!r} can be reached from other machines and a token can be guessed: {weak}; "
+            f"{_MAKE} makes a better one"
+        )
+        raise ExposedError(msg)
 
 
 class Gate:

@@ -11,7 +11,7 @@ ServingError
 │   └── FieldError            422  a field does not fit; it is named
 ├── BusyError              429  a bound is reached; try again later
 ├── UnavailableError       503  cannot be done now (full disk, stopping, not caught up)
-└── ExposedError           refused to listen on a public address without tokens
+└── ExposedError           refused to listen on a public address without tokens, or with weak ones
 """
 
 from __future__ import annotations
@@ -111,4 +111,4 @@ class UnavailableError(ServingError):
 
 
 class ExposedError(ServingError):
-    """The worker was told to listen on a public address without tokens."""
+    """The worker was told to listen on a public address without tokens, or with some that can be guessed."""

@@ -30,7 +30,10 @@ class SourceSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class AuthSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Bearer tokens by what they open; `control` opens everything. All empty: no token is asked for."""
+    """Bearer tokens by what they open; `control` opens everything. All empty: no token is asked for.
+
+    Beyond loopback each must be of 16 characters at least. They are never shown.
+    """
 
     read: tuple[str, ...] = ()
     """Open `recommend`, rows and metrics."""
@@ -38,6 +41,10 @@ class AuthSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Open `events`."""
     control: tuple[str, ...] = ()
     """Open both."""
+
+    def __repr__(self) -> str:
+        shown = [f"{name}=<{len(getattr(self, name))} tokens>" for name in self.__struct_fields__]
+        return f"AuthSettings({', '.join(shown)})"
 
     @property
     def configured(self) -> bool:

@@ -10,8 +10,8 @@ import typer
 from rich.live import Live
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
-from freshet.cli.output import console, json_target, target, write_json
-from freshet.config import Settings, load_settings
+from freshet.cli.output import console, json_target, read_settings, target, write_json
+from freshet.config import Settings
 from freshet.data import load_movietweetings
 from freshet.demo import DemoResult, play
 from freshet.demo.client import ApiClient
@@ -43,7 +43,7 @@ def demo(
     clock = WallClock()
     # Half a year is played in minutes: looking after the graph every hour of it is often enough.
     flags = {"clock": "event", "port": port, "learn": {"maintain_ms": 3_600_000}}
-    settings = load_settings(flags=flags)
+    settings = read_settings(flags=flags)
     with tempfile.TemporaryDirectory(prefix="freshet-demo-") as temporary:
         system = EmbeddedSystem(data or Path(temporary) / "data", settings, clock)
         console.print("starting Freshet (the first start compiles; about half a minute) ...")

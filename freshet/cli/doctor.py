@@ -82,11 +82,13 @@ def _python() -> _Finding:
 
 
 def _settings() -> _Finding:
+    said: list[str] = []
     try:
-        settings = load_settings()
+        settings = load_settings(say=said.append)
     except SettingsError as error:
         return _Finding("settings", "bad", str(error), "mend freshet.toml or the FRESHET_* variable it names")
-    return _Finding("settings", "ok", f"policy {settings.policy.name}, clock {settings.clock}")
+    found = "; ".join([f"policy {settings.policy.name}, clock {settings.clock}", *said])
+    return _Finding("settings", "ok", found)
 
 
 def _disk(folder: Path) -> _Finding:

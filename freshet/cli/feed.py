@@ -13,8 +13,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from freshet.cli.moving import copy_from_kafka, copy_to_kafka
-from freshet.cli.output import console, json_target, write_json
-from freshet.config import load_settings
+from freshet.cli.output import console, json_target, read_settings, write_json
 from freshet.feeding import Row, Sender, SendReport, count_rows, read_rows
 from freshet.feeding.order import OrderWatch
 from freshet.feeding.sample import count_sample, sample_rows
@@ -140,7 +139,7 @@ def _sender(
     # The client comes with an extra, so it is loaded when it is asked for only.
     from freshet.feeding.kafka_sender import KafkaSender
 
-    settings = load_settings(config, flags={"kafka": {"bootstrap": kafka}})
+    settings = read_settings(config, {"kafka": {"bootstrap": kafka}})
     return KafkaSender(settings, WallClock(), backfill=backfill)
 
 

@@ -8,8 +8,7 @@ from pathlib import Path
 
 from rich.progress import Progress, SpinnerColumn, TextColumn
 
-from freshet.cli.output import console
-from freshet.config import load_settings
+from freshet.cli.output import console, read_settings
 from freshet.feeding import SendReport
 from stream.clock import WallClock
 
@@ -21,7 +20,7 @@ def copy_to_kafka(path: Path, address: str, config: Path | None, *, batch: int, 
     # The client comes with an extra, so it is loaded when it is asked for only.
     from freshet.feeding.to_kafka import FolderToKafka
 
-    settings = load_settings(config, flags={"kafka": {"bootstrap": address}})
+    settings = read_settings(config, {"kafka": {"bootstrap": address}})
     with closing(FolderToKafka(path, settings, WallClock(), restart=restart)) as copy, _counted(path) as tell:
         return copy.run(batch=batch, on_progress=tell)
 
@@ -30,7 +29,7 @@ def copy_from_kafka(address: str, path: Path, config: Path | None, *, restart: b
     """Copy `events` into the data folder at `path`, see `freshet.feeding.from_kafka`."""
     from freshet.feeding.from_kafka import KafkaToFolder
 
-    settings = load_settings(config, flags={"kafka": {"bootstrap": address}})
+    settings = read_settings(config, {"kafka": {"bootstrap": address}})
     with closing(KafkaToFolder(settings, path, WallClock(), restart=restart)) as copy, _counted(path) as tell:
         return copy.run(on_progress=tell)
 

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import json
 import logging
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import typer
 from rich.console import Console
 
+from freshet.config import Settings, load_settings
 from freshet.errors import StartError
 
-__all__ = ["console", "json_target", "log_to_stderr", "target", "write_json"]
+__all__ = ["console", "json_target", "log_to_stderr", "read_settings", "target", "write_json"]
 
 console = Console(stderr=False, highlight=False)
 
@@ -55,6 +57,15 @@ def write_json(path: Path, value: Any) -> None:
     except OSError as error:
         msg = f"{path} cannot be written: {error.strerror or error}"
         raise StartError(msg) from error
+
+
+def read_settings(path: Path | None = None, flags: Mapping[str, Any] | None = None) -> Settings:
+    """As `load_settings`; which file was read, and what was passed over, is said on standard error.
+
+    Raises:
+        SettingsError: a setting is unknown, cannot be read, or does not fit.
+    """
+    return load_settings(path, flags=flags, say=lambda line: typer.echo(f"freshet: {line}", err=True))
 
 
 def log_to_stderr(name: str) -> None:

@@ -10,8 +10,8 @@ from typing import Annotated, Any
 import typer
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-from freshet.cli.output import console, json_target, target, write_json
-from freshet.config import Settings, load_settings
+from freshet.cli.output import console, json_target, read_settings, target, write_json
+from freshet.config import Settings
 from freshet.errors import SettingsError
 from freshet.feeding import read_rows
 from freshet.mirrors import MirroredPipeline, parse_interval
@@ -73,7 +73,7 @@ def replay(
     if items not in ("auto", "log", "seen"):
         msg = f"expected auto, log or seen, got {items!r}"
         raise typer.BadParameter(msg, param_hint="--items")
-    settings = load_settings(config, flags={"policy": {"others": policy}} if policy else None)
+    settings = read_settings(config, {"policy": {"others": policy}} if policy else None)
     syncs = _intervals(sync or [])
     step = MirroredPipeline(settings, _KEY, list(syncs.values()))
     pipeline = step.pipeline

@@ -7,8 +7,7 @@ from typing import Annotated
 
 import typer
 
-from freshet.cli.output import console, log_to_stderr
-from freshet.config import load_settings
+from freshet.cli.output import console, log_to_stderr, read_settings
 
 __all__ = ["serve"]
 
@@ -41,7 +40,7 @@ def serve(
         "kafka": {"bootstrap": kafka, "prefix": prefix},
         "serve": {"insecure": insecure or None},
     }
-    settings = load_settings(config, flags=flags)
+    settings = read_settings(config, flags)
     log_to_stderr("freshet serve")
 
     def told(url: str) -> None:

@@ -9,8 +9,7 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from freshet.cli.output import console, json_target, write_json
-from freshet.config import load_settings
+from freshet.cli.output import console, json_target, read_settings, write_json
 from stream.kafka import KafkaSettings
 from stream.kafka.layout import LAYOUT, Difference
 
@@ -52,7 +51,7 @@ def check(kafka: Kafka = None, config: Config = None, json_out: JsonOut = None) 
 
 
 def _settings(kafka: str | None, config: Path | None) -> KafkaSettings:
-    return load_settings(config, flags={"kafka": {"bootstrap": kafka}}).kafka
+    return read_settings(config, {"kafka": {"bootstrap": kafka}}).kafka
 
 
 def _report(

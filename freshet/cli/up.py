@@ -7,8 +7,7 @@ from typing import Annotated
 
 import typer
 
-from freshet.cli.output import console
-from freshet.config import load_settings
+from freshet.cli.output import console, read_settings
 from freshet.run import EmbeddedSystem
 from freshet.run.lifeline import StopFlag
 from stream.clock import WallClock
@@ -36,7 +35,7 @@ def up(
         "clock": clock,
         "serve": {"insecure": insecure or None},
     }
-    settings = load_settings(config, flags=flags)
+    settings = read_settings(config, flags)
     stop, wall = StopFlag(), WallClock()
     stop.on_signals()
     with EmbeddedSystem(data, settings, wall) as system:

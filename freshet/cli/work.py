@@ -14,8 +14,8 @@ from typing import Annotated
 import typer
 import uvloop
 
-from freshet.cli.output import console, log_to_stderr
-from freshet.config import Settings, load_settings
+from freshet.cli.output import console, log_to_stderr, read_settings
+from freshet.config import Settings
 from freshet.errors import StartError
 from stream.clock import WallClock
 from stream.kafka import KafkaSettings
@@ -64,7 +64,7 @@ def work(
         "kafka": {"bootstrap": kafka, "prefix": prefix},
         "work": {"metrics_port": metrics_port, "metrics_host": metrics_host},
     }
-    settings = load_settings(config, flags=flags)
+    settings = read_settings(config, flags)
     log_to_stderr("freshet work")
     logging.getLogger("stream").setLevel(logging.INFO)
     chosen = _chosen(steps)

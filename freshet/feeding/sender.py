@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import itertools
 import json
+import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -50,6 +51,9 @@ class Sender:
 
     def __init__(self, url: str, clock: Clock, *, token: str | None = None, backfill: bool = False) -> None:
         parts = urlsplit(url if "//" in url else f"http://{url}")
+        if parts.username is not None:
+            msg = "the address holds a user or a password; give a token with --token or FRESHET_TOKEN instead"
+            raise StartError(msg)
         if parts.scheme not in ("http", "https") or not parts.hostname:
             msg = f"{url!r} is no address of a Freshet; expected something like http://127.0.0.1:8080"
             raise StartError(msg)
@@ -60,6 +64,9 @@ class Sender:
         self._backfill = backfill
         self._headers = {"content-type": "application/json"}
         if token:
+            if not re.fullmatch(r"[!-~]+", token):
+                msg = "token: expected printable characters without spaces, others came (it is not shown)"
+                raise StartError(msg)
             self._headers["authorization"] = f"Bearer {token}"
 
     def send(

@@ -86,3 +86,102 @@ def test_a_password_may_look_like_anything_and_is_never_shown() -> None:
 def test_kafka_changes_nothing_that_is_learned() -> None:
     settings = load_settings(environ={"FRESHET_KAFKA_PREFIX": "shop-"})
     assert fingerprint(settings) == fingerprint(Settings())
+
+
+def test_the_file_of_the_current_folder_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "freshet.toml").write_text("port = 1")
+    monkeypatch.chdir(tmp_path)
+    said: list[str] = []
+    assert load_settings(environ={}, say=said.append).port == 1
+    assert len(said) == 1 and str(tmp_path / "freshet.toml") in said[0]
+
+
+def test_no_port_is_opened_by_a_file_that_happens_to_lie_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "freshet.toml").write_text("host = '0.0.0.0'\n[serve]\ninsecure = true")
+    monkeypatch.chdir(tmp_path)
+    said: list[str] = []
+    assert not load_settings(environ={}, say=said.append).serve.insecure
+    assert "serve.insecure" in said[1] and "--config" in said[1]
+    assert load_settings(tmp_path / "freshet.toml", environ={}).serve.insecure
+    assert load_settings(environ={}, flags={"serve": {"insecure": True}}).serve.insecure
+
+
+def test_variables_that_a_platform_writes_for_its_services_are_passed_over() -> None:
+    links: dict[str, str] = {}
+    for service, port in (("FRESHET", "8080"), ("FRESHET_KAFKA", "9092"), ("FRESHET_SERVE_2", "80")):
+        links |= {f"{service}_SERVICE_HOST": "10.96.0.7", f"{service}_SERVICE_PORT": port}
+        links |= {f"{service}_SERVICE_PORT_HTTP": port, f"{service}_PORT": f"tcp://10.96.0.7:{port}"}
+        link = f"{service}_PORT_{port}_TCP"
+        links |= {link: f"tcp://10.96.0.7:{port}", f"{link}_PROTO": "tcp"}
+        links |= {f"{link}_PORT": port, f"{link}_ADDR": "10.96.0.7"}
+    said: list[str] = []
+    assert load_settings(environ=links, say=said.append) == Settings()
+    assert len(said) == 1 and all(name in said[0] for name in links)
+
+
+@pytest.mark.parametrize("name", ["FRESHET_SERVICE", "FRESHET_PORTT", "FRESHET_KAFKA_PORTS", "FRESHET_PRT"])
+def test_a_variable_that_is_merely_misspelt_is_refused(name: str) -> None:
+    with pytest.raises(SettingsError, match=name):
+        load_settings(environ={name: "8080"})
+
+
+SECRET = "T0P-SECRET"
+MALFORMED = {
+    "a stray quote": ("FRESHET_SERVE_AUTH", f'{{"read": ["{SECRET}"x"]}}'),
+    "no JSON at all": ("FRESHET_SERVE_AUTH", SECRET),
+    "a list": ("FRESHET_SERVE_AUTH", f'["{SECRET}"]'),
+    "a wrong name": ("FRESHET_SERVE_AUTH", f'{{"reed": ["{SECRET}"]}}'),
+    "the token as name": ("FRESHET_SERVE_AUTH", f'{{"{SECRET}": ["read"]}}'),
+    "a text for a list": ("FRESHET_SERVE_AUTH", f'{{"read": "{SECRET}"}}'),
+    "half a character": ("FRESHET_SERVE_AUTH", f'{{"read": ["{SECRET}\\ud800"]}}'),
+    "a list in a list": ("FRESHET_SERVE_AUTH", f'{{"read": [["{SECRET}"]]}}'),
+    "the section": ("FRESHET_SERVE", SECRET),
+    "a field of the section": ("FRESHET_SERVE", f'{{"k": {{"{SECRET}": 1}}}}'),
+    "an unknown field of the section": ("FRESHET_SERVE", f'{{"{SECRET}": 1}}'),
+    "a password": ("FRESHET_KAFKA", f'{{"password": ["{SECRET}"]}}'),
+}
+
+
+@pytest.mark.parametrize("case", MALFORMED)
+def test_no_malformed_variable_shows_a_secret(case: str) -> None:
+    name, value = MALFORMED[case]
+    with pytest.raises(SettingsError) as refused:
+        load_settings(environ={name: value})
+    assert SECRET not in str(refused.value)
+    assert refused.value.__cause__ is None
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f'[serve.auth]\nread = ["{SECRET}\n',
+        f"[serve.auth]\nread = {SECRET}",
+        f'[serve.auth]\nread = "{SECRET}"',
+        f'[serve.auth]\nread = ["a"]\n[serve.auth.{SECRET}]\n[serve.auth.{SECRET}]',
+        f"[serve.auth]\n{SECRET} = 1",
+        f"serve = {{{SECRET} = 1, {SECRET} = 2}}",
+        f'[kafka]\npassword = ["{SECRET}"]',
+        f'serve = "{SECRET}"',
+    ],
+)
+def test_no_malformed_file_shows_a_secret(tmp_path: Path, text: str) -> None:
+    file = tmp_path / "freshet.toml"
+    file.write_text(text)
+    with pytest.raises(SettingsError) as refused:
+        load_settings(file, {})
+    assert SECRET not in str(refused.value)
+
+
+def test_tokens_are_not_in_what_settings_look_like() -> None:
+    settings = load_settings(environ={"FRESHET_SERVE_AUTH": f'{{"read": ["{SECRET}"]}}'})
+    assert settings.serve.auth.read == (SECRET,)
+    assert SECRET not in repr(settings)
+
+
+def test_a_section_that_is_given_as_a_value_is_named() -> None:
+    with pytest.raises(SettingsError, match="FRESHET_SERVE should hold a table"):
+        load_settings(environ={"FRESHET_SERVE": "x", "FRESHET_SERVE_K": "3"})
+    with pytest.raises(SettingsError, match=r"no kafka\.sources\[0\]\.topics.*did you mean topic"):
+        load_settings(environ={"FRESHET_KAFKA_SOURCES": '[{"topics": 1}]'})

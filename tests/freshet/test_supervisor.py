@@ -114,3 +114,25 @@ def test_a_child_that_a_restart_cannot_help_is_not_started_again() -> None:
         wait_until(watch_forever)
     assert supervisor.restarts == 0
     supervisor.stop()
+
+
+def test_no_child_runs_code_of_the_folder_where_it_was_started(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("queue", "http", "token", "monitor"):
+        (tmp_path / f"{name}.py").write_text("open('ran', 'a').write(__name__)")
+    monkeypatch.chdir(tmp_path)
+    # Without settings both end at once, long after they have imported everything.
+    modules = {"learner": ("freshet.run.learner", ".", "1"), "worker": ("freshet.run.worker", ".", "0", "0")}
+    specs = [ProcessSpec(name, ("-m", *arguments)) for name, arguments in modules.items()]
+    supervisor = Supervisor(specs, CLOCK)
+    supervisor.start()
+    wait_until(lambda: not any(_alive(supervisor.pid(name)) for name in modules), 120.0)
+    supervisor.stop()
+    assert not (tmp_path / "ran").exists()
+
+
+def test_freshet_itself_runs_no_code_of_the_current_folder(tmp_path: Path) -> None:
+    (tmp_path / "numpy.py").write_text("open('ran', 'a').write(__name__)")
+    ran = subprocess.run([sys.executable, "-m", "freshet", "--version"], cwd=tmp_path, capture_output=True)
+    assert (ran.returncode, (tmp_path / "ran").exists()) == (0, False)

@@ -10,6 +10,7 @@ import pytest
 from serving import AuthSettings, refuse_exposure
 from serving.errors import ExposedError
 
+STRONG = "9f1c5be0a7d34286"
 TOKENS = AuthSettings(read=("r",), write=("w",), control=("c",))
 
 
@@ -39,5 +40,17 @@ def test_a_public_address_needs_tokens_or_an_explicit_no() -> None:
     with pytest.raises(ExposedError, match="--insecure"):
         refuse_exposure("0.0.0.0", AuthSettings(), insecure=False)
     refuse_exposure("0.0.0.0", AuthSettings(), insecure=True)
-    refuse_exposure("0.0.0.0", TOKENS, insecure=False)
+    refuse_exposure("0.0.0.0", AuthSettings(read=(STRONG,)), insecure=False)
     refuse_exposure("::1", AuthSettings(), insecure=False)
+
+
+@pytest.mark.parametrize("token", ["a", "fifteen-letters", "change-me-read-0000", "x" * 40, " " * 20])
+def test_a_token_that_can_be_guessed_is_refused_beyond_loopback(
+    token: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    auth = AuthSettings(read=(STRONG,), write=(STRONG, token))
+    with pytest.raises(ExposedError, match=r"serve\.auth\.write\[1\]") as refused:
+        refuse_exposure("0.0.0.0", auth, insecure=False)
+    assert f"'{token}'" not in str(refused.value) and STRONG not in str(refused.value)
+    refuse_exposure("127.0.0.1", auth, insecure=False)
+    assert "serve.auth.write[1]" in caplog.text

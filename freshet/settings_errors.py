@@ -1,0 +1,89 @@
+"""Why a setting was refused, in a sentence that shows no secret."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from difflib import get_close_matches
+from typing import Any, get_args
+
+import msgspec
+
+__all__ = ["explained", "is_secret"]
+
+_SECRET = re.compile(r"(^|[._])(auth|passwords?|secrets?|tokens?|credentials?)([._\[]|$)")
+_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,40}")
+_SHOWN = 80
+_KINDS: dict[type, str] = {dict: "a table", list: "a list", str: "a text"}
+
+
+def is_secret(path: str) -> bool:
+    """Whether what stands under the dotted `path` opens doors.
+
+    Example:
+        >>> is_secret("kafka.password"), is_secret("serve.auth.read"), is_secret("serve.k")
+        (True, True, False)
+    """
+    return _SECRET.search(path) is not None
+
+
+def explained(said: str, merged: Mapping[str, Any], root: type) -> str:
+    """The decoder's words with the name of the setting, what came, and the name that was probably meant.
+
+    `merged` is what was decoded, `root` the struct it was meant for. What came is shown where it is a plain
+    value that opens no doors, and else only its kind.
+    """
+    what, _, path = said.replace("`", "").partition(" - at $")
+    where = path.removeprefix(".")
+    unknown = what.removeprefix("Object contains unknown field ")
+    if unknown != what:
+        return _unknown(unknown, where, root)
+    if not what.startswith("Expected "):
+        return f"{where or 'all'}: {what if not is_secret(where) else 'it does not fit'}"
+    expected = what.removeprefix("Expected ").partition(", got ")[0]
+    return f"{where or 'all'}: expected {expected}, got {_shown(_came(merged, where), where, root)}"
+
+
+def _unknown(name: str, where: str, root: type) -> str:
+    known = [field.name for field in msgspec.structs.fields(_struct_at(root, where))]
+    near = get_close_matches(name, known, n=1)
+    meant = f"; did you mean {near[0]}?" if near else ""
+    if is_secret(where) or not _NAME.fullmatch(name):
+        # Who mixes up names and values writes a token here.
+        return f"{where or 'all'}: a name (not shown) is none of {', '.join(known)}{meant}"
+    variable = "_".join(filter(None, ("FRESHET", *where.split("."), name))).upper()
+    also = f" (or {variable})" if "[" not in where else ""
+    return f"there is no {'.'.join(filter(None, (where, name)))}{also}{meant}"
+
+
+def _struct_at(kind: Any, where: str) -> Any:
+    """The struct, or that of the list or table, that a dotted path leads to; None if it is neither."""
+    for step in where.split(".") if where else ():
+        fields = {field.name: field.type for field in msgspec.structs.fields(_struct(kind) or msgspec.Struct)}
+        kind = fields.get(step.partition("[")[0])
+    return _struct(kind)
+
+
+def _struct(kind: Any) -> Any:
+    """The struct itself, or that of which `kind` is a list or table."""
+    if isinstance(kind, type) and issubclass(kind, msgspec.Struct):
+        return kind
+    return next((found for part in get_args(kind) if (found := _struct(part)) is not None), None)
+
+
+def _came(merged: Any, where: str) -> Any:
+    came = merged
+    for step, number in re.findall(r"([^.\[\]]+)|\[(\d+)\]", where.partition("[...]")[0]):
+        if number and isinstance(came, list) and int(number) < len(came):
+            came = came[int(number)]
+        elif isinstance(came, Mapping) and step in came:
+            came = came[step]
+    return came
+
+
+def _shown(came: Any, where: str, root: type) -> str:
+    # A list or table may hold anything, and what stands where a section belongs may be one of its secrets.
+    if is_secret(where) or isinstance(came, dict | list) or _struct_at(root, where) is not None:
+        return _KINDS.get(type(came), type(came).__name__)
+    text = repr(came)
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]} …"
