@@ -17,25 +17,25 @@ class Attribution:
     does not depend on the order in which they came.
 
     Args:
-        settings: window, weights, cap and the bound of clicks for one slate.
+        settings: window, skew, weights, cap and the bound of clicks for one slate.
         counters: where the outcomes are counted; shared with the joiner.
 
     Example:
         >>> counters = {"joined": 0, "correction": 0}
         >>> attribution = Attribution(JoinSettings(), counters)
-        >>> slate = OpenSlate(request_id="r", user_id="u", ts=1_000, items=["a", "b"])
+        >>> slate = OpenSlate(request_id="r", user_id="u", ts=6_000, items=["a", "b"])
         >>> outbox = Outbox()
-        >>> attribution.fit(slate, (1_500, "", 1.0, "b", "click"), outbox)
+        >>> attribution.fit(slate, (1_000, "", 1.0, "b", "click"), outbox)
         >>> attribution.fit(slate, (999, "", 1.0, "b", "click"), outbox)
         'out_of_window'
         >>> slate.rewards, outbox.take()[0].reward
         ({1: 1.0}, [1.0])
     """
 
-    __slots__ = ("_cap", "_counters", "_max_clicks", "_weights", "_window_ms", "n_marks")
+    __slots__ = ("_cap", "_counters", "_max_clicks", "_skew_ms", "_weights", "_window_ms", "n_marks")
 
     def __init__(self, settings: JoinSettings, counters: dict[str, int]) -> None:
-        self._window_ms = settings.window_ms
+        self._window_ms, self._skew_ms = settings.window_ms, settings.skew_ms
         self._weights = settings.weights
         self._cap = settings.cap
         self._max_clicks = settings.max_clicks
@@ -49,7 +49,7 @@ class Attribution:
     def fit(self, slate: OpenSlate, mark: Mark, outbox: Outbox) -> str | None:
         """Join a click to its place, or say with an outcome's name why it has none there."""
         ts, event_id, _, item_id, kind = mark
-        if not 0 <= ts - slate.ts <= self._window_ms:
+        if not -self._skew_ms <= ts - slate.ts <= self._window_ms:
             return "out_of_window"
         try:
             place = slate.items.index(item_id)

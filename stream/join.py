@@ -58,6 +58,7 @@ class Joiner:
       apart, one id was used twice, and an `explicit` decision expires.
     * A window closes when the watermark is *beyond* ts + window + lateness: a click that can still be in time
       always finds its slate.
+    * A click counts for a slate from `skew_ms` before it to its window's end, for two clocks wrote the times.
     * A click waits for its slate until no slate that could hold it can come any more.
     * Clicks that a slate's window does not hold never compete with those it holds.
 
@@ -249,7 +250,8 @@ class Joiner:
         misfit = self._attribution.fit(slate, mark, self._outbox)
         if misfit is None:
             return
-        if self._seen.add(_misfit(slate.request_id, mark), mark[0]) is not None:
+        # Kept as long as a copy of it can wait.
+        if self._seen.add(_misfit(slate.request_id, mark), mark[0] + self.settings.skew_ms) is not None:
             self.counters["duplicate"] += 1
             return
         self.counters[misfit] += 1
@@ -298,7 +300,7 @@ class Joiner:
             return
         self.watermark = ts
         self._horizon = horizon = ts - self.settings.lateness_ms
-        for request_id, mark, user_id in self._waiting.due(horizon):
+        for request_id, mark, user_id in self._waiting.due(horizon - self.settings.skew_ms):
             # A copy of it may have found its slate, did not fit, and was taught then.
             again = _misfit(request_id, mark) in self._seen
             self.counters["duplicate" if again else "orphan"] += 1

@@ -18,7 +18,7 @@ OUTCOMES = {
     "conflicting_decision": "decisions under a request id that another decision holds",
     "late": "events older than the watermark less the allowed lateness",
     "orphan": "clicks whose slate never came",
-    "out_of_window": "clicks before their slate or after its window",
+    "out_of_window": "clicks before their slate by more than the allowed skew, or after its window",
     "not_in_slate": "clicks on an item that the slate does not hold",
     "unknown_kind": "clicks of a kind that has no weight",
     "unrewarded": "organic clicks of no value",
@@ -42,6 +42,8 @@ class JoinSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
 
     window_ms: int = 30 * 60_000
     """How long after a slate a click still counts for it."""
+    skew_ms: int = 5_000
+    """How long before its slate a click may seem to come and still count: two clocks wrote the times."""
     lateness_ms: int = 10 * 60_000
     """How far behind the watermark an event may be and still be learned."""
     weights: dict[str, float] = msgspec.field(default_factory=lambda: {"click": 1.0})
@@ -61,6 +63,7 @@ class JoinSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     def __post_init__(self) -> None:
         for name in (
             "window_ms",
+            "skew_ms",
             "lateness_ms",
             "forget_horizon_ms",
             "max_pending",

@@ -17,7 +17,7 @@ from stream.testing import ScriptedEvents, StepContract
 MINUTE = 60_000
 KEY = b"0123456789abcdef"
 FAR = 10**10
-SHAPE = JoinSettings(weights={"click": 1.0, "buy": 3.0}, cap=4.0)
+SHAPE = JoinSettings(weights={"click": 1.0, "buy": 3.0}, cap=4.0, skew_ms=400)
 
 
 def joiner(settings: JoinSettings = SHAPE) -> Joiner:
@@ -88,7 +88,21 @@ def test_a_click_counts_to_the_last_millisecond_of_the_window() -> None:
     assert [place for place, *_ in changes(machine)] == [0, 1]
 
 
-@pytest.mark.parametrize("ts", [999, 1_001 + 30 * MINUTE], ids=["before", "after"])
+@pytest.mark.parametrize("order", [[0, 1], [1, 0]], ids=["slate first", "click first"])
+def test_a_click_counts_though_its_clock_is_slow_by_the_allowed_skew(order: list[int]) -> None:
+    events: list[LoggedEvent] = [decision(ts=10_000), click(ts=5_000)]
+    machine = after(*(events[n] for n in order), settings=JoinSettings())
+    assert changes(machine) == [(1, 1.0, True)]
+    assert nonzero(machine) == {"shown": 1, "joined": 1}
+
+
+def test_a_click_waits_for_a_slate_that_another_clock_puts_behind_it() -> None:
+    waits = after(click(ts=2_000, user_id="ann"), Tick(ts=2_400 + 10 * MINUTE))
+    waits.on_event(decision(ts=2_400))
+    assert changes(waits) == [(1, 1.0, True)]
+
+
+@pytest.mark.parametrize("ts", [599, 1_001 + 30 * MINUTE], ids=["before", "after"])
 def test_a_click_outside_the_window_is_organic_if_it_names_a_user(ts: int) -> None:
     machine = after(decision(), click(ts=ts, user_id="ann"), click("c", ts=ts))
     assert kinds(machine) == [SHOWN, ORGANIC]
@@ -101,9 +115,9 @@ def test_a_click_on_an_item_that_was_not_shown_is_organic() -> None:
 
 
 def test_a_click_whose_slate_never_comes_is_organic_once_it_cannot_come() -> None:
-    machine = after(click(user_id="ann"), Tick(ts=2_000 + 10 * MINUTE))
+    machine = after(click(user_id="ann"), Tick(ts=2_400 + 10 * MINUTE))
     assert kinds(machine) == []
-    machine.on_tick(2_001 + 10 * MINUTE)
+    machine.on_tick(2_401 + 10 * MINUTE)
     assert (kinds(machine), nonzero(machine)) == ([ORGANIC], {"orphan": 1, "organic": 1})
 
 

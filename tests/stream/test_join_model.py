@@ -15,9 +15,13 @@ from stream.forget import ForgetBook
 from stream.frame import pack, unpack
 from stream.join import Joiner, JoinSettings
 
-WINDOW, LATENESS, CAP = 50, 30, 2.5
+WINDOW, SKEW, LATENESS, CAP = 50, 20, 30, 2.5
 SETTINGS = JoinSettings(
-    window_ms=WINDOW, lateness_ms=LATENESS, weights={"click": 1.0, "buy": 2.0, "bad": -0.3}, cap=CAP
+    window_ms=WINDOW,
+    skew_ms=SKEW,
+    lateness_ms=LATENESS,
+    weights={"click": 1.0, "buy": 2.0, "bad": -0.3},
+    cap=CAP,
 )
 END = 10_000
 
@@ -123,7 +127,7 @@ def fits(click: Click, slates: Slates) -> bool:
     if click.request_id not in slates:
         return False
     _, ts, shown = slates[click.request_id]
-    return 0 <= click.ts - ts <= WINDOW and click.item_id in shown
+    return -SKEW <= click.ts - ts <= WINDOW and click.item_id in shown
 
 
 def organic_in(events: Sequence[LoggedEvent], slates: Slates) -> Counter[Any]:
