@@ -38,11 +38,12 @@ _SETTINGS_PREFACE = """Every setting has a default. Later sources win:
 
 A name that is not listed here, or a value that does not fit, ends the command with a message that names it
 and never shows a token or a password. The file that was read is named at the start. `serve.insecure` is not
-taken from a `freshet.toml` that merely lies in the current folder: name it with `--config`, or pass it as flag.
+taken from a `freshet.toml` that merely lies in the current folder: name that with `--config`, or pass
+`--insecure`.
 
 Kubernetes writes variables for every service of the namespace into every container; one called `freshet`
-gives `FRESHET_SERVICE_HOST` and `FRESHET_PORT=tcp://…`. Variables of these forms are passed over and listed in one
-line at the start; `enableServiceLinks: false` in the pod keeps them away.
+gives `FRESHET_SERVICE_HOST` and `FRESHET_PORT=tcp://…`. Variables of these forms are passed over and listed
+in one line at the start; `enableServiceLinks: false` in the pod keeps them away.
 
 What a change does to a running system: [operating](../guides/operating.md#changing-settings)."""
 NOTICE = "<!-- Written by docs/reference.py from the source: change it there, then `make reference`. -->\n"
