@@ -130,7 +130,8 @@ class StateRecommender:
         parts = self._parts
         user = parts.users.row_of(user_id)
         clicked = parts.history.clicked(user)
-        vector = parts.users.data[user] if user >= 0 and clicked.size else None
+        is_told = user >= 0 and clicked.size and parts.users.clicks[user]
+        vector = parts.users.data[user] if is_told else None
         linked = parts.cooccurrence.linked(parts.history.recent(user, self._sizes.recent), ts)
         clusters, weights = parts.centroids.context(vector)
         return Asker(user, vector, linked, None, clicked, None, ts, k), Context(clusters, weights)

@@ -185,7 +185,7 @@ def encode(
         marks = table.counted
         count_operations(
             shown, start, out.kind, out.slate, one, out.first, out.ts, table.clicks, table.impressions,
-            table.touched_at, marks.flags, marks.rows, marks.size,
+            out.reward, table.touched_at, marks.flags, marks.rows, marks.size,
         )  # fmt: skip
     return out
 
@@ -232,6 +232,7 @@ def _assemble(columns: _Columns, n_features: int, policies: dict[str, int]) -> R
         reward=_column("d", block.reward),
         first=np.frombuffer(bytearray(block.first), np.bool_),
         ts=_column("q", block.ts),
+        before=_column("d", block.before),
     )
 
 

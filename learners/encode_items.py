@@ -43,7 +43,7 @@ def encode_items(block: ItemOutcomes, items: EmbeddingTable) -> RowBlock:
     marks = items.counted
     count_operations(
         places, block.start, block.kind, slate, item, block.first, block.ts, items.clicks, items.impressions,
-        items.touched_at, marks.flags, marks.rows, marks.size,
+        block.reward, items.touched_at, marks.flags, marks.rows, marks.size,
     )  # fmt: skip
     nobody = np.full(n, -1, np.int32)
     return RowBlock(
@@ -69,6 +69,7 @@ def encode_items(block: ItemOutcomes, items: EmbeddingTable) -> RowBlock:
         reward=block.reward,
         first=block.first,
         ts=block.ts,
+        before=block.before,
     )
 
 

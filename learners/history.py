@@ -49,7 +49,8 @@ class Pairs:
 class Histories:
     """For each user row the last `cap` distinct clicked items, oldest first, with the time of the last click.
 
-    First clicks and organic clicks enter; a repeated item moves to the newest place. Memory: 12 bytes an
+    First clicks and organic clicks enter, and clicks of kinds of weight 0, which make no pairs; dislikes do
+    not. A repeated item moves to the newest place. Memory: 12 bytes an
     entry in blocks that double as a user's list grows, so 12 to 24 bytes for each remembered click, at most
     24 * `cap` bytes a user; users are bounded by their table.
 
@@ -143,8 +144,9 @@ class Histories:
         while True:
             touched = self._touched
             done, n_pairs = learn_positives(
-                rows.kind, rows.user, rows.item, rows.first, rows.ts, *self._columns(), self.cap, self._fresh,
-                touched.flags, touched.rows, touched.size, pairs, self.window, done, n_pairs,
+                rows.kind, rows.user, rows.item, rows.first, rows.reward, rows.ts, *self._columns(),
+                self.cap, self._fresh, touched.flags, touched.rows, touched.size, pairs, self.window, done,
+                n_pairs,
             )  # fmt: skip
             if done == len(rows):
                 return Pairs(pairs[:n_pairs])

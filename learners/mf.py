@@ -117,7 +117,8 @@ class MatrixFactorisation:
 
     z(u, i) = mean + b_u + b_i + p_u . q_i, trained by the logistic loss (learners/ops/mf.py has the
     equations). A first or organic click is a positive with `negatives` sampled ones of weight
-    `negative_weight`, drawn from the last `ring` clicked items in proportion to their count ^ `power`. When a
+    `negative_weight`, drawn from the last `ring` clicked items in proportion to their count ^ `power`. A
+    first or organic dislike (a reward below 0) is one negative of weight 1, and is drawn for nobody. When a
     slate closes, its places without a reward are negatives of weight `shown_weight` * place^-`examination` (a
     lower place was looked at less). Departures from Koren, Bell, Volinsky (IEEE Computer 2009): logistic
     loss, drawn negatives, one user step an operation. An item moves by the user vector from *before* the
@@ -270,7 +271,8 @@ class MatrixFactorisation:
             self._counts = grown(self._counts, self._items.size).astype(np.int32, copy=False)
         self._calls += 1
         n_users, n_items, samples = learn_block(
-            rows.kind, rows.first, rows.slate, rows.user, rows.item, rows.start, rows.items, rows.rewards,
+            rows.kind, rows.first, rows.reward, rows.slate, rows.user, rows.item, rows.start, rows.items,
+            rows.rewards,
             *users, *items, self._ring, self._counts, self._cursor, self._keep,
             self._rates, self._calls, trace,
         )  # fmt: skip

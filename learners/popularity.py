@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from learners.errors import LearnerError, ReplicaError
-from learners.ops.popularity import add_clicks, faded, offer_all, order_pool, rebase
+from learners.ops.popularity import add_clicks, faded, fill_pool, offer_all, order_pool, rebase
 from learners.rows import RowBlock
 from learners.touched import Touched, grown, roomier
 from stream.frame import Frame
@@ -25,8 +25,9 @@ class Popularity:
     """Exponentially fading click counts for each item row, for every half-life in `half_lives_ms`.
 
     score_h(item, now) = sum over its clicks of 2^-((now - t) / half_life_h): forward decay after Cormode et
-    al., "Forward decay", ICDE 2009, equation 2. First clicks and organic clicks count 1 each. Beside it:
-    `clicks`, `first_at`, `last_at` (event ms) of each row.
+    al., "Forward decay", ICDE 2009, equation 2. First clicks and organic clicks count 1 each, first and
+    organic dislikes (a reward below 0) -1, so that a score may be negative; such an item is never among the
+    `top`. Beside it: `clicks`, `first_at`, `last_at` (event ms) of each row, without dislikes.
 
     The `pool` heaviest rows of each half-life are kept ready, exactly, at every click; `top` sorts only
     those, and only more than `pool` asked at once costs a pass over all rows. What grows: 8 bytes a
@@ -117,16 +118,19 @@ class Popularity:
         self._touched.ensure(capacity)
 
     def learn(self, rows: RowBlock) -> int:
-        """Count the block's clicks in order; returns how many counted."""
+        """Count the block's clicks and dislikes in order; returns how many clicks there were."""
         if not len(rows):
             return 0
         self.ensure(int(rows.item.max()) + 1)
         touched = self._touched
-        return add_clicks(
-            rows.kind, rows.item, rows.first, rows.ts, self._half_lives, self._reference, self._weights,
-            self._used, self.clicks, self.first_at, self.last_at, self._pools, self._inside, self._lengths,
-            self._keys, touched.flags, touched.rows, touched.size,
+        counted, has_fallen = add_clicks(
+            rows.kind, rows.item, rows.first, rows.reward, rows.ts, self._half_lives, self._reference,
+            self._weights, self._used, self.clicks, self.first_at, self.last_at, self._pools, self._inside,
+            self._lengths, self._keys, touched.flags, touched.rows, touched.size,
         )  # fmt: skip
+        if has_fallen:
+            self._fill_pools()
+        return counted
 
     def remove_items(self, rows: Int32) -> None:
         """Forget these items."""
@@ -145,12 +149,7 @@ class Popularity:
     def _fill_pools(self) -> None:
         self._inside[:] = 0
         for h, weights in enumerate(self._weights):
-            rows = np.flatnonzero(weights[: self._used])
-            best = rows[np.lexsort((rows, -weights[rows]))[: self.pool]]
-            self._lengths[h] = best.size
-            self._pools[h, : best.size] = best
-            order_pool(weights, self._pools[h], self._keys[h], best.size)
-            self._inside[h, best] = 1
+            self._lengths[h] = fill_pool(weights, self._used, self._pools[h], self._inside[h], self._keys[h])
 
     # -- copying ---------------------------------------------------------------------------------------------
 
@@ -168,8 +167,9 @@ class Popularity:
         }
 
     def snapshot(self) -> Frame:
-        """All rows that were ever clicked."""
-        rows = np.flatnonzero(self.clicks[: self._used]).astype(np.int32)
+        """All rows that were ever clicked or disliked."""
+        has_any = (self.clicks[: self._used] > 0) | (self._weights[:, : self._used] != 0).any(axis=0)
+        rows = np.flatnonzero(has_any).astype(np.int32)
         return {**self.columns(rows), "used": self._used, "touched": self._touched.peek()}
 
     def restore(self, frame: Frame) -> None:
@@ -207,7 +207,8 @@ class Popularity:
         if not rows.size:
             return
         self.ensure(int(rows.max()) + 1)
-        has_shrunk = bool((frame["weights"] < self._weights[:, rows]).any())
+        # A row that leads nowhere may sink as it likes.
+        has_shrunk = bool(((frame["weights"] < self._weights[:, rows]) & (self._inside[:, rows] > 0)).any())
         self._write(frame)
         if has_shrunk:
             self._fill_pools()

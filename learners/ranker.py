@@ -28,13 +28,15 @@ _OTHER_WEIGHTS = (0.5, 0.4, 0.0)
 class Ranker:
     """A linear score over features of all sources, moved by a listwise softmax at every attributed click.
 
-    The features (`names`) are log(pop_h + `popularity_floor`) for each half-life, f = log(co +
+    The features (`names`) are log(pop_h + `popularity_floor`) for each half-life (of a
+    negative pop_h as far below log(`popularity_floor`) as of its size above), f = log(co +
     `together_floor`), f * log(1 + n) with n the user's remembered items up to `history_cap`, and the dot
     product of user and item vector. At the first click on a place of a decided slate, with S the shown items
     and the logged others,
 
         g = f(clicked) - sum over S of softmax(w . f)_s f_s,    G += g^2,    w += learning_rate * g / sqrt(G)
 
+    and at a first dislike the same g times -p, the softmax of what was disliked
     (softmax as in ListNet, Cao et al., ICML 2007; AdaGrad, Duchi et al., JMLR 2011). It reads the *logged*
     features, as the decision saw them. The starting weights suit a world of fashion: the first half-life
     first, the others little. Memory: a few numbers, for good.
@@ -135,8 +137,9 @@ class Ranker:
         if not len(rows) or rows.features.shape[1] != self.n_features:
             return 0
         steps = learn_clicks(
-            rows.kind, rows.first, rows.slate, rows.place, rows.decided, rows.start, rows.features,
-            rows.other_start, rows.other_features, self.weights, self._squares, self.learning_rate,
+            rows.kind, rows.first, rows.reward, rows.slate, rows.place, rows.decided, rows.start,
+            rows.features, rows.other_start, rows.other_features, self.weights, self._squares,
+            self.learning_rate,
         )  # fmt: skip
         self.steps += steps
         return steps

@@ -6,7 +6,7 @@ admitted (yet): the operation still counts, but there is nothing to learn into.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
@@ -39,7 +39,8 @@ class RowBlock:
     Logged candidates that were not shown: `other_start` (S + 1,), `other_features` (M, F).
 
     Operation columns: `kind`, `slate` (-1 for ORGANIC), `place` (index into the place columns for CLICK, else
-    -1), `user`, `item` (CLICK and ORGANIC, else -1), `reward`, `first`, `ts`.
+    -1), `user`, `item` (CLICK and ORGANIC, else -1), `reward`, `first`, `ts`, and `before`: the place's
+    reward before the change, for CLICK (zeros if it is not given).
     """
 
     slate_user: Int32
@@ -64,6 +65,12 @@ class RowBlock:
     reward: Float64
     first: Bool
     ts: Int64
+    before: Float64 = field(default_factory=lambda: np.zeros(0))
+
+    def __post_init__(self) -> None:
+        """Without rewards to start from, every change starts at 0."""
+        if self.before.size != self.kind.size:
+            self.before = np.zeros(self.kind.size)
 
     def __len__(self) -> int:
         """Number of operations."""

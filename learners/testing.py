@@ -42,8 +42,12 @@ class Operation(NamedTuple):
     reward: float = 0.0
 
 
-def organic_rows(pairs: Sequence[tuple[int, int]], ts: Sequence[int] | None = None) -> RowBlock:
+def organic_rows(
+    pairs: Sequence[tuple[int, int]], ts: Sequence[int] | None = None, rewards: Sequence[float] | None = None
+) -> RowBlock:
     """A block of organic clicks on (user row, item row), at `ts` (0, 1, 2, ... ms if not given).
+
+    `rewards` are 1 each if not given; a negative one is a dislike.
 
     Example:
         >>> organic_rows([(0, 3), (1, 4)]).item
@@ -72,7 +76,7 @@ def organic_rows(pairs: Sequence[tuple[int, int]], ts: Sequence[int] | None = No
         place=np.full(n, -1, np.int32),
         user=np.ascontiguousarray(table[:, 0]),
         item=np.ascontiguousarray(table[:, 1]),
-        reward=np.ones(n),
+        reward=np.ones(n) if rewards is None else np.array(rewards, np.float64),
         first=np.ones(n, np.bool_),
         ts=np.arange(n, dtype=np.int64) if ts is None else np.array(ts, np.int64),
     )
@@ -102,12 +106,13 @@ def random_stream(seed: int, n: int, *, n_users: int = 30, n_items: int = 40) ->
             slate = pending[int(rng.integers(len(pending)))]
             place = int(rng.integers(3))
             if place not in slate.rewards:
-                slate.rewards[place] = 1.0
-                out.append(Operation(CLICK, ts, slate, place=place, reward=1.0))
+                slate.rewards[place] = reward = float(rng.choice([1.0, 1.0, -1.0]))
+                out.append(Operation(CLICK, ts, slate, place=place, reward=reward))
         elif draw < 0.75 and pending:
             out.append(Operation(CLOSED, ts, pending.pop(0)))
         elif draw < 0.95:
-            out.append(Operation(ORGANIC, ts, pair=(user, f"i{rng.integers(n_items)}"), reward=1.0))
+            reward = float(rng.choice([1.0, 1.0, 1.0, 0.0, -1.0]))
+            out.append(Operation(ORGANIC, ts, pair=(user, f"i{rng.integers(n_items)}"), reward=reward))
         else:
             out.append(Operation(TICK, ts))
     return out
@@ -135,7 +140,7 @@ def blocks(stream: Sequence[Operation], cuts: Sequence[int] = ()) -> Iterator[Fe
         block.ref.append(ref)
         block.place.append(op.place)
         block.reward.append(op.reward)
-        block.first.append(op.reward > 0)
+        block.first.append(op.reward != 0)
         block.ts.append(op.ts)
     if len(block):
         yield block
@@ -221,11 +226,15 @@ class World:
         ]  # fmt: skip
         near = [self.cooccurrence.neighbours(row, 3) for row in items.tolist()]
         return {
-            "users": {"rows": users, "vectors": self.users.vectors(ids), "clicks": self.users.clicks[users]},
+            "users": {
+                "rows": users,
+                "vectors": self.users.vectors(ids),
+                "clicks": self.users.clicks[users[users >= 0]],
+            },
             "items": {
                 "rows": items,
                 "vectors": self.items.vectors(ids),
-                "seen": self.items.impressions[items],
+                "seen": self.items.impressions[items[items >= 0]],
             },
             "mf": {"scores": [self.mf.scores(user, items) for user in users.tolist()]},
             "popularity": {

@@ -45,7 +45,7 @@ class Measures:
             block.kind, block.ref, block.place, block.reward, block.first, strict=True
         ):
             if kind == ORGANIC:
-                self._organic += 1
+                self._organic += reward > 0
                 continue
             slate = slates[ref]
             counts = self._policies.get(slate.policy) if slate.decided else None
@@ -59,7 +59,7 @@ class Measures:
                 counts[_CLOSED] += 1
             else:
                 counts[_REWARD] += reward
-                if first:
+                if first and reward > 0:
                     counts[_CLICKS] += 1
                     counts[_EXPLORED_CLICKS] += place in slate.explored
         self._touched = self._touched or len(block) > 0

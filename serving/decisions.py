@@ -111,8 +111,8 @@ class DecisionMaker:
         user = m.users.row_of(asked.user_id)
         clicked = m.history.clicked(user)
         vector: Float32 | None = None
-        # A row starts at a random vector; only a click makes it say something about the user.
-        if user >= 0 and clicked.size:
+        # A row starts at a random vector; only a click that is rewarded makes it say something of the user.
+        if user >= 0 and clicked.size and m.users.clicks[user]:
             vector = m.users.data[user]
             vector = vector if is_usable(vector) else None
         newest = clicked[::-1]

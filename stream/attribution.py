@@ -46,8 +46,15 @@ class Attribution:
         """The reward of one click alone."""
         return min(self._cap, self._weights[mark[4]] * mark[2])
 
-    def fit(self, slate: OpenSlate, mark: Mark, outbox: Outbox) -> str | None:
-        """Join a click to its place, or say with an outcome's name why it has none there."""
+    def is_signal(self, kind: str) -> bool:
+        """Whether clicks of this kind carry no reward at all: they are remembered, and taught to no sum."""
+        return self._weights[kind] == 0.0
+
+    def fit(self, slate: OpenSlate, mark: Mark, outbox: Outbox, *, is_new: bool = True) -> str | None:
+        """Join a click to its place, or say with an outcome's name why it has none there.
+
+        One that is not new has been joined before, and is no signal again.
+        """
         ts, event_id, _, item_id, kind = mark
         if not -self._skew_ms <= ts - slate.ts <= self._window_ms:
             return "out_of_window"
@@ -74,7 +81,11 @@ class Attribution:
         marks[name] = mark
         if old is not None and old[3] != item_id:
             self._count(slate, slate.items.index(old[3]), ts, outbox)
-        self._count(slate, place, ts, outbox)
+        if self._weights[kind] == 0.0:
+            if is_new:
+                outbox.click(slate, place, 0.0, False, ts)
+        else:
+            self._count(slate, place, ts, outbox)
         return None
 
     def put_aside(self, slate: OpenSlate, mark: Mark) -> None:
@@ -96,15 +107,27 @@ class Attribution:
         clicks, see no first click.
         """
         for place, reward in sorted(foreign.rewards.items()):
-            outbox.click(foreign, place, -reward, False, foreign.ts)
+            outbox.click(foreign, place, -reward, False, foreign.ts, reward)
         outbox.shown(decided)
         self.let_go(foreign)
         marks = [*(foreign.marks or {}).values(), *(foreign.aside or ())]
         marks.sort(reverse=True)
-        clicked = {mark[3] for mark in marks}
-        decided.taught = [place for place, item in enumerate(decided.items) if item in clicked]
+        taught = self._taught(foreign)
+        decided.taught = [
+            at
+            for place, item in enumerate(decided.items)
+            for at in (place, ~place)
+            if (item, at >= 0) in taught
+        ]
         for mark in marks:
-            self.fit(decided, mark, outbox)
+            self.fit(decided, mark, outbox, is_new=False)
+
+    def _taught(self, slate: OpenSlate) -> set[tuple[str, bool]]:
+        """Items of which a first positive (True) or a first dislike (False) has left."""
+        items = slate.items
+        taught = {(items[place], reward > 0) for place, reward in slate.rewards.items()}
+        taught |= {(items[max(at, ~at)], at >= 0) for at in slate.taught or ()}
+        return taught | {(mark[3], self.worth(mark) > 0) for mark in slate.aside or () if self.worth(mark)}
 
     def _count(self, slate: OpenSlate, place: int, ts: int, outbox: Outbox) -> None:
         """Sum up the reward of a place and pass on how it changed."""
@@ -115,16 +138,22 @@ class Attribution:
         else:
             total = fsum([weights[mark[4]] * mark[2] for mark in marks.values() if mark[3] == item_id])
         total = min(self._cap, total)
-        before = slate.rewards.get(place)
-        change = total - (before or 0.0)
+        before = slate.rewards.get(place, 0.0)
+        change = total - before
         if change == 0.0:
             return
-        taught = slate.taught
-        first = before is None and (taught is None or place not in taught)
         if total != 0.0:
             slate.rewards[place] = total
         else:
             del slate.rewards[place]
-            if taught is None or place not in taught:
-                slate.taught = [*(taught or ()), place]
-        outbox.click(slate, place, change, first, ts)
+        outbox.click(slate, place, change, self._is_first(slate, place, before, total), ts, before)
+
+    def _is_first(self, slate: OpenSlate, place: int, before: float, total: float) -> bool:
+        """Whether a reward rises above 0, or falls below 0, for the first time; remembers what it leaves."""
+        if before > 0.0 >= total:
+            slate.taught = [*(slate.taught or ()), place]
+        elif before < 0.0 <= total:
+            slate.taught = [*(slate.taught or ()), ~place]
+        if total == 0.0 or before * total > 0.0:
+            return False
+        return (place if total > 0.0 else ~place) not in (slate.taught or ())

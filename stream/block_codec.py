@@ -161,6 +161,8 @@ def _outcomes(block: FeedbackBlock) -> Frame:
     closed = {ref for ref, kind in zip(block.ref, block.kind, strict=True) if kind == CLOSED}
     operations: Frame = {name: np.array(getattr(block, name), kind) for name, kind in _COLUMNS.items()}
     operations["first"] = np.array(block.first, np.uint8)
+    if any(block.before):  # a column that programs before it neither wrote nor look for
+        operations["before"] = np.array(block.before, np.float64)
     stored: Frame = {name: [getattr(slate, name) for slate in slates] for name in _LISTS + _MORE_LISTS}
     stored["ts"] = np.array([slate.ts for slate in slates], np.int64)
     stored["decided"] = np.array([slate.decided for slate in slates], np.uint8)
@@ -181,6 +183,7 @@ def _revive_outcomes(frame: Frame) -> FeedbackBlock:
         slates=slates,
         organic=[(user_id, item_id) for user_id, item_id in frame["organic"]],
         first=[bool(one) for one in operations["first"].tolist()],
+        before=operations["before"].tolist() if "before" in operations else [],
         **columns,
     )
 
@@ -196,7 +199,8 @@ def _check_operations(operations: Frame, slates: list[Slate], n_organic: int) ->
         places = sizes[np.where(is_organic, -1, ref)]
         fits = np.where(is_click, (place >= 0) & (place < places), place == -1)
     beyond = any(max(slate.rewards) >= len(slate.items) for slate in slates if slate.rewards)
-    if beyond or not fits.all() or any(operations[name].shape != kind.shape for name in (*_COLUMNS, "first")):
+    names = (*_COLUMNS, "first", *(["before"] if "before" in operations else []))
+    if beyond or not fits.all() or any(operations[name].shape != kind.shape for name in names):
         msg = "an operation names a slate, a pair or a place that is not there"
         raise ValueError(msg)
 

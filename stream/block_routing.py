@@ -90,6 +90,10 @@ class _Box:
             now = self._refs.setdefault(id(slate), len(mine.slates))
             if now == len(mine.slates):
                 mine.slates.append(slate)
+        if block.before and block.before[o]:
+            mine.before += [0.0] * (len(mine.kind) - len(mine.before)) + [block.before[o]]
+        elif mine.before:
+            mine.before.append(0.0)
         mine.kind.append(kind)
         mine.ref.append(now)
         mine.place.append(block.place[o])

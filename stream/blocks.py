@@ -31,11 +31,14 @@ __all__ = [
 SHOWN = 0
 """A slate counts as shown: every place had one impression. For consumers in `immediate` mode."""
 CLICK = 1
-"""The reward of one shown place changed by `reward` (negative after a correction); `first` on its first."""
+"""The reward of one shown place changed by `reward`. `first` says that it rose above 0, or fell below 0 (a
+dislike), for the first time; the sign of `reward` says which. A `reward` of 0 is a signal: a click of a kind
+of weight 0."""
 CLOSED = 2
 """A slate's window is over: places in `Slate.rewards` were positives, the others negatives (`windowed`)."""
 ORGANIC = 3
-"""A click without a decision behind it: teaches embeddings, co-occurrence and popularity, never a policy."""
+"""A click without a decision behind it: teaches embeddings, co-occurrence and popularity, never a policy.
+With a negative `reward` it is a dislike, with one of 0 a signal."""
 
 
 class Slate(msgspec.Struct, kw_only=True, gc=False):
@@ -71,6 +74,8 @@ class FeedbackBlock:
     `kind[o]` is SHOWN, CLICK, CLOSED or ORGANIC. `ref[o]` indexes `slates` (SHOWN, CLICK, CLOSED) or
     `organic`, pairs of user and item (ORGANIC). `place[o]` is the place in the slate for CLICK, else -1.
     `reward[o]`: change of reward for CLICK, reward for ORGANIC, else 0. `ts[o]`: event time in ms.
+    `before[o]`: for CLICK the place's reward before the change, else 0; empty where all are 0, as they
+    nearly always are.
     """
 
     slates: list[Slate] = field(default_factory=list)
@@ -81,6 +86,7 @@ class FeedbackBlock:
     reward: list[float] = field(default_factory=list)
     first: list[bool] = field(default_factory=list)
     ts: list[int] = field(default_factory=list)
+    before: list[float] = field(default_factory=list)
 
     def __len__(self) -> int:
         """Number of operations."""

@@ -6,7 +6,7 @@ it.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
@@ -27,10 +27,11 @@ Int64 = npt.NDArray[np.int64]
 class ItemOutcomes:
     """Impressions, clicks and organic clicks of some items, O operations in order with N places in all.
 
-    Operation columns: `kind` (stream.blocks: SHOWN, CLICK or ORGANIC), `ts` ms, `reward`, `first`, `decided`,
-    and the logged context, `clusters` (O, K) padded with -1 and `weights` (O, K). Operation o has the places
-    start[o]:start[o + 1] of `items` (N,), numbers into `names`: those of a shown slate that belong here, and
-    exactly one for a click. Windows that close are not here: what they teach an item are its samples.
+    Operation columns: `kind` (stream.blocks: SHOWN, CLICK or ORGANIC), `ts` ms, `reward`, `before`, `first`,
+    `decided`, and the logged context, `clusters` (O, K) padded with -1 and `weights` (O, K). Operation o has
+    the places start[o]:start[o + 1] of `items` (N,), numbers into `names`: those of a shown slate that
+    belong here, and exactly one for a click. Windows that close are not here: what they teach an item are
+    its samples.
     """
 
     names: list[str]
@@ -43,6 +44,12 @@ class ItemOutcomes:
     weights: Float32
     start: Int32
     items: Int32
+    before: Float64 = field(default_factory=lambda: np.zeros(0))
+
+    def __post_init__(self) -> None:
+        """A block without rewards to start from has zeros."""
+        if self.before.size != self.kind.size:
+            self.before = np.zeros(self.kind.size)
 
     def __len__(self) -> int:
         """Number of operations."""

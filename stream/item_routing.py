@@ -91,6 +91,7 @@ def _outcomes_at(block: ItemOutcomes, is_here: Bool) -> ItemOutcomes:
         weights=block.weights[ops],
         start=start,
         items=number[items],
+        before=block.before[ops],
     )
 
 

@@ -218,7 +218,7 @@ class Joiner:
             return
         event_id = click.event_id or ""
         mark = (ts, event_id, 1.0 if click.value is None else float(click.value), click.item_id, kind)
-        if request_id is None and self._attribution.worth(mark) == 0.0:
+        if request_id is None and self._is_worthless(mark):
             # Not remembered: it must not stand in the way of one that is worth something.
             self.counters["unrewarded"] += 1
             return
@@ -262,12 +262,15 @@ class Joiner:
     def _teach_organic(self, mark: Mark, user_id: str | None) -> None:
         if user_id is None:
             return
-        reward = self._attribution.worth(mark)
-        if reward == 0.0:
+        if self._is_worthless(mark):
             self.counters["unrewarded"] += 1
             return
         self.counters["organic"] += 1
-        self._outbox.organic(user_id, mark[3], reward, mark[0])
+        self._outbox.organic(user_id, mark[3], self._attribution.worth(mark), mark[0])
+
+    def _is_worthless(self, mark: Mark) -> bool:
+        """Whether a click of a kind that is rewarded has no value; one of weight 0 is a signal."""
+        return self._attribution.worth(mark) == 0.0 and not self._attribution.is_signal(mark[4])
 
     # Items, forgets and time
 

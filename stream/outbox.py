@@ -39,8 +39,9 @@ class OpenSlate(Slate, kw_only=True, gc=False):
     """A shown slate whose window is open, with the clicks that were joined to it.
 
     `marks`: the joined clicks by identity. `aside`: clicks that did not fit an undecided slate, kept in case
-    its decision is still to come. `taught`: places whose first click has already left, though their reward
-    is zero now. `serial` and `ref` say where the slate lies in the block that is being filled.
+    its decision is still to come. `taught`: places whose first positive has already left, though their reward
+    is not above zero now; ~place where it is the first dislike that has. `serial` and `ref` say where the
+    slate lies in the block that is being filled.
     """
 
     marks: dict[tuple[str, str] | str, Mark] | None = None
@@ -113,7 +114,7 @@ class Outbox:
     def __init__(self) -> None:
         self._segments: list[Segment] = []
         self._block: FeedbackBlock | None = None
-        self._operations: list[tuple[int, int, int, float, bool, int]] = []
+        self._operations: list[tuple[int, int, int, float, bool, int, float]] = []
         self._serial = 0
 
     def _open(self) -> FeedbackBlock:
@@ -129,10 +130,20 @@ class Outbox:
         block, self._block = self._block, None
         if block is not None:
             columns = map(list, zip(*self._operations, strict=True))
-            block.kind, block.ref, block.place, block.reward, block.first, block.ts = columns
+            block.kind, block.ref, block.place, block.reward, block.first, block.ts, before = columns
+            block.before = before if any(before) else []
             self._operations = []
 
-    def _put(self, slate: OpenSlate, kind: int, place: int, reward: float, first: bool, ts: int) -> None:
+    def _put(
+        self,
+        slate: OpenSlate,
+        kind: int,
+        place: int,
+        reward: float,
+        first: bool,
+        ts: int,
+        before: float = 0.0,
+    ) -> None:
         block = self._block
         if block is None:
             block = self._open()
@@ -142,15 +153,17 @@ class Outbox:
             ref = slate.ref = len(block.slates)
             slate.serial = self._serial
             block.slates.append(slate)
-        self._operations.append((kind, ref, place, reward, first, ts))
+        self._operations.append((kind, ref, place, reward, first, ts, before))
 
     def shown(self, slate: OpenSlate) -> None:
         """The slate counts as shown, at its own time."""
         self._put(slate, SHOWN, -1, 0.0, False, slate.ts)
 
-    def click(self, slate: OpenSlate, place: int, change: float, first: bool, ts: int) -> None:
-        """The reward of one place changed."""
-        self._put(slate, CLICK, place, change, first, ts)
+    def click(
+        self, slate: OpenSlate, place: int, change: float, first: bool, ts: int, before: float = 0.0
+    ) -> None:
+        """The reward of one place changed from `before`; a change of 0 is a signal."""
+        self._put(slate, CLICK, place, change, first, ts, before)
 
     def closed(self, slate: OpenSlate, ts: int) -> None:
         """The window of the slate ended at `ts`."""
@@ -161,7 +174,7 @@ class Outbox:
         block = self._block
         if block is None:
             block = self._open()
-        self._operations.append((ORGANIC, len(block.organic), -1, reward, True, ts))
+        self._operations.append((ORGANIC, len(block.organic), -1, reward, True, ts, 0.0))
         block.organic.append((user_id, item_id))
 
     def item(self, event: ItemEvent) -> None:

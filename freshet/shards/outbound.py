@@ -58,6 +58,10 @@ def merged_blocks(blocks: Sequence[FeedbackBlock]) -> FeedbackBlock:
             ref + (n_organic if kind == ORGANIC else n_slates)
             for kind, ref in zip(block.kind, block.ref, strict=True)
         ]
+        if block.before:
+            one.before += [0.0] * (len(one.kind) - len(one.before)) + block.before
+        elif one.before:
+            one.before += [0.0] * len(block)
         for name in ("slates", "organic", "kind", "place", "reward", "first", "ts"):
             getattr(one, name).extend(getattr(block, name))
     return one
@@ -80,7 +84,7 @@ def without_forgotten(block: FeedbackBlock, forgotten: ForgetBook) -> FeedbackBl
     # The slates stay as they are: what no operation names is learned by nobody.
     columns: dict[str, Any] = {
         name: [getattr(block, name)[o] for o in kept]
-        for name in ("kind", "ref", "place", "reward", "first", "ts")
+        for name in ("kind", "ref", "place", "reward", "first", "ts", *(["before"] if block.before else []))
     }
     return FeedbackBlock(slates=block.slates, organic=block.organic, **columns)
 
@@ -112,6 +116,7 @@ def outcomes_of(block: FeedbackBlock, rows: RowBlock) -> ItemOutcomes:
         weights=np.append(rows.weights, np.zeros((1, width), np.float32), axis=0)[context],
         start=start,
         items=numbers[places],
+        before=rows.before[sent],
     )
 
 

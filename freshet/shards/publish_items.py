@@ -150,9 +150,11 @@ class ItemRows:
                 first_at=first_at,
                 last_at=last_at,
             )
-            if clicks
+            if clicks or disliked
             else None
-            for n, (clicks, first_at, last_at) in enumerate(counts)
+            for n, ((clicks, first_at, last_at), disliked) in enumerate(
+                zip(counts, frame["weights"].any(axis=0).tolist(), strict=True)
+            )
         )
         return [msgspec.Raw(_encode(one)) for one in made]
 

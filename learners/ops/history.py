@@ -108,6 +108,7 @@ def learn_positives(
     users: Int32,
     items: Int32,
     first: npt.NDArray[np.bool_],
+    reward: npt.NDArray[np.float64],
     ts: Int64,
     pool: Int32,
     pool_ts: Int64,
@@ -129,19 +130,21 @@ def learn_positives(
     """Append the positives of operations `begin` and later; returns (operations done, pairs written).
 
     Each positive also writes its pairs with the user's up to `window` newest other items, newest first, as
-    rows of `pairs` (P, 5): item, other item, ts, the other's ts, how many were newer than it.
+    rows of `pairs` (P, 5): item, other item, ts, the other's ts, how many were newer than it. A signal (a
+    click with a reward of 0) is appended and writes none; a dislike is nothing here.
     """
     for o in range(begin, kind.size):
-        is_positive = kind[o] == 3 or (kind[o] == 1 and first[o])
+        is_positive = reward[o] > 0.0 and (kind[o] == 3 or (kind[o] == 1 and first[o]))
+        is_signal = reward[o] == 0.0 and (kind[o] == 3 or kind[o] == 1)
         user, item = users[o], items[o]
-        if not is_positive or user < 0 or item < 0:
+        if not (is_positive or is_signal) or user < 0 or item < 0:
             continue
         if n_pairs + window > pairs.shape[0]:
             return o, n_pairs
         at, rank = offset[user], 0
         before = n_pairs
         for p in range(at + length[user] - 1, at - 1, -1):
-            if rank >= window:
+            if rank >= window or is_signal:
                 break
             if pool[p] != item:
                 pairs[n_pairs, 0], pairs[n_pairs, 1], pairs[n_pairs, 2] = item, pool[p], ts[o]

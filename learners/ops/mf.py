@@ -159,13 +159,26 @@ def _remember(ring: Int32, counts: Int32, cursor: Int64, row: int) -> None:
 
 
 @_vector_kernel
-def _pick_positive(
-    item: int, ring: Int32, counts: Int32, cursor: Int64, keep: Float32, rates: Rates, picked: Int32,
-    labels: Float32,
+def _lesson(kind: int, first: bool, reward: float) -> int:
+    """1 for a click that is a positive, -1 for a dislike, 2 for a slate that closes, 0 for all else."""
+    if kind == 2:
+        return 2
+    if kind == 3 or (kind == 1 and first):
+        return 1 if reward > 0.0 else (-1 if reward < 0.0 else 0)
+    return 0
+
+
+@_vector_kernel
+def _pick_clicked(
+    is_click: bool, item: int, ring: Int32, counts: Int32, cursor: Int64, keep: Float32, rates: Rates,
+    picked: Int32, labels: Float32,
 ) -> int:  # fmt: skip
-    """The samples of a click: the item, then drawn negatives; returns how many."""
-    picked[0], labels[0] = item, np.float32(1.0)
+    """The samples of a click: the item, then drawn negatives; of a dislike the item alone. Returns how
+    many."""
+    picked[0], labels[0] = item, np.float32(1.0 if is_click else 0.0)
     n = 1
+    if not is_click:
+        return n
     for draw in range(rates.negatives):
         key = mix(rates.seed, np.uint64(cursor[2] * 64 + draw))
         row = draw_negative(ring, counts, cursor[1], keep, key, item)
@@ -213,14 +226,14 @@ def _ask_ahead(
 
 @_vector_kernel
 def _weigh(
-    is_click: bool, n: int, places: Int32, falling: Float32, rates: Rates, labels: Float32, weights: Float32
+    lesson: int, n: int, places: Int32, falling: Float32, rates: Rates, labels: Float32, weights: Float32
 ) -> None:
     """Weights of the `n` samples of an operation; those of a closed slate, by place, are all negatives."""
     for m in range(n):
-        if not is_click:
+        if lesson == 2:
             labels[m], weights[m] = np.float32(0.0), falling[places[m]]
         else:
-            weights[m] = np.float32(1.0) if labels[m] > 0 else rates.negative_weight
+            weights[m] = np.float32(1.0) if m == 0 else rates.negative_weight
 
 
 @_vector_kernel
@@ -261,10 +274,10 @@ def learn_samples(
 
 @_vector_kernel
 def learn_block(
-    kind: npt.NDArray[np.int8], first: npt.NDArray[np.bool_], slate: Int32, user: Int32, item: Int32,
-    start: Int32, shown: Int32, rewards: Float32, p: Float32, p_state: Float32, p_version: Int64,
-    p_stamp: Int64, p_met: Int32, q: Float32, q_state: Float32, q_version: Int64, q_stamp: Int64,
-    q_met: Int32, ring: Int32, counts: Int32, cursor: Int64, keep: Float32, rates: Rates, call: int,
+    kind: npt.NDArray[np.int8], first: npt.NDArray[np.bool_], reward: npt.NDArray[np.float64], slate: Int32,
+    user: Int32, item: Int32, start: Int32, shown: Int32, rewards: Float32, p: Float32, p_state: Float32,
+    p_version: Int64, p_stamp: Int64, p_met: Int32, q: Float32, q_state: Float32, q_version: Int64, q_stamp:
+    Int64, q_met: Int32, ring: Int32, counts: Int32, cursor: Int64, keep: Float32, rates: Rates, call: int,
     trace: Trace,
 ) -> tuple[int, int, int]:  # fmt: skip
     """Learn a block's operations in order; returns (user rows met, item rows met, samples learned).
@@ -286,16 +299,18 @@ def learn_block(
     n_users, n_items, samples = 0, 0, 0
     for o in range(kind.size):
         u, i, n = user[o], item[o], 0
-        is_click = kind[o] == 3 or (kind[o] == 1 and first[o])
-        if is_click and u >= 0 and i >= 0:
-            n = _pick_positive(i, ring, counts, cursor, keep, rates, picked, labels)
-        elif kind[o] == 2 and u >= 0 and rates.shown_weight > 0:
-            n = _pick_shown(shown, rewards, start[slate[o]], start[slate[o] + 1], picked, places)
+        lesson = _lesson(kind[o], first[o], reward[o])
+        is_click = lesson == 1
+        if lesson == 2:
+            if u >= 0 and rates.shown_weight > 0:
+                n = _pick_shown(shown, rewards, start[slate[o]], start[slate[o] + 1], picked, places)
+        elif lesson != 0 and u >= 0 and i >= 0:
+            n = _pick_clicked(is_click, i, ring, counts, cursor, keep, rates, picked, labels)
         _ask_ahead(o, kind, slate, start, shown, user, p, q, q_state, q_version, q_stamp)
         if is_click:
             for m in range(n):
                 _ask_for(q, q_state, q_version, q_stamp, picked[m])
-        _weigh(is_click, n, places, falling, rates, labels, weights)
+        _weigh(lesson, n, places, falling, rates, labels, weights)
         if is_traced and n:
             _write_down(
                 p, p_state, u, picked, labels, weights, n, trace.users, trace.bias, trace.user, trace.item,

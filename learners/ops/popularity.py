@@ -13,7 +13,7 @@ import numpy.typing as npt
 from learners.ops.table import mark
 from stream.kernel import kernel
 
-__all__ = ["ROOM", "add_clicks", "faded", "offer", "offer_all", "order_pool", "rebase"]
+__all__ = ["ROOM", "add_clicks", "faded", "fill_pool", "offer", "offer_all", "order_pool", "rebase"]
 
 ROOM = 64
 """Half-lives that a weight may lie beyond its reference before the reference moves."""
@@ -40,7 +40,7 @@ def rebase(weights: Float64, used: int, steps: float) -> None:
     factor = 2.0**-steps
     for row in range(used):
         value = weights[row] * factor
-        weights[row] = value if value >= 2.0**-900 else 0.0
+        weights[row] = value if abs(value) >= 2.0**-900 else 0.0
 
 
 @kernel
@@ -120,10 +120,32 @@ def offer_all(
 
 
 @kernel
+def fill_pool(weights: Float64, used: int, pool: Int32, inside: npt.NDArray[np.uint8], keys: Float64) -> int:
+    """Choose the heaviest of all rows with a weight above 0 anew; `inside` is all 0. Returns how many."""
+    n = 0
+    for row in range(used):
+        if weights[row] > 0.0:
+            n = offer(weights, pool, inside, n, keys, row)
+    return n
+
+
+@kernel
+def _sunk(
+    weights: Float64, pool: Int32, inside: npt.NDArray[np.uint8], n: int, keys: Float64, row: int
+) -> bool:
+    """The weight of `row` fell: whether a row outside the pool may outrank one inside it now."""
+    if not inside[row]:
+        return False
+    order_pool(weights, pool, keys, n)
+    return bool(n == pool.size and pool[0] == row)
+
+
+@kernel
 def add_clicks(
     kind: npt.NDArray[np.int8],
     item: Int32,
     first: npt.NDArray[np.bool_],
+    reward: Float64,
     ts: Int64,
     half_lives: Float64,
     reference: Int64,
@@ -139,22 +161,25 @@ def add_clicks(
     flags: npt.NDArray[np.uint8],
     marked: Int32,
     size: Int64,
-) -> int:
-    """Add the block's first and organic clicks in order; returns how many there were.
+) -> tuple[int, bool]:
+    """Add the block's first and organic clicks in order, and take dislikes off; returns how many clicks there
+    were, and whether a pool may lack a row now because one of its own has fallen: then fill it anew.
 
     `weights`, `inside` (H, capacity), `pools` and `keys` (H, P), `reference` and `lengths` (H,).
     """
-    n = 0
+    n, has_fallen = 0, False
     for o in range(kind.size):
         row = item[o]
-        if row < 0 or not (kind[o] == 3 or (kind[o] == 1 and first[o])):
+        if row < 0 or reward[o] == 0.0 or not (kind[o] == 3 or (kind[o] == 1 and first[o])):
             continue
-        n += 1
-        if clicks[row] == 0:
-            first_at[row] = ts[o]
-            last_at[row] = ts[o]
-        clicks[row] += 1
-        last_at[row] = max(last_at[row], ts[o])
+        is_click = reward[o] > 0.0
+        if is_click:
+            n += 1
+            if clicks[row] == 0:
+                first_at[row] = ts[o]
+                last_at[row] = ts[o]
+            clicks[row] += 1
+            last_at[row] = max(last_at[row], ts[o])
         mark(flags, marked, size, row)
         for h in range(half_lives.size):
             ahead = (ts[o] - reference[h]) / half_lives[h]
@@ -164,6 +189,11 @@ def add_clicks(
                 order_pool(weights[h], pools[h], keys[h], lengths[h])
                 reference[h] += np.int64(steps * half_lives[h])
                 ahead = (ts[o] - reference[h]) / half_lives[h]
-            weights[h, row] += 2.0**ahead
-            lengths[h] = offer(weights[h], pools[h], inside[h], lengths[h], keys[h], row)
-    return n
+            if is_click:
+                weights[h, row] += 2.0**ahead
+                if weights[h, row] > 0.0:
+                    lengths[h] = offer(weights[h], pools[h], inside[h], lengths[h], keys[h], row)
+            else:
+                weights[h, row] -= 2.0**ahead
+                has_fallen |= _sunk(weights[h], pools[h], inside[h], lengths[h], keys[h], row)
+    return n, has_fallen

@@ -26,8 +26,9 @@ def blend_features(
     """Features (n, H + 3) of n candidates.
 
     `popularity` (H, n) fading counts, `together` (n,) co-occurrence scores, `taste` (n,) dot products of user
-    and item vectors, `history` remembered items of the user. Columns: log(pop_h + floor) for each half-life;
-    log(co + floor); the same times log(1 + history), since a longer history says more; taste.
+    and item vectors, `history` remembered items of the user. Columns: log(pop_h + floor) for each half-life,
+    mirrored at log(floor) for what is disliked more than clicked; log(co + floor); the same times log(1 +
+    history), since a longer history says more; taste.
 
     Example:
         >>> one = np.ones(1)
@@ -36,9 +37,13 @@ def blend_features(
         array([[0., 0., 0., 1.]], dtype=float32)
     """
     logs = np.empty((popularity.shape[0] + 1, together.size))
-    np.add(popularity, popularity_floor, out=logs[:-1])
+    is_disliked = popularity < 0.0
+    has_disliked = bool(is_disliked.any())
+    np.add(np.abs(popularity) if has_disliked else popularity, popularity_floor, out=logs[:-1])
     np.add(together, together_floor, out=logs[-1])
     np.log(logs, out=logs)
+    if has_disliked:
+        logs[:-1][is_disliked] = 2.0 * np.log(popularity_floor) - logs[:-1][is_disliked]
     return _columns(logs, float(np.log1p(history)), taste)
 
 
@@ -58,8 +63,11 @@ def _columns(logs: Float64, longer: float, taste: Float32) -> Float32:
 @kernel
 def _softmax_gradient(
     weights: Float64, shown: Float32, others: Float32, clicked: int, scores: Float64, gradient: Float64
-) -> bool:
-    """gradient = f(clicked) - sum over S of softmax(w . f) f; S = `shown` and `others` without NaN rows."""
+) -> float:
+    """gradient = f(clicked) - sum over S of softmax(w . f) f; S = `shown` and `others` without NaN rows.
+
+    Returns the softmax of the clicked one, -1 where its features are not known.
+    """
     n_shown, n_all = shown.shape[0], shown.shape[0] + others.shape[0]
     best = -np.inf
     for n in range(n_all):
@@ -70,7 +78,7 @@ def _softmax_gradient(
         if np.isfinite(score) and score > best:
             best = score
     if not np.isfinite(scores[clicked]):
-        return False
+        return -1.0
     total = 0.0
     for n in range(n_all):
         scores[n] = np.exp(scores[n] - best) if np.isfinite(scores[n]) else 0.0
@@ -82,13 +90,14 @@ def _softmax_gradient(
             for k in range(weights.size):
                 feature = float(shown[n, k] if n < n_shown else others[n - n_shown, k])
                 gradient[k] -= scores[n] / total * feature
-    return True
+    return float(scores[clicked] / total)
 
 
 @kernel
 def learn_clicks(
     kind: npt.NDArray[np.int8],
     first: npt.NDArray[np.bool_],
+    reward: Float64,
     slate: Int32,
     place: Int32,
     decided: npt.NDArray[np.bool_],
@@ -102,6 +111,9 @@ def learn_clicks(
 ) -> int:
     """One AdaGrad step for each first click on a decided slate, in order; returns the steps taken.
 
+    A first dislike (a reward below 0) lowers the softmax p of what was disliked: g is that of -p. Then it
+    moves little where the item stood low already, and never without end.
+
     G += g^2, w += rate g / sqrt(G): no weight moves by more than `rate` at a click (Duchi, Hazan, Singer,
     JMLR 2011). `weights` and `squares` are (F,), `features` (N, F), `other_features` (M, F).
     """
@@ -114,10 +126,13 @@ def learn_clicks(
         shown = features[start[s] : start[s + 1]]
         others = other_features[other_start[s] : other_start[s + 1]]
         scores = np.empty(shown.shape[0] + others.shape[0])
-        if not _softmax_gradient(weights, shown, others, place[o] - start[s], scores, gradient):
+        p = _softmax_gradient(weights, shown, others, place[o] - start[s], scores, gradient)
+        if p < 0.0:
             continue
         steps += 1
+        sign = 1.0 if reward[o] > 0.0 else -p
         for k in range(weights.size):
-            squares[k] += gradient[k] * gradient[k]
-            weights[k] += rate * gradient[k] / np.sqrt(squares[k])
+            step = sign * gradient[k]
+            squares[k] += step * step
+            weights[k] += rate * step / np.sqrt(squares[k])
     return steps

@@ -80,6 +80,7 @@ def count_operations(
     ts: Int64,
     clicks: Int64,
     impressions: Int64,
+    reward: npt.NDArray[np.float64],
     touched_at: Int64,
     flags: Flags,
     marked: Int32,
@@ -88,7 +89,8 @@ def count_operations(
     """Add a block's operations to the counts of one table, in order.
 
     SHOWN (kind 0) is an impression of each row in `rows_of[start[s]:start[s + 1]]`; a first CLICK (1) or an
-    ORGANIC (3) is a click of row `one[o]`. Touches move a row's `touched_at` forward, never back.
+    ORGANIC (3) is a click of row `one[o]` if its reward is above 0: a dislike is none. Touches move a row's
+    `touched_at` forward, never back.
     """
     for o in range(kind.size):
         if kind[o] == 0:
@@ -104,6 +106,6 @@ def count_operations(
         elif kind[o] != 2 and one[o] >= 0:
             row = one[o]
             touched_at[row] = max(touched_at[row], ts[o])
-            if kind[o] == 3 or first[o]:
+            if (kind[o] == 3 or first[o]) and reward[o] > 0.0:
                 clicks[row] += 1
             mark(flags, marked, size, row)

@@ -58,3 +58,21 @@ def test_other_half_lives_cannot_be_followed() -> None:
         Popularity(half_lives_ms=(5,)).apply(Popularity(half_lives_ms=(6,)).changes())
     with pytest.raises(LearnerError, match="at least 1 ms"):
         Popularity(half_lives_ms=())
+
+
+VOTES = st.lists(st.tuples(st.integers(0, 9), st.sampled_from([1.0, 1.0, -1.0])), min_size=1, max_size=80)
+
+
+@settings(max_examples=40, deadline=None)
+@given(VOTES, st.integers(1, 5))
+def test_the_pool_stays_exact_while_dislikes_take_rows_out_of_it(
+    votes: list[tuple[int, float]], cut: int
+) -> None:
+    popular, model = Popularity(half_lives_ms=(10**9,), pool=3), np.zeros(10)
+    for n in range(0, len(votes), cut):
+        some = votes[n : n + cut]
+        pairs, rewards = [(0, item) for item, _ in some], [vote for _, vote in some]
+        popular.learn(organic_rows(pairs, ts=[0] * len(some), rewards=rewards))
+        np.add.at(model, [item for item, _ in some], [vote for _, vote in some])
+        best = sorted(np.flatnonzero(model > 0), key=lambda row: (-model[row], row))[:3]
+        assert model[popular.top(3, 0)].tolist() == [model[row] for row in best]

@@ -168,6 +168,17 @@ def test_a_click_taken_back_makes_the_place_a_negative_again() -> None:
     assert blocks(machine.take())[0].slates[0].rewards == {}
 
 
+def test_the_first_like_and_the_first_dislike_of_a_place_are_told_apart_by_sign() -> None:
+    settings = JoinSettings(weights={"click": 1.0, "dislike": -2.0, "view": 0.0})
+    clicks = [click(kind=kind, ts=2_000 + n) for n, kind in enumerate(("click", "view", "dislike"))]
+    machine = after(decision(), *clicks, settings=settings)
+    block = blocks(machine.take())[0]
+    assert block.reward[1:] == [1.0, 0.0, -2.0]
+    assert (block.first[1:], block.before[1:]) == ([True, False, True], [0.0, 0.0, 1.0])
+    machine.on_events([click(kind="dislike", ts=3_000, value=0.0), click(kind="dislike", ts=4_000)])
+    assert changes(machine) == [(1, 2.0, False), (1, -2.0, False)]
+
+
 def test_a_correction_by_event_id_may_move_the_click_to_another_item() -> None:
     machine = after(decision(), click("a", event_id="e"), click("c", ts=3_000, event_id="e"))
     assert changes(machine) == [(0, 1.0, True), (0, -1.0, False), (2, 1.0, True)]
