@@ -52,6 +52,8 @@ def item_frame(segment: ItemSegment) -> tuple[str, Frame]:
         return "centroids", {"centroids": segment.centroids}
     kind = next(kind for kind, (block, _) in _COLUMNS.items() if isinstance(segment, block))
     columns = {name: getattr(segment, name) for name in _COLUMNS[kind][1]}
+    if isinstance(segment, ItemOutcomes) and segment.before.any():
+        columns["before"] = segment.before  # a column that programs before it neither wrote nor look for
     return kind, {"names": segment.names, "columns": columns}
 
 
@@ -72,6 +74,8 @@ def revive_item_block(frame: Frame) -> ItemSegment:
         msg = f"{kind}: names is to be a list of texts, and columns a map"
         raise FrameError(msg)
     block = made(names, *(_column(kind, name, stored.get(name), *shape) for name, shape in columns.items()))
+    if kind == "item-outcomes" and "before" in stored:
+        block.before = _column(kind, "before", stored["before"], "<f8", 1)
     if not _CHECKS[kind](block):
         msg = f"{kind}: the columns do not fit each other, or point beyond the lists that they number"
         raise FrameError(msg)
@@ -109,7 +113,9 @@ def _points_into(column: Any, size: int) -> bool:
 
 def _is_outcomes(block: ItemOutcomes) -> bool:
     n, start, kind = len(block), block.start, block.kind
-    columns = (block.ts, block.reward, block.first, block.decided, block.clusters, block.weights)
+    columns = (
+        block.ts, block.reward, block.before, block.first, block.decided, block.clusters, block.weights,
+    )  # fmt: skip
     if any(len(column) != n for column in columns) or block.clusters.shape != block.weights.shape:
         return False
     if start.size != n + 1 or start[0] != 0 or start[-1] != block.items.size or (np.diff(start) < 0).any():

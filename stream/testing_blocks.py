@@ -35,7 +35,7 @@ def told(segment: Segment) -> list[tuple[Any, ...]]:
 
 
 def _outcomes(block: ItemOutcomes) -> list[tuple[Any, ...]]:
-    columns: tuple[Any, ...] = (block.kind, block.ts, block.reward, block.first, block.decided)
+    columns: tuple[Any, ...] = (block.kind, block.ts, block.reward, block.before, block.first, block.decided)
     return [
         (
             *(column[o].item() for column in columns),

@@ -28,7 +28,7 @@ def outcomes(seed: int = 0, n: int = 40) -> ItemOutcomes:
     return ItemOutcomes(
         NAMES, kind, rng.integers(0, 9_000, n), rng.random(n), rng.random(n) < 0.5, rng.random(n) < 0.5,
         rng.integers(-1, 5, (n, 2)).astype(np.int32), rng.random((n, 2)).astype(np.float32), start,
-        rng.integers(0, 12, start[-1]).astype(np.int32),
+        rng.integers(0, 12, start[-1]).astype(np.int32), rng.random(n),
     )  # fmt: skip
 
 

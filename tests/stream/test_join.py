@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from stream.block_codec import decode_segment, encode_segment
 from stream.blocks import CLICK, CLOSED, ORGANIC, SHOWN, FeedbackBlock, Forgotten, ItemsBlock, Segment
 from stream.events import Click, Decision, Forget, Impression, ItemEvent, LoggedEvent, Tick
 from stream.forget import ForgetBook
@@ -175,6 +176,7 @@ def test_the_first_like_and_the_first_dislike_of_a_place_are_told_apart_by_sign(
     block = blocks(machine.take())[0]
     assert block.reward[1:] == [1.0, 0.0, -2.0]
     assert (block.first[1:], block.before[1:]) == ([True, False, True], [0.0, 0.0, 1.0])
+    assert decode_segment(encode_segment(block)).before == block.before  # type: ignore[union-attr]
     machine.on_events([click(kind="dislike", ts=3_000, value=0.0), click(kind="dislike", ts=4_000)])
     assert changes(machine) == [(1, 2.0, False), (1, -2.0, False)]
 
