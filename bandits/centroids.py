@@ -11,6 +11,8 @@ from stream.frame import Frame
 
 __all__ = ["DEFAULT_CLUSTER", "Centroids"]
 
+_MOST_BIRTHS = 1 << 24
+
 DEFAULT_CLUSTER = 0
 """The cluster of users of whom nothing is known; it has no vector and never dies."""
 
@@ -155,7 +157,8 @@ class Centroids:
         """Become the state of a snapshot.
 
         Raises:
-            PolicyError: it holds more centroids than `max_clusters`, or vectors of another length.
+            PolicyError: it holds more centroids than `max_clusters`, vectors of another length, or what no
+                snapshot holds; nothing was taken over.
         """
         n = int(frame["ids"].size)
         if n > self.max_clusters or frame["vectors"].shape != (n, self.dim):
@@ -164,6 +167,7 @@ class Centroids:
                 f"max_clusters={self.max_clusters}, dim={self.dim}; use the settings it was made with"
             )
             raise PolicyError(msg)
+        _require_consistent(frame, n)
         self._clear()
         self._state[:] = frame["version"], frame["structure"], frame["next_id"], n
         self._ids[:n, 0], self._ids[:n, 1] = frame["ids"], frame["parents"]
@@ -183,3 +187,27 @@ class Centroids:
         """Take over the centroids of one `changes()`."""
         if frame:
             self.restore(frame)
+
+
+def _require_consistent(frame: Frame, n: int) -> None:
+    """Kernels and other parts follow these numbers without looking again.
+
+    Raises:
+        PolicyError: they cannot be of a snapshot.
+    """
+    ids, parents, next_id = frame["ids"], frame["parents"], frame["next_id"]
+    counts = (frame["version"], frame["structure"], next_id)
+    if (
+        any(type(count) is not int or count < 0 for count in counts)
+        # `dead` lists all ids ever given; each was a change of the structure.
+        or not n < next_id <= frame["structure"] + 1 <= _MOST_BIRTHS
+        or ids.shape != (n,)
+        or (n and not (int(ids.min()) >= 1 and int(ids.max()) < next_id and bool((np.diff(ids) > 0).all())))
+        or parents.shape != (n,)
+        or (n and not 0 <= int(parents.min()) <= int(parents.max()) < next_id)
+        or frame["counts"].shape != (n, 3)
+        or frame["spread"].shape != (n,)
+        or not all(np.isfinite(frame[name]).all() for name in ("vectors", "counts", "spread"))
+    ):
+        msg = "a snapshot of centroids whose ids, counts or vectors do not fit each other; is it damaged?"
+        raise PolicyError(msg)

@@ -195,3 +195,7 @@ class Ranker:
         if tuple(frame["names"]) != self.names:
             msg = f"the frame has features {frame['names']}, this ranker {self.names}"
             raise ReplicaError(msg)
+        weights, steps = frame["weights"], frame["steps"]
+        if weights.shape != self.weights.shape or not np.isfinite(weights).all() or type(steps) is not int:
+            msg = f"the frame has weights of shape {weights.shape} that are not finite numbers, or no steps"
+            raise ReplicaError(msg)

@@ -80,7 +80,9 @@ class Measures:
 
     def restore(self, frame: Frame) -> None:
         """Take over all counts."""
-        self._policies = {name: [counts[key] for key in _NAMES] for name, counts in frame["policies"].items()}
+        self._policies = {
+            name: [counts.get(key, 0) for key in _NAMES] for name, counts in frame["policies"].items()
+        }
         self._organic = frame["organic"]
         self._touched = False
 

@@ -13,9 +13,10 @@ import msgspec
 import numpy as np
 
 from stream.blocks import CLICK, CLOSED, ORGANIC, SHOWN, FeedbackBlock, Forgotten, ItemsBlock, Segment, Slate
+from stream.columns import are_finite, are_times
 from stream.errors import FrameError, NewerFrameError
 from stream.events import ItemEvent
-from stream.frame import FRAME_SCHEMA, Frame, pack, unpack
+from stream.frame import FRAME_SCHEMA, MALFORMED, Frame, pack, unpack
 from stream.item_codec import ITEM_KINDS, item_frame, revive_item_block
 from stream.outbox import revive_context, store_context
 
@@ -27,6 +28,7 @@ SEGMENT_VERSION = 1
 _LISTS = ("request_id", "user_id", "items", "propensities", "policy", "clusters", "weights", "features")
 _MORE_LISTS = ("others", "explored", "placement")
 _Cluster = Annotated[int, msgspec.Meta(ge=-1, lt=2**31)]
+_Number = Annotated[float, msgspec.Meta(ge=-3e38, le=3e38)]  # what fits a float32; also no NaN
 _Place = Annotated[int, msgspec.Meta(ge=0, lt=2**31)]
 _COLUMNS = {"kind": np.int8, "ref": np.int32, "place": np.int32, "reward": np.float64, "ts": np.int64}
 
@@ -49,15 +51,15 @@ class _SlateColumns(msgspec.Struct):
     request_id: list[str]
     user_id: list[str]
     items: list[list[str]]
-    propensities: list[list[float | None] | None]
+    propensities: list[list[_Number | None] | None]
     policy: list[str]
     clusters: list[list[_Cluster]]
-    weights: list[list[float]]
+    weights: list[list[_Number]]
     features: list[bytes]
     others: list[list[str]]
     explored: list[list[_Place]]
     placement: list[str | None]
-    rewards: list[list[tuple[_Place, float]]]
+    rewards: list[list[tuple[_Place, _Number]]]
 
 
 _NAMES = tuple(field.name for field in msgspec.structs.fields(_SlateColumns))
@@ -99,8 +101,8 @@ def decode_segment(value: bytes) -> Segment:
             return _revive_outcomes(frame)
         if frame["kind"] == "items":
             return ItemsBlock([msgspec.json.decode(item, type=ItemEvent) for item in frame["items"]])
-        return Forgotten(frame["user_id"], frame["ts"])
-    except (AttributeError, KeyError, TypeError, ValueError, msgspec.DecodeError) as error:
+        return msgspec.convert({"user_id": frame["user_id"], "ts": frame["ts"]}, Forgotten, strict=True)
+    except MALFORMED as error:
         msg = f"a segment of kind {frame['kind']!r} lacks something or holds something else: {error!r}"
         raise FrameError(msg) from error
 
@@ -131,7 +133,7 @@ def decode_item(value: bytes) -> ItemEvent:
     frame = _checked(value, ("item",))
     try:
         return _item_events.decode(frame["item"])
-    except (KeyError, TypeError, msgspec.DecodeError) as error:
+    except MALFORMED as error:
         msg = f"a row of the catalogue holds no item: {error}"
         raise FrameError(msg) from error
 
@@ -177,20 +179,34 @@ def _outcomes(block: FeedbackBlock) -> Frame:
 def _revive_outcomes(frame: Frame) -> FeedbackBlock:
     operations = frame["operations"]
     slates = _revive_slates(frame["slates"])
-    _check_operations(operations, slates, len(frame["organic"]))
+    organic = msgspec.convert(frame["organic"], list[tuple[str, str]])
+    _check_operations(operations, slates, len(organic))
     columns: dict[str, list[Any]] = {name: operations[name].tolist() for name in _COLUMNS}
     return FeedbackBlock(
         slates=slates,
-        organic=[(user_id, item_id) for user_id, item_id in frame["organic"]],
+        organic=organic,
         first=[bool(one) for one in operations["first"].tolist()],
         before=operations["before"].tolist() if "before" in operations else [],
         **columns,
     )
 
 
+def _plain(columns: Frame, name: str, dtype: Any = None) -> Any:
+    """A column with one axis and the type that it was written with."""
+    column, expected = columns[name], np.dtype(dtype or _COLUMNS[name])
+    if column.ndim != 1 or column.dtype != expected:
+        msg = f"{name}: expected one axis of {expected}, got {column.ndim} of {column.dtype}"
+        raise ValueError(msg)
+    return column
+
+
 def _check_operations(operations: Frame, slates: list[Slate], n_organic: int) -> None:
-    """Refuse what points beyond a list: kernels would follow it."""
-    kind, ref, place = operations["kind"], operations["ref"], operations["place"]
+    """Refuse what points beyond a list: kernels would follow it; and what no reward or time can be."""
+    kind, ref, place = (_plain(operations, name) for name in ("kind", "ref", "place"))
+    _plain(operations, "first", np.uint8)
+    if not are_finite(_plain(operations, "reward")) or not are_times(_plain(operations, "ts")):
+        msg = "a reward is not finite, or a time lies beyond what milliseconds can say"
+        raise ValueError(msg)
     sizes = np.append(np.fromiter((len(slate.items) for slate in slates), np.int64, len(slates)), 0)
     is_organic, is_click = kind == ORGANIC, kind == CLICK
     bound = np.where(is_organic, n_organic, len(slates))
@@ -209,14 +225,18 @@ def _revive_slates(stored: Frame) -> list[Slate]:
     named = {name: stored[name] for name in _NAMES}
     columns = msgspec.convert(named, _SlateColumns, builtin_types=(bytes,))  # else text passes as base64
     plain = zip(*(getattr(columns, name) for name in _NAMES), strict=True)
-    ts, decided = stored["ts"].tolist(), stored["decided"].tolist()
+    times, ours = _plain(stored, "ts"), _plain(stored, "decided", np.uint8)
+    if not are_times(times):
+        msg = "a time lies beyond what milliseconds can say"
+        raise ValueError(msg)
+    ts, decided = times.tolist(), ours.tolist()
     more = zip(plain, ts, decided, stored["context"], columns.rewards, strict=True)
     return [
         Slate(
             **dict(zip(_NAMES, values, strict=True)) | {"rewards": dict(rewards)},
             ts=at,
-            decided=bool(ours),
+            decided=bool(own),
             context=revive_context(context),
         )
-        for values, at, ours, context, rewards in more
+        for values, at, own, context, rewards in more
     ]

@@ -7,6 +7,7 @@ outermost map carries ``"schema"``, the number of this layout.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -15,14 +16,23 @@ import numpy as np
 
 from stream.errors import FrameError, NewerFrameError
 
-__all__ = ["FRAME_SCHEMA", "Frame", "pack", "pack_parts", "unpack"]
+__all__ = ["FRAME_SCHEMA", "MALFORMED", "Frame", "pack", "pack_parts", "unpack"]
 
 FRAME_SCHEMA = 1
 
 Frame = dict[str, Any]
 
+MALFORMED = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError, msgspec.DecodeError)
+"""What reading a frame of somebody else's making may raise where a value has another type, size or name."""
+
 _ARRAY_KEYS = {"dtype", "shape", "data"}
 _NESTED = (dict, list)
+# Numbers only, by the names that `_encode_array` gives them. numpy reads other names as Python source, and
+# types of objects or records have no place in bytes that anybody may have written.
+_DTYPES = {
+    np.dtype(name).str: np.dtype(name)
+    for name in ("?", "i1", "u1", "<i2", "<u2", "<i4", "<u4", "<i8", "<u8", "<f2", "<f4", "<f8")
+}
 _LARGE = 1 << 16  # bytes of an array from which it is not copied; from here on its length takes 32 bits
 
 
@@ -106,14 +116,18 @@ def unpack(data: bytes | memoryview) -> Frame:
     """
     try:
         frame = _decoder.decode(data)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+    except (*MALFORMED, RecursionError) as error:
         msg = f"not a frame ({error}); the bytes are damaged or of another kind"
         raise FrameError(msg) from error
     schema = frame.pop("schema", None) if isinstance(frame, dict) else None
     if schema != FRAME_SCHEMA:
         msg = f"frame schema {schema!r}: this program reads {FRAME_SCHEMA}; use the program that wrote it"
         raise (NewerFrameError if isinstance(schema, int) and schema > FRAME_SCHEMA else FrameError)(msg)
-    revived: Frame = _revive(frame)
+    try:
+        revived: Frame = _revive(frame)
+    except RecursionError as error:
+        msg = "a frame is nested too deeply; the bytes are of another program"
+        raise FrameError(msg) from error
     return revived
 
 
@@ -133,8 +147,22 @@ def _revive(value: Any) -> Any:
 
 
 def _array(value: dict[str, Any]) -> np.ndarray[Any, Any]:
+    name, shape, data = value["dtype"], value["shape"], value["data"]
+    dtype = _DTYPES.get(name) if isinstance(name, str) else None
+    if dtype is None:
+        msg = f"an array of {name!r:.60}: expected one of {', '.join(_DTYPES)}"
+        raise FrameError(msg)
+    if (
+        not isinstance(data, bytes)
+        or not isinstance(shape, list)
+        or not all(type(n) is int and n >= 0 for n in shape)
+        or math.prod(shape) * dtype.itemsize != len(data)
+    ):
+        n_bytes = len(data) if isinstance(data, bytes) else type(data).__name__
+        msg = f"array {name!r} of shape {shape!r:.60} does not fit its bytes ({n_bytes})"
+        raise FrameError(msg)
     try:
-        return np.frombuffer(value["data"], dtype=np.dtype(value["dtype"])).reshape(value["shape"])
-    except (TypeError, ValueError) as error:
-        msg = f"array {value['dtype']!r} of shape {value['shape']!r} does not fit its bytes: {error}"
+        return np.frombuffer(data, dtype).reshape(shape)
+    except ValueError as error:  # more axes than numpy has
+        msg = f"array {name!r} of shape {shape!r:.60}: {error}"
         raise FrameError(msg) from error

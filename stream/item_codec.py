@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from stream.blocks import CLICK, ORGANIC, SHOWN
+from stream.columns import FAR_MS, are_finite, are_times
 from stream.errors import FrameError
 from stream.frame import Frame
 from stream.item_blocks import CentroidsMoved, ItemOutcomes, ItemPairs, ItemSamples, Ticked
@@ -84,8 +85,8 @@ def revive_item_block(frame: Frame) -> ItemSegment:
 
 def _whole(frame: Frame, name: str) -> int:
     value = frame.get(name)
-    if not isinstance(value, int) or isinstance(value, bool):
-        msg = f"tick: {name} is to be a whole number, got {value!r:.60}"
+    if not isinstance(value, int) or isinstance(value, bool) or abs(value) > FAR_MS:
+        msg = f"tick: {name} is to be a whole number of 62 bits, got {value!r:.60}"
         raise FrameError(msg)
     return value
 
@@ -122,6 +123,8 @@ def _is_outcomes(block: ItemOutcomes) -> bool:
         return False
     is_one = (kind == CLICK) | (kind == ORGANIC)
     fits = (is_one | (kind == SHOWN)).all() and (np.diff(start)[is_one] == 1).all()
+    if not are_finite(block.reward, block.weights) or not are_times(block.ts):
+        return False
     return bool(fits) and bool((block.clusters >= -1).all()) and _points_into(block.items, len(block.names))
 
 
@@ -132,7 +135,7 @@ def _is_samples(block: ItemSamples) -> bool:
         and len(block.bias) == n_users
         and _points_into(block.user, n_users)
         and _points_into(block.item, len(block.names))
-        and bool(np.isfinite(block.users).all() and np.isfinite(block.weight).all())
+        and are_finite(block.users, block.bias, block.label, block.weight)
     )
 
 
@@ -143,6 +146,7 @@ def _is_pairs(block: ItemPairs) -> bool:
         all(len(column) == n for column in columns)
         and _points_into(block.item, size)
         and _points_into(block.other, size)
+        and are_times(block.ts, block.other_ts)
     )
 
 

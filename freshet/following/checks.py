@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
-from typing import NoReturn
+from collections.abc import Callable
+from typing import NoReturn, TypeVar
 
+import numpy as np
+
+from stream.columns import are_finite, are_times
 from stream.errors import FrameError
 
-__all__ = ["check_id", "check_vector", "differ"]
+__all__ = ["check_id", "check_vector", "differ", "only_finite"]
+
+Row = TypeVar("Row")
 
 
 def check_id(key: str, name: str) -> None:
@@ -43,3 +49,23 @@ def differ(what: str, mine: object, theirs: object) -> NoReturn:
     """
     msg = f"{what}: expected {mine}, the row has {theirs}; give all programs the same"
     raise FrameError(msg)
+
+
+def only_finite(rows: list[Row], dtype: str, column: Callable[[Row], bytes]) -> list[Row]:
+    """Those of `rows` whose column of `dtype` holds finite numbers only, or times of at most 62 bits.
+
+    All are looked at together: one by one it would cost a start as much as decoding them.
+
+    Example:
+        >>> values = [np.float32(n).tobytes() for n in (1.0, np.nan)]
+        >>> len(only_finite(values, "<f4", lambda value: value))
+        1
+    """
+    if _is_finite(b"".join([column(row) for row in rows]), dtype):
+        return rows
+    return [row for row in rows if _is_finite(column(row), dtype)]
+
+
+def _is_finite(column: bytes, dtype: str) -> bool:
+    values = np.frombuffer(column, dtype)
+    return are_finite(values) if values.dtype.kind == "f" else are_times(values)

@@ -2,16 +2,31 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
+import msgspec
 import numpy as np
 
-from bandits import Centroids
+from bandits import Centroids, PolicyError
 from freshet.following.checks import differ
 from freshet.shards.rows import decode_control
-from learners import Ranker
+from learners import LearnerError, Ranker
 from stream.errors import FrameError
-from stream.frame import Frame
+from stream.frame import MALFORMED, Frame
 
 __all__ = ["ControlFrames"]
+
+
+_Figure = (
+    Annotated[int, msgspec.Meta(ge=-(2**62), le=2**62)] | Annotated[float, msgspec.Meta(ge=-1e300, le=1e300)]
+)
+
+
+class _Measures(msgspec.Struct):
+    """A partition's measures, in the form that they are summed in."""
+
+    organic: Annotated[int, msgspec.Meta(ge=0, le=2**62)]
+    policies: dict[str, dict[str, _Figure]]
 
 
 class ControlFrames:
@@ -45,16 +60,13 @@ class ControlFrames:
         kind, state = decode_control(value)
         try:
             self._put(key, kind, state)
-        except (AttributeError, KeyError, TypeError, ValueError) as error:
+        except (PolicyError, LearnerError, *MALFORMED) as error:
             msg = f"a row of kind {kind!r} lacks something or holds something else: {error!r}"
             raise FrameError(msg) from error
 
     def _put(self, key: str, kind: str, state: Frame) -> None:
         if kind == "measures":
-            self._measures[key] = {
-                "organic": state["organic"] + 0,
-                "policies": {name: {**counts} for name, counts in state["policies"].items()},
-            }
+            self._measures[key] = msgspec.to_builtins(msgspec.convert(state, _Measures))
             self._changed["measures"] = True
             return
         if kind == "ranker":

@@ -9,7 +9,7 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from freshet.following.checks import check_id, check_vector, differ
+from freshet.following.checks import check_id, check_vector, differ, only_finite
 from freshet.following.numbering import Numbering
 from freshet.following.tables import table_changes
 from freshet.shards.rows import ItemRow, Neighbours, Popular
@@ -63,6 +63,8 @@ class ItemFrames:
         self._marks = np.zeros(0, np.uint8)
         self._entered = np.zeros(0, np.int64)
         self._reference = np.zeros(self._half_lives.size, np.int64)
+        self.refused = 0
+        """Rows passed over because something in them is no finite number."""
 
     # -- records ---------------------------------------------------------------------------------------------
 
@@ -146,7 +148,7 @@ class ItemFrames:
         pending, self.pending = self.pending, {}
         resaid, self._resaid = self._resaid, {}
         gone = self.numbering.known([name for name, row in pending.items() if row is None])
-        items = [row for row in pending.values() if row is not None]
+        items = self._finite([row for row in pending.values() if row is not None])
         rows = self.mention([item.item_id for item in items])
         if rows.size and rows.min() < 0:
             kept = rows >= 0
@@ -178,6 +180,15 @@ class ItemFrames:
         if changed.size or removed.size:
             frame["catalogue"] = self._catalogue(changed, removed, resaid)
         return frame
+
+    def _finite(self, found: list[ItemRow]) -> list[ItemRow]:
+        """Without the rows in which something is no finite number; they are counted."""
+        items = only_finite(found, "<f4", lambda item: item.vector)
+        items = only_finite(items, "<f4", lambda item: item.neighbours.weights if item.neighbours else b"")
+        items = only_finite(items, "<f8", lambda item: item.popularity.weights if item.popularity else b"")
+        items = only_finite(items, "<i8", lambda item: item.popularity.reference if item.popularity else b"")
+        self.refused += len(found) - len(items)
+        return items
 
     def _popularity(self, rows: Int32, found: list[Popular | None]) -> Frame:
         """Weights of all rows, moved to the newest reference among them: exact powers of two."""

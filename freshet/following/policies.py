@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from bandits import DEFAULT_CLUSTER, DiagLinUcb, Policy
 from bandits.arms import ArmCounts
-from freshet.following.checks import check_id
+from freshet.following.checks import check_id, only_finite
 from freshet.following.items import HAS_POLICY, ItemFrames
 from freshet.shards.rows import PolicyRow
 from stream.frame import Frame
@@ -46,6 +46,8 @@ class PolicyFrames:
         self._serving: dict[int, list[int]] = {}
         self._published: set[int] = {DEFAULT_CLUSTER}
         self._version = 0
+        self.refused = 0
+        """Rows passed over because something in them is no finite number."""
 
     def put(self, name: str, row: PolicyRow | None) -> None:
         """Take note of the newest policy row of an item.
@@ -61,7 +63,10 @@ class PolicyFrames:
         """Changes of every policy, as ``policy:NAME``, and of `graph`; `clusters` are the living ones."""
         pending, self.pending = self.pending, {}
         gone = self._items.numbering.known([name for name, row in pending.items() if row is None])
-        found = [row for row in pending.values() if row is not None]
+        all_found = [row for row in pending.values() if row is not None]
+        found = only_finite(all_found, "<f8", lambda row: row.b + row.d)
+        found = only_finite(found, "<f4", lambda row: row.affinities)
+        self.refused += len(all_found) - len(found)
         rows = self._items.mention([row.item_id for row in found])
         if rows.size and rows.min() < 0:
             found = [row for row, here in zip(found, (rows >= 0).tolist(), strict=True) if here]
@@ -122,10 +127,11 @@ class PolicyFrames:
                 del self._members[cluster]
         clusters: list[int] = np.frombuffer(policy.serving, "<i4").tolist()
         fits = np.frombuffer(policy.affinities, "<f4").tolist()
-        for cluster, fit in zip(clusters, fits, strict=True):
+        each_once = dict(zip(clusters, fits, strict=True))  # another program's row may name one twice
+        for cluster, fit in each_once.items():
             self._members.setdefault(cluster, {})[row] = (policy.shown == 0, fit)
         if clusters:
-            self._serving[row] = clusters
+            self._serving[row] = list(each_once)
         return left + clusters
 
     def _chosen(self, cluster: int) -> Int32:

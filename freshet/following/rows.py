@@ -80,8 +80,10 @@ class RowFollower:
 
     @property
     def refused(self) -> int:
-        """Times that an id found all rows taken: more are followed than `max_users` or `max_items` allow."""
-        return self._users.numbering.refused + self._items.numbering.refused
+        """Rows passed over: an id found all rows taken (more are followed than `max_users` or `max_items`
+        allow), or a number is not finite."""
+        full = self._users.numbering.refused + self._items.numbering.refused
+        return full + self._users.refused + self._items.refused + self._policies.refused
 
     def add(self, topic: str, partition: int, key: bytes, value: bytes | None) -> None:
         """Take one record; `topic` without prefix, a value of None deletes the key.

@@ -7,7 +7,7 @@ from itertools import chain
 import numpy as np
 import numpy.typing as npt
 
-from freshet.following.checks import check_id, check_vector
+from freshet.following.checks import check_id, check_vector, only_finite
 from freshet.following.items import ItemFrames
 from freshet.following.numbering import Numbering
 from freshet.following.tables import table_changes
@@ -32,6 +32,8 @@ class UserFrames:
         self.numbering = Numbering(max_rows)
         self.pending: dict[str, UserRow | None] = {}
         self._dim, self._items = dim, items
+        self.refused = 0
+        """Rows passed over because something in them is no finite number."""
 
     def put(self, name: str, row: UserRow | None) -> None:
         """Take note of the newest row of a user.
@@ -53,7 +55,10 @@ class UserFrames:
         numbering.settle()
         removed = numbering.known([name for name, row in pending.items() if row is None])
         numbering.drop(removed.tolist())
-        users = [row for row in pending.values() if row is not None]
+        found = [row for row in pending.values() if row is not None]
+        users = only_finite(found, "<f4", lambda user: user.vector)
+        users = only_finite(users, "<i8", lambda user: user.recent_at)
+        self.refused += len(found) - len(users)
         names = [user.user_id for user in users]
         rows, new = numbering.enter(names)
         if rows.size and rows.min() < 0:  # all rows are taken

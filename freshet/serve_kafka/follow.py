@@ -72,8 +72,13 @@ class RowReader:
         self._kept_seq = 0
         self.caught_up = self._away is not None  # a copy is served at once when nobody can say what is new
         self.lost = self.trouble = ""
-        self.n_rows = self.n_refused = self.n_lag = 0
+        self.n_rows = self._n_unreadable = self.n_lag = 0
         self.n_left = 0
+
+    @property
+    def n_refused(self) -> int:
+        """Records passed over: unreadable ones, and rows that do not fit or hold what is no finite number."""
+        return self._n_unreadable + self._follower.refused
 
     @property
     def connected(self) -> bool:
@@ -151,8 +156,8 @@ class RowReader:
         self._changed = True
 
     def _refuse(self, error: FrameError) -> None:
-        self.n_refused += 1
-        if self.n_refused <= _MAX_TOLD:
+        self._n_unreadable += 1
+        if self._n_unreadable <= _MAX_TOLD:
             _log.warning("%s; passed over", error)
 
     # --- the brokers ---

@@ -22,7 +22,7 @@ from learners.history import Pairs
 from learners.mf import Samples
 from stream.blocks import ItemsBlock, Segment
 from stream.engine.shard import Output, SourceRecord
-from stream.frame import Frame
+from stream.frame import MALFORMED, Frame
 from stream.item_blocks import CentroidsMoved, ItemOutcomes, ItemPairs, ItemSamples, Ticked
 
 __all__ = ["ItemsShard"]
@@ -137,7 +137,7 @@ class ItemsShard:
         parts = self.parts
         try:
             parts.centroids.apply(moved.centroids)
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
+        except MALFORMED as error:
             msg = f"centroids: something is missing or has another form: {error!r}"
             raise PolicyError(msg) from error
         parts.retire(parts.centroids.dead)

@@ -8,7 +8,7 @@ programs of others. Rows are decoded by compiled code, some millions of fields a
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated, Any, NoReturn, TypeVar
+from typing import Annotated, Any, NoReturn, TypeGuard, TypeVar
 
 import msgspec
 import numpy as np
@@ -16,7 +16,7 @@ import numpy.typing as npt
 from msgspec import Meta, field
 
 from stream.errors import FrameError, NewerFrameError
-from stream.frame import FRAME_SCHEMA, Frame, pack, unpack
+from stream.frame import FRAME_SCHEMA, MALFORMED, Frame, pack, unpack
 
 __all__ = [
     "CONTROL_KINDS",
@@ -51,6 +51,8 @@ Float32 = npt.NDArray[np.float32]
 Count = Annotated[int, Meta(ge=0, le=2**62)]
 Time = Annotated[int, Meta(ge=-(2**62), le=2**62)]
 Id = Annotated[str, Meta(min_length=1)]
+# Also refuses what is not a number: one such bias would make every score with it unusable.
+Number = Annotated[float, Meta(ge=-3e38, le=3e38)]
 
 
 class Row(msgspec.Struct, frozen=True, gc=False, kw_only=True, tag_field="kind"):
@@ -71,7 +73,7 @@ class UserRow(Row, frozen=True, gc=False, kw_only=True, tag="user"):
     user_id: Id
     version: Count = field(name="vector_version", default=0)
     vector: bytes
-    bias: float = 0.0
+    bias: Number = 0.0
     clicks: Count = 0
     impressions: Count = 0
     touched_at: Time = 0
@@ -85,7 +87,7 @@ class Popular(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     `half_lives_ms` has H entries; `reference` (H,) int64 ms and `weights` (H,) float64 are bytes.
     """
 
-    half_lives_ms: list[int]
+    half_lives_ms: list[Count]
     reference: bytes
     weights: bytes
     clicks: Count = 0
@@ -102,7 +104,7 @@ class Neighbours(msgspec.Struct, frozen=True, gc=False, kw_only=True):
 
     half_life_ms: Count
     reference: Time = 0
-    degree: float = 0.0
+    degree: Number = 0.0
     ids: list[str] = []
     weights: bytes = b""
 
@@ -116,7 +118,7 @@ class ItemRow(Row, frozen=True, gc=False, kw_only=True, tag="item"):
     item_id: Id
     version: Count = field(name="vector_version", default=0)
     vector: bytes
-    bias: float = 0.0
+    bias: Number = 0.0
     clicks: Count = 0
     impressions: Count = 0
     touched_at: Time = 0
@@ -141,7 +143,7 @@ class PolicyRow(Row, frozen=True, gc=False, kw_only=True, tag="policy"):
     d: bytes = b""
     serving: bytes = b""
     affinities: bytes = b""
-    arms: dict[str, tuple[Count, float]] = {}
+    arms: dict[str, tuple[Count, Number]] = {}
 
 
 class Progress(Row, frozen=True, gc=False, kw_only=True, tag="progress"):
@@ -159,7 +161,7 @@ _users = msgspec.msgpack.Decoder(UserRow)
 _items = msgspec.msgpack.Decoder(ItemRow)
 _policies = msgspec.msgpack.Decoder(PolicyRow)
 _progress = msgspec.msgpack.Decoder(Progress)
-_WRONG = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+_WRONG = (*MALFORMED, RecursionError)
 
 
 def encode_row(row: Row) -> bytes:
@@ -259,12 +261,16 @@ def decode_control(value: bytes) -> tuple[str, Frame]:
     """
     frame = unpack(value)
     kind, version, state = frame.get("kind"), frame.get("version"), frame.get("state")
-    if not isinstance(version, int) or not isinstance(state, dict) or kind not in CONTROL_KINDS:
-        msg = f"expected a row of kind {' or '.join(CONTROL_KINDS)}, got kind {kind!r}, version {version!r}"
+    if not isinstance(version, int) or not isinstance(state, dict) or not _is_control(kind):
+        msg = f"expected a row of kind {' or '.join(CONTROL_KINDS)}, got {kind!r:.40}, version {version!r:.9}"
         raise FrameError(msg)
     if version > ROW_VERSION:
         _newer(kind, version)
     return kind, state
+
+
+def _is_control(kind: object) -> TypeGuard[str]:
+    return isinstance(kind, str) and kind in CONTROL_KINDS
 
 
 def vectors_of(rows: Sequence[UserRow] | Sequence[ItemRow], dim: int) -> Float32:
@@ -301,10 +307,10 @@ def _decoded(value: bytes, decoder: msgspec.msgpack.Decoder[R]) -> R:
 def _refuse(value: bytes, kind: str, error: BaseException | None) -> NoReturn:
     """Say what came instead of a row of this kind."""
     frame: Any = unpack(value)
-    version = frame.get("version")
-    if frame.get("kind") == kind and isinstance(version, int) and version > ROW_VERSION:
+    came, version = frame.get("kind"), frame.get("version")
+    if isinstance(came, str) and came == kind and isinstance(version, int) and version > ROW_VERSION:
         _newer(kind, version)
-    msg = f"expected a row of kind {kind!r}, got kind {frame.get('kind')!r}: {error}"
+    msg = f"expected a row of kind {kind!r}, got kind {came!r:.60}: {error}"
     raise FrameError(msg) from error
 
 

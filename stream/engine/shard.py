@@ -26,7 +26,7 @@ from typing import NamedTuple, Protocol
 
 from stream.clock import Clock
 from stream.engine.worker_settings import ShardSettings
-from stream.errors import LogError
+from stream.errors import FreshetError, LogError, SnapshotError
 from stream.frame import Frame
 from stream.step import Stateful
 
@@ -221,6 +221,7 @@ class Shard:
 
         Raises:
             LogError: the source ends before what was learned.
+            SnapshotError: the snapshot is not one that this step wrote.
         """
         start_s = self._clock.monotonic_s()
         frame, taken_at, position = await self._store.recover()
@@ -235,7 +236,7 @@ class Shard:
         if self._before is not None:
             await self._before()
         if frame is not None:
-            self._step.restore(frame)
+            self._restore(frame, taken_at)
         async for records in self._store.read(taken_at, position):
             self._step.on_records(records)
             self._step.take()  # what came out of them stands in the commits
@@ -244,6 +245,18 @@ class Shard:
         self._n_unsaved = self.figures.run_again
         self._heard_s = self._committed_s = self._saved_s = self._clock.monotonic_s()
         self.figures.takeover_ms = 1e3 * (self._heard_s - start_s)
+
+    def _restore(self, frame: Frame, taken_at: int) -> None:
+        try:
+            self._step.restore(frame)
+        except FreshetError:
+            raise
+        except Exception as error:  # compiled code has errors of its own; all mean the same here
+            msg = (
+                f"the snapshot at position {taken_at} lacks something or holds something else ({error!r}); "
+                "another program wrote it, or one with other settings"
+            )
+            raise SnapshotError(msg) from error
 
     async def deliver(self, records: Sequence[SourceRecord]) -> None:
         """Take what was delivered, in the order of offsets; skip and fill as needed, and commit."""

@@ -7,13 +7,15 @@ import logging
 import zlib
 from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import Annotated
 
+import msgspec
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError, ProducerFenced
 
 from stream.engine.shard import Output, Recovered, SourceRecord
 from stream.errors import BrokerError, FencedError, FrameError, LogError, SnapshotError
-from stream.frame import Frame, pack, unpack
+from stream.frame import MALFORMED, Frame, pack, unpack
 from stream.kafka.reader import PartitionReader, async_options
 from stream.kafka.settings import KafkaSettings
 
@@ -23,9 +25,22 @@ _log = logging.getLogger(__name__)
 
 _CHUNK = 800_000  # with key and frame below the megabyte that brokers take
 _CHUNKS_A_TRANSACTION = 8
+_MOST_CHUNKS = 1_000_000  # 800 GB; a number beyond it is not of ours
 _KEPT = 2  # generations of snapshots
 _TRANSACTION_MS = 60_000
 _CLOSE_S = 5.0
+
+
+_Count = Annotated[int, msgspec.Meta(ge=0, lt=2**62)]
+
+
+class _Manifest(msgspec.Struct):
+    """What a whole snapshot consists of, and the position that it was taken at."""
+
+    chunks: Annotated[int, msgspec.Meta(ge=0, le=_MOST_CHUNKS)]
+    bytes: _Count
+    crc32: _Count
+    position: _Count
 
 
 @dataclass(slots=True)
@@ -33,7 +48,7 @@ class _Found:
     """What the state topic holds of this partition: pieces and manifests by generation."""
 
     position: int = -1
-    manifests: dict[int, Frame] = field(default_factory=dict)
+    manifests: dict[int, _Manifest] = field(default_factory=dict)
     chunks: dict[int, dict[int, bytes]] = field(default_factory=dict)
 
 
@@ -136,7 +151,7 @@ class KafkaShardStore:
         for key, record in newest.items():
             try:
                 self._note(found, key.removeprefix(owner).decode(), record.value)
-            except (ValueError, KeyError, FrameError) as error:
+            except (*MALFORMED, FrameError) as error:
                 where = f"{self._state}/{self._state_partition}/{record.offset}"
                 msg = (
                     f"{where}: not what a worker writes under {key!r} ({error}); who else may write there? "
@@ -149,25 +164,25 @@ class KafkaShardStore:
         """Take in the newest record of one of our keys; an empty one says that it is gone."""
         generation, _, chunk = name.partition("/")
         if name == "position":
-            found.position = unpack(value)["position"]
+            found.position = msgspec.convert(unpack(value)["position"], _Count)
         elif value and chunk:
             found.chunks.setdefault(int(generation), {})[int(chunk)] = value
         elif value:
-            found.manifests[int(generation)] = unpack(value)
+            found.manifests[int(generation)] = msgspec.convert(unpack(value), _Manifest)
 
     def _newest(self, found: _Found) -> tuple[Frame | None, int]:
         """The newest snapshot that is whole, and its position."""
         problems = []
         for generation in sorted(found.manifests, reverse=True):
             manifest, pieces = found.manifests[generation], found.chunks.get(generation, {})
-            data = b"".join(pieces.get(n, b"") for n in range(manifest["chunks"]))
-            if len(data) != manifest["bytes"] or zlib.crc32(data) != manifest["crc32"]:
+            data = b"".join(pieces.get(n, b"") for n in range(manifest.chunks))
+            if len(data) != manifest.bytes or zlib.crc32(data) != manifest.crc32:
                 problems.append(
-                    f"generation {generation} has {len(data)} of {manifest['bytes']} bytes, or damaged ones"
+                    f"generation {generation} has {len(data)} of {manifest.bytes} bytes, or damaged ones"
                 )
                 continue
             try:
-                return unpack(data), manifest["position"]
+                return unpack(data), manifest.position
             except FrameError as error:
                 problems.append(f"generation {generation}: {error}")
         if problems:
