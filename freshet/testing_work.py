@@ -17,7 +17,7 @@ import numpy as np
 from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 
 from freshet.config import Settings
-from freshet.shards.worker import Worker
+from freshet.shards.worker import STEPS, Worker
 from freshet.testing_sums import Sums
 from stream.block_codec import decode_segment
 from stream.blocks import CLICK, CLOSED, ORGANIC, SHOWN, FeedbackBlock, ItemsBlock
@@ -118,16 +118,20 @@ class WorkerProcess:
 class WorkerThread:
     """A worker in a thread of this process: quick to start, and it cannot be killed.
 
+    Args:
+        settings: of everything.
+        steps: what it runs.
+
     Example:
         See `tests/kafka/test_worker.py`.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, steps: Sequence[str] = STEPS) -> None:
         self.reason: str | None = None
         """Why it wanted to end the process, if it did."""
         self.worker: Worker | None = None
         """The worker, once it has started."""
-        self._settings = settings
+        self._settings, self._steps = settings, steps
         self._loop = asyncio.new_event_loop()
         self._stop = asyncio.Event()
         self._thread = threading.Thread(target=self._run)
@@ -150,7 +154,7 @@ class WorkerThread:
         return self.reason is not None
 
     def _run(self) -> None:
-        self.worker = Worker(self._settings, WallClock(), self._end)
+        self.worker = Worker(self._settings, WallClock(), self._end, self._steps)
         self._loop.run_until_complete(self.worker.run(self._stop))
         self._loop.close()
 

@@ -86,6 +86,9 @@ class Backend(Protocol):
     def nudges(self) -> Nudges:
         """What to wait at for changes."""
 
+    def partition_of(self, user_id: str) -> int:
+        """Which of the marks of users says how far this one's rows are."""
+
     def intake(self, writer: GroupWriter) -> EventIntake:
         """Where accepted events go; `writer` commits groups to `log`."""
 

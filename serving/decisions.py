@@ -32,13 +32,18 @@ _GRAPH = SOURCES.index("graph")
 
 
 class Circumstances(NamedTuple):
-    """What a decision is made under besides the request: its id, the time, and how fresh the rows are."""
+    """What a decision is made under besides the request: its id, the time, and how fresh the rows are.
+
+    `absorbed_at` is the mark of the user's rows, `items_at` and `policies_at` are those of the other kinds.
+    """
 
     request_id: str
     now_ms: int
     absorbed_at: int
     stale: bool
     digest: str
+    items_at: int = 0
+    policies_at: int = 0
 
 
 class _Ranked(NamedTuple):
@@ -202,6 +207,8 @@ class DecisionMaker:
             session_id=asked.session_id,
             fallback=found.fallback,
             absorbed_at=under.absorbed_at,
+            items_absorbed_at=under.items_at,
+            policies_absorbed_at=under.policies_at,
             stale=under.stale,
             body_digest=under.digest,
         )

@@ -70,7 +70,11 @@ class RecommendMetrics:
             ["fallback"],
             registry=registry,
         )
-        self.stale = Counter("freshet_stale_answers", "Answers older than asked for.", registry=registry)
+        self.stale = Counter(
+            "freshet_stale_answers",
+            "Answers older than asked for, or than serve.ready_lag_ms allows.",
+            registry=registry,
+        )
         self.repeated = Counter("freshet_repeated_answers", "Answers given again.", registry=registry)
         self.short = Counter(
             "freshet_short_answers", "Answers with fewer items than asked for.", registry=registry

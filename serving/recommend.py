@@ -14,6 +14,7 @@ from serving.errors import BusyError, ConflictError, FieldError, UnavailableErro
 from serving.metrics import RecommendMetrics
 from serving.replica import Replica
 from serving.requests import (
+    MarksView,
     RecommendAnswer,
     RecommendRequest,
     Shown,
@@ -142,15 +143,28 @@ class Recommender:
     async def _decide(self, asked: RecommendRequest, request_id: str, digest: str) -> Decision:
         """Decide and log."""
         stale = False
-        if asked.after is not None and asked.after > self._replica.absorbed_at:
+        if asked.after is not None:
             wait_s = self._settings.after_wait_ms / 1e3
-            stale = not await self._replica.wait_absorbed(asked.after, wait_s)
-        under = Circumstances(request_id, self._now_ms(asked), self._replica.absorbed_at, stale, digest)
-        decision = self._maker.decide(asked, under)
+            stale = not await self._replica.wait_absorbed(asked.user_id, asked.after, wait_s)
+        decision = self._maker.decide(asked, self._circumstances(asked, request_id, digest, stale=stale))
         record = Record("decision", encode_events([decision]), accepted_at=0, request_id=request_id)
         await self._writer.submit(record, durable=False)
         self._count(decision, asked)
         return decision
+
+    def _circumstances(
+        self, asked: RecommendRequest, request_id: str, digest: str, *, stale: bool
+    ) -> Circumstances:
+        replica = self._replica
+        return Circumstances(
+            request_id,
+            self._now_ms(asked),
+            replica.absorbed_for(asked.user_id),
+            stale or bool(replica.lagging(self._settings.ready_lag_ms)),
+            digest,
+            items_at=replica.marks.items,
+            policies_at=replica.marks.policies,
+        )
 
     def _now_ms(self, asked: RecommendRequest) -> int:
         if asked.ts is not None:
@@ -242,7 +256,12 @@ def _answer(decision: Decision) -> Response:
         request_id=decision.request_id,
         items=[Shown(i, p, s, source, n in explored) for n, (i, p, s, source) in enumerate(columns)],
         policy=decision.policy,
-        versions=Versions(decision.index_version, decision.policy_version, decision.graph_version),
+        versions=Versions(
+            decision.index_version,
+            decision.policy_version,
+            decision.graph_version,
+            MarksView(decision.absorbed_at, decision.items_absorbed_at, decision.policies_absorbed_at),
+        ),
         absorbed_at=decision.absorbed_at,
         stale=decision.stale,
         fallback=decision.fallback,

@@ -15,6 +15,7 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from typing import Protocol
 
+from serving.marks import Marks
 from stream.clock import Clock
 from stream.commits import BehindError, Delta
 from stream.engine import Nudge
@@ -66,6 +67,7 @@ class Replica:
         on_restored: called with the step's snapshot once it was taken over; `on_applied` with the frame of
             each later commit.
         on_absorbed: called with `absorbed_at` and the wall time whenever that grows.
+        partition_of: the partition of a user, see `serving.marks.Marks`.
         slice_ms: longest stretch of applying before requests get their turn.
     """
 
@@ -79,6 +81,7 @@ class Replica:
         on_restored: Callable[[Frame], None] = lambda _: None,
         on_applied: Callable[[Frame], None] = lambda _: None,
         on_absorbed: Callable[[int, float], None] = lambda _a, _b: None,
+        partition_of: Callable[[str], int] = lambda _: 0,
         slice_ms: float = 3.0,
     ) -> None:
         self.components = dict(components)
@@ -91,11 +94,12 @@ class Replica:
         self._stopping = threading.Event()
         self._room = threading.Semaphore(_MAX_UNAPPLIED)
         self._unapplied: deque[tuple[Delta, Frame]] = deque()
-        self._waiting: list[tuple[int, int, asyncio.Future[None]]] = []
+        self._partition_of = partition_of
+        self._waiting: dict[int, list[tuple[int, int, asyncio.Future[None]]]] = {}
         self._tickets = 0
         self._announced = Nudge(0, 0)
         self.seq = 0
-        self.absorbed_at = 0
+        self.marks = Marks()
         self.watermark = 0
         self.applied = 0
         self.applied_bytes = 0
@@ -129,7 +133,7 @@ class Replica:
         self.seq, self.watermark = frame["seq"], frame["tickers"]["live"]
         self.restored += 1
         self._on_restored(step)
-        self._advance(frame["absorbed_at"])
+        self._advance(Marks.read(step, frame["absorbed_at"]))
 
     def follow(self, nudges: Nudges) -> None:
         """Apply commits as they are announced, on the running loop, until `stop`."""
@@ -221,7 +225,7 @@ class Replica:
     def _announce(self, nudge: Nudge) -> None:
         self._announced = max(self._announced, nudge)
         if self._announced.seq <= self.seq:
-            self._advance(self._announced.absorbed_at)
+            self._advance(Marks.all_at(self._announced.absorbed_at))
 
     def poll(self) -> bool:
         """Read and apply one stretch here and now, before the loop runs; whether there may be more."""
@@ -243,39 +247,67 @@ class Replica:
         self.applied += 1
         self.applied_bytes += len(delta.frame)
         self._on_applied(frame)
-        self._advance(delta.absorbed_at)
+        self._advance(Marks.read(frame, delta.absorbed_at))
 
-    def _advance(self, absorbed_at: int) -> None:
-        if absorbed_at <= self.absorbed_at:
-            return
-        self.absorbed_at = absorbed_at
-        self._on_absorbed(absorbed_at, self._clock.now_ms())
-        while self._waiting and self._waiting[0][0] <= absorbed_at:
-            future = heapq.heappop(self._waiting)[2]
-            if not future.done():
-                future.set_result(None)
+    def _advance(self, marks: Marks) -> None:
+        before, self.marks = self.marks, self.marks.later(marks)
+        if self.absorbed_at > before.absorbed_at:
+            self._on_absorbed(self.absorbed_at, self._clock.now_ms())
+        for partition, waiting in self._waiting.items():
+            mark = self._users_mark(partition)
+            while waiting and waiting[0][0] <= mark:
+                future = heapq.heappop(waiting)[2]
+                if not future.done():
+                    future.set_result(None)
 
     # --- asking ---
 
-    async def wait_absorbed(self, after: int, timeout_s: float) -> bool:
-        """Wait until everything accepted up to `after` is absorbed; false if that takes longer."""
-        if after <= self.absorbed_at:
+    @property
+    def absorbed_at(self) -> int:
+        """Everything accepted up to then (wall ms) is in the rows of all users."""
+        return self.marks.absorbed_at
+
+    def absorbed_for(self, user_id: str) -> int:
+        """Everything accepted up to then (wall ms) is in the rows of this user, known or not."""
+        return self._users_mark(self._partition_of(user_id))
+
+    def _users_mark(self, partition: int) -> int:
+        users = self.marks.users
+        return users[partition] if partition < len(users) else 0
+
+    async def wait_absorbed(self, user_id: str, after: int, timeout_s: float) -> bool:
+        """Wait until everything accepted up to `after` is in this user's rows; false if that takes longer."""
+        partition = self._partition_of(user_id)
+        if after <= self._users_mark(partition):
             return True
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._tickets += 1
-        heapq.heappush(self._waiting, (after, self._tickets, future))
+        heapq.heappush(self._waiting.setdefault(partition, []), (after, self._tickets, future))
         try:
             await asyncio.wait_for(future, timeout_s)
         except TimeoutError:
-            self._waiting = [entry for entry in self._waiting if entry[2] is not future]
-            heapq.heapify(self._waiting)
-            return after <= self.absorbed_at
+            self._waiting[partition] = [entry for entry in self._waiting[partition] if entry[2] is not future]
+            heapq.heapify(self._waiting[partition])
+            return after <= self._users_mark(partition)
         return True
+
+    def lagging(self, most_ms: int) -> dict[str, int]:
+        """The kinds of rows besides users' that are more than `most_ms` old, with their age in ms.
+
+        None as long as nobody has been heard of: then readiness says so.
+        """
+        if not any(self.marks.users):
+            return {}
+        return self.marks.lagging(self._clock.now_ms(), most_ms)
 
     @property
     def lag_ms(self) -> int:
-        """How far what is served lies behind the wall clock."""
-        return max(0, int(self._clock.now_ms()) - self.absorbed_at)
+        """How far what is served of users lies behind the wall clock."""
+        return self.lag_of(self.absorbed_at)
+
+    def lag_of(self, mark: int) -> int:
+        """How far a mark lies behind the wall clock, in ms."""
+        return max(0, int(self._clock.now_ms()) - mark)
 
     def why_not_ready(self, most_lag_ms: int | None) -> str:
         """What is missing to be caught up; empty when nothing is. None: however old what is served is."""

@@ -20,6 +20,7 @@ __all__ = [
     "EdgeView",
     "HealthAnswer",
     "ItemAnswer",
+    "MarksView",
     "NeighbourView",
     "NeighboursAnswer",
     "ReadyAnswer",
@@ -70,12 +71,24 @@ class Shown(msgspec.Struct, gc=False):
     explored: bool
 
 
+class MarksView(msgspec.Struct, gc=False):
+    """Up to which `accepted_at` (ms) events are in the rows: of this user, of all items, of all policies.
+
+    0: nobody has said it yet.
+    """
+
+    users: int
+    items: int
+    policies: int
+
+
 class Versions(msgspec.Struct, gc=False):
     """What the answer was made from; each number only grows."""
 
     index: int
     policy: int
     graph: int
+    marks: MarksView
 
 
 class RecommendAnswer(msgspec.Struct, gc=False):
@@ -184,6 +197,7 @@ class ReadyAnswer(msgspec.Struct):
     seq: int
     absorbed_at: int
     lag_ms: int
+    marks: MarksView
 
 
 _decoder = msgspec.json.Decoder(RecommendRequest)

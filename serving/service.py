@@ -22,7 +22,7 @@ from serving.metrics import EventMetrics, Freshness, HttpMetrics, LearnerMetrics
 from serving.models import Models
 from serving.recommend import Recommender, RequestIds
 from serving.replica import Replica
-from serving.requests import ReadyAnswer
+from serving.requests import MarksView, ReadyAnswer
 from serving.routes import Status, build_routes
 from serving.routing import Router
 from serving.settings import ServeSettings
@@ -86,6 +86,7 @@ class Service:
             on_restored=self._restored,
             on_applied=self._applied,
             on_absorbed=self.freshness.absorbed,
+            partition_of=backend.partition_of,
             slice_ms=serve.apply_slice_ms,
         )
         self.writer = GroupWriter(
@@ -212,8 +213,9 @@ class Service:
             or self.backend.why_not_ready()
             or self._why_not_indexed()
         )
+        marks = MarksView(replica.absorbed_at, replica.marks.items, replica.marks.policies)
         return ReadyAnswer(
-            not why, why or self.backend.degraded(), replica.seq, replica.absorbed_at, replica.lag_ms
+            not why, why or self.backend.degraded(), replica.seq, replica.absorbed_at, replica.lag_ms, marks
         )
 
     def _why_not_indexed(self) -> str:
@@ -238,6 +240,8 @@ class Service:
             "absorbed_at_ms": replica.absorbed_at,
             "watermark_ms": replica.watermark,
             "lag_ms": replica.lag_ms,
+            "items_lag_ms": replica.lag_of(replica.marks.items),
+            "policies_lag_ms": replica.lag_of(replica.marks.policies),
             "commits_applied": replica.applied,
             "commits_applied_bytes": replica.applied_bytes,
             "snapshots_restored": replica.restored,

@@ -83,7 +83,8 @@ class ServeSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     apply_slice_ms: Annotated[float, msgspec.Meta(gt=0, le=1_000)] = 3.0
     """Longest stretch of taking over the learner's rows between two requests."""
     ready_lag_ms: _Positive = 5_000
-    """Ready means: what is served is at most this much behind the learner."""
+    """Ready means: what is served is at most this much behind the learner. An answer is stale when its items or
+    policies are older."""
     stop_timeout_s: _Positive = 20
     """How long a stop waits for requests in progress."""
     outbox_mb: _Positive = 1_024

@@ -120,8 +120,9 @@ class Decision(Struct, tag="decision", tag_field="type", kw_only=True, gc=False,
     `features` holds little-endian float32 bytes, shape (n_shown + n_others, n_features): what the ranker saw
     of the shown items and of a few candidates that were not shown (`others`). `clusters` and `weights` are
     the context the policy used; learning uses these and never recomputes them. `auto` says that the slate
-    counts as shown; otherwise it waits for the client's impression. `absorbed_at`, `stale`, `fallback` and
-    the scores are there so that the same answer can be given again.
+    counts as shown; otherwise it waits for the client's impression. `absorbed_at` and its two siblings, which
+    are the marks of items and policies, `stale`, `fallback` and the scores are there so that the same answer
+    can be given again.
     """
 
     request_id: str
@@ -151,6 +152,8 @@ class Decision(Struct, tag="decision", tag_field="type", kw_only=True, gc=False,
     experiment: str | None = None
     fallback: str | None = None
     absorbed_at: int = 0
+    items_absorbed_at: int = 0
+    policies_absorbed_at: int = 0
     stale: bool = False
     body_digest: str = ""
 

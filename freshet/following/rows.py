@@ -18,6 +18,7 @@ from freshet.shards.rows import (
     decode_progress,
     decode_user_row,
 )
+from serving.marks import Marks
 from stream.errors import FrameError, NewerFrameError
 from stream.frame import Frame
 
@@ -26,7 +27,7 @@ __all__ = ["FOLLOWED", "RowFollower"]
 FOLLOWED = ("control", "catalogue", "item-vectors", "policy", "user-vectors")
 """The topics that a serving worker follows, without the installation's prefix."""
 
-_WITH_PROGRESS = ("user-vectors", "item-vectors")
+_WITH_PROGRESS = ("user-vectors", "item-vectors", "policy")
 _NOTHING = np.zeros(0, np.int32), np.zeros(0, np.float32)
 _NO_USER_BIASES = {"user_rows": _NOTHING[0], "user_bias": _NOTHING[1]}
 _NO_ITEM_BIASES = {"item_rows": _NOTHING[0], "item_bias": _NOTHING[1]}
@@ -66,10 +67,8 @@ class RowFollower:
         self._control = ControlFrames(shape.ranker, shape.centroids)
         self._n_partitions = settings.kafka.partitions
         self._progress: dict[str, dict[int, Progress]] = {topic: {} for topic in _WITH_PROGRESS}
-        self.absorbed_at = 0
-        """Wall clock, ms: every event acknowledged up to then is in the user rows that `take` has given."""
-        self.items_absorbed_at = 0
-        """As `absorbed_at`, of the item rows and policies."""
+        self.marks = Marks((0,) * self._n_partitions)
+        """Wall clock, ms: every event acknowledged up to then is in the rows that `take` has given."""
         self.watermark = 0
         """Time of the events up to which all partitions of `user-vectors` have come, ms."""
 
@@ -133,16 +132,23 @@ class RowFollower:
         self._advance()
         return frame
 
+    @property
+    def absorbed_at(self) -> int:
+        """The mark of the users' partition that is farthest behind."""
+        return self.marks.absorbed_at
+
     def _advance(self) -> None:
-        for topic, found in self._progress.items():
-            if len(found) < self._n_partitions:
-                continue
-            absorbed_at = min(progress.absorbed_at for progress in found.values())
-            if topic == "user-vectors":
-                self.absorbed_at = absorbed_at
-                self.watermark = min(progress.watermark for progress in found.values())
-            else:
-                self.items_absorbed_at = absorbed_at
+        users, items, policies = (self._reached(topic) for topic in _WITH_PROGRESS)
+        # Workers of before say nothing in `policy`: there policies are as far as items.
+        last = policies if self._progress["policy"] else items
+        self.marks = Marks(tuple(users), min(items), min(last))
+        if all(users):
+            self.watermark = min(progress.watermark for progress in self._progress["user-vectors"].values())
+
+    def _reached(self, topic: str) -> list[int]:
+        """What each partition says, 0 where it has said nothing."""
+        found = self._progress[topic]
+        return [found[p].absorbed_at if p in found else 0 for p in range(self._n_partitions)]
 
     # -- state -----------------------------------------------------------------------------------------------
 
@@ -166,7 +172,7 @@ class RowFollower:
         self._items.restore(frame["items"])
         self._policies.restore(frame["policies"])
         self._control.restore(frame["control"])
-        self._progress = {
+        self._progress = {topic: {} for topic in _WITH_PROGRESS} | {
             topic: {p: Progress(absorbed_at=at, watermark=watermark) for p, at, watermark in found}
             for topic, found in frame["progress"].items()
         }

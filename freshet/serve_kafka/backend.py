@@ -20,6 +20,7 @@ from serving.writer import GroupWriter
 from stream.clock import Clock
 from stream.dead_letters import DeadLetter
 from stream.errors import BrokerAwayError
+from stream.kafka.partitioning import partition_of
 
 __all__ = ["COPY", "KafkaBackend"]
 
@@ -77,6 +78,10 @@ class KafkaBackend:
             self._link, clock, max_bytes=serve.max_queued_bytes, max_requests=serve.max_queued_requests
         )
 
+    def partition_of(self, user_id: str) -> int:
+        """The partition of `user-vectors` that holds this user."""
+        return partition_of(user_id, self._settings.kafka.partitions)
+
     def intake(self, writer: GroupWriter) -> BrokerIntake:
         """Events go to the brokers; only decisions are committed here."""
         return self._intake
@@ -129,16 +134,36 @@ class KafkaBackend:
         return f"{reader.n_rows} rows are read, {reader.n_left} that were there at the start are to come"
 
     def why_not_ready(self) -> str:
-        """Rows that cannot be followed any more, or a thread that has ended."""
+        """Rows that cannot be followed any more, a thread that has ended, a step that stands still alone."""
         if self.reader.lost:
             return self.reader.lost
         if self._drain.alive and self._intake.alive:
-            return ""
+            return "" if self._link.away else self._why_not_even()
         return "nothing is sent to the brokers, which is unexpected: the log says why; restart this worker"
+
+    def _why_not_even(self) -> str:
+        """That items or policies are left behind by the users, as where nobody runs the step `items`.
+
+        All standing still together is what `degraded` tells: what is served fits together then, and no server
+        is any better.
+        """
+        marks, most = self.reader.marks, self._settings.serve.ready_lag_ms
+        behind = marks.lagging(marks.absorbed_at, most)
+        if not behind:
+            return ""
+        named = " and ".join(
+            f"{kind} ({lag} ms)" if getattr(marks, kind) else f"{kind} (nothing heard yet)"
+            for kind, lag in behind.items()
+        )
+        return (
+            f"rows are behind those of users: {named}; at most {most} ms are allowed. Does a worker run the "
+            "step `items` (`freshet work`), and does it keep up?"
+        )
 
     def degraded(self) -> str:
         """That brokers or workers are away: answers go on from what is here, and say that they are stale."""
-        lag_ms = max(0, int(self._clock.now_ms()) - self.reader.absorbed_at)
+        now, marks = self._clock.now_ms(), self.reader.marks
+        lag_ms = max(0, int(now) - marks.absorbed_at)
         if self._link.away:
             return (
                 f"brokers away for {self._link.away_s:.0f} s ({self._link.away}); {self.log.n_waiting} "
@@ -146,9 +171,13 @@ class KafkaBackend:
             )
         if self.reader.trouble:
             return f"rows do not come: {self.reader.trouble}; what is served is {lag_ms} ms old"
-        if lag_ms > self._settings.serve.ready_lag_ms:
-            return f"what is served is {lag_ms} ms old; workers are behind or away"
-        return ""
+        most = self._settings.serve.ready_lag_ms
+        lags = {"users": lag_ms} if lag_ms > most else {}
+        lags |= marks.lagging(now, most)
+        if not lags:
+            return ""
+        named = ", ".join(f"{kind} {lag} ms" for kind, lag in lags.items())
+        return f"what is served is old: {named}; workers are behind or away"
 
     def figures(self) -> dict[str, float]:
         """The outbox, the brokers and the rows."""

@@ -11,6 +11,7 @@ from freshet.following import RowFollower
 from freshet.parts import Parts
 from freshet.serve_kafka.consumer import Came, LostRowsError, RowConsumer, topic_ids
 from freshet.serve_kafka.copies import Copies
+from serving.marks import Marks
 from stream.clock import Clock
 from stream.commits import Delta
 from stream.engine import Nudge
@@ -86,9 +87,9 @@ class RowReader:
         return self._consumer is not None
 
     @property
-    def absorbed_at(self) -> int:
-        """As the partitions' progress rows have it, least of all; 0 until all are known."""
-        return self._follower.absorbed_at
+    def marks(self) -> Marks:
+        """As the partitions' progress rows have it."""
+        return self._follower.marks
 
     # --- where to begin ---
 
@@ -121,6 +122,7 @@ class RowReader:
             return []
         self._changed = False
         frame = self._follower.take()
+        frame["marks"] = self._follower.marks.frame()
         self._seq = after_seq + 1
         return [Delta(self._seq, self._follower.absorbed_at, self._follower.watermark, pack(frame))]
 
@@ -232,9 +234,9 @@ class RowReader:
                 "offsets": self._consumer.offsets(),
                 "follower": self._follower.snapshot(),
                 "seq": self._seq,
-                "absorbed_at": self._follower.absorbed_at,
+                "absorbed_at": self._follower.marks.absorbed_at,
                 "tickers": {"live": self._follower.watermark},
-                "step": self._parts.snapshot(),
+                "step": {**self._parts.snapshot(), "marks": self._follower.marks.frame()},
             }
         )
         return True

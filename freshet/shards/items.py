@@ -12,6 +12,7 @@ from bandits import PolicyError
 from freshet.catalogue import put_items
 from freshet.config import Settings
 from freshet.parts import Parts, build_parts
+from freshet.shards.marks import SourceMarks
 from freshet.shards.outbound import Homes
 from freshet.shards.publish import ItemRows
 from freshet.shards.reading import SegmentReader
@@ -37,7 +38,8 @@ class ItemsShard:
     neighbours; their rows are never published. A cluster's places in the graph are shared out among the
     partitions, so that all of them together offer a cluster `policy.edges_per_cluster` items.
 
-    Time comes from the owner of the users' partition of the same number.
+    Time comes from the owner of the users' partition of the same number. What is absorbed is what the owners
+    of all users' partitions have passed on (`marks`), for each of them may send something of any item here.
 
     Args:
         partition: number of the partition of `item-feedback`.
@@ -62,8 +64,10 @@ class ItemsShard:
         self._homes = Homes(partition_of)
         self.parts: Parts = build_parts(_share(settings, n_partitions))
         self.reader = SegmentReader("item-feedback", partition, _KINDS)
+        self.marks = SourceMarks(n_partitions)
+        """How far the owners of the users' partitions have come."""
         self.progress = Progress()
-        """How far the owner of the users' partition of the same number has come."""
+        """What all of them have passed on; it never falls."""
         self._rows = ItemRows(self.parts, partition, partition_of)
         self._maintained_ms = 0
         self._told = self.progress
@@ -143,7 +147,16 @@ class ItemsShard:
         parts.retire(parts.centroids.dead)
 
     def _tick(self, tick: Ticked) -> None:
-        self.progress = Progress(absorbed_at=tick.ts, watermark=tick.watermark)
+        if not 0 <= tick.source < self.marks.n_sources:
+            msg = f"tick of source {tick.source}, there are {self.marks.n_sources}"
+            raise LearnerError(msg)
+        self.marks.put(tick)
+        now = self.marks.absorbed_at, self.marks.watermark
+        self.progress = Progress(
+            absorbed_at=max(self.progress.absorbed_at, now[0]), watermark=max(self.progress.watermark, now[1])
+        )
+        if tick.source != self._partition:
+            return  # one clock for expiry and graph: that of the users of the same number
         if tick.watermark - self._maintained_ms < self.settings.learn.maintain_ms:
             return
         self._maintained_ms = tick.watermark
@@ -157,8 +170,11 @@ class ItemsShard:
         """Dead letters and rows since the last call."""
         outputs = self.reader.take() + self._rows.take()
         if self.progress != self._told:
-            self._told = self.progress
-            outputs.append(Output("item-vectors", self._partition, encode_row(self.progress), PROGRESS_KEY))
+            self._told, value = self.progress, encode_row(self.progress)
+            # Both topics, for a server may have read one and not yet the other.
+            outputs += [
+                Output(topic, self._partition, value, PROGRESS_KEY) for topic in ("item-vectors", "policy")
+            ]
         return outputs
 
     # -- state -----------------------------------------------------------------------------------------------
@@ -169,6 +185,7 @@ class ItemsShard:
             "parts": self.parts.snapshot(),
             "rows": self._rows.snapshot(),
             "maintained_ms": self._maintained_ms,
+            "marks": self.marks.snapshot(),
             "progress": [self.progress.absorbed_at, self.progress.watermark],
             "told": [self._told.absorbed_at, self._told.watermark],
         }
@@ -178,6 +195,8 @@ class ItemsShard:
         self.parts.restore(frame["parts"])
         self._rows.restore(frame["rows"])
         self._maintained_ms = frame["maintained_ms"]
+        if "marks" in frame:  # older snapshots have none: the next ticks say it
+            self.marks.restore(frame["marks"])
         self.progress, self._told = (
             Progress(absorbed_at=absorbed_at, watermark=watermark)
             for absorbed_at, watermark in (frame["progress"], frame["told"])

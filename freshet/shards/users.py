@@ -87,7 +87,6 @@ class UsersShard:
         self.reader = SegmentReader("feedback", partition, (FeedbackBlock, Forgotten, Ticked))
         self._rows, self._control = UserRows(self.parts, partition), ControlRows(self.parts, partition)
         self._maintained_ms = 0
-        self._passed_on = (0, 0)
         self._told = (0, 0)
         self._moved_users = Touched()
         self._waiting: list[FeedbackBlock] = []
@@ -189,10 +188,9 @@ class UsersShard:
             self._maintained_ms = now[1]
             self._learn()  # what waits came before; most ticks change nothing that it meets
             self._maintain(now[1])
-        if any(after - before >= every for after, before in zip(now, self._passed_on, strict=True)):
-            self._passed_on = now
-            self._learn()
-            self._send({self._partition: Ticked(self._partition, *now)})
+        # At once, and to every partition of items: their rows are as old as the oldest of these marks.
+        self._learn()
+        self._send(dict.fromkeys(range(self._n_partitions), Ticked(self._partition, *now)))
 
     def _maintain(self, now_ms: int) -> None:
         parts = self.parts
@@ -243,7 +241,6 @@ class UsersShard:
             "forgotten": self.forgotten.snapshot(),
             "marks": self.marks.snapshot(),
             "maintained_ms": self._maintained_ms,
-            "passed_on": list(self._passed_on),
             "told": list(self._told),
             "moved_users": self._moved_users.peek(),
         }
@@ -255,7 +252,7 @@ class UsersShard:
         self.forgotten.restore(frame["forgotten"])
         self.marks.restore(frame["marks"])
         self._maintained_ms = frame["maintained_ms"]
-        self._passed_on, self._told = tuple(frame["passed_on"]), tuple(frame["told"])
+        self._told = tuple(frame["told"])
         self._moved_users = Touched()
         self._moved_users.put(frame["moved_users"])
         self._waiting, self._out = [], {}

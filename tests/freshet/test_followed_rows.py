@@ -35,6 +35,7 @@ from freshet.testing_rows import (
     shuffled_rows,
     user_row,
 )
+from serving.marks import Marks
 from stream.block_codec import encode_item
 from stream.engine.shard import Output
 from stream.errors import FrameError, NewerFrameError
@@ -105,7 +106,19 @@ def test_it_is_as_far_as_the_partition_that_is_farthest_behind() -> None:
     follower.add("user-vectors", 1, b"", encode_row(Progress(absorbed_at=40, watermark=9)))
     assert follower.absorbed_at == 0  # not before the rows are given
     follower.take()
-    assert (follower.absorbed_at, follower.watermark, follower.items_absorbed_at) == (40, 5, 0)
+    assert (follower.marks, follower.watermark) == (Marks((50, 40), 0, 0), 5)
+
+
+def test_items_and_policies_have_marks_of_their_own() -> None:
+    follower = RowFollower(load_settings(environ={}, flags={"kafka": {"partitions": 2}}))
+    for topic, reached in (("user-vectors", 90), ("item-vectors", 70), ("policy", 60)):
+        for partition in (0, 1):
+            follower.add(topic, partition, b"", encode_row(Progress(absorbed_at=reached + partition)))
+    follower.take()
+    assert follower.marks == Marks((90, 91), items=70, policies=60)
+    again = RowFollower(load_settings(environ={}, flags={"kafka": {"partitions": 2}}))
+    again.restore(unpack(pack(follower.snapshot())))
+    assert again.marks == follower.marks
 
 
 def test_a_follower_and_a_publisher_go_on_where_their_snapshots_were_taken() -> None:

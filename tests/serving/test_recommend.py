@@ -21,7 +21,9 @@ def ids(answer: dict[str, Any]) -> list[str]:
 def test_an_answer_has_everything_that_the_contract_names(system: Any) -> None:
     answer = system.ask("u1", k=5, request_id="contract-1")
     assert set(answer) == FIELDS and answer["request_id"] == "contract-1"
-    assert set(answer["versions"]) == {"index", "policy", "graph"}
+    assert set(answer["versions"]) == {"index", "policy", "graph", "marks"}
+    # One commit of the embedded learner moves all of them.
+    assert answer["versions"]["marks"] == dict.fromkeys(("users", "items", "policies"), answer["absorbed_at"])
     assert set(answer["items"][0]) == {"item_id", "propensity", "score", "source", "explored"}
     assert len(answer["items"]) == 5 and answer["fallback"] is None and answer["stale"] is False
 
@@ -35,7 +37,12 @@ def test_the_log_holds_the_context_and_the_versions_of_a_decision(run: Any, kit:
     assert isinstance(logged, Decision)
     assert logged.clusters and sum(logged.weights) == pytest.approx(1)
     versions = {"index": logged.index_version, "policy": logged.policy_version, "graph": logged.graph_version}
-    assert answer["versions"] == versions and versions["index"] > 0
+    marks = {
+        "users": logged.absorbed_at,
+        "items": logged.items_absorbed_at,
+        "policies": logged.policies_absorbed_at,
+    }
+    assert answer["versions"] == {**versions, "marks": marks} and versions["index"] > 0 < marks["items"]
     assert logged.propensities == [shown["propensity"] for shown in answer["items"]]
 
 

@@ -166,17 +166,35 @@ def test_absorbed_is_what_every_source_has_passed() -> None:
     assert progress(shard) == []
 
 
-def test_time_is_passed_on_to_the_items_of_the_same_number() -> None:
-    shard = users(Ticked(0, 7_000, 6_000), Ticked(0, 7_500, 6_500), Ticked(0, 9_100, 8_100))
-    records = [
+def passed_on(shard: ShardStep) -> list[tuple[int, Segment]]:
+    return [
         (output.partition, decode_segment(output.value or b""))
         for output in shard.take()
         if output.topic == "item-feedback"
     ]
-    assert records == [(0, Ticked(0, 7_000, 6_000)), (0, Ticked(0, 9_100, 8_100))]
-    items = ItemsShard(0, lambda name: 0, SETTINGS, 1)
-    give(items, *(segment for _, segment in records))
-    assert progress(items) == [Progress(absorbed_at=9_100, watermark=8_100)]
+
+
+def test_time_is_passed_on_to_all_partitions_of_items_at_once() -> None:
+    shard = users(Ticked(0, 7_000, 6_000), Ticked(1, 7_500, 6_500), Ticked(0, 7_600, 6_600), n=2)
+    told = passed_on(shard)
+    assert [tick for partition, tick in told if partition == 1] == [
+        Ticked(0, 7_000, 6_000),
+        Ticked(0, 7_500, 6_500),
+    ]
+    assert sorted(partition for partition, _ in told) == [0, 0, 1, 1]
+
+
+def test_items_are_as_far_as_the_owner_of_users_that_is_farthest_behind() -> None:
+    items = ItemsShard(0, lambda name: 0, SETTINGS, 2)
+    give(items, Ticked(0, 9_100, 8_100))
+    assert progress(items) == []
+    give(items, Ticked(1, 7_000, 6_000), offset=1)
+    # One row in each topic: a server may have read one of them and not yet the other.
+    assert progress(items) == [Progress(absorbed_at=7_000, watermark=6_000)] * 2
+    again = ItemsShard(0, lambda name: 0, SETTINGS, 2)
+    again.restore(unpack(pack(items.snapshot())))
+    give(again, Ticked(1, 9_000, 9_000), offset=2)
+    assert progress(again) == [Progress(absorbed_at=9_000, watermark=8_100)] * 2
 
 
 def test_centroids_are_learned_by_one_and_followed_by_all() -> None:
@@ -184,12 +202,8 @@ def test_centroids_are_learned_by_one_and_followed_by_all() -> None:
     shards = [UsersShard(p, lambda name: 0, SETTINGS, 2) for p in range(2)]
     for shard in shards:
         give(shard, *first, Ticked(0, 9_000, 9_000), Ticked(1, 9_000, 9_000))
-    moved = {
-        output.partition: decode_segment(output.value or b"")
-        for output in shards[0].take()
-        if output.topic == "item-feedback"
-    }
-    assert set(moved) == {0, 1} and isinstance(moved[1], CentroidsMoved)
+    moved = {partition: told for partition, told in passed_on(shards[0]) if isinstance(told, CentroidsMoved)}
+    assert set(moved) == {0, 1}
     assert not any(
         isinstance(decode_segment(output.value or b""), CentroidsMoved)
         for output in shards[1].take()

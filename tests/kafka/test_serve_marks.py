@@ -1,0 +1,89 @@
+"""A step that nobody runs is seen: in the answers' marks, in `stale`, and in readiness."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+import msgspec
+import pytest
+
+from freshet.config import Settings, load_settings
+from freshet.parts import build_parts
+from freshet.run.worker import worker_config
+from freshet.serve_kafka.backend import KafkaBackend
+from freshet.serve_kafka.run import followed_topics
+from freshet.testing_work import WorkerThread
+from serving.service import Service
+from serving.testing import LiveWorker, wait_until
+from stream.clock import WallClock
+from stream.kafka import KafkaSettings
+from stream.kafka.topics import create_topics
+
+pytestmark = pytest.mark.kafka
+
+
+@pytest.fixture
+def chosen(topics: KafkaSettings) -> Settings:
+    """Topics that are there, quick ticks, and two seconds until a mark is old."""
+    create_topics(topics)
+    made = load_settings(
+        environ={},
+        flags={
+            "learn": {"embedding_dim": 4, "max_users": 4_096, "max_items": 4_096},
+            "engine": {"tick_ms": 200},
+            "serve": {"ready_lag_ms": 2_000},
+            "work": {"session_s": 6.0, "metrics_port": 0},
+        },
+    )
+    return msgspec.structs.replace(made, kafka=topics)
+
+
+@contextmanager
+def serving(data: Path, chosen: Settings) -> Iterator[httpx.Client]:
+    parts, clock = build_parts(chosen), WallClock()
+    backend = KafkaBackend(data, chosen, parts, clock, topics=followed_topics(chosen.kafka))
+    worker = LiveWorker(Service(backend, parts, worker_config(chosen), clock))
+    with worker, httpx.Client(base_url=worker.url, timeout=60) as client:
+        yield client
+
+
+def ask(client: httpx.Client, **body: Any) -> dict[str, Any]:
+    found: dict[str, Any] = client.post("/v1/recommend", json={"user_id": "ann", **body}).json()
+    return found
+
+
+def ready(client: httpx.Client) -> bool:
+    return client.get("/readyz").status_code == 200
+
+
+def test_the_exploring_half_that_stands_still_is_not_well(chosen: Settings, tmp_path: Path) -> None:
+    now = int(WallClock().now_ms())
+    events = [
+        {"type": "item", "item_id": "tea", "ts": now},
+        {"type": "click", "user_id": "ann", "item_id": "tea", "ts": now},
+    ]
+    with serving(tmp_path / "s", chosen) as client:
+        with WorkerThread(chosen):
+            wait_until(lambda: ready(client), timeout_s=60)
+            whole = ask(client)
+            assert whole["stale"] is False and min(whole["versions"]["marks"].values()) > now - 2_000
+        with WorkerThread(chosen, steps=("join", "users")):
+            accepted_at = client.post("/v1/events", json={"events": events}).json()["accepted_at"]
+            # `after` waits for the user's mark alone, which goes on.
+            wait_until(lambda: ask(client, after=accepted_at)["absorbed_at"] >= accepted_at, timeout_s=60)
+            wait_until(lambda: not ready(client))
+            answer, told = ask(client), client.get("/readyz")
+            marks = answer["versions"]["marks"]
+            assert (
+                marks["items"] == marks["policies"] < accepted_at <= marks["users"] == answer["absorbed_at"]
+            )
+            assert answer["stale"] is True and client.get("/v1/items/tea").status_code == 404
+            assert told.status_code == 503
+            assert "items (" in told.json()["detail"] and "policies (" in told.json()["detail"]
+        with WorkerThread(chosen):
+            wait_until(lambda: ready(client) and not ask(client)["stale"], timeout_s=60)
+            assert client.get("/v1/items/tea").status_code == 200
