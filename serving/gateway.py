@@ -17,7 +17,7 @@ from serving.routing import Request
 from serving.settings import ServeSettings
 from stream.clock import Clock
 from stream.codec import Decoded, decode_events
-from stream.dead_letters import MAX_ORIGINAL_BYTES, DeadLetter
+from stream.dead_letters import DeadLetter, kept_original
 from stream.errors import EventError
 from stream.events import Click, Impression, ItemEvent
 
@@ -91,7 +91,7 @@ class Gateway:
             decoded = decode_events(body, ndjson=ndjson, dimension=self._dim, latest_ts=latest)
         except EventError as error:
             self._metrics.rejected("body")
-            self._bury([DeadLetter(int(now), str(error), place, body[:MAX_ORIGINAL_BYTES])])
+            self._bury([DeadLetter(int(now), str(error), place, kept_original(body))])
             raise
         if decoded.rejected:
             for rejection in decoded.rejected:

@@ -18,6 +18,7 @@ from serving.decisions import DecisionMaker
 from serving.gateway import Gateway
 from serving.index_file import IndexFile
 from serving.item_index import ItemIndex
+from serving.letterbox import LetterBox
 from serving.metrics import EventMetrics, Freshness, HttpMetrics, LearnerMetrics, RecommendMetrics
 from serving.models import Models
 from serving.recommend import Recommender, RequestIds
@@ -97,6 +98,7 @@ class Service:
             max_bytes=serve.max_queued_bytes,
             max_requests=serve.max_queued_requests,
         )
+        self.letters = LetterBox(self.writer, backend.bury)
         self.maker = DecisionMaker(models, self.index, serve, epsilon=config.epsilon, seed=config.seed)
         self._age_timer: asyncio.TimerHandle | None = None
         self._catch_up_timer: asyncio.TimerHandle | None = None
@@ -108,7 +110,7 @@ class Service:
         run = f"{name}-{int(self.clock.now_ms()):x}-{os.getpid():x}"
         gateway = Gateway(
             self.backend.intake(self.writer),
-            lambda letters: self.writer.between(lambda: self.backend.bury(letters)),
+            self.letters.put,
             self._pressure,
             config.serve,
             self.clock,
@@ -162,6 +164,7 @@ class Service:
         for timer in (self._age_timer, self._catch_up_timer):
             if timer is not None:
                 timer.cancel()
+        self.letters.flush()
         await self.writer.stop()
         if self._maintains:
             self.maintenance.stop()
@@ -249,6 +252,7 @@ class Service:
             "queued_bytes": writer.queued_bytes,
             "group_commits": writer.commits,
             "failed_group_commits": writer.failures,
+            "dead_letters_dropped": self.letters.dropped,
             "requests_in_progress": self.app.in_progress,
             "join_pressure": float(self._join.get("pressure", 0.0)),
             "users": len(self.models.users),

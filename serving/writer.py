@@ -110,7 +110,7 @@ class GroupWriter:
         return f"the last commit failed: {self._failed[1]}"
 
     def between(self, job: _Job) -> None:
-        """Run `job` on the writer's thread between two commits: dead letters, retention, forgetting.
+        """Run `job` on the writer's thread between two commits, for instance to store dead letters.
 
         At most 256 jobs wait; one more is dropped and counted. What a job raises of ours is logged.
         """

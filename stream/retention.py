@@ -51,6 +51,7 @@ class Retention:
         before = int(now_ms - self._settings.keep_days * _DAY_MS)
         if self._claims is not None:
             self._claims.prune(before=before)
+        self._log.dead_letters.expire(int(now_ms - self._settings.letter_days * _DAY_MS))
         covered = self._commits.covered(self._source)
         dropped = 0
         # A slice at a time, so that appends never wait for long.

@@ -6,7 +6,7 @@ import base64
 
 import msgspec
 
-from stream.dead_letters import MAX_ORIGINAL_BYTES
+from stream.dead_letters import kept_original
 from stream.engine.shard import Output, SourceRecord
 
 __all__ = ["Letter", "letter_about"]
@@ -15,7 +15,8 @@ __all__ = ["Letter", "letter_about"]
 class Letter(msgspec.Struct, frozen=True, kw_only=True):
     """One dead letter; `at` is the log's time of the record in ms, `index` the event's place in its array.
 
-    `original` holds the first 64 KiB of the bytes in base64, `n_bytes` says how many there were.
+    `original` holds the first 64 KiB of the bytes in base64, or a note where they are no text (compressed,
+    for instance); `n_bytes` says how many there were.
     """
 
     reason: str
@@ -56,7 +57,7 @@ def letter_about(
         partition=partition,
         offset=record.offset,
         at=record.at,
-        original=base64.b64encode(original[:MAX_ORIGINAL_BYTES]).decode(),
+        original=base64.b64encode(kept_original(original)).decode(),
         n_bytes=len(original),
         index=index,
     )

@@ -18,6 +18,7 @@ from stream.scrub import LearnerScrub
 __all__ = ["SnapshotKeeper"]
 
 _MAX_COMMITS = 10_000
+_DAY_MS = 86_400_000
 
 
 class _Writing(NamedTuple):
@@ -131,7 +132,9 @@ class SnapshotKeeper:
         self._kept = {found: self._kept[found] for found in files if found in self._kept}
         self._kept[seq] = positions
         # Noted before the older file goes: whatever a note lets others drop is held by a file.
-        self._commits.keep_snapshots(self._kept, at=math.floor(self._clock.now_ms()))
+        now_ms = math.floor(self._clock.now_ms())
+        self._commits.keep_snapshots(self._kept, at=now_ms)
+        self._commits.dead_letters().expire(now_ms - round(self._settings.letter_days * _DAY_MS))
         self._store.keep(n_kept)
         self._seq = seq
         if self._scrubs and waiting:

