@@ -51,11 +51,15 @@ class ArmCounts:
         """Count the decided slates of a block, in order; returns the rows touched, ascending."""
         self.ensure(int(rows.items.max(initial=-1)) + 1)
         touched = count_outcomes(
-            rows.kind, rows.slate, rows.place, rows.reward, rows.start, rows.items, rows.decided,
+            rows.kind, rows.slate, rows.place, self._gains(rows), rows.start, rows.items, rows.decided,
             self._shown, self._reward, self._mark,
         )  # fmt: skip
         self._touched.add(touched)
         return np.sort(touched)
+
+    def _gains(self, rows: RowBlock) -> Float64:
+        """What each operation (O,) adds to the reward of its place's item."""
+        return rows.reward
 
     def merge(self, other: ArmCounts) -> None:
         """Add what another shard has counted."""

@@ -21,7 +21,7 @@ from stream.step import Replicated
 __all__ = ["Beliefs", "Choice", "Context", "Policy", "PropensityKind", "Rule", "RulePolicy", "no_candidate"]
 
 PropensityKind = Literal["exact", "estimated"]
-"""Whether logged probabilities are computed, or estimated as (hits + 1) / (n + 1) over n draws."""
+"""Whether logged probabilities are those of the draw itself, or estimated; what is estimated says how."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,12 +62,12 @@ class Rule(NamedTuple):
 
 
 class Beliefs(NamedTuple):
-    """A plan that draws from Beta(a, b) (n,) each and takes the best; probabilities are counted over
-    `draws`."""
+    """A plan that takes each candidate with the probability that it is the best by its belief, Beta(a, b)
+    (n,); computed over `bins` (`bandits.ops.beliefs`)."""
 
     a: Float64
     b: Float64
-    draws: int
+    bins: int
 
 
 class Policy(Replicated, Protocol):

@@ -32,8 +32,8 @@ class LinUcb(RulePolicy):
     Args:
         dim: length of x.
         source: "clusters" or "features".
-        max_arms: items that are learned; a further item is refused by `learn` without harm and scores as
-        unseen. alpha, l2: as above.
+        max_arms: items that are learned; once there are as many, `learn` refuses a further item without harm,
+        and it is no candidate, since nothing would come of showing it. alpha, l2: as above.
         top, temperature, spread: randomisation of the choice as in `DiagLinUcb`; the default is arg-max.
 
     Bounded: (dim^2 / 2 + 3 dim) doubles an arm, `max_arms` arms, 5 bytes an item row.
@@ -100,6 +100,8 @@ class LinUcb(RulePolicy):
         Raises:
             PolicyError: there is no candidate.
         """
+        if self._is_full:
+            return super().decide(context, candidates, rng)
         choice = linear_choice(
             candidates, self._x(context), self._arm_of, self._inverses, self._thetas, self.alpha, self.top,
             self.temperature, self.spread, rng.random(),
@@ -118,7 +120,17 @@ class LinUcb(RulePolicy):
             candidates, self._x(context), self._arm_of,
             self._inverses, self._thetas, self.alpha, scores, widths,
         )  # fmt: skip
+        if self._is_full:
+            known = (candidates >= 0) & (candidates < self._arm_of.size)
+            has_arm = np.zeros(candidates.size, np.bool_)
+            has_arm[known] = self._arm_of[candidates[known]] >= 0
+            scores[~has_arm] = -np.inf
         return scores, widths
+
+    @property
+    def _is_full(self) -> bool:
+        """Whether no further item can be learned."""
+        return self._n_arms > self.max_arms and not self._free
 
     def _x(self, context: Context) -> Float32 | Float64:
         if self.source == "clusters":

@@ -23,15 +23,13 @@ class Slated:
     """A built slate of n places: item rows, propensities given the items above, whether the policy decided
     there.
 
-    `propensity_kind` and `draws` say whether the propensities are exact (0 draws) or estimated over that
-    many.
+    `propensity_kind` says whether the propensities are exact or estimated.
     """
 
     items: Int32
     propensities: Float64
     explored: Bool
     propensity_kind: PropensityKind
-    draws: int
 
 
 def build_slate(
@@ -93,18 +91,15 @@ def _fill(
     items, propensities, explored = np.empty(k, np.int32), np.empty(k), np.zeros(k, np.bool_)
     plan = policy.plan(context, candidates)
     if isinstance(plan, Rule):
-        n_draws = 0
         filled = fill_by_rule(
             ranked, candidates, plan.scores.copy(), plan.widths, plan.top, plan.temperature, plan.spread,
             plan.uniform, epsilon, key, given, items, propensities, explored,
         )  # fmt: skip
     else:
-        n_draws = plan.draws
         filled = fill_by_beliefs(
-            ranked, candidates, plan.a, plan.b, n_draws, epsilon, key, given, items, propensities, explored
+            ranked, candidates, plan.a, plan.b, plan.bins, epsilon, key, given, items, propensities, explored
         )
-    kind = policy.propensity_kind
-    return Slated(items[:filled], propensities[:filled], explored[:filled], kind, n_draws)
+    return Slated(items[:filled], propensities[:filled], explored[:filled], policy.propensity_kind)
 
 
 def slate_weight(target: Float64, logged: Float64) -> Float64:

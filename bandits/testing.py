@@ -28,7 +28,7 @@ from stream.frame import pack, unpack
 
 __all__ = ["PolicyContract", "cut", "digest"]
 
-_OPERATIONS = ("kind", "slate", "place", "user", "item", "reward", "first", "ts")
+_OPERATIONS = ("kind", "slate", "place", "user", "item", "reward", "first", "ts", "before")
 
 
 def digest(policy: Policy) -> bytes:
@@ -104,9 +104,7 @@ class PolicyContract(ABC):
         n, p = 1_500, policy.probabilities(context, self._everything())
         picks = [policy.decide(context, self._everything(), Draws(5, str(i))).place for i in range(n)]
         seen = np.bincount(picks, minlength=self.n_items) / n
-        # Five standard errors; an estimated probability brings an error of its own, from at least 100 draws.
-        error = p * (1 - p) / n + (0.25 / 100 if policy.propensity_kind == "estimated" else 0.0)
-        assert (np.abs(seen - p) <= 5 * np.sqrt(error) + 1e-12).all(), (seen, p)
+        assert (np.abs(seen - p) <= 5 * np.sqrt(p * (1 - p) / n) + 1e-12).all(), (seen, p)
 
     def test_a_choice_carries_its_own_probability_and_place(self) -> None:
         policy, context = self._taught()

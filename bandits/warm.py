@@ -30,7 +30,7 @@ def warm_up() -> None:
     block = row_block([context], rows[None], np.ones((1, 3)))
     graph.learn(block)
     graph.refresh(np.ones((3, 2), np.float32))
-    for policy in (DiagLinUcb(graph), LinUcb(4), EpsilonGreedy(), BetaThompson(draws=2)):
+    for policy in (DiagLinUcb(graph), LinUcb(4), EpsilonGreedy(), BetaThompson()):
         policy.learn(block)
         replica = type(policy)(4) if isinstance(policy, LinUcb) else type(policy)()
         replica.apply(unpack(pack(policy.changes())))

@@ -75,7 +75,7 @@ def _lin_ucb(log: _Log) -> Ask:
 
 
 def _thompson(log: _Log) -> Ask:
-    policy, everything = BetaThompson(draws=100), np.arange(_ARMS, dtype=np.int32)
+    policy, everything = BetaThompson(), np.arange(_ARMS, dtype=np.int32)
     nobody, draws = Context(np.zeros(1, np.int32), np.ones(1, np.float32)), Draws(1, "requests")
     policy.learn(row_block([nobody] * len(log), log.arms[:, None], log.rewards[:, None]))
     return lambda _: policy.decide(nobody, everything, draws)

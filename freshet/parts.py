@@ -153,16 +153,16 @@ def build_parts(settings: Settings) -> Parts:
         ranker=Ranker(half_lives=len(learn.half_lives_ms)),
         centroids=centroids,
         graph=graph,
-        policies=_build_policies(policy, graph),
+        policies=_build_policies(policy, graph, cap=settings.join.cap),
         measures=Measures(),
     )
 
 
-def _build_policies(settings: PolicySettings, graph: ClusterItemGraph) -> dict[str, Policy]:
+def _build_policies(settings: PolicySettings, graph: ClusterItemGraph, *, cap: float) -> dict[str, Policy]:
     made: dict[str, Policy] = {
         "diag_lin_ucb": DiagLinUcb(graph, alpha=settings.alpha),
         "epsilon_greedy": EpsilonGreedy(),
-        "thompson": BetaThompson(),
+        "thompson": BetaThompson(cap=cap),
         "uniform": Uniform(),
     }
     names = dict.fromkeys((settings.name, *settings.others))

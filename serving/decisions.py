@@ -196,7 +196,6 @@ class DecisionMaker:
             scores=shown.scores.tolist(),
             explored=np.flatnonzero(slated.explored).tolist(),
             propensity_kind=slated.propensity_kind,
-            draws=slated.draws,
             seed=self._seed,
             auto=(asked.activate or self._settings.activate) == "auto",
             graph_version=m.graph.version,

@@ -8,13 +8,11 @@ id.
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 
 from stream.kernel import kernel
 
-__all__ = ["beta_draw", "gamma_draw", "mix64", "uniform"]
+__all__ = ["mix64", "uniform"]
 
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 _FIRST = np.uint64(0xBF58476D1CE4E5B9)
@@ -42,32 +40,3 @@ def uniform(key: np.uint64, place: int, lane: int) -> float:
     """
     counter = ((np.uint64(place) << _S32) | np.uint64(lane)) + _ONE
     return float(mix64(key + _GOLDEN * counter) >> _S11) * (1.0 / 9007199254740992.0)
-
-
-@kernel
-def gamma_draw(key: np.uint64, place: int, lane: int, shape: float) -> float:
-    """A Gamma(shape, 1) draw for shape >= 1 (Marsaglia and Tsang 2000), fed from a counter of its own."""
-    own = mix64(key + _GOLDEN * (((np.uint64(place) << _S32) | np.uint64(lane)) + _ONE))
-    d = shape - 1.0 / 3.0
-    c = 1.0 / math.sqrt(9.0 * d)
-    for attempt in range(1_000):
-        u1 = 1.0 - uniform(own, attempt, 0)
-        x = math.sqrt(-2.0 * math.log(u1)) * math.cos(2.0 * math.pi * uniform(own, attempt, 1))
-        v = 1.0 + c * x
-        if v <= 0.0:
-            continue
-        v = v * v * v
-        u = 1.0 - uniform(own, attempt, 2)
-        if u < 1.0 - 0.0331 * x * x * x * x:  # the squeeze: nine in ten need no logarithm
-            return d * v
-        if math.log(u) < 0.5 * x * x + d - d * v + d * math.log(v):
-            return d * v
-    return d  # one attempt in twenty fails, so nobody comes here
-
-
-@kernel
-def beta_draw(key: np.uint64, place: int, lane: int, a: float, b: float) -> float:
-    """A Beta(a, b) draw for a, b >= 1 from lanes `2 * lane` and `2 * lane + 1` of a place."""
-    x = gamma_draw(key, place, 2 * lane, a)
-    y = gamma_draw(key, place, 2 * lane + 1, b)
-    return x / (x + y)

@@ -14,12 +14,13 @@ from __future__ import annotations
 import numpy as np
 
 from bandits.ops.arrays import Bool, Float64, Int32
+from bandits.ops.beliefs import belief_table, draw_best, share_of_best, take_away
 from bandits.ops.choice import draw_index, share, survey
-from bandits.ops.draws import beta_draw, uniform
+from bandits.ops.draws import uniform
 from bandits.ops.graph import find_member
 from stream.kernel import kernel
 
-__all__ = ["fill_by_beliefs", "fill_by_rule", "sample_beliefs"]
+__all__ = ["fill_by_beliefs", "fill_by_rule"]
 
 
 @kernel
@@ -95,31 +96,12 @@ def fill_by_rule(
 
 
 @kernel
-def sample_beliefs(a: Float64, b: Float64, n_draws: int, key: np.uint64, place: int) -> Float64:
-    """Draws (n_draws, n) from Beta(a, b); lanes of draw t and candidate i follow 2 + t * n + i."""
-    out = np.empty((n_draws, a.size))
-    for t in range(n_draws):
-        for i in range(a.size):
-            out[t, i] = beta_draw(key, place, 2 + t * a.size + i, a[i], b[i])
-    return out
-
-
-@kernel
-def _argmax(values: Float64, alive: Bool) -> int:
-    best = -1
-    for i in range(values.size):
-        if alive[i] and (best < 0 or values[i] > values[best]):
-            best = i
-    return best
-
-
-@kernel
 def fill_by_beliefs(
     ranked: Int32,
     candidates: Int32,
     a: Float64,
     b: Float64,
-    n_draws: int,
+    n_bins: int,
     epsilon: float,
     key: np.uint64,
     given: Int32,
@@ -127,16 +109,14 @@ def fill_by_beliefs(
     propensities: Float64,
     explored: Bool,
 ) -> int:
-    """As `fill_by_rule`, for a policy that takes the best of one draw from Beta(a, b) at each place of its
-    own.
-
-    pi is estimated as (hits + 1) / (n + 1) over `n_draws` further draws, made once for all places under the
-    place number 2**31 and independent of the draws that decide.
-    """
-    alive, position = np.ones(candidates.size, np.bool_), 0
-    samples = sample_beliefs(a, b, n_draws if candidates.size else 0, key, 2**31)
-    winner = np.full(n_draws, -2, np.int64)
-    n_alive = candidates.size
+    """As `fill_by_rule`, for a policy that takes each candidate with the probability that it is the best by
+    its belief Beta(a, b), computed over `n_bins` bins (`bandits.ops.beliefs`)."""
+    alive, position, n_alive = np.ones(candidates.size, np.bool_), 0, candidates.size
+    rates, logs = belief_table(a, b, n_bins)
+    totals, products, scratch = np.zeros(n_bins), np.zeros(n_bins), np.empty(n_bins)
+    for i in range(candidates.size):
+        totals += rates[i]
+        products += logs[i]
     for place in range(items.size):
         position = _next_ranked(ranked, position, items, place)
         choice = ranked[position] if position < ranked.size else -1
@@ -148,19 +128,14 @@ def fill_by_beliefs(
         if given.size > 0:
             item = given[place]
         elif eps > 0.0 and uniform(key, place, 0) < eps:
-            item = candidates[_argmax(sample_beliefs(a, b, 1, key, place)[0], alive)]
+            item = candidates[draw_best(rates, totals, products, alive, scratch, uniform(key, place, 1))]
             explored[place] = True
         if item < 0:
             return place
         index, pi = find_member(candidates, item), 0.0
         if index >= 0 and alive[index]:
-            hits = 0
-            for t in range(n_draws):
-                if winner[t] < 0 or not alive[winner[t]]:
-                    winner[t] = _argmax(samples[t], alive)
-                hits += winner[t] == index
-            pi = (hits + 1.0) / (n_draws + 1.0)
-            alive[index] = False
+            pi = share_of_best(rates, totals, products, scratch, index)
+            take_away(rates, logs, alive, totals, products, index)
             n_alive -= 1
         items[place] = item
         propensities[place] = (1.0 - eps) * (item == choice) + eps * pi

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from scipy import stats
+from scipy import special, stats
 
 from bandits import Context, Draws, LinUcb, PolicyError, request_key
 from bandits.base import RulePolicy
 from bandits.ops.arrays import Float64
+from bandits.ops.beliefs import best_probabilities, beta_cdf
 from bandits.ops.choice import rule_probabilities
-from bandits.ops.draws import beta_draw, uniform
+from bandits.ops.draws import uniform
 from bandits.ops.lanes import dot
 from bandits.ops.linear import packed_identity, sherman_morrison
 from bandits.worlds import row_block
@@ -44,10 +45,36 @@ def test_the_draws_are_uniform_over_places_lanes_and_requests() -> None:
         assert stats.kstest(sample, "uniform").pvalue > 1e-3
 
 
-@pytest.mark.parametrize(("a", "b"), [(1.0, 1.0), (3.0, 40.0), (50.0, 2.5)])
-def test_beta_draws_follow_the_beta_distribution(a: float, b: float) -> None:
-    sample = [beta_draw(np.uint64(9), 0, i, a, b) for i in range(3_000)]
-    assert stats.kstest(sample, stats.beta(a, b).cdf).pvalue > 1e-3
+@pytest.mark.parametrize(("a", "b"), [(1.0, 1.0), (1.0, 900.0), (2.5, 1.5), (3.0, 40.0), (300.0, 2e4)])
+def test_the_beta_distribution_function_is_that_of_scipy(a: float, b: float) -> None:
+    points = np.append(stats.beta.ppf(np.linspace(0.001, 0.999, 60), a, b), [0.0, 1.0])
+    found = [beta_cdf(a, b, float(special.betaln(a, b)), x) for x in points.tolist()]
+    assert np.allclose(found, stats.beta.cdf(points, a, b), atol=1e-4)
+
+
+BELIEFS = [
+    ([1.0, 1.0, 1.0], [1.0, 1.0, 1.0]),
+    ([2.0, 1.0], [1.0, 1.0]),
+    ([3.0, 9.0, 1.0, 1.5], [40.0, 200.0, 1.0, 7.0]),
+    ([1e5, 1e5 + 300, 1e5 + 100], [1e6, 1e6, 1e6]),
+]
+
+
+@pytest.mark.parametrize(("a", "b"), BELIEFS)
+def test_the_probability_of_being_the_best_is_the_share_of_draws_won(a: list[float], b: list[float]) -> None:
+    draws = np.random.default_rng(5).beta(a, b, size=(200_000, len(a)))
+    won = np.bincount(draws.argmax(axis=1), minlength=len(a)) / len(draws)
+    assert np.allclose(best_probabilities(np.array(a), np.array(b), 64), won, atol=0.006)
+
+
+@pytest.mark.parametrize("n", [1, 5, 100, 500])
+def test_probabilities_of_being_the_best_sum_to_one_and_are_alike_for_the_like(n: int) -> None:
+    rng = np.random.default_rng(n)
+    a, b = (1.0 + rng.integers(0, most, n).astype(np.float64) for most in (3, 500))
+    p = best_probabilities(a, b, 64)
+    assert abs(p.sum() - 1.0) < 1e-12
+    assert np.allclose(best_probabilities(np.ones(n), np.ones(n), 64), 1 / n)
+    assert np.allclose(best_probabilities(a[::-1].copy(), b[::-1].copy(), 64), p[::-1], rtol=1e-9)
 
 
 def test_rank_one_updates_equal_a_fresh_inverse() -> None:
@@ -83,6 +110,18 @@ def test_linucb_refuses_another_width_and_holds_no_more_arms_than_allowed() -> N
     full = Context(context.clusters, context.weights, np.ones(4, np.float32))
     policy.learn(row_block([full], np.arange(5, dtype=np.int32)[None], np.zeros((1, 5))))
     assert policy.snapshot()["rows"].tolist() == [0, 1]
+
+
+def test_linucb_plays_nothing_that_it_could_not_learn() -> None:
+    policy, everything = LinUcb(4, max_arms=2), np.arange(5, dtype=np.int32)
+    context = Context(np.zeros(1, np.int32), np.ones(1, np.float32))
+    assert policy.probabilities(context, everything)[4] > 0.0
+    policy.learn(row_block([context], np.array([[3, 1]], np.int32), np.zeros((1, 2))))
+    played = policy.probabilities(context, everything)
+    assert (played.sum(), played[[0, 2, 4]].tolist()) == (1.0, [0.0] * 3)
+    assert policy.decide(context, everything, Draws(1, "r")).item in (1, 3)
+    policy.remove_items(np.array([3], np.int32))
+    assert policy.probabilities(context, everything)[4] > 0.0
 
 
 def test_the_rule_shares_among_the_top_and_whoever_ties_with_its_last() -> None:

@@ -27,7 +27,7 @@ class TestEpsilonGreedy(PolicyContract):
 
 
 class TestBetaThompson(PolicyContract):
-    settings: ClassVar[Mapping[str, Any]] = {"prior_reward": 2.0, "prior_none": 3.0, "draws": 50}
+    settings: ClassVar[Mapping[str, Any]] = {"prior_reward": 2.0, "prior_none": 3.0, "cap": 5.0, "bins": 32}
 
     def make(self) -> Policy:
         return BetaThompson()
