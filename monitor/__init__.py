@@ -7,7 +7,14 @@ from __future__ import annotations
 from monitor.latency import LatencyWindow
 from monitor.measures import Measures
 from monitor.metrics import auc, hit_at_k, ndcg_at_k
-from monitor.stats import Interval, RunningMoments, mean_interval, paired_interval
+from monitor.stats import (
+    Interval,
+    RunningMoments,
+    beta_limit,
+    bounded_interval,
+    mean_interval,
+    paired_interval,
+)
 
 __all__ = [
     "Interval",
@@ -15,6 +22,8 @@ __all__ = [
     "Measures",
     "RunningMoments",
     "auc",
+    "beta_limit",
+    "bounded_interval",
     "hit_at_k",
     "mean_interval",
     "ndcg_at_k",

@@ -21,10 +21,14 @@ __all__ = ["auc", "hit_at_k", "ndcg_at_k"]
 def hit_at_k(ranked: Sequence[str], relevant: str, k: int) -> float:
     """1.0 when `relevant` is among the first `k` of `ranked`, else 0.0.
 
+    Raises:
+        MeasureError: k is below 1.
+
     Example:
         >>> hit_at_k(["a", "b", "c"], "b", 2), hit_at_k(["a", "b", "c"], "c", 2)
         (1.0, 0.0)
     """
+    _check(k)
     return 1.0 if relevant in ranked[:k] else 0.0
 
 
@@ -34,12 +38,22 @@ def ndcg_at_k(gains: Sequence[float], k: int) -> float:
     DCG = sum over places j = 1..k of gain_j / log2(j + 1); the ideal sorts the same gains. A list without any
     gain has no ideal and scores 0.0 (Järvelin and Kekäläinen 2002, with gains taken as they are).
 
+    Raises:
+        MeasureError: k is below 1.
+
     Example:
         >>> round(ndcg_at_k([0, 1, 0], 3), 4), ndcg_at_k([1, 0], 2), ndcg_at_k([], 5)
         (0.6309, 1.0, 0.0)
     """
+    _check(k)
     ideal = _dcg(sorted(gains, reverse=True), k)
     return _dcg(gains, k) / ideal if ideal > 0 else 0.0
+
+
+def _check(k: int) -> None:
+    if k < 1:
+        msg = f"k: expected the length of a list, at least 1, got {k}"
+        raise MeasureError(msg)
 
 
 def _dcg(gains: Sequence[float], k: int) -> float:

@@ -11,7 +11,7 @@ from scipy import stats
 
 from monitor.errors import MeasureError
 
-__all__ = ["Interval", "RunningMoments", "mean_interval", "paired_interval"]
+__all__ = ["Interval", "RunningMoments", "beta_limit", "bounded_interval", "mean_interval", "paired_interval"]
 
 
 class Interval(NamedTuple):
@@ -56,6 +56,11 @@ class RunningMoments:
         """Student-t interval of the mean."""
         return _interval(self.mean, self.variance, self.count, confidence)
 
+    def bounded(self, low: float, high: float, confidence: float = 0.95) -> Interval:
+        """As `bounded_interval`, of the values taken so far; none of them lies outside ``low..high``."""
+        spread = self._squares / self.count if self.count else 0.0
+        return _bounded(self.mean, spread, self.count, low, high, confidence)
+
 
 def mean_interval(values: npt.ArrayLike, confidence: float = 0.95) -> Interval:
     """Student-t interval of the mean of `values`, shape (n,).
@@ -73,6 +78,49 @@ def mean_interval(values: npt.ArrayLike, confidence: float = 0.95) -> Interval:
         raise MeasureError(msg)
     variance = float(x.var(ddof=1)) if x.size > 1 else 0.0
     return _interval(float(x.mean()), variance, x.size, confidence)
+
+
+def bounded_interval(values: npt.ArrayLike, low: float, high: float, confidence: float = 0.95) -> Interval:
+    """Interval of the mean of `values` (n,) that lie in ``low..high``: within that range, never without
+    width.
+
+    For values that are either `low` or `high` it is that of Clopper and Pearson (1934), which covers also
+    when one of them is rare. Any others get the Beta distribution with their mean and variance; each limit is
+    taken after one more value at its end of the range, as in the binomial case.
+
+    Raises:
+        MeasureError: there are no values, or one is outside.
+
+    Example:
+        >>> [round(x, 4) for x in bounded_interval([0.0] * 100, 0.0, 1.0)]
+        [0.0, 0.0, 0.0362]
+    """
+    x = np.asarray(values, dtype=np.float64)
+    if x.ndim != 1 or x.size == 0 or not (low <= x.min() and x.max() <= high):
+        msg = f"an interval within [{low}, {high}] needs a non-empty array (n,) of such numbers, got {x}"
+        raise MeasureError(msg)
+    return _bounded(float(x.mean()), float(x.var()), x.size, low, high, confidence)
+
+
+def beta_limit(mean: float, spread: float, count: int, low: float, high: float, level: float) -> float:
+    """Quantile `level` of the Beta distribution on ``low..high`` that a mean of `count` values has.
+
+    Its mean is `mean`, and its size nu makes ``spread / count`` the variance p (1 - p) / nu of a share p;
+    `spread` is the variance of the values, divided by their number.
+
+    Example:
+        >>> round(beta_limit(0.01, 0.01 * 0.99, 100, 0.0, 1.0, 0.975), 4)  # one success in a hundred
+        0.0366
+    """
+    share, variance = (mean - low) / (high - low), spread / count / (high - low) ** 2
+    if share <= 0.0:
+        return low
+    if share >= 1.0:
+        return high
+    if variance <= 0.0:
+        return mean
+    size = share * (1.0 - share) / variance
+    return low + (high - low) * float(stats.beta.ppf(level, share * size, (1.0 - share) * size))
 
 
 def paired_interval(ours: npt.ArrayLike, theirs: npt.ArrayLike, confidence: float = 0.95) -> Interval:
@@ -97,3 +145,13 @@ def _interval(mean: float, variance: float, count: int, confidence: float) -> In
         return Interval(mean, float("-inf"), float("inf"))
     half = float(stats.t.ppf(0.5 + confidence / 2, count - 1)) * (variance / count) ** 0.5
     return Interval(mean, mean - half, mean + half)
+
+
+def _bounded(mean: float, spread: float, count: int, low: float, high: float, confidence: float) -> Interval:
+    limits = []
+    for end, level in ((low, 0.5 - confidence / 2), (high, 0.5 + confidence / 2)):
+        apart = end - mean
+        more = mean + apart / (count + 1)
+        spread_more = (count * spread + count / (count + 1) * apart**2) / (count + 1)
+        limits.append(beta_limit(more, spread_more, count + 1, low, high, level))
+    return Interval(mean, *limits)

@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from monitor import Interval, mean_interval
 from replay.errors import ReplayError
+from replay.ops.limits import mean_limit, one_more, within
 from replay.ops.weighting import (
     effective_size,
     ips_rounds,
@@ -46,6 +47,9 @@ MIN_EFFECTIVE_SHARE = 0.01
 """Below this share of the rounds the log speaks about something else than the target."""
 MAX_SHARE = 0.05
 """Above this share of all weight a single round decides the answer."""
+MIN_REWARDED = 5.0
+"""Below this effective number of rewarded rounds an estimate says little but how rare rewards are."""
+_ROUNDING = 1e-6
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +59,7 @@ class Rounds:
     `target`, `logged` (N,): probability of the logged item at its place given the items above it, under the
     target policy and under the one that was live. `rewards` (N,), `start` (S + 1,) int64. `n_foreign` slates
     were left out because their propensities are not known; `n_estimated` of the S have estimated ones.
+    `most` is the largest reward that a place can have, or the largest seen if that is more.
 
     Raises:
         ReplayError: shapes differ, a slate is empty, or a probability is not one.
@@ -71,6 +76,7 @@ class Rounds:
     start: Int64
     n_foreign: int = 0
     n_estimated: int = 0
+    most: float = 1.0
 
     def __post_init__(self) -> None:
         shapes = {self.target.shape, self.logged.shape, self.rewards.shape}
@@ -86,6 +92,9 @@ class Rounds:
             raise ReplayError(msg)
         _check_probabilities("target", self.target, allow_zero=True)
         _check_probabilities("logged", self.logged, allow_zero=False)
+        if not np.isfinite(self.rewards).all():
+            msg = f"rewards are finite numbers, place {int(np.isfinite(self.rewards).argmin())} has none"
+            raise ReplayError(msg)
 
     @classmethod
     def single(cls, target: npt.ArrayLike, logged: npt.ArrayLike, rewards: npt.ArrayLike) -> Rounds:
@@ -110,8 +119,29 @@ class Rounds:
         keep = place_numbers(self.start) < n_places
         lengths = np.minimum(np.diff(self.start), n_places)
         start = np.concatenate(([0], np.cumsum(lengths))).astype(np.int64)
-        left_out = (self.n_foreign, self.n_estimated)
+        left_out = (self.n_foreign, self.n_estimated, self.most)
         return Rounds(self.target[keep], self.logged[keep], self.rewards[keep], start, *left_out)
+
+    def bounds(self) -> tuple[float, float]:
+        """Least and largest reward that a round can have: its places' together."""
+        n_places = int(np.diff(self.start).max(initial=0))
+        least, most = float(self.rewards.min(initial=0.0)), float(self.rewards.max(initial=0.0))
+        return n_places * least, n_places * max(most, self.most)
+
+    def with_one_more(self, reward: float) -> Rounds | None:
+        """The log and one more round, rewarded at its last place, see `replay.ops.limits.one_more`; None
+        where no place has a weight."""
+        weights = one_more(self.weights(), self.start)
+        if not weights.size:
+            return None
+        ratios = weights / np.concatenate(([1.0], weights[:-1]))
+        return Rounds(
+            np.append(self.target, np.minimum(ratios, 1.0)),
+            np.append(self.logged, np.minimum(1.0 / ratios, 1.0)),
+            np.append(self.rewards, [*np.zeros(weights.size - 1), reward]),
+            np.append(self.start, self.start[-1] + weights.size),
+            most=self.most,
+        )
 
 
 def _check_probabilities(name: str, values: Float64, *, allow_zero: bool) -> None:
@@ -125,7 +155,11 @@ def _check_probabilities(name: str, values: Float64, *, allow_zero: bool) -> Non
 
 
 class Estimator(Protocol):
-    """One number a round; their mean estimates the target's reward a round."""
+    """One number a round; their mean estimates the target's reward a round.
+
+    An estimator whose mean never leaves the range of the rewards may say so by ``within_rewards = True``: its
+    intervals are then narrower where rewards are common.
+    """
 
     name: str
 
@@ -166,6 +200,7 @@ class Snips:
     """
 
     name = "snips"
+    within_rewards = True
 
     def rounds(self, log: Rounds) -> Float64:
         """Linearised scores (S,), see `replay.ops.weighting.snips_rounds`."""
@@ -182,6 +217,7 @@ class Diagnosis(NamedTuple):
     `effective` sample size of the round weights; `max_share` of all weight in one round; `unsupported`, the
     share of rounds that the target would never have shown (weight 0); `mean_weight`, which is 1 but for noise
     when the log supports the target; `n_foreign` left out, `n_estimated` with estimated propensities.
+    `rewarded` rounds have a reward that counts, and say as much as `effective_rewarded` of one weight would.
     """
 
     n_rounds: int
@@ -191,6 +227,8 @@ class Diagnosis(NamedTuple):
     mean_weight: Interval
     n_foreign: int
     n_estimated: int
+    rewarded: int = 0
+    effective_rewarded: float = 0.0
 
     def warnings(self) -> list[str]:
         """In plain words what is wrong; empty when the answer may be used."""
@@ -203,10 +241,16 @@ class Diagnosis(NamedTuple):
             )
         if self.max_share > MAX_SHARE:
             found.append(f"a single round carries {self.max_share:.0%} of all weight")
-        if not self.mean_weight.low <= 1.0 <= self.mean_weight.high:
+        mean, low, high = self.mean_weight
+        if abs(mean - 1.0) > _ROUNDING and not low <= 1.0 <= high:
             found.append(
-                f"weights average {self.mean_weight.mean:.2g} and not 1: the target shows what this log "
+                f"weights average {_unlike_one(mean)} and not 1: the target shows what this log "
                 "never tried, or the logged propensities are wrong"
+            )
+        if self.effective_rewarded < MIN_REWARDED:
+            found.append(
+                f"too few rewarded rounds: {self.rewarded:,} of {self.n_rounds:,} have a reward that counts, "
+                f"and say no more than {self.effective_rewarded:.1f} would"
             )
         if self.n_estimated:
             found.append(
@@ -215,27 +259,40 @@ class Diagnosis(NamedTuple):
         return found
 
 
+def _unlike_one(mean: float) -> str:
+    """A number that is not 1, with as many digits as it takes to see that."""
+    return next((text for n in range(2, 9) if float(text := f"{mean:.{n}g}") != 1.0), f"{mean:.9g}")
+
+
 def diagnose(log: Rounds, confidence: float = 0.95) -> Diagnosis:
-    """Look at the weights of a log without its rewards.
+    """Look at the weights of a log, and at how many of its rounds were rewarded.
 
     Example:
-        >>> log = Rounds.single(target=[0.5] * 400, logged=[0.5] * 400, rewards=[0.0] * 400)
+        >>> log = Rounds.single(target=[0.5] * 400, logged=[0.5] * 400, rewards=[0.0, 1.0] * 200)
         >>> found = diagnose(log)
-        >>> found.effective, found.unsupported, found.warnings()
-        (400.0, 0.0, [])
+        >>> found.effective, found.unsupported, found.rewarded, found.warnings()
+        (400.0, 0.0, 200, [])
+        >>> silent = Rounds.single(target=[0.5] * 400, logged=[0.5] * 400, rewards=[0.0] * 400)
+        >>> diagnose(silent).warnings()
+        ['too few rewarded rounds: 0 of 400 have a reward that counts, and say no more than 0.0 would']
     """
     if not log.size:
         return Diagnosis(0, 0.0, 0.0, 0.0, Interval(*[float("nan")] * 3), log.n_foreign, log.n_estimated)
-    w = round_weights(log.weights(), log.start)
+    weights = log.weights()
+    w = round_weights(weights, log.start)
+    counted = ips_rounds(weights, np.abs(log.rewards), log.start)
     total = float(w.sum())
+    mean, low, high = mean_interval(w, confidence)
     return Diagnosis(
         n_rounds=log.size,
         effective=effective_size(w),
         max_share=float(w.max()) / total if total > 0 else 0.0,
         unsupported=float(np.mean(w <= 0.0)),
-        mean_weight=mean_interval(w, confidence),
+        mean_weight=Interval(mean, max(low, 0.0), high),
         n_foreign=log.n_foreign,
         n_estimated=log.n_estimated,
+        rewarded=int(np.count_nonzero(counted)),
+        effective_rewarded=effective_size(counted),
     )
 
 
@@ -250,14 +307,38 @@ class Estimate(NamedTuple):
 def estimate(estimator: Estimator, log: Rounds, confidence: float = 0.95) -> Estimate:
     """Estimate the target's reward a round; NaN without any round.
 
-    The interval is Student's t over the rounds, taken as independent; it trusts the propensities, and it is
-    meaningless where `Diagnosis.warnings` says that the log cannot answer.
+    The interval takes rounds as independent and trusts the propensities; it is meaningless where
+    `Diagnosis.warnings` says that the log cannot answer. Each limit is a quantile of the Beta distribution
+    with the mean and variance of the scores after *one more round*: for the upper limit one with the largest
+    reward, for the lower one without. For equal weights and rewards of 0 and 1 that is the exact interval of
+    Clopper and Pearson (1934); for unequal weights it follows Fay and Feuer (1997), who add a largest weight
+    to a Gamma distribution. So it covers also where rewards are rare, is never without width, and stays
+    within what a round can earn. Without any weight the log says nothing, and that range is the interval.
 
     Example:
-        >>> log = Rounds.single(target=[0.5, 0.5], logged=[0.5, 0.5], rewards=[1.0, 0.0])
-        >>> estimate(Ips(), log).value.mean
-        0.5
+        >>> log = Rounds.single(target=[0.5] * 100, logged=[0.5] * 100, rewards=[0.0] * 100)
+        >>> [round(x, 4) for x in estimate(Ips(), log).value]
+        [0.0, 0.0, 0.0362]
     """
     scores = estimator.rounds(log)
-    value = mean_interval(scores, confidence) if scores.size else Interval(*[float("nan")] * 3)
+    if not scores.size:
+        return Estimate(estimator.name, Interval(*[float("nan")] * 3), diagnose(log, confidence))
+    least, most = log.bounds()
+    low = _limit(estimator, log, float(log.rewards.min(initial=0.0)), 0.5 - confidence / 2)
+    largest = float(log.rewards.max(initial=0.0)) or log.most
+    high = _limit(estimator, log, largest, 0.5 + confidence / 2)
+    if low is None or high is None:
+        low, high = least, most
+    value = Interval(float(scores.mean()), *within(low, high, least, most))
     return Estimate(estimator.name, value, diagnose(log, confidence))
+
+
+def _limit(estimator: Estimator, log: Rounds, reward: float, level: float) -> float | None:
+    extended = log.with_one_more(reward)
+    if extended is None:
+        return None
+    scores = estimator.rounds(extended)
+    least, most = log.bounds()
+    if not getattr(estimator, "within_rewards", False):
+        least, most = min(least, float(scores.min())), max(most, float(scores.max()))
+    return mean_limit(scores, least, most, level)

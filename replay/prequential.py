@@ -10,7 +10,7 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
-from monitor import Interval, RunningMoments, auc, hit_at_k, mean_interval, ndcg_at_k
+from monitor import Interval, RunningMoments, auc, bounded_interval, hit_at_k, ndcg_at_k
 from replay.drive import Observer
 from stream.blocks import CLICK, CLOSED, ORGANIC, SHOWN, FeedbackBlock, Slate
 
@@ -50,15 +50,15 @@ class PrequentialResult:
 
     def hit_at_k(self) -> Interval | None:
         """Mean hit@k with its interval; None without a positive."""
-        return mean_interval(np.asarray(self.hits, np.float64)) if self.hits else None
+        return bounded_interval(self.hits, 0.0, 1.0) if self.hits else None
 
     def ndcg_at_k(self) -> Interval | None:
         """Mean NDCG@k with its interval; None without a positive."""
-        return mean_interval(np.asarray(self.ndcg, np.float64)) if self.ndcg else None
+        return bounded_interval(self.ndcg, 0.0, 1.0) if self.ndcg else None
 
     def auc(self) -> Interval | None:
         """Mean AUC over slates that had both a click and a place without; None without such a slate."""
-        return self.slate_auc.interval() if self.slate_auc.count else None
+        return self.slate_auc.bounded(0.0, 1.0) if self.slate_auc.count else None
 
 
 class Prequential(Observer):

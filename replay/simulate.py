@@ -83,8 +83,9 @@ class Simulation:
     regret: Mapping[str, Float64]
 
     def final(self, policy: str) -> Interval:
-        """Regret after the last round, mean over seeds with its interval."""
-        return mean_interval(self.regret[policy][:, -1])
+        """Regret after the last round, mean over seeds with its interval; regret is never below 0."""
+        mean, low, high = mean_interval(self.regret[policy][:, -1])
+        return Interval(mean, max(low, 0.0), high)
 
     def minus(self, policy: str, other: str) -> Interval:
         """Final regret of `policy` minus that of `other`, paired by seed; below 0: `policy` is better."""

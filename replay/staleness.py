@@ -9,7 +9,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from monitor import Interval, mean_interval
+from monitor import Interval, bounded_interval
 from replay.prequential import PrequentialResult
 from replay.report import cells, numbers
 
@@ -28,7 +28,8 @@ def hits_lost(current: PrequentialResult, stale: PrequentialResult) -> Interval 
     """
     if not current.hits:
         return None
-    return mean_interval(np.asarray(current.hits, np.float64) - np.asarray(stale.hits, np.float64))
+    lost = np.asarray(current.hits, np.float64) - np.asarray(stale.hits, np.float64)
+    return bounded_interval(lost, -1.0, 1.0)
 
 
 def staleness_json(

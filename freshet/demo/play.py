@@ -12,7 +12,7 @@ import numpy.typing as npt
 from freshet.data import Ratings
 from freshet.demo.baselines import Baseline, all_baselines
 from freshet.demo.client import ApiClient
-from monitor import Interval, LatencyWindow, mean_interval, paired_interval
+from monitor import Interval, LatencyWindow, bounded_interval
 from stream.clock import Clock
 
 __all__ = ["DemoResult", "play"]
@@ -38,11 +38,11 @@ class DemoResult:
 
     def rate(self, name: str) -> Interval:
         """hit@20 of one contestant with its interval."""
-        return mean_interval(self.hits[name])
+        return bounded_interval(self.hits[name], 0.0, 1.0)
 
     def minus(self, name: str) -> Interval:
         """Freshet's hit@20 minus that of a baseline, paired by event."""
-        return paired_interval(self.hits["freshet"], self.hits[name])
+        return bounded_interval(self.hits["freshet"] - self.hits[name], -1.0, 1.0)
 
 
 def play(

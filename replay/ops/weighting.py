@@ -9,10 +9,21 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["effective_size", "ips_rounds", "place_numbers", "place_weights", "round_weights", "snips_rounds"]
+__all__ = [
+    "LARGEST",
+    "effective_size",
+    "ips_rounds",
+    "place_numbers",
+    "place_weights",
+    "round_weights",
+    "snips_rounds",
+]
 
 Float64 = npt.NDArray[np.float64]
 Int64 = npt.NDArray[np.int64]
+
+LARGEST = 1e100
+"""Weights are cut here: no sum of squares overflows, and a log that needs this is called out anyway."""
 
 
 def place_numbers(start: Int64) -> Int64:
@@ -29,19 +40,20 @@ def place_weights(target: Float64, logged: Float64, start: Int64) -> Float64:
     """Weight of each place (N,): the product of target / logged over it and the places above it.
 
     w_sj = prod over l <= j of q_sl / p_sl. `target` and `logged` (N,) are propensities of the logged item at
-    its place given the items above; `logged` is above 0.
+    its place given the items above; `logged` is above 0. Weights end at 1e100.
 
     Example:
         >>> place_weights(np.array([0.5, 0.1, 0.2]), np.array([0.25, 0.2, 0.1]), np.array([0, 2, 3])).tolist()
         [2.0, 1.0, 2.0]
     """
-    ratios = target / logged
+    with np.errstate(over="ignore"):
+        ratios = np.minimum(target / logged, LARGEST)
     place = place_numbers(start)
     out = ratios.copy()
     # One pass a place: slates are short and many, so this is a few products of long arrays.
     for j in range(1, int(place.max(initial=0)) + 1):
         at = np.flatnonzero(place == j)
-        out[at] = out[at - 1] * ratios[at]
+        out[at] = np.minimum(out[at - 1] * ratios[at], LARGEST)
     return out
 
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from monitor import auc, hit_at_k, mean_interval, ndcg_at_k, paired_interval
+from monitor import auc, bounded_interval, hit_at_k, mean_interval, ndcg_at_k, paired_interval
 from monitor.errors import MeasureError
 from monitor.stats import RunningMoments
 
@@ -53,6 +53,29 @@ def test_the_interval_covers_the_truth_nineteen_times_in_twenty() -> None:
         interval = mean_interval(rng.normal(1.0, 2.0, 30))
         covered += interval.low <= 1.0 <= interval.high
     assert 0.92 <= covered / 400 <= 0.98
+
+
+@pytest.mark.parametrize("rate", [0.003, 0.4, 0.995])
+def test_a_bounded_interval_covers_shares_near_the_ends_and_stays_in_their_range(rate: float) -> None:
+    rng = np.random.default_rng(7)
+    found = [bounded_interval(rng.random(200) < rate, 0.0, 1.0) for _ in range(300)]
+    assert np.mean([low <= rate <= high for _, low, high in found]) >= 0.93
+    assert all(0.0 <= low < high <= 1.0 for _, low, high in found)
+
+
+def test_one_pass_gives_the_same_bounded_interval() -> None:
+    x = np.random.default_rng(1).random(40)
+    moments = RunningMoments()
+    for value in x:
+        moments.add(value)
+    assert moments.bounded(0.0, 1.0) == pytest.approx(bounded_interval(x, 0.0, 1.0))
+
+
+@pytest.mark.parametrize("k", [0, -1])
+def test_a_list_of_no_length_is_refused(k: int) -> None:
+    for measure in (lambda: hit_at_k(["a"], "a", k), lambda: ndcg_at_k([1.0], k)):
+        with pytest.raises(MeasureError, match="k: expected"):
+            measure()
 
 
 def test_a_paired_interval_is_that_of_the_difference() -> None:

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from replay.errors import ReplayError
-from replay.estimators import Estimator, Ips, Rounds, Snips, diagnose
+from replay.estimators import ESTIMATORS, Estimator, Ips, Rounds, Snips, diagnose, estimate
 from replay.ops.weighting import effective_size, place_weights
 from replay.testing import EstimatorContract, PlantedLogs
 
@@ -85,6 +85,70 @@ def test_estimated_propensities_and_an_empty_log_are_called_out() -> None:
     assert any("estimated" in warning for warning in diagnose(estimated).warnings())
     nothing = Rounds.single([], [], [])
     assert "no decision" in diagnose(nothing).warnings()[0]
+
+
+def _one_arm(n: int, n_arms: int, rate: float, rng: np.random.Generator) -> Rounds:
+    """A uniform log; the target shows always the first arm, so few rounds count and fewer are rewarded."""
+    hit = rng.integers(n_arms, size=n) == 0
+    return Rounds.single(hit, np.full(n, 1 / n_arms), rng.random(n) < rate)
+
+
+@pytest.mark.parametrize("estimator", [Ips(), Snips()], ids=["ips", "snips"])
+@pytest.mark.parametrize(
+    ("n", "n_arms", "rate"), [(2_000, 10, 0.01), (2_000, 10, 0.003), (5_000, 80, 0.004), (500, 2, 0.99)]
+)
+def test_an_interval_covers_also_where_rewards_are_rare(
+    estimator: Estimator, n: int, n_arms: int, rate: float
+) -> None:
+    rng = np.random.default_rng(3)
+    values = [estimate(estimator, _one_arm(n, n_arms, rate, rng)).value for _ in range(200)]
+    assert np.mean([value.low <= rate <= value.high for value in values]) >= 0.93
+    assert all(0.0 <= value.low < value.high <= 1.0 for value in values)
+
+
+def test_without_any_reward_an_interval_is_that_of_clopper_and_pearson() -> None:
+    log = Rounds.single(np.full(300, 0.2), np.full(300, 0.2), np.zeros(300))
+    for estimator in ESTIMATORS:
+        assert estimate(estimator, log).value == pytest.approx((0.0, 0.0, 1 - 0.025 ** (1 / 300)))
+    assert "too few rewarded rounds: 0 of 300" in diagnose(log).warnings()[0]
+
+
+def test_rewards_that_only_a_hundredth_of_the_rounds_weigh_are_too_few() -> None:
+    log = Rounds.single([1.0] * 20 + [0.0] * 1980, np.full(2000, 0.01), [1.0] * 4 + [0.0] * 16 + [1.0] * 1980)
+    assert (diagnose(log).rewarded, diagnose(log).effective_rewarded) == (4, pytest.approx(4.0))
+    assert any("too few rewarded rounds: 4 of" in warning for warning in diagnose(log).warnings())
+
+
+def test_a_log_without_weight_leaves_all_that_a_round_can_earn_open() -> None:
+    log = Rounds(np.zeros(4), np.full(4, 0.5), np.array([1.0, 0.0, 0.0, 1.0]), np.array([0, 2, 4]))
+    for estimator in ESTIMATORS:
+        assert estimate(estimator, log).value == (0.0, 0.0, 2.0)
+
+
+def test_limits_stay_within_what_a_round_can_earn_and_keep_a_width() -> None:
+    log = Rounds.single(np.full(400, 0.5), np.full(400, 0.25), np.ones(400))
+    value = estimate(Ips(), log).value
+    assert value.mean == 2.0 and 0.0 <= value.low < value.high == 1.0
+    liked = Rounds.single(np.full(9, 0.5), np.full(9, 0.5), [-1.0, 1.0, 1.0] * 3)
+    assert -1.0 <= estimate(Snips(), liked).value.low < 0.0
+
+
+def test_no_figure_is_a_nan_however_small_a_propensity() -> None:
+    log = Rounds(np.ones(4), np.full(4, 5e-324), np.array([0.0, 1.0, 0.0, 1.0]), np.array([0, 2, 4]))
+    for estimator in ESTIMATORS:
+        found = estimate(estimator, log)
+        assert np.isfinite([*found.value, *found.diagnosis.mean_weight, found.diagnosis.effective]).all()
+
+
+@pytest.mark.parametrize(("mean", "said"), [(0.9962, "0.996"), (1.00004, "1.00004"), (0.68, "0.68")])
+def test_an_average_that_is_not_one_is_said_so_that_it_can_be_seen(mean: float, said: str) -> None:
+    log = Rounds.single(np.full(400, mean / 2), np.full(400, 0.5), np.ones(400))
+    assert diagnose(log).warnings()[0].startswith(f"weights average {said} and not 1")
+
+
+def test_weights_that_are_one_but_for_rounding_are_one() -> None:
+    log = Rounds.single(np.full(400, 0.1 + 0.2), np.full(400, 0.3), np.ones(400))
+    assert diagnose(log).warnings() == []
 
 
 @pytest.mark.parametrize("logged", [0.0, -0.1, 1.5, float("nan")])
