@@ -38,25 +38,28 @@ def parse_interval(text: str) -> int:
 class Mirror:
     """A serving worker's copy of the learned parts, brought up to date every `sync_ms` of event time.
 
-    Between two synchronisations it holds the changes published meanwhile, as bytes.
+    Live events and backfilled history each have a time of their own, so each stream has its own next time;
+    whichever comes brings all up to date. Between two synchronisations it holds the changes published
+    meanwhile, as bytes.
     """
 
     def __init__(self, settings: Settings, sync_ms: int) -> None:
         self.sync_ms = sync_ms
         self.parts: Parts = build_parts(settings)
         self._pending: list[bytes] = []
-        self._due_ms = 0
+        self._due_ms = {False: 0, True: 0}
 
-    def is_due(self, now_ms: int) -> bool:
-        """Whether it is to be brought up to date now."""
-        return now_ms >= self._due_ms
+    def is_due(self, now_ms: int, *, backfill: bool) -> bool:
+        """Whether it is to be brought up to date now, by the time of this stream."""
+        return now_ms >= self._due_ms[backfill]
 
-    def publish(self, changes: bytes, now_ms: int) -> None:
-        """Take note of changes, and take all over when it is time."""
+    def publish(self, changes: bytes) -> None:
+        """Take note of changes."""
         self._pending.append(changes)
-        if not self.is_due(now_ms):
-            return
-        self._due_ms = now_ms + self.sync_ms
+
+    def sync(self, now_ms: int, *, backfill: bool) -> None:
+        """Take over all that was published."""
+        self._due_ms[backfill] = now_ms + self.sync_ms
         for frame in map(unpack, self._pending):
             for name, part in self.parts.named().items():
                 if frame.get(name):
@@ -73,7 +76,9 @@ class MirroredPipeline:
     """The pipeline as a step, and mirrors that follow it at intervals of their own.
 
     Synchronisation stands at ticks: what was learned before the tick is in the copy. The pipeline itself
-    learns as it would without mirrors, bit for bit.
+    learns as it would without mirrors, bit for bit, with one thing more: while history is fed, tables,
+    centroids and graph are looked after in the time of that history. A live learner does so by its clock,
+    which does not pass here.
 
     Example:
         >>> from stream.events import Click
@@ -88,26 +93,26 @@ class MirroredPipeline:
     def __init__(self, settings: Settings, forget_key: bytes, syncs_ms: Sequence[int]) -> None:
         self.pipeline = Pipeline(settings, forget_key)
         self.mirrors = [Mirror(settings, sync_ms) for sync_ms in syncs_ms]
-        self._now_ms = 0
 
     def on_events(self, events: Sequence[LoggedEvent], *, backfill: bool = False) -> None:
         """Learn events in log order."""
         self.pipeline.on_events(events, backfill=backfill)
 
     def on_tick(self, now_ms: int, *, backfill: bool = False) -> None:
-        """Let time pass; on the live stream bring up to date whom it is time for."""
+        """Let time pass in one of the streams, and bring up to date whom it is time for."""
         self.pipeline.on_tick(now_ms, backfill=backfill)
-        if backfill:
-            return
-        self._now_ms = now_ms
-        if any(mirror.is_due(now_ms) for mirror in self.mirrors):
+        self.pipeline.maintain(now_ms)
+        due = [mirror for mirror in self.mirrors if mirror.is_due(now_ms, backfill=backfill)]
+        if due:
             self.take()
+        for mirror in due:
+            mirror.sync(now_ms, backfill=backfill)
 
     def take(self) -> Frame:
         """Publish what has changed; nothing is left to commit."""
         changes = pack(self.pipeline.take())
         for mirror in self.mirrors:
-            mirror.publish(changes, self._now_ms)
+            mirror.publish(changes)
         return {}
 
     def snapshot(self) -> Frame:

@@ -65,7 +65,12 @@ class Pipeline:
         joiner = self.joiners[backfill]
         joiner.on_tick(now_ms)
         self._learn(joiner.take())
-        if not backfill and now_ms - self._maintained_ms >= self.settings.learn.maintain_ms:
+        if not backfill:
+            self.maintain(now_ms)
+
+    def maintain(self, now_ms: int) -> None:
+        """Keep tables, centroids and graph in shape, if it is time again."""
+        if now_ms - self._maintained_ms >= self.settings.learn.maintain_ms:
             self._maintained_ms = now_ms
             self._maintain(now_ms)
 

@@ -23,9 +23,13 @@ _KEY = b"replays remember forgets in memory only"
 class Observer:
     """Looks at outcomes before the step learns them; every method may be overridden, none does anything.
 
-    The step's state may be read in `observe` only, and only where `needs_state` said so; it then holds
-    everything up to, and nothing from, the event or tick whose outcomes these are.
+    The step's state may be read in `note` and `observe` only, and only where `asks` or `needs_state` said so;
+    it then holds everything up to, and nothing from, the event or tick that this is about.
     """
+
+    def asks(self, event: LoggedEvent) -> bool:
+        """Whether `note` will read the step's state for this event."""
+        return False
 
     def note(self, event: LoggedEvent, *, backfill: bool) -> None:
         """An event as it stands in the log, before its outcomes."""
@@ -43,13 +47,20 @@ class Observer:
 
 @dataclass(slots=True)
 class Driven:
-    """What went through: events, ticks, and the outcomes of JOIN by name (live and backfill together)."""
+    """What went through: events, ticks, and the outcomes of JOIN by name (live and backfill together).
+
+    Events are those of the log, not what `seen_items` adds. `kinds` counts them by class. `leap` is the
+    longest way that one event moved time on, as the number of that event (from 1), the time before it and its
+    own.
+    """
 
     events: int = 0
     ticks: int = 0
     first_ts: int = 0
     last_ts: int = 0
     outcomes: dict[str, int] = field(default_factory=dict)
+    kinds: dict[str, int] = field(default_factory=dict)
+    leap: tuple[int, int, int] = (0, 0, 0)
 
 
 class _Stream:
@@ -85,19 +96,25 @@ class _Drive:
             return
         self._tick(stream, stream.ticker.due(event.ts if by_event else entry.accepted_at))
         for observer in self._observers:
+            if observer.asks(event):
+                self.flush()
             observer.note(event, backfill=backfill)
         stream.joiner.on_event(event)
         self._show(stream.joiner.take())
         self._batch.append(event)
         if len(self._batch) >= _BATCH:
             self.flush()
-        self._count(event.ts)
+        if not entry.made:
+            self._count(event)
 
-    def _count(self, ts: int) -> None:
-        done = self.done
+    def _count(self, event: LoggedEvent) -> None:
+        done, ts, kind = self.done, event.ts, type(event).__name__
+        if done.events and ts - done.last_ts > done.leap[2] - done.leap[1]:
+            done.leap = (done.events + 1, done.last_ts, ts)
         done.first_ts = min(done.first_ts, ts) if done.events else ts
         done.last_ts = max(done.last_ts, ts)
         done.events += 1
+        done.kinds[kind] = done.kinds.get(kind, 0) + 1
         if done.events % _DRAIN_EVERY == 0:
             self.flush()
             self._step.take()

@@ -64,15 +64,14 @@ class PrequentialResult:
 class Prequential(Observer):
     """Scores predictions as the log goes by; the state has never seen what it is asked about.
 
-    * **hit@k, NDCG@k**: for every positive (the first click on a shown place; every organic click), just
-    before it is
-      learned, `recommend(user, k, ts)` names k items. hit is 1 when the clicked item is among them, and
-      NDCG = 1 / log2(rank + 1) then, else both are 0 (one relevant item, so the ideal is 1). Every positive
-      counts, also one that nobody could name; `reachable` counts those that could have been.
+    * **hit@k, NDCG@k**: for every positive (the first click on a shown place; every organic click; a dislike
+      is none), just before it is learned, `recommend(user, k, ts)` names k items. hit is 1 when the clicked
+      item is among them, and NDCG = 1 / log2(rank + 1) then, else both are 0 (one relevant item, so the ideal
+      is 1). Every positive counts, also one that nobody could name; `reachable` counts those that could have
+      been.
     * **AUC**: when a slate is shown, before that is learned, its items are scored; when its window closes (or
-    the log
-      ends) the AUC of those scores against clicked or not is taken. Slates without both kinds have none. The
-      mean is over slates, so it asks for order *within* a slate, not between users.
+      the log ends) the AUC of those scores against clicked or not is taken. Slates without both kinds have
+      none. The mean is over slates, so it asks for order *within* a slate, not between users.
 
     Intervals treat positives and slates as independent; clicks of one user are not quite, so they are a
     little narrow. Grows by 13 bytes a positive, and by the scores of the slates whose window is open.
@@ -110,15 +109,16 @@ class Prequential(Observer):
 
     def observe(self, block: FeedbackBlock) -> None:
         """Score the slates and positives of one event."""
-        for kind, ref, place, first, ts in zip(
-            block.kind, block.ref, block.place, block.first, block.ts, strict=True
+        for kind, ref, place, reward, first, ts in zip(
+            block.kind, block.ref, block.place, block.reward, block.first, block.ts, strict=True
         ):
             if kind == ORGANIC:
                 user_id, item_id = block.organic[ref]
-                self._positive(user_id, item_id, ts)
+                if reward > 0.0:
+                    self._positive(user_id, item_id, ts)
                 continue
             slate = block.slates[ref]
-            if kind == CLICK and first:
+            if kind == CLICK and first and reward > 0.0:
                 self._positive(slate.user_id, slate.items[place], ts)
             elif kind == SHOWN:
                 self._shown(slate, ts)

@@ -36,9 +36,15 @@ _PLOT_POINTS = 200
 
 
 def replay_json(
-    driven: Driven, scored: PrequentialResult, policies: PolicyReport, skipped: int
+    driven: Driven,
+    scored: PrequentialResult,
+    policies: PolicyReport,
+    skipped: int,
+    *,
+    left_out: Mapping[str, int] | None = None,
+    notes: Sequence[str] = (),
 ) -> dict[str, Any]:
-    """All figures of a replay; what was not measured is None."""
+    """All figures of a replay; what was not measured is None, and `notes` say why."""
     return {
         "events": driven.events,
         "ticks": driven.ticks,
@@ -53,6 +59,8 @@ def replay_json(
         "auc": numbers(scored.auc()),
         "slates_with_auc": scored.slate_auc.count,
         "outcomes": driven.outcomes,
+        "left_out": dict(left_out or {}),
+        "notes": list(notes),
         "policies": {
             name: {places: _estimates_json(found) for places, found in by_places.items()}
             for name, by_places in policies.items()
@@ -66,6 +74,8 @@ def _estimates_json(found: Sequence[Estimate]) -> dict[str, Any]:
         **{each.estimator: numbers(each.value) for each in found},
         "rounds": diagnosis.n_rounds,
         "effective_sample_size": diagnosis.effective,
+        "rewarded": diagnosis.rewarded,
+        "effective_rewarded": diagnosis.effective_rewarded,
         "max_weight_share": diagnosis.max_share,
         "unsupported_share": diagnosis.unsupported,
         "mean_weight": numbers(diagnosis.mean_weight),

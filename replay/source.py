@@ -23,11 +23,15 @@ _MAX_REASONS = 20
 
 
 class Entry(NamedTuple):
-    """One event of a log; `accepted_at` is wall ms (in files that do not know it, the event's own `ts`)."""
+    """One event of a log; `accepted_at` is wall ms (in files that do not know it, the event's own `ts`).
+
+    `made` says that it does not stand in the log, see `seen_items`.
+    """
 
     event: LoggedEvent
     accepted_at: int
     backfill: bool = False
+    made: bool = False
 
 
 class LogSource(Protocol):
@@ -103,7 +107,7 @@ def seen_items(entries: Iterable[Entry]) -> Iterator[Entry]:
         known.update(new)
         if not isinstance(event, ItemEvent):
             for item_id in new:
-                yield entry._replace(event=ItemEvent(item_id=item_id, ts=event.ts))
+                yield entry._replace(event=ItemEvent(item_id=item_id, ts=event.ts), made=True)
 
 
 class FolderSource:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from rich.markup import escape
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from freshet.cli.output import console, json_target, read_settings, target, write_json
@@ -29,6 +30,7 @@ from replay import (
     drive,
     estimate,
 )
+from replay.advice import left_out_note, policy_note, prediction_notes, unused_note
 from replay.drive import Driven
 from replay.report import PolicyReport, print_replay, replay_json, save_replay_plot
 from replay.source import Entry, FolderSource, LinesSource, open_folder, seen_items
@@ -84,27 +86,60 @@ def replay(
         name: Prequential(StateRecommender(mirror.parts, settings.serve.sources), k=k, every=every)
         for name, mirror in zip(syncs, step.mirrors, strict=True)
     }
-    gathered = OffPolicy(_targets(pipeline, state, names))
+    gathered = OffPolicy(_targets(pipeline, state, names), most=settings.join.cap)
     with _open(log) as source:
         entries = (
             seen_items(source) if items == "seen" or (items == "auto" and log.is_file()) else iter(source)
         )
         driven = _drive(step, entries, settings, [scored, *stale.values(), gathered])
+    report = _report(gathered, [LoggedTarget.name, *names])
+    notes = _notes(driven, scored.result, gathered, source.skipped, settings)
+    lagging = {name: each.result for name, each in stale.items()}
+    if json_out is not None:
+        figures = replay_json(
+            driven, scored.result, report, source.skipped, left_out=gathered.left_out, notes=notes
+        )
+        more = {"syncs": staleness_json(scored.result, lagging), "reasons": source.reasons}
+        write_json(json_out, figures | more)
+    _show(log, source, driven, scored.result, report, lagging, notes)
+    _draw(scored.result, plot)
+
+
+def _notes(
+    driven: Driven, scored: PrequentialResult, gathered: OffPolicy, skipped: int, settings: Settings
+) -> list[str]:
+    """What the tables do not say: what was not used, and why a table is missing."""
+    unsettled = diagnose(gathered.rounds(LoggedTarget.name)).n_rounds == 0
+    notes = [
+        unused_note(driven, settings.join, skipped),
+        *prediction_notes(driven, scored),
+        policy_note(driven, gathered.left_out) if unsettled else left_out_note(gathered.left_out),
+    ]
+    return [note for note in notes if note]
+
+
+def _show(
+    log: Path,
+    source: FolderSource | LinesSource,
+    driven: Driven,
+    scored: PrequentialResult,
+    report: PolicyReport,
+    lagging: dict[str, PrequentialResult],
+    notes: list[str],
+) -> None:
     if not driven.events:
+        reasons = "".join(f"\n  {reason}" for reason in source.reasons)
         msg = (
             f"{log} holds no event that can be read ({source.skipped} rows left out); is it a log of events?"
+            f"{reasons}"
         )
         raise ReplayError(msg)
-    report = _report(gathered, [LoggedTarget.name, *names])
-    print_replay(console, driven, scored.result, report, source.skipped)
-    lagging = {name: each.result for name, each in stale.items()}
-    print_staleness(console, scored.result, lagging)
+    print_replay(console, driven, scored, report, source.skipped)
+    print_staleness(console, scored, lagging)
+    for note in notes:
+        console.print(f"[yellow]note[/] {escape(note)}")
     for reason in source.reasons:
-        console.print(f"[yellow]left out[/] {reason}")
-    _draw(scored.result, plot)
-    if json_out is not None:
-        figures = replay_json(driven, scored.result, report, source.skipped)
-        write_json(json_out, figures | {"syncs": staleness_json(scored.result, lagging)})
+        console.print(f"[yellow]left out[/] {escape(reason)}")
 
 
 def _draw(scored: PrequentialResult, plot: Path | None) -> None:

@@ -25,7 +25,9 @@ def simulate(
     seeds: Annotated[int, typer.Option(min=1, help="Runs of each policy; an interval needs two.")] = 5,
     items: Annotated[int, typer.Option(min=2, help="Items to choose from.")] = 20,
     every: Annotated[int, typer.Option(min=1, help="Learn only every so many rounds.")] = 1,
-    seed: Annotated[int, typer.Option(help="The world; the runs are numbered from it.")] = 0,
+    seed: Annotated[
+        int, typer.Option(min=0, max=2**32 - 1, help="The world; the runs are numbered from it.")
+    ] = 0,
     plot: Annotated[
         Path | None, typer.Option(callback=target, help="Draw the regret curves here (PNG).")
     ] = None,
