@@ -14,9 +14,9 @@ from typing import NamedTuple, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from monitor import Interval, mean_interval
+from monitor import Interval, beta_limit, mean_interval
 from replay.errors import ReplayError
-from replay.ops.limits import mean_limit, one_more, within
+from replay.ops.limits import one_more, within
 from replay.ops.weighting import (
     effective_size,
     ips_rounds,
@@ -341,4 +341,4 @@ def _limit(estimator: Estimator, log: Rounds, reward: float, level: float) -> fl
     least, most = log.bounds()
     if not getattr(estimator, "within_rewards", False):
         least, most = min(least, float(scores.min())), max(most, float(scores.max()))
-    return mean_limit(scores, least, most, level)
+    return beta_limit(float(scores.mean()), float(scores.var()), scores.size, least, most, level)

@@ -5,10 +5,9 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from monitor.stats import beta_limit
 from replay.ops.weighting import place_numbers
 
-__all__ = ["mean_limit", "one_more", "within"]
+__all__ = ["one_more", "within"]
 
 Float64 = npt.NDArray[np.float64]
 Int64 = npt.NDArray[np.int64]
@@ -30,16 +29,6 @@ def one_more(weights: Float64, start: Int64) -> Float64:
         return np.zeros(0)
     typical = np.divide(squares, total, out=np.zeros_like(total), where=total > 0)
     return np.asarray(typical[: int(typical.argmax()) + 1], np.float64)
-
-
-def mean_limit(scores: Float64, low: float, high: float, level: float) -> float:
-    """Quantile `level` of the mean of `scores` (n,) by a Beta distribution on ``low..high``.
-
-    Example:
-        >>> round(mean_limit(np.array([1.0] + [0.0] * 100), 0.0, 1.0, 0.975), 4)
-        0.0362
-    """
-    return beta_limit(float(scores.mean()), float(scores.var()), scores.size, low, high, level)
 
 
 def within(low: float, high: float, least: float, most: float) -> tuple[float, float]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -145,6 +146,40 @@ def test_the_longer_serving_waits_for_what_was_learned_the_worse_it_predicts(tmp
     seconds, minutes, hours = (found["syncs"][interval]["auc"] for interval in intervals)
     assert seconds["mean"] == pytest.approx(found["auc"]["mean"], abs=1e-3)
     assert seconds["mean"] >= minutes["mean"] and minutes["low"] > hours["high"]
+
+
+def _folder(path: Path, events: list[LoggedEvent], *, backfill: bool = False) -> Path:
+    data = DataFolder(path)
+    data.prepare(workers=1)
+    writer = data.writer("events-0")
+    writer.append([Record("events", encode_events([each]), each.ts, backfill=backfill) for each in events])
+    writer.close()
+    return data.path
+
+
+def _replayed(log: Path, *flags: str) -> dict[str, Any]:
+    ran = CliRunner().invoke(app, ["replay", str(log), *flags, "--json", str(log) + ".json"])
+    assert ran.exit_code == 0, ran.output
+    found: dict[str, Any] = json.loads(
+        Path(str(log) + ".json").read_text("utf-8"), parse_constant=pytest.fail
+    )
+    return found
+
+
+def test_backfilled_history_is_lived_through_as_the_same_history_in_a_file(tmp_path: Path) -> None:
+    events = _fashion(300, 50)
+    file = tmp_path / "log.jsonl"
+    file.write_bytes(b"\n".join(encode_events([event])[1:-1] for event in events))
+    folder = _folder(tmp_path / "data", events, backfill=True)
+    from_file, from_backfill = (
+        _replayed(log, "--items", "log", "--sync", "1m", "--sync", "5h") for log in (file, folder)
+    )
+    assert from_backfill == from_file
+    assert (
+        abs(from_file["syncs"]["1m"]["hits_lost"]["mean"])
+        < 0.01
+        < from_file["syncs"]["5h"]["hits_lost"]["mean"]
+    )
 
 
 def test_mirrors_do_not_change_what_is_learned() -> None:

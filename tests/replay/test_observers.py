@@ -16,6 +16,7 @@ from replay.off_policy import OffPolicy
 from replay.prequential import Prequential
 from replay.source import Entry
 from replay.targets import LoggedTarget, PolicyTarget, Target
+from stream.blocks import Slate
 from stream.events import Click, Decision, Impression, LoggedEvent
 from stream.frame import Frame
 from stream.join import JoinSettings
@@ -128,6 +129,62 @@ def test_what_is_no_decision_of_ours_never_enters() -> None:
     assert (log.size, log.logged.tolist(), log.n_foreign) == (1, [0.5], 3)
 
 
+@pytest.mark.parametrize("n", [2, 20, 300])
+def test_what_thompson_would_have_done_sums_to_one_and_is_fair_while_nothing_is_known(n: int) -> None:
+    rows = np.arange(n, dtype=np.int32)
+    target = PolicyTarget(
+        "thompson", BetaThompson(), lambda ids: np.array([int(i) for i in ids], np.int32),
+        candidates=lambda slate, context: rows,
+    )  # fmt: skip
+    slates = [Slate(request_id="r", user_id="u", ts=0, items=[str(row)]) for row in rows]
+    found = np.concatenate([target.propensities(slate) for slate in slates])
+    np.testing.assert_allclose(found, 1 / n, rtol=1e-3)
+
+
+def test_a_policy_is_asked_for_as_many_items_as_were_decided_though_fewer_are_shown() -> None:
+    asked: list[tuple[int, int]] = []
+
+    class Asked(LoggedTarget):
+        def propensities(self, slate: Slate) -> npt.NDArray[np.float64]:
+            asked.append((len(slate.items), slate.ts))
+            return super().propensities(slate)
+
+    gathered = OffPolicy([Asked()])
+    shown = Impression(request_id="r", ts=60_000, user_id="u", items=["a", "b"])
+    _run(gathered, _decision("r", "abcde", 0.5, 0.4, 0.3, 0.2, 0.1, auto=False), shown)
+    assert asked == [(5, 0)]
+    assert gathered.rounds("(logged)").target.tolist() == [0.5, 0.4]
+
+
+def test_a_dislike_is_no_positive() -> None:
+    scored = Prequential(Fixed(), k=3)
+    _run(
+        scored,
+        _decision("r", "ab", 0.5, 0.5),
+        Click(request_id="r", item_id="a", ts=1, value=-1.0),
+        Click(user_id="u", item_id="b", ts=2, value=-1.0),
+        Click(request_id="r", item_id="b", ts=3),
+    )
+    assert scored.result.positives == 1
+    assert scored.result.slate_auc.mean == 0.0
+
+
+def test_each_slate_that_is_left_out_is_counted_under_its_reason() -> None:
+    gathered = OffPolicy([LoggedTarget()])
+    _run(
+        gathered,
+        Impression(request_id="f", ts=0, user_id="u", items=["a"]),
+        Impression(request_id="p", ts=0, user_id="u", items=["a"], propensities=[0.5]),
+        _decision("w", "ab", 0.5, 0.5, auto=False),
+        Impression(request_id="w", ts=1, user_id="u", items=["b", "a"]),
+        _decision("n", "ab", 0.5, 0.5, auto=False),
+        Impression(request_id="late", ts=1, user_id="u", items=["a"]),
+        _decision("late", "a", 0.5, ts=2),
+    )
+    left_out = {"no_decision": 1, "propensities_without_decision": 1, "other_order": 1, "never_shown": 1}
+    assert (gathered.left_out, gathered.n_foreign, gathered.rounds("(logged)").size) == (left_out, 3, 1)
+
+
 def test_a_policy_is_asked_with_the_logged_context_and_candidates() -> None:
     gathered = OffPolicy([PolicyTarget("uniform", Uniform(), _find)])
     _run(gathered, _decision("r", "ab", 0.9, 0.8, others=["c", "d"]))
@@ -144,11 +201,13 @@ def test_an_item_that_a_policy_cannot_place_ends_its_slate() -> None:
 
 
 def test_estimated_propensities_are_counted() -> None:
-    targets: list[Target] = [LoggedTarget(), PolicyTarget("thompson", BetaThompson(), _find)]
+    guess = PolicyTarget("guess", Uniform(), _find)
+    guess.estimated = True
+    targets: list[Target] = [LoggedTarget(), guess]
     gathered = OffPolicy(targets)
     _run(gathered, _decision("r", "a", 0.9), _decision("s", "a", 0.9, propensity_kind="estimated"))
     assert gathered.rounds("(logged)").n_estimated == 1
-    assert gathered.rounds("thompson").n_estimated == 2
+    assert gathered.rounds("guess").n_estimated == 2
 
 
 def test_a_target_that_was_not_asked_is_named() -> None:
