@@ -158,4 +158,8 @@ class Pipeline:
     def _join_figures(self) -> Frame:
         live, backfill = self.joiners[False], self.joiners[True]
         counters = {name: live.counters[name] + backfill.counters[name] for name in live.counters}
-        return {"counters": counters, "pressure": max(live.pressure, backfill.pressure)}
+        return {
+            "counters": counters,
+            "pressure": max(live.pressure, backfill.pressure),
+            "history_watermark": max(-1, backfill.watermark),
+        }

@@ -11,6 +11,7 @@ from stream.engine import ClockMode, Ticker
 from stream.events import LoggedEvent, Tick
 from stream.forget import ForgetBook
 from stream.join import Joiner, JoinSettings
+from stream.lateness import BEHAVIOUR
 from stream.step import Step
 
 __all__ = ["Driven", "Observer", "drive"]
@@ -94,7 +95,8 @@ class _Drive:
             if not by_event:
                 self._tick(stream, stream.ticker.due(event.ts))
             return
-        self._tick(stream, stream.ticker.due(event.ts if by_event else entry.accepted_at))
+        if not backfill or isinstance(event, BEHAVIOUR):
+            self._tick(stream, stream.ticker.due(event.ts if by_event else entry.accepted_at))
         for observer in self._observers:
             if observer.asks(event):
                 self.flush()

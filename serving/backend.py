@@ -6,7 +6,7 @@ may keep decisions in a folder of its own and speak to brokers; the worker is th
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Protocol
 
@@ -15,6 +15,7 @@ from serving.replica import DeltaReader, Nudges, SnapshotReader
 from serving.writer import GroupWriter
 from stream.codec import Decoded, record_bytes
 from stream.dead_letters import DeadLetter
+from stream.lateness import LateGate
 from stream.log import EventLog, Record
 
 __all__ = ["Backend", "EventIntake", "LogIntake"]
@@ -91,6 +92,12 @@ class Backend(Protocol):
 
     def intake(self, writer: GroupWriter) -> EventIntake:
         """Where accepted events go; `writer` commits groups to `log`."""
+
+    def late_gates(
+        self, watermark: Callable[[], int], history_watermark: Callable[[], int]
+    ) -> Mapping[bool, LateGate]:
+        """What holds events against the watermark before they are accepted, by whether they are history;
+        asked with the watermarks that the rows have brought here."""
 
     def notify(self, position: int) -> None:
         """Something was committed to `log`, up to `position`; on the writer's thread."""

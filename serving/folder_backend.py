@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+
 from serving.backend import LogIntake
 from serving.housekeeping import Housekeeper
 from serving.writer import GroupWriter
 from stream.clock import Clock
 from stream.dead_letters import DeadLetter
-from stream.engine import EngineSettings, NudgeSocket, SocketNotifier
+from stream.engine import ClockMode, EngineSettings, NudgeSocket, SocketNotifier
 from stream.folder import DataFolder
+from stream.history_marks import HistoryMarks
 from stream.housekeeping import Housekeeping
+from stream.lateness import EventTimeGate, LateGate, WallGate
 
 __all__ = ["FolderBackend"]
 
@@ -22,6 +26,7 @@ class FolderBackend:
         engine: bounds of the files.
         ready_lag_ms: how far what is served may lie behind for a worker that calls itself ready.
         clock: wall and monotonic time.
+        mode, lateness_ms: as the learner has them.
 
     Raises:
         LogError: a file is missing, damaged, or written by another process.
@@ -36,8 +41,13 @@ class FolderBackend:
         workers: int = 1,
         engine: EngineSettings | None = None,
         ready_lag_ms: int = 5_000,
+        mode: ClockMode = "wall",
+        lateness_ms: int = 600_000,
     ) -> None:
         engine = engine or EngineSettings()
+        self._clock, self._mode = clock, mode
+        self._times = lateness_ms, engine.tick_ms
+        self._history = HistoryMarks(folder.history_path, worker)
         self.name = folder.source(worker)
         self.index_path, self.writes_index = folder.index_path, worker == 0
         self.ready_lag_ms = ready_lag_ms
@@ -65,6 +75,21 @@ class FolderBackend:
         """Events go to the same log."""
         return LogIntake(writer)
 
+    def late_gates(
+        self, watermark: Callable[[], int], history_watermark: Callable[[], int]
+    ) -> Mapping[bool, LateGate]:
+        """By the wall clock; by events, what other workers accepted counts too."""
+        live: LateGate = WallGate(self._times[0], self._clock.now_ms)
+        if self._mode == "event":
+            live = EventTimeGate(*self._times, history=False, known=lambda _: watermark())
+        history = EventTimeGate(
+            *self._times,
+            history=True,
+            known=lambda _: max(history_watermark(), self._history.newest),
+            on_stored=lambda newest: self._history.put(max(newest.values(), default=-1)),
+        )
+        return {False: live, True: history}
+
     def notify(self, position: int) -> None:
         """Tell the learner."""
         self._notifier.notify(position, 0)
@@ -88,6 +113,7 @@ class FolderBackend:
         """Close the files."""
         self.nudges.close()
         self._notifier.close()
+        self._history.close()
         for reader in self.finders.values():
             reader.close()
         for log in self._logs.values():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from math import ceil
 from typing import Literal
 
@@ -20,6 +20,7 @@ from stream.codec import Decoded, decode_events
 from stream.dead_letters import DeadLetter, kept_original
 from stream.errors import EventError
 from stream.events import Click, Impression, ItemEvent
+from stream.lateness import LateGate, without_late
 
 __all__ = ["NDJSON_TYPE", "Gateway"]
 
@@ -38,6 +39,7 @@ class Gateway:
         pressure: how full the learner's joiner is, 1 is its bound.
         name: of this run of the worker; dead letters are placed by it.
         dim: length that an item's vector must have.
+        gates: what refuses events that would be late, by whether they are history.
         mode: `wall` refuses events too far ahead; on `event` the largest ts is the time.
     """
 
@@ -51,13 +53,14 @@ class Gateway:
         metrics: EventMetrics,
         freshness: Freshness,
         *,
+        gates: Mapping[bool, LateGate],
         name: str,
         dim: int,
         mode: Literal["wall", "event"],
     ) -> None:
         self._intake, self._keep_letters, self._pressure = intake, bury, pressure
         self._settings, self._clock, self._metrics, self._freshness = settings, clock, metrics, freshness
-        self._name, self._dim, self._mode = name, dim, mode
+        self._name, self._dim, self._mode, self._gates = name, dim, mode, gates
         self._batches = 0
         self.latest_ts = 0
 
@@ -79,26 +82,38 @@ class Gateway:
         kind = (header(request.scope, b"content-type") or b"").partition(b";")[0].strip().lower()
         self._batches += 1
         place = f"{self._name}/{self._batches}"
-        decoded = self._decode(body, place, ndjson=kind == NDJSON_TYPE)
-        accepted_at = await self._log(decoded)
+        decoded = self._decode(body, ndjson=kind == NDJSON_TYPE, place=place)
+        gate = self._gates[decoded.backfill]
+        passage = gate.enter(decoded.events)
+        stored = False
+        try:
+            decoded = without_late(decoded, passage.late)
+            self._refuse(decoded, place)
+            accepted_at = await self._log(decoded)
+            stored = True
+        finally:
+            gate.leave(passage, stored=stored)
         rejected = [RejectedView(r.index, r.reason) for r in decoded.rejected]
         return Response(202, _encoder.encode(AcceptedAnswer(len(decoded.raw), accepted_at, rejected)))
 
-    def _decode(self, body: bytes, place: str, *, ndjson: bool) -> Decoded:
+    def _decode(self, body: bytes, *, ndjson: bool, place: str) -> Decoded:
         now = self._clock.now_ms()
         latest = int(now) + self._settings.max_ahead_ms if self._mode == "wall" else None
         try:
-            decoded = decode_events(body, ndjson=ndjson, dimension=self._dim, latest_ts=latest)
+            return decode_events(body, ndjson=ndjson, dimension=self._dim, latest_ts=latest)
         except EventError as error:
             self._metrics.rejected("body")
             self._bury([DeadLetter(int(now), str(error), place, kept_original(body))])
             raise
+
+    def _refuse(self, decoded: Decoded, place: str) -> None:
+        """Count and keep what was refused."""
         if decoded.rejected:
+            now = self._clock.now_ms()
             for rejection in decoded.rejected:
                 self._metrics.rejected(rejection.reason)
             refused = zip(decoded.rejected[:_MAX_LETTERS], decoded.refused, strict=False)
             self._bury([DeadLetter(int(now), r.reason, f"{place}/{r.index}", raw) for r, raw in refused])
-        return decoded
 
     def _bury(self, letters: list[DeadLetter]) -> None:
         self._metrics.dead_letters.inc(len(letters))

@@ -116,6 +116,7 @@ class Service:
             self.clock,
             EventMetrics(registry),
             self.freshness,
+            gates=self.backend.late_gates(lambda: self.replica.watermark, self._history_watermark),
             name=run,
             dim=config.dim,
             mode=config.mode,
@@ -227,6 +228,9 @@ class Service:
             self._must_build = False
             return ""
         return f"building the index: {building[0]} of {building[1]} items; answers are right and slow"
+
+    def _history_watermark(self) -> int:
+        return int(self._join.get("history_watermark", -1))
 
     def _pressure(self) -> float:
         # On the event clock only further events let windows close: refusing them would last for ever.

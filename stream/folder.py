@@ -6,6 +6,7 @@ key                         32 secret bytes (mode 0600): hashes of forgotten use
 lock                        held by the one system that runs on this folder
 events-<w>.db               accepted events, decisions and dead letters of serving worker w
 learner.db                  commits of the learner: deltas, merge order, positions, pending forgets
+history.marks               how far each worker has accepted history
 claims.db                   which worker answers a request id that a client chose
 snapshots/learner-*.snapshot   the learner's whole state, the newest two
 index.snapshot              vectors and links of the workers' index; if it is missing, it is built anew
@@ -239,6 +240,11 @@ class DataFolder:
     def claims_path(self) -> Path:
         """File of the claims."""
         return self.path / "claims.db"
+
+    @property
+    def history_path(self) -> Path:
+        """File of `HistoryMarks`."""
+        return self.path / "history.marks"
 
     @property
     def snapshots_path(self) -> Path:

@@ -30,7 +30,8 @@ class HistoryMarks:
     def __init__(self, path: Path, worker: int) -> None:
         self._file = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
         self._at = _NUMBER.size * worker
-        self._mine = -1
+        mine = os.pread(self._file, _NUMBER.size, self._at)
+        self._mine = int(_NUMBER.unpack(mine)[0]) if len(mine) == _NUMBER.size else 0
 
     @property
     def newest(self) -> int:

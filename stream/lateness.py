@@ -84,14 +84,16 @@ class EventTimeGate:
         history: whether it is that stream, for the reason given.
         known: the watermark of a partition as far as it is known from elsewhere, ms; -1 where none is.
         partition_of: whose watermark counts for an event.
+        on_stored: told the newest `ts` by partition of a batch that was stored.
 
     Example:
         >>> gate = EventTimeGate(60_000, 1_000, history=True)
         >>> batch = [Click(ts=1_700_000_090_500, item_id="a"), Click(ts=1_700_000_029_000, item_id="a")]
         >>> passage = gate.enter(batch)
         >>> passage.late[1]
-        'ts: expected at least 1700000030000, got 1700000029000; history is loaded up to 2023-11-14T22:14:50Z, \
-and what is more than 60000 ms older is learned no more: load older files first, or several with one command'
+        'ts: expected at least 1700000030000, got 1700000029000; history is loaded up to \
+2023-11-14T22:14:50Z, and what is more than 60000 ms older is learned no more: load older \
+files first, or several with one command'
         >>> gate.leave(passage, stored=True)
         >>> list(gate.enter(batch[1:]).late)
         [0]
@@ -105,32 +107,28 @@ and what is more than 60000 ms older is learned no more: load older files first,
         history: bool,
         known: Callable[[int], int] = lambda _partition: -1,
         partition_of: Callable[[Event], int] = lambda _event: 0,
+        on_stored: Callable[[Mapping[int, int]], None] = lambda _newest: None,
     ) -> None:
         self._lateness_ms, self._tick_ms, self._history = lateness_ms, tick_ms, history
-        self._known, self._partition_of = known, partition_of
+        self._known, self._partition_of, self._on_stored = known, partition_of, on_stored
         self._let_through: dict[int, int] = {}
         self._on_their_way: list[Passage] = []
 
     def enter(self, events: Sequence[Event]) -> Passage:
         """Look at a batch, in order."""
-        passage = Passage()
-        newest, tick_ms, lateness_ms, is_history = (
-            passage.newest,
-            self._tick_ms,
-            self._lateness_ms,
-            self._history,
-        )
+        passage, watermarks = Passage(), dict[int, int]()
+        tick_ms, lateness_ms = self._tick_ms, self._lateness_ms
         for place, event in enumerate(events):
-            ts = event.ts
-            if is_history and not isinstance(event, BEHAVIOUR):
+            ts, acts = event.ts, isinstance(event, BEHAVIOUR)
+            if self._history and not acts:
                 continue
             partition = self._partition_of(event)
-            reached = newest.get(partition)
+            reached = watermarks.get(partition)
             if reached is None:
-                reached = newest[partition] = self._newest(partition)
+                reached = watermarks[partition] = self._newest(partition)
             if ts > reached:
-                newest[partition] = ts
-            elif ts < reached // tick_ms * tick_ms - lateness_ms and isinstance(event, BEHAVIOUR):
+                watermarks[partition] = passage.newest[partition] = ts
+            elif acts and ts < reached // tick_ms * tick_ms - lateness_ms:
                 passage.late[place] = self._reason(ts, reached)
         self._on_their_way.append(passage)
         return passage
@@ -145,6 +143,7 @@ and what is more than 60000 ms older is learned no more: load older files first,
         if stored:
             for partition, ts in passage.newest.items():
                 self._let_through[partition] = max(ts, self._let_through.get(partition, -1))
+            self._on_stored(passage.newest)
 
     def _reason(self, ts: int, reached: int) -> str:
         watermark = reached // self._tick_ms * self._tick_ms

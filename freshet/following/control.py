@@ -40,6 +40,8 @@ class ControlFrames:
     def __init__(self, ranker: Ranker, centroids: Centroids) -> None:
         self._ranker, self._centroids = ranker, centroids
         self._measures: dict[str, Frame] = {}
+        self.history: dict[int, int] = {}
+        """By partition of `events`, the watermark (ms) that history has there."""
         self._changed: Frame = {}
 
     @property
@@ -69,6 +71,9 @@ class ControlFrames:
             self._measures[key] = msgspec.to_builtins(msgspec.convert(state, _Measures))
             self._changed["measures"] = True
             return
+        if kind == "history":
+            self.history[int(key.removeprefix("history/"))] = int(state["watermark"])
+            return
         if kind == "ranker":
             if tuple(state["names"]) != self._ranker.names:
                 differ("features of the ranker", list(self._ranker.names), state["names"])
@@ -94,6 +99,7 @@ class ControlFrames:
             "ranker": self._ranker.snapshot(),
             "centroids": self._centroids.snapshot(),
             "measures": self._measures,
+            "history": [list(pair) for pair in self.history.items()],
         }
 
     def restore(self, frame: Frame) -> None:
@@ -101,6 +107,8 @@ class ControlFrames:
         self._ranker.restore(frame["ranker"])
         self._centroids.restore(frame["centroids"])
         self._measures, self._changed = dict(frame["measures"]), {}
+        # Copies of before know nothing of it.
+        self.history = {int(p): int(ts) for p, ts in frame.get("history", [])}
 
 
 def _summed(parts: list[Frame]) -> Frame:

@@ -84,6 +84,11 @@ class RowFollower:
         full = self._users.numbering.refused + self._items.numbering.refused
         return full + self._users.refused + self._items.refused + self._policies.refused
 
+    @property
+    def history(self) -> dict[int, int]:
+        """By partition of `events`, the watermark (ms) that history has there."""
+        return self._control.history
+
     def add(self, topic: str, partition: int, key: bytes, value: bytes | None) -> None:
         """Take one record; `topic` without prefix, a value of None deletes the key.
 

@@ -54,6 +54,8 @@ def folder_backend(folder: DataFolder, settings: Settings, worker: int, clock: C
         workers=settings.workers,
         engine=settings.engine,
         ready_lag_ms=settings.serve.ready_lag_ms,
+        mode=settings.clock,
+        lateness_ms=settings.join.lateness_ms,
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import secrets
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from freshet.config import Settings
@@ -20,7 +20,9 @@ from serving.writer import GroupWriter
 from stream.clock import Clock
 from stream.dead_letters import DeadLetter
 from stream.errors import BrokerAwayError
-from stream.kafka.partitioning import partition_of
+from stream.events import Event
+from stream.kafka.partitioning import partition_of, routing_id
+from stream.lateness import EventTimeGate, LateGate, WallGate
 
 __all__ = ["COPY", "KafkaBackend"]
 
@@ -85,6 +87,24 @@ class KafkaBackend:
     def intake(self, writer: GroupWriter) -> BrokerIntake:
         """Events go to the brokers; only decisions are committed here."""
         return self._intake
+
+    def late_gates(
+        self, watermark: Callable[[], int], history_watermark: Callable[[], int]
+    ) -> Mapping[bool, LateGate]:
+        """By what the workers have said of time; each partition of `events` has a time of its own."""
+        times = self._settings.join.lateness_ms, self._settings.engine.tick_ms
+        live: LateGate = WallGate(times[0], watermark)
+        if self._settings.clock == "event":
+            live = EventTimeGate(
+                *times, history=False, known=lambda _: watermark(), partition_of=self._events_partition
+            )
+        history = EventTimeGate(
+            *times, history=True, known=self.reader.history, partition_of=self._events_partition
+        )
+        return {False: live, True: history}
+
+    def _events_partition(self, event: Event) -> int:
+        return partition_of(routing_id(event), self._settings.kafka.partitions)
 
     def notify(self, position: int) -> None:
         """Decisions are to be sent."""

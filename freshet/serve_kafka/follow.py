@@ -91,6 +91,10 @@ class RowReader:
         """As the partitions' progress rows have it."""
         return self._follower.marks
 
+    def history(self, partition: int) -> int:
+        """The watermark (ms) that history has in a partition of `events`; -1 where there is none."""
+        return self._follower.history.get(partition, -1)
+
     # --- where to begin ---
 
     def load(self) -> tuple[Frame | None, list[str]]:

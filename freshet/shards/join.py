@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 import msgspec
 
 from freshet.shards.letters import letter_about
+from freshet.shards.rows import encode_control
 from stream.block_codec import SEGMENT_VERSION, encode_item
 from stream.block_routing import bounded, route_segments
 from stream.blocks import Forgotten, ItemsBlock, Segment
@@ -20,6 +21,7 @@ from stream.forget import ForgetBook
 from stream.frame import Frame
 from stream.item_blocks import Ticked
 from stream.join import Joiner, JoinSettings
+from stream.lateness import BEHAVIOUR
 from stream.rules import broken_own_rule, broken_rule
 
 __all__ = ["JoinShard"]
@@ -31,7 +33,8 @@ _raws = msgspec.json.Decoder(list[msgspec.Raw])
 
 
 class JoinShard:
-    """A `stream.engine.shard.ShardStep`: events to `feedback`, `item-feedback`, `catalogue`, `dead-letters`.
+    """A `stream.engine.shard.ShardStep`: events to `feedback`, `item-feedback`, `catalogue`, `dead-letters`
+    and, how far history has come, `control`.
 
     Outcomes and forgets go to the partition of their user, items to that of the item, ticks to every
     partition of `feedback`. What cannot be read is a dead letter; an event in an array falls alone. A forget
@@ -83,6 +86,7 @@ class JoinShard:
         self._last = SourceRecord(-1, b"")
         self._segments: list[Segment] = []
         self._letters: list[Output] = []
+        self._history_told = -1
         self.n_letters = 0
         """Dead letters since this object was made."""
 
@@ -188,7 +192,9 @@ class JoinShard:
         by_event = backfill or self._by_event
         for event in events:
             # A tick of the log says what the wall clock shows, which is nothing to the event clock.
-            if by_event and type(event) is not Tick and event.ts >= ticker.next:
+            # In history an item's time says when it was described, which is often the day of the export.
+            moves = isinstance(event, BEHAVIOUR) if backfill else type(event) is not Tick
+            if by_event and moves and event.ts >= ticker.next:
                 joiner.on_tick(ticker.due(event.ts) or 0)
             if type(event) is Forget:
                 joiner.counters["forgets"] += 1
@@ -225,7 +231,16 @@ class JoinShard:
             for segment in mine:
                 outputs += self._written("feedback", place, segment)
         letters, self._letters = self._letters, []
-        return letters + outputs
+        return letters + outputs + self._history()
+
+    def _history(self) -> list[Output]:
+        """How far history has come here, where that is news: for whoever must refuse what is older."""
+        reached = self._tickers[True].last
+        if reached <= self._history_told:
+            return []
+        self._history_told = reached
+        key = f"history/{self._partition}".encode()
+        return [Output("control", 0, encode_control("history", {"watermark": reached}), key)]
 
     def _items(self, segments: Sequence[Segment]) -> dict[int, list[ItemEvent]]:
         items: dict[int, list[ItemEvent]] = {}
@@ -265,4 +280,5 @@ class JoinShard:
         self.joiners[False].restore(frame["live"])
         self.joiners[True].restore(frame["backfill"])
         self._tickers[False].last, self._tickers[True].last = frame["tickers"]
+        self._history_told = self._tickers[True].last
         self._segments, self._letters = [], []

@@ -45,7 +45,7 @@ ROW_VERSION = 1
 PROGRESS_KEY = b""
 """Key of the progress row of a partition; ids are never empty."""
 
-CONTROL_KINDS = ("ranker", "centroids", "measures")
+CONTROL_KINDS = ("ranker", "centroids", "measures", "history")
 
 Float32 = npt.NDArray[np.float32]
 Count = Annotated[int, Meta(ge=0, le=2**62)]
@@ -244,7 +244,8 @@ def decode_progress(value: bytes) -> Progress:
 
 
 def encode_control(kind: str, state: Frame) -> bytes:
-    """A row of `control`: the whole state of the ranker, the centroids, or a partition's measures.
+    """A row of `control`: the whole state of the ranker, the centroids, a partition's measures, or how far
+    history has come in a partition of `events`.
 
     Example:
         >>> decode_control(encode_control("ranker", {"steps": 3}))

@@ -3,8 +3,8 @@
 Wall clock: a live record's time is its `accepted_at`, so a backlog is lived through at the pace at which it
 was accepted, and nothing in it is late only because the learner was away; once every source is at its end,
 the wall clock itself ticks, and that tick is committed in the merge order. Event clock (and backfill always):
-time is the largest `ts` so far. Ticks that follow from the records are not recorded, the tickers' state is in
-the snapshot.
+time is the largest `ts` so far; in history, of what people did: an item may be described later. Ticks that
+follow from the records are not recorded, the tickers' state is in the snapshot.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from stream.engine.ticker import Ticker
 from stream.errors import EventError, LogError
 from stream.events import EVENT_SCHEMA, Forget, LoggedEvent
 from stream.frame import Frame
+from stream.lateness import BEHAVIOUR
 from stream.log import Record
 from stream.step import Step
 
@@ -83,7 +84,8 @@ class Driver:
     def _feed_by_event(self, events: list[LoggedEvent], ticker: Ticker) -> None:
         due = ticker.next
         for event in events:
-            if event.ts >= due:
+            # In history an item's time says when it was described, which is often the day of the export.
+            if event.ts >= due and not (self._backfill and not isinstance(event, BEHAVIOUR)):
                 self._tick(ticker.due(event.ts), backfill=self._backfill)
                 due = ticker.next
             self._batch.append(event)

@@ -142,6 +142,11 @@ class Kit:
     item = staticmethod(item)
     click = staticmethod(click)
 
+    @staticmethod
+    def wait_absorbed(system: System, accepted_at: int) -> None:
+        """Wait until what was accepted by then is served."""
+        wait_until(lambda: system.service.replica.absorbed_at >= accepted_at)
+
 
 @pytest.fixture
 def kit() -> type[Kit]:

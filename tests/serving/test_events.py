@@ -69,14 +69,17 @@ def test_a_bad_event_is_refused_with_a_reason_and_kept(system: Any, event: dict[
 @pytest.mark.parametrize(
     "event",
     [
-        b'{"type":"click","ts":5,"user_id":"u","item_id":"a","value":NaN}',
-        b'{"type":"click","ts":5,"user_id":"u","item_id":"a","value":Infinity}',
-        b'{"type":"click","ts":5,"user_id":"\xff\xfe","item_id":"a"}',
-        b'{"type":"click","ts":5,"user_id":"u","item_id":"a","x":' + b"[" * 5_000 + b"]" * 5_000 + b"}",
+        b'{"type":"click","ts":1700000000005,"user_id":"u","item_id":"a","value":NaN}',
+        b'{"type":"click","ts":1700000000005,"user_id":"u","item_id":"a","value":Infinity}',
+        b'{"type":"click","ts":1700000000005,"user_id":"\xff\xfe","item_id":"a"}',
+        b'{"type":"click","ts":1700000000005,"user_id":"u","item_id":"a","x":'
+        + b"[" * 5_000
+        + b"]" * 5_000
+        + b"}",
     ],
 )
 def test_unreadable_bytes_are_refused_and_everything_else_goes_on(system: Any, event: bytes) -> None:
-    lines = event + b'\n{"type":"click","ts":5,"user_id":"u","item_id":"a"}'
+    lines = event + b'\n{"type":"click","ts":1700000000005,"user_id":"u","item_id":"a"}'
     answer = post(system, lines, **{"content-type": "application/x-ndjson"})
     assert answer.status_code == 202 and answer.json()["accepted"] == 1
     assert post(system, b'{"events": [' + event + b"]}").status_code in (202, 400)
