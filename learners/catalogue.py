@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from learners.base import Int32
 from learners.byte_strings import ByteStrings
+from learners.groups import GroupNames
 from learners.touched import Touched, grown, roomier
 from stream.events import ItemEvent
 from stream.frame import Frame
@@ -33,7 +34,8 @@ class Catalogue:
     Deleting keeps the row, so that late clicks still teach, and withdraws it from every answer. An item of
     which there was never an `item` event is not `known`: it is learned and never served.
 
-    Grows with the item rows: 57 bytes each, plus the attributes as JSON, plus the distinct group names.
+    Grows with the item rows: 57 bytes each, plus the attributes as JSON, plus the names of the groups that have
+    items.
 
     Example:
         >>> catalogue = Catalogue()
@@ -54,10 +56,8 @@ class Catalogue:
         self.ts = np.zeros(0, np.int64)
         self.entered_ms = np.zeros(0, np.int64)
         self._raw = ByteStrings()
-        self.groups: list[str] = []
-        self._codes: dict[str, int] = {}
+        self.groups = GroupNames()
         self._touched = Touched()
-        self._published_groups = 0
 
     @property
     def size(self) -> int:
@@ -90,7 +90,8 @@ class Catalogue:
         self.known[rows] = True
         self.ts[rows] = ts
         self.deleted[rows] = [bool(item.deleted) for item in items]
-        self.group[rows] = [-1 if item.group is None else self._code(item.group) for item in items]
+        for row, item in zip(rows.tolist(), items, strict=True):
+            self._assign(row, item.group)
         self.from_ms[rows] = [item.available_from or 0 for item in items]
         until = (item.available_until for item in items)
         self.until_ms[rows] = [ALWAYS_MS if at is None else at for at in until]
@@ -111,12 +112,18 @@ class Catalogue:
 
     def group_codes(self, names: list[str]) -> Int32:
         """Numbers of the groups that exist among `names`."""
-        return np.array([self._codes[name] for name in names if name in self._codes], np.int32)
+        codes = np.array([self.groups.code_of(name) for name in names], np.int32)
+        return codes[codes >= 0]
 
     def group_name(self, row: int) -> str | None:
         """The group of an item, if it has one."""
-        code = int(self.group[row]) if 0 <= row < self.size else -1
-        return self.groups[code] if code >= 0 else None
+        return self.groups.name_of(int(self.group[row])) if 0 <= row < self.size else None
+
+    def _assign(self, row: int, name: str | None) -> None:
+        """Put a row into a group; the new one before it leaves the old, which it may be."""
+        old = int(self.group[row])
+        self.group[row] = -1 if name is None else self.groups.enter(name)
+        self.groups.leave(old)
 
     def attributes(self, row: int) -> dict[str, Any]:
         """The attributes of an item as they were sent."""
@@ -126,6 +133,8 @@ class Catalogue:
     def remove_items(self, rows: Int32) -> None:
         """Empty these rows for their next owners."""
         rows = rows[(rows >= 0) & (rows < self.size)]
+        for code in self.group[rows].tolist():
+            self.groups.leave(code)
         for name in _COLUMNS:
             getattr(self, name)[rows] = -1 if name == "group" else 0
         for row in rows.tolist():
@@ -137,11 +146,10 @@ class Catalogue:
         raw = dict(self._raw.items())
         return {
             **{name: getattr(self, name).copy() for name in _COLUMNS},
-            "groups": list(self.groups),
+            "group_names": self.groups.snapshot(),
             "raw_rows": np.array(list(raw), np.int32),
             "raw": list(raw.values()),
             "touched": self._touched.peek(),
-            "published_groups": self._published_groups,
         }
 
     def restore(self, frame: Frame) -> None:
@@ -149,24 +157,24 @@ class Catalogue:
         for name in _COLUMNS:
             setattr(self, name, frame[name].copy())
         self._raw.fill(frame["raw_rows"], frame["raw"])
-        self._set_groups(list(frame["groups"]))
+        if "group_names" in frame:
+            self.groups.restore(frame["group_names"])
+        else:  # written before groups could leave
+            self.groups.restore_names(frame["groups"], self.group, frame["published_groups"])
         self._touched.ensure(self.size)
         self._touched.put(frame["touched"])
         self._touched.ensure(self.size)
-        self._published_groups = frame["published_groups"]
 
     def changes(self) -> Frame:
         """Rows put or emptied since the last call, and new group names."""
         rows = self._touched.take()
         if not rows.size:
             return {}
-        start, self._published_groups = self._published_groups, len(self.groups)
         return {
             "rows": rows,
             **{name: getattr(self, name)[rows] for name in _COLUMNS},
             "raw": [self._raw.get(row) for row in rows.tolist()],
-            "groups_from": start,
-            "groups": self.groups[start:],
+            **self.groups.changes(),
         }
 
     def apply(self, frame: Frame) -> None:
@@ -179,14 +187,8 @@ class Catalogue:
             getattr(self, name)[rows] = frame[name]
         for row, raw in zip(rows.tolist(), frame["raw"], strict=True):
             self._raw.put(row, raw)
-        self._set_groups([*self.groups[: frame["groups_from"]], *frame["groups"]])
-
-    def _code(self, name: str) -> int:
-        code = self._codes.setdefault(name, len(self.groups))
-        if code == len(self.groups):
-            self.groups.append(name)
-        return code
-
-    def _set_groups(self, groups: list[str]) -> None:
-        self.groups = groups
-        self._codes = {name: code for code, name in enumerate(groups)}
+        if "groups_from" in frame:  # written before groups could leave
+            names = frame["groups"]
+            codes = np.arange(frame["groups_from"], frame["groups_from"] + len(names), dtype=np.int32)
+            frame = {"group_codes": codes, "group_names": names}
+        self.groups.apply(frame)

@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from bandits import Context, Draws, Policy, slate_propensities
 from stream.blocks import Slate
+from stream.outbox import revive_context
 
 __all__ = ["LoggedTarget", "PolicyTarget", "Target", "slate_context"]
 
@@ -49,7 +50,7 @@ class LoggedTarget:
 
 def slate_context(slate: Slate) -> Context:
     """The logged context of a decision: never computed anew."""
-    given = (slate.context or {}).get("features")
+    given = (revive_context(slate.context) or {}).get("features")
     features = np.array(given, np.float32) if isinstance(given, list) else None
     return Context(np.array(slate.clusters, np.int32), np.array(slate.weights, np.float32), features)
 

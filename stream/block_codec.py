@@ -18,7 +18,6 @@ from stream.errors import FrameError, NewerFrameError
 from stream.events import ItemEvent
 from stream.frame import FRAME_SCHEMA, MALFORMED, Frame, pack, unpack
 from stream.item_codec import ITEM_KINDS, item_frame, revive_item_block
-from stream.outbox import revive_context, store_context
 
 __all__ = ["SEGMENT_VERSION", "decode_item", "decode_segment", "encode_item", "encode_segment"]
 
@@ -56,6 +55,7 @@ class _SlateColumns(msgspec.Struct):
     clusters: list[list[_Cluster]]
     weights: list[list[_Number]]
     features: list[bytes]
+    context: list[bytes | None]
     others: list[list[str]]
     explored: list[list[_Place]]
     placement: list[str | None]
@@ -168,7 +168,7 @@ def _outcomes(block: FeedbackBlock) -> Frame:
     stored: Frame = {name: [getattr(slate, name) for slate in slates] for name in _LISTS + _MORE_LISTS}
     stored["ts"] = np.array([slate.ts for slate in slates], np.int64)
     stored["decided"] = np.array([slate.decided for slate in slates], np.uint8)
-    stored["context"] = [store_context(slate.context) for slate in slates]
+    stored["context"] = [slate.context for slate in slates]
     stored["rewards"] = [
         sorted(slate.rewards.items()) if ref in closed else [] for ref, slate in enumerate(slates)
     ]
@@ -230,13 +230,12 @@ def _revive_slates(stored: Frame) -> list[Slate]:
         msg = "a time lies beyond what milliseconds can say"
         raise ValueError(msg)
     ts, decided = times.tolist(), ours.tolist()
-    more = zip(plain, ts, decided, stored["context"], columns.rewards, strict=True)
+    more = zip(plain, ts, decided, columns.rewards, strict=True)
     return [
         Slate(
             **dict(zip(_NAMES, values, strict=True)) | {"rewards": dict(rewards)},
             ts=at,
             decided=bool(own),
-            context=revive_context(context),
         )
-        for values, at, own, context, rewards in more
+        for values, at, own, rewards in more
     ]

@@ -58,7 +58,7 @@ class Slate(msgspec.Struct, kw_only=True, gc=False):
     policy: str = ""
     clusters: list[int] = []
     weights: list[float] = []
-    context: dict[str, Any] | None = None
+    context: bytes | None = None
     features: bytes = b""
     others: list[str] = []
     explored: list[int] = []

@@ -26,10 +26,10 @@ from stream.outbox import (
     Mark,
     OpenSlate,
     Outbox,
-    revive_context,
     revive_slates,
     store_context,
     store_slates,
+    weight_of,
 )
 from stream.seen import Seen, identity
 from stream.slates import decided_slate, foreign_slate
@@ -39,6 +39,7 @@ from stream.window import Agenda
 __all__ = ["OUTCOMES", "JoinSettings", "Joiner"]
 
 _START = -(2**62)
+_MARK_BYTES = 400
 
 
 class Joiner:
@@ -103,6 +104,7 @@ class Joiner:
         self._horizon = _START  # events before it are late
         self._outbox = Outbox()
         self._attribution = Attribution(self.settings, self.counters)
+        self._n_bytes = 0  # of the slates and decisions below
         self._open: dict[str, OpenSlate] = {}
         self._closing: Agenda[OpenSlate] = Agenda()
         self._unshown: dict[str, Decision] = {}
@@ -131,7 +133,12 @@ class Joiner:
         settings = self.settings
         kept = len(self._seen) + len(self._erased) + len(self._waiting) + self._attribution.n_marks
         pending = len(self._open) + len(self._unshown)
-        return max(pending / settings.max_pending, kept / settings.max_seen)
+        n_bytes = self._n_bytes + self._waiting.n_bytes + _MARK_BYTES * self._attribution.n_marks
+        return max(
+            pending / settings.max_pending,
+            kept / settings.max_seen,
+            n_bytes / (settings.max_pending_mb << 20),
+        )
 
     @property
     def full(self) -> bool:
@@ -144,6 +151,9 @@ class Joiner:
         if not self._admits(decision):
             return
         request_id = decision.request_id
+        if not decision.auto and decision.context is not None:
+            # It may be kept for long: as JSON, and as a copy, for the event is not ours.
+            decision = msgspec.structs.replace(decision, context=store_context(decision.context))
         there = self._unshown.get(request_id)
         slate = self._open.get(request_id)
         if there is not None:
@@ -155,8 +165,7 @@ class Joiner:
         elif decision.auto:
             self._show(decided_slate(decision), slate)
         elif slate is None:
-            self._unshown[request_id] = decision
-            self._expiring.add(decision.ts, decision)
+            self._keep_unshown(decision)
         elif abs(slate.ts - decision.ts) <= self.settings.window_ms:
             self._show(decided_slate(decision, slate.ts, slate.items), slate)
         else:
@@ -169,7 +178,7 @@ class Joiner:
         if request_id in self._open:
             self.counters["duplicate"] += 1
             return
-        decision = self._unshown.pop(request_id, None)
+        decision = self._drop_unshown(request_id)
         if decision is not None and abs(impression.ts - decision.ts) <= self.settings.window_ms:
             self._show(decided_slate(decision, impression.ts, impression.items), None)
             return
@@ -190,13 +199,13 @@ class Joiner:
 
     def _show(self, slate: OpenSlate, foreign: OpenSlate | None) -> None:
         """Count a slate as shown, in place of a foreign one if that came first; join what waited for it."""
-        self._open[slate.request_id] = slate
-        self._closing.add(slate.ts, slate)
+        self._keep(slate)
         if foreign is None:
             self.counters["shown"] += 1
             self._outbox.shown(slate)
         else:
             self.counters["upgraded"] += 1
+            self._n_bytes -= weight_of(foreign)
             self._attribution.upgrade(foreign, slate, self._outbox)
         if self._waiting:
             for mark, user_id in self._waiting.take(slate.request_id):
@@ -283,11 +292,10 @@ class Joiner:
         self.counters["forgets"] += 1
         self.forgotten.add(user_id, ts)
         for slate in [s for s in self._open.values() if s.user_id == user_id and s.ts <= ts]:
-            del self._open[slate.request_id]
-            self._attribution.let_go(slate)
+            self._drop(slate)
             self._erase(slate.request_id, slate.ts)
         for decision in [d for d in self._unshown.values() if d.user_id == user_id and d.ts <= ts]:
-            del self._unshown[decision.request_id]
+            self._drop_unshown(decision.request_id)
             self._erase(decision.request_id, decision.ts)
         self.counters["forgotten"] += self._waiting.forget(user_id, ts)
         self._outbox.forgotten(user_id, ts)
@@ -320,14 +328,36 @@ class Joiner:
         due.sort(key=lambda pair: (pair[0], pair[1].request_id))
         for ts, slate in due:
             if self._open.get(slate.request_id) is slate:
-                del self._open[slate.request_id]
-                self._attribution.let_go(slate)
+                self._drop(slate)
                 self.counters["closed"] += 1
                 self._outbox.closed(slate, ts + self.settings.window_ms)
         for _, decision in self._expiring.due(opened_before):
             if self._unshown.get(decision.request_id) is decision:
-                del self._unshown[decision.request_id]
+                self._drop_unshown(decision.request_id)
                 self.counters["expired_decision"] += 1
+
+    # What is kept, and what it takes
+
+    def _keep(self, slate: OpenSlate) -> None:
+        self._open[slate.request_id] = slate
+        self._closing.add(slate.ts, slate)
+        self._n_bytes += weight_of(slate)
+
+    def _drop(self, slate: OpenSlate) -> None:
+        del self._open[slate.request_id]
+        self._attribution.let_go(slate)
+        self._n_bytes -= weight_of(slate)
+
+    def _keep_unshown(self, decision: Decision) -> None:
+        self._unshown[decision.request_id] = decision
+        self._expiring.add(decision.ts, decision)
+        self._n_bytes += weight_of(decision)
+
+    def _drop_unshown(self, request_id: str) -> Decision | None:
+        decision = self._unshown.pop(request_id, None)
+        if decision is not None:
+            self._n_bytes -= weight_of(decision)
+        return decision
 
     # State
 
@@ -350,13 +380,12 @@ class Joiner:
         self.watermark = frame["watermark"]
         self._horizon = _START if self.watermark == _START else self.watermark - self.settings.lateness_ms
         for slate in revive_slates(frame["open"]):
-            self._open[slate.request_id] = slate
-            self._closing.add(slate.ts, slate)
+            self._keep(slate)
             self._attribution.n_marks += len(slate.marks or ()) + len(slate.aside or ())
         for stored in frame["unshown"]:
-            decision = msgspec.convert({**stored, "context": revive_context(stored.get("context"))}, Decision)
-            self._unshown[decision.request_id] = decision
-            self._expiring.add(decision.ts, decision)
+            decision = msgspec.convert({**stored, "context": None}, Decision)
+            msgspec.structs.force_setattr(decision, "context", store_context(stored.get("context")))
+            self._keep_unshown(decision)
         self._waiting.restore(frame["waiting"])
         self._seen.restore(frame["seen"])
         self._erased.restore(frame["erased"])

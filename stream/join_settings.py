@@ -53,6 +53,8 @@ class JoinSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     max_pending: int = 1_000_000
     """Slates that may wait for their clicks, about 2 kB each; at the bound callers are answered 429. Needed:
     slates a second times (window + lateness); the default is 400 a second for 40 minutes."""
+    max_pending_mb: int = 8_192
+    """Megabytes that these slates may take, their contexts and features included; likewise."""
     max_seen: int = 10_000_000
     """Clicks and identities remembered, about 150 bytes each; at the bound callers are answered 429."""
     max_clicks: int = 2_000
@@ -67,6 +69,7 @@ class JoinSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
             "lateness_ms",
             "forget_horizon_ms",
             "max_pending",
+            "max_pending_mb",
             "max_seen",
             "max_clicks",
         ):

@@ -18,7 +18,7 @@ from stream.blocks import (
     Segment,
     Slate,
 )
-from stream.events import ItemEvent
+from stream.events import Decision, ItemEvent
 from stream.frame import Frame
 
 __all__ = [
@@ -29,6 +29,7 @@ __all__ = [
     "revive_slates",
     "store_context",
     "store_slates",
+    "weight_of",
 ]
 
 Mark = tuple[int, str, float, str, str]
@@ -51,6 +52,8 @@ class OpenSlate(Slate, kw_only=True, gc=False):
     ref: int = -1
 
 
+_SLATE_BYTES = 700
+
 _PLAIN = tuple(
     name
     for name in OpenSlate.__struct_fields__
@@ -58,13 +61,17 @@ _PLAIN = tuple(
 )
 
 
-def store_context(context: dict[str, Any] | None) -> bytes | None:
-    """A client's context as JSON: a frame has no place for every number, and reads some maps as arrays."""
-    return None if context is None else msgspec.json.encode(context)
+def store_context(context: bytes | dict[str, Any] | None) -> bytes | None:
+    """A client's context as JSON, unless it is that already.
+
+    As Python objects it may take a hundred times the memory; and a frame has no place for every number, and
+    reads some maps as arrays.
+    """
+    return context if context is None or isinstance(context, bytes) else msgspec.json.encode(context)
 
 
 def revive_context(stored: bytes | dict[str, Any] | None) -> dict[str, Any] | None:
-    """The context that `store_context` wrote; older snapshots hold it as a map."""
+    """The context that `store_context` wrote; of a decision that nothing has kept yet it is a map."""
     return msgspec.json.decode(stored) if isinstance(stored, bytes) else stored
 
 
@@ -82,7 +89,7 @@ def store_slates(slates: Iterable[OpenSlate]) -> Frame:
 
 def revive_slates(columns: Mapping[str, Any]) -> Iterator[OpenSlate]:
     """The slates that `store_slates` described, in the same order."""
-    contexts = map(revive_context, columns["context"])
+    contexts = map(store_context, columns["context"])  # older snapshots hold maps
     more = zip(
         contexts, columns["rewards"], columns["marks"], columns["aside"], columns["taught"], strict=True
     )
@@ -94,6 +101,23 @@ def revive_slates(columns: Mapping[str, Any]) -> Iterator[OpenSlate]:
         slate.aside = [tuple(mark) for mark in aside] or None
         slate.taught = list(taught) or None
         yield slate
+
+
+def weight_of(shown: Decision | OpenSlate) -> int:
+    """About how many bytes of memory a slate, or a decision that waits for its impression, takes.
+
+    Its context counts as JSON, which is how it is kept. Clicks that were joined to it are not in it.
+
+    Example:
+        >>> slate = OpenSlate(request_id="r", user_id="u", ts=7, items=["a", "b"], context=b"x" * 1_000)
+        >>> weight_of(slate)
+        1902
+    """
+    items, others, context = shown.items, shown.others, shown.context
+    # What CPython takes for the structs, and for each text with its place in a list and its propensity.
+    n_bytes = _SLATE_BYTES + 100 * len(items) + 60 * len(others) + len(shown.features)
+    n_bytes += len("".join(items)) + len("".join(others))
+    return n_bytes if context is None else n_bytes + len(context)
 
 
 class Outbox:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from stream.events import Decision, Impression
-from stream.outbox import OpenSlate
+from stream.outbox import OpenSlate, store_context
 
 __all__ = ["decided_slate", "foreign_slate", "pick_features"]
 
@@ -21,7 +21,7 @@ def foreign_slate(impression: Impression) -> OpenSlate:
         items=impression.items,
         propensities=impression.propensities,
         policy=impression.policy or "",
-        context=impression.context,
+        context=store_context(impression.context),
         placement=impression.placement,
     )
 
@@ -42,7 +42,7 @@ def decided_slate(decision: Decision, ts: int | None = None, items: list[str] | 
         policy=decision.policy,
         clusters=decision.clusters,
         weights=decision.weights,
-        context=decision.context,
+        context=store_context(decision.context),
         features=decision.features,
         others=decision.others,
         explored=decision.explored,

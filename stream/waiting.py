@@ -22,13 +22,15 @@ class Waiting:
         [((5, '', 1.0, 'item', 'click'), 'ann')]
     """
 
-    __slots__ = ("_due", "_max_clicks", "_n", "_requests")
+    __slots__ = ("_due", "_max_clicks", "_n", "_requests", "n_bytes")
 
     def __init__(self, max_clicks: int) -> None:
         self._max_clicks = max_clicks
         self._requests: dict[str, dict[Mark, str | None]] = {}
         self._due: Agenda[tuple[str, Mark]] = Agenda()
         self._n = 0
+        self.n_bytes = 0
+        """About what the waiting clicks take."""
 
     def add(self, request_id: str, mark: Mark, user_id: str | None) -> str | None:
         """Let a click wait; else the outcome that it has instead."""
@@ -39,6 +41,7 @@ class Waiting:
             return "excess"
         marks[mark] = user_id
         self._n += 1
+        self.n_bytes += _weight(request_id, mark)
         self._due.add(mark[0], (request_id, mark))
         return None
 
@@ -48,6 +51,7 @@ class Waiting:
         if marks is None:
             return []
         self._n -= len(marks)
+        self.n_bytes -= sum(_weight(request_id, mark) for mark in marks)
         return sorted(marks.items(), key=lambda pair: pair[0], reverse=True)
 
     def due(self, before_ts: int) -> list[tuple[str, Mark, str | None]]:
@@ -76,6 +80,7 @@ class Waiting:
         marks = self._requests[request_id]
         del marks[mark]
         self._n -= 1
+        self.n_bytes -= _weight(request_id, mark)
         if not marks:
             del self._requests[request_id]
 
@@ -90,6 +95,11 @@ class Waiting:
 
     def restore(self, stored: list[list[str]]) -> None:
         """Become what `snapshot` described."""
-        self._requests, self._due, self._n = {}, Agenda(), 0
+        self._requests, self._due, self._n, self.n_bytes = {}, Agenda(), 0, 0
         for request_id, who, *mark in stored:
             self.add(request_id, tuple(mark), who)  # type: ignore[arg-type]
+
+
+def _weight(request_id: str, mark: Mark) -> int:
+    """About the bytes of a click: objects, and the ids that a client chose."""
+    return 500 + len(request_id) + len(mark[1]) + len(mark[3])

@@ -14,6 +14,7 @@ from freshet.following.numbering import Numbering
 from freshet.following.tables import table_changes
 from freshet.shards.rows import ItemRow, Neighbours, Popular
 from learners.catalogue import ALWAYS_MS
+from learners.groups import GroupNames
 from stream.block_codec import decode_item
 from stream.events import ItemEvent
 from stream.frame import Frame
@@ -39,7 +40,7 @@ class ItemFrames:
     it, and is served while the catalogue has it, too. Rows that are only named, by histories and neighbours,
     are let go together when they are more than an eighth of `max_rows`, or when others need them.
 
-    Grows with the ids: what `Numbering` takes and 9 bytes each; and with the catalogue, whose rows are kept
+    Grows with the ids: what `Numbering` takes and 13 bytes each; and with the catalogue, whose rows are kept
     as they came, 100 bytes more each.
 
     Args:
@@ -56,7 +57,7 @@ class ItemFrames:
         self.pending: dict[str, ItemRow | None] = {}
         self._said: dict[str, bytes] = {}
         self._resaid: dict[str, ItemEvent | None] = {}
-        self._groups: dict[str, int] = {}
+        self._groups, self._group = GroupNames(), np.zeros(0, np.int32)
         self._dim, self._half_lives = dim, np.array(half_lives_ms, np.int64)
         self._half_lives_list = self._half_lives.tolist()
         self._slots, self._pair_half_life, self._pair_reference = slots, pair_half_life_ms, 0
@@ -110,6 +111,7 @@ class ItemFrames:
             more = max(size, self._marks.size * 5 // 4) - self._marks.size
             self._marks = np.append(self._marks, np.zeros(more, np.uint8))
             self._entered = np.append(self._entered, np.zeros(more, np.int64))
+            self._group = np.append(self._group, np.full(more, -1, np.int32))
         return rows
 
     def mark(self, rows: Int32, mark: int, *, on: bool) -> None:
@@ -249,8 +251,10 @@ class ItemFrames:
         entered = self._entered[rows]
         ts = np.array([item.ts for item in some], np.int64)
         until = (item.available_until for item in some)
-        n_groups = len(self._groups)
-        group = [-1 if item.group is None else self._code(item.group) for item in some]
+        group = [-1 if item.group is None else self._groups.enter(item.group) for item in some]
+        for old in (*self._group[rows].tolist(), *self._group[removed].tolist()):
+            self._groups.leave(old)
+        self._group[rows], self._group[removed] = group, -1
         raw = [_json.encode(item.attributes) if item.attributes else None for item in some]
         blank = np.zeros(removed.size, np.int64)
         return {
@@ -265,16 +269,12 @@ class ItemFrames:
             "ts": np.concatenate([ts, blank]),
             "entered_ms": np.concatenate([np.where(entered > 0, entered, ts), blank]),
             "raw": [*raw, *[None] * removed.size],
-            "groups_from": n_groups,
-            "groups": list(self._groups)[n_groups:],
+            **self._groups.changes(),
         }
 
     def _read(self, name: str) -> ItemEvent | None:
         value = self._said.get(name)
         return None if value is None else decode_item(value)
-
-    def _code(self, group: str) -> int:
-        return self._groups.setdefault(group, len(self._groups))
 
     # -- state -----------------------------------------------------------------------------------------------
 
@@ -284,7 +284,8 @@ class ItemFrames:
         return {
             "numbering": self.numbering.snapshot(),
             "said": dict(self._said),
-            "groups": list(self._groups),
+            "group_names": self._groups.snapshot(),
+            "group": self._group[:size].copy(),
             "marks": self._marks[:size].copy(),
             "entered": self._entered[:size].copy(),
             "reference": self._reference.copy(),
@@ -295,7 +296,13 @@ class ItemFrames:
         """Become what `snapshot` described."""
         self.numbering.restore(frame["numbering"])
         self._said, self._resaid = dict(frame["said"]), {}
-        self._groups = {name: code for code, name in enumerate(frame["groups"])}
+        if "group" in frame:
+            self._group = frame["group"].copy()
+            self._groups.restore(frame["group_names"])
+        else:  # written before groups could leave: those of then stay
+            names = frame["groups"]
+            self._group = np.full(self._marks.size, -1, np.int32)
+            self._groups.restore_names(names, np.arange(len(names), dtype=np.int32), len(names))
         self._marks, self._entered = frame["marks"].copy(), frame["entered"].copy()
         self._reference = frame["reference"].copy()
         self._pair_reference = frame["pair_reference"]

@@ -52,4 +52,31 @@ def test_a_replica_and_a_restored_copy_serve_the_same() -> None:
         assert [other.group_name(row) for row in range(4)] == ["a", None, "a", None]
         assert other.attributes(2) == {"n": 2}
     restored.put(5, item(9, group="c"))
-    assert restored.group_codes(["c", "nobody"]).tolist() == [2]
+    assert restored.group_codes(["c", "nobody"]).tolist() == [1]  # the number that "b" had
+
+
+def test_groups_that_have_no_item_left_leave_everywhere() -> None:
+    leader, replica, resumed = Catalogue(), Catalogue(), Catalogue()
+    leader.put(1, item(1, group="stays"))
+    for n in range(300):
+        leader.put(0, item(n, group=f"g{n}"))
+        if n % 7 == 0:
+            replica.apply(unpack(pack(leader.changes())))
+    resumed.restore(unpack(pack(leader.snapshot())))
+    replica.apply(unpack(pack(leader.changes())))
+    for catalogue in (leader, replica, resumed):
+        assert len(catalogue.groups) == 2 and len(pack(catalogue.groups.snapshot())) < 200
+        assert [catalogue.group_name(row) for row in (0, 1)] == ["g299", "stays"]
+    assert pack(resumed.snapshot()) == pack(leader.snapshot())
+
+
+def test_what_was_written_before_groups_could_leave_is_read() -> None:
+    catalogue, replica = Catalogue(), Catalogue()
+    catalogue.put(0, item(1, group="b"))
+    frame = catalogue.snapshot()
+    columns = {name: frame[name] for name in frame if name != "group_names"}
+    old = {**columns, "group": columns["group"] + (columns["group"] == 0), "groups": ["a", "b"]}
+    catalogue.restore(unpack(pack({**old, "published_groups": 1})))
+    replica.put(0, item(1, group="b"))
+    replica.apply(unpack(pack({**catalogue.changes(), "groups_from": 0, "groups": ["a", "b"]})))
+    assert catalogue.group_name(0) == replica.group_name(0) == "b" and len(catalogue.groups) == 1

@@ -14,6 +14,7 @@ from stream.events import ItemEvent
 from stream.forget import ForgetBook
 from stream.frame import pack, unpack
 from stream.join import Joiner, JoinSettings
+from stream.outbox import revive_context, store_context
 from stream.testing import ScriptedEvents
 
 KEY = b"0123456789abcdef"
@@ -51,8 +52,8 @@ def test_what_join_gives_comes_back_as_it_was() -> None:
 
 @pytest.mark.parametrize("context", [{"dtype": "?", "shape": 1, "data": 2}, {"large": 10**40}, {}])
 def test_a_context_travels_whatever_is_in_it(context: dict[str, Any]) -> None:
-    again = decode_segment(encode_segment(clicked(slate(context=context))))
-    assert isinstance(again, FeedbackBlock) and again.slates[0].context == context
+    again = decode_segment(encode_segment(clicked(slate(context=store_context(context)))))
+    assert isinstance(again, FeedbackBlock) and revive_context(again.slates[0].context) == context
 
 
 def test_rewards_travel_only_when_they_are_final() -> None:

@@ -13,6 +13,7 @@ from stream.events import Click, Decision, Forget, Impression, ItemEvent, Logged
 from stream.forget import ForgetBook
 from stream.frame import Frame, pack, unpack
 from stream.join import OUTCOMES, Joiner, JoinSettings
+from stream.outbox import revive_context, store_context
 from stream.testing import ScriptedEvents, StepContract
 
 MINUTE = 60_000
@@ -291,6 +292,27 @@ def test_items_and_forgets_are_never_late() -> None:
     assert nonzero(machine) == {"items": 1, "forgets": 1}
 
 
+@pytest.mark.parametrize("auto", [True, False], ids=["shown", "waiting for its impression"])
+def test_a_slate_weighs_what_its_context_does_until_it_leaves(auto: bool) -> None:
+    large = {"page": [{}] * 5_000}
+    machine = after(settings=JoinSettings(max_pending_mb=1))
+    machine.on_events(decision(f"r{n}", context=large, auto=auto) for n in range(100))
+    assert machine.full and 1.0 < machine.pressure < 2.0
+    resumed = joiner(machine.settings)
+    resumed.restore(unpack(pack(machine.snapshot())))
+    assert resumed.pressure == machine.pressure
+    resumed.on_tick(10**12)
+    assert resumed.pressure == 0.0
+
+
+def test_clicks_that_wait_weigh_what_their_ids_do_until_they_leave() -> None:
+    machine = after(settings=JoinSettings(max_pending_mb=1))
+    machine.on_events(click("i" * 256, 1_000, request_id=f"{n:0>256}") for n in range(1_000))
+    assert 0.5 < machine.pressure < 1.5
+    machine.on_events([decision("1".rjust(256, "0")), Tick(ts=10**12)])
+    assert machine.pressure == 0.0
+
+
 def test_pressure_says_how_much_of_the_bounds_is_used() -> None:
     machine = joiner(JoinSettings(max_pending=2, max_seen=4))
     machine.on_events([decision(), click(), click(request_id="q")])
@@ -324,7 +346,7 @@ def test_whatever_a_context_holds_comes_back_from_a_snapshot(context: dict[str, 
     for machine in (first, second):
         machine.on_events([impression("s"), click("b", request_id="r")])
     shown = [[slate.context for block in blocks(m.take()) for slate in block.slates] for m in (first, second)]
-    assert shown[0][-1] == context and shown[1] == [context, context]
+    assert revive_context(shown[0][-1]) == context and shown[1] == [store_context(context)] * 2
 
 
 class JoinStep:
