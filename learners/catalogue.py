@@ -34,8 +34,8 @@ class Catalogue:
     Deleting keeps the row, so that late clicks still teach, and withdraws it from every answer. An item of
     which there was never an `item` event is not `known`: it is learned and never served.
 
-    Grows with the item rows: 57 bytes each, plus the attributes as JSON, plus the names of the groups that have
-    items.
+    Grows with the item rows: 57 bytes each, plus the attributes as JSON, plus the names of the groups that
+    have items.
 
     Example:
         >>> catalogue = Catalogue()

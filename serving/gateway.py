@@ -19,7 +19,7 @@ from stream.clock import Clock
 from stream.codec import Decoded, decode_events
 from stream.dead_letters import DeadLetter, kept_original
 from stream.errors import EventError
-from stream.events import Click, Impression, ItemEvent
+from stream.events import Click, Event, Forget, Impression, ItemEvent
 from stream.lateness import LateGate, without_late
 
 __all__ = ["NDJSON_TYPE", "Gateway"]
@@ -73,16 +73,12 @@ class Gateway:
             BusyError: the learner or the intake is at its bound.
             LogError: the events could not be stored (a full disk, say); none of them was.
         """
-        if self._pressure() >= 1.0:
-            msg = (
-                "learner: as many impressions wait for their clicks as its memory may hold; send more slowly"
-            )
-            raise BusyError(msg)
         body = await read_body(request.scope, request.receive, self._settings.max_body_bytes)
         kind = (header(request.scope, b"content-type") or b"").partition(b";")[0].strip().lower()
         self._batches += 1
         place = f"{self._name}/{self._batches}"
         decoded = self._decode(body, ndjson=kind == NDJSON_TYPE, place=place)
+        self._require_room(decoded)
         gate = self._gates[decoded.backfill]
         passage = gate.enter(decoded.events)
         stored = False
@@ -96,11 +92,25 @@ class Gateway:
         rejected = [RejectedView(r.index, r.reason) for r in decoded.rejected]
         return Response(202, _encoder.encode(AcceptedAnswer(len(decoded.raw), accepted_at, rejected)))
 
+    def _require_room(self, decoded: Decoded) -> None:
+        if self._pressure() >= 1.0 and not all(map(_relieves, decoded.events)):
+            msg = (
+                "learner: as many impressions wait for their clicks as its memory may hold; send more slowly "
+                "(forgets and deleted items are taken, in a request of their own)"
+            )
+            raise BusyError(msg)
+
     def _decode(self, body: bytes, *, ndjson: bool, place: str) -> Decoded:
         now = self._clock.now_ms()
         latest = int(now) + self._settings.max_ahead_ms if self._mode == "wall" else None
         try:
-            return decode_events(body, ndjson=ndjson, dimension=self._dim, latest_ts=latest)
+            return decode_events(
+                body,
+                ndjson=ndjson,
+                dimension=self._dim,
+                latest_ts=latest,
+                object_bytes=self._settings.max_object_bytes,
+            )
         except EventError as error:
             self._metrics.rejected("body")
             self._bury([DeadLetter(int(now), str(error), place, kept_original(body))])
@@ -131,3 +141,8 @@ class Gateway:
         clicks = Click in kinds or Impression in kinds
         self._freshness.accepted(accepted_at, clicks=clicks, items=ItemEvent in kinds)
         return accepted_at
+
+
+def _relieves(event: Event) -> bool:
+    """Whether an event takes no memory of the joiner, and must not wait: an erasure or a withdrawal."""
+    return type(event) is Forget or (type(event) is ItemEvent and bool(event.deleted))

@@ -121,7 +121,7 @@ class Recommender:
             )
             raise BusyError(msg)
         body = await read_body(request.scope, request.receive, self._settings.max_recommend_bytes)
-        asked = decode_recommend(body)
+        asked = decode_recommend(body, self._settings.max_object_bytes)
         self._maker.check(asked)
         self._check_ts(asked)
         digest = body_digest(asked)

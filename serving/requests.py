@@ -11,7 +11,7 @@ from msgspec import Meta
 
 from serving.errors import FieldError, UnreadableError
 from stream.events import MAX_ID_BYTES, MAX_SLATE
-from stream.rules import reason_of
+from stream.rules import MAX_OBJECT_BYTES, large_object, reason_of
 
 __all__ = [
     "MAX_EXCLUDE",
@@ -204,8 +204,8 @@ _decoder = msgspec.json.Decoder(RecommendRequest)
 _canonical = msgspec.json.Encoder(order="deterministic")
 
 
-def decode_recommend(body: bytes) -> RecommendRequest:
-    """Read and check the body of a recommend request.
+def decode_recommend(body: bytes, object_bytes: int = MAX_OBJECT_BYTES) -> RecommendRequest:
+    """Read and check the body of a recommend request, whose `context` takes at most `object_bytes` as JSON.
 
     Raises:
         UnreadableError: it is no JSON, or nested too deeply.
@@ -232,6 +232,10 @@ def decode_recommend(body: bytes) -> RecommendRequest:
     _check_bytes(request)
     if request.context is not None:
         _check_context(request.context)
+        # Never more than the body, so that a small one needs no second look.
+        if len(body) > object_bytes and (too_large := large_object("context", request.context, object_bytes)):
+            msg = f"field {too_large.replace('context', repr('context'), 1)}"
+            raise FieldError(msg)
     return request
 
 

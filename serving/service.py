@@ -215,6 +215,7 @@ class Service:
             or replica.why_not_ready(self.backend.ready_lag_ms)
             or self.writer.why_not_ready()
             or self.backend.why_not_ready()
+            or self._why_full()
             or self._why_not_indexed()
         )
         marks = MarksView(replica.absorbed_at, replica.marks.items, replica.marks.policies)
@@ -231,6 +232,15 @@ class Service:
 
     def _history_watermark(self) -> int:
         return int(self._join.get("history_watermark", -1))
+
+    def _why_full(self) -> str:
+        if self._pressure() < 1.0:
+            return ""
+        return (
+            "the learner remembers as many slates and clicks as it may: until windows close, callers get 429 "
+            "for all but forgets and deleted items; send more slowly, or raise max_pending, max_pending_mb "
+            "or max_seen under [join]"
+        )
 
     def _pressure(self) -> float:
         # On the event clock only further events let windows close: refusing them would last for ever.

@@ -6,6 +6,8 @@ from typing import Annotated, Literal
 
 import msgspec
 
+from stream.rules import MAX_OBJECT_BYTES
+
 __all__ = ["AuthSettings", "ServeSettings", "SourceSettings"]
 
 _Count = Annotated[int, msgspec.Meta(ge=0)]
@@ -70,6 +72,9 @@ class ServeSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Largest body of events; beyond it callers get 413."""
     max_recommend_bytes: _Positive = 1024 * 1024
     """Largest body of a recommend request; beyond it callers get 413."""
+    max_object_bytes: _Positive = MAX_OBJECT_BYTES
+    """Largest `context` of a request or impression, and largest `attributes` of an item, as JSON; beyond it
+    that request or event is refused. They are kept as long as the slate or the item is."""
     linger_ms: Annotated[float, msgspec.Meta(ge=0, le=1_000)] = 1.0
     """How long the first decision of a group waits for company before it is committed."""
     max_queued_bytes: _Positive = 64 * 1024 * 1024
@@ -83,8 +88,8 @@ class ServeSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     apply_slice_ms: Annotated[float, msgspec.Meta(gt=0, le=1_000)] = 3.0
     """Longest stretch of taking over the learner's rows between two requests."""
     ready_lag_ms: _Positive = 5_000
-    """Ready means: what is served is at most this much behind the learner. An answer is stale when its items or
-    policies are older."""
+    """Ready means: what is served is at most this much behind the learner. An answer is stale when its items
+    or policies are older."""
     stop_timeout_s: _Positive = 20
     """How long a stop waits for requests in progress."""
     outbox_mb: _Positive = 1_024

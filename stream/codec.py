@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TypeVar
 
 import msgspec
@@ -25,7 +26,7 @@ from stream.events import (
     LoggedEvent,
     Tick,
 )
-from stream.rules import MAX_NESTING, broken_rule, hint, nesting, reason_of, too_deep
+from stream.rules import MAX_NESTING, MAX_OBJECT_BYTES, broken_rule, hint, nesting, reason_of, too_deep
 
 __all__ = [
     "Decoded",
@@ -85,6 +86,7 @@ class Decoded:
 class _Limits:
     dimension: int | None
     latest_ts: int | None
+    object_bytes: int
 
 
 def decode_events(
@@ -93,6 +95,7 @@ def decode_events(
     ndjson: bool = False,
     dimension: int | None = None,
     latest_ts: int | None = None,
+    object_bytes: int = MAX_OBJECT_BYTES,
 ) -> Decoded:
     """Read what a client sent; one bad event does not refuse the others.
 
@@ -102,6 +105,7 @@ def decode_events(
         ndjson: which of the two it is.
         dimension: numbers that an item's `vector` must have; None takes any.
         latest_ts: the largest `ts` accepted now, in ms; None takes any.
+        object_bytes: the most that a `context` or `attributes` may take as JSON.
 
     Raises:
         EventError: the body as a whole cannot be read.
@@ -122,7 +126,7 @@ def decode_events(
         array = b"[" + b",".join(raws) + b"]"
     else:
         array, raws, backfill = _open(text)
-    limits = _Limits(dimension, latest_ts)
+    limits = _Limits(dimension, latest_ts, object_bytes)
     events = _all_good(array, len(raws), limits)
     if events is not None:
         return Decoded(events, raws, [], [], backfill)
@@ -156,10 +160,15 @@ def _all_good(array: bytes, n: int, limits: _Limits) -> list[Event] | None:
         return None
     if len(events) != n or nesting(array) > MAX_NESTING + 1:
         return None
-    dimension, latest_ts = limits.dimension, limits.latest_ts
-    for event in events:
-        if broken_rule(event, dimension=dimension, latest_ts=latest_ts, ascii_only=ascii_only) is not None:
-            return None
+    check = partial(
+        broken_rule,
+        dimension=limits.dimension,
+        latest_ts=limits.latest_ts,
+        object_bytes=limits.object_bytes,
+        ascii_only=ascii_only,
+    )
+    if any(check(event) is not None for event in events):
+        return None
     return events
 
 
@@ -189,7 +198,9 @@ def _read(raw: bytes, limits: _Limits) -> Event | str:
         return reason_of(error, raw)
     except RecursionError:
         return too_deep(nesting(raw))
-    reason = broken_rule(event, dimension=limits.dimension, latest_ts=limits.latest_ts)
+    reason = broken_rule(
+        event, dimension=limits.dimension, latest_ts=limits.latest_ts, object_bytes=limits.object_bytes
+    )
     return event if reason is None else reason
 
 

@@ -24,10 +24,12 @@ from stream.events import (
 
 __all__ = [
     "MAX_NESTING",
+    "MAX_OBJECT_BYTES",
     "broken_own_rule",
     "broken_rule",
     "check_event",
     "hint",
+    "large_object",
     "nesting",
     "reason_of",
     "too_deep",
@@ -35,6 +37,10 @@ __all__ = [
 
 MAX_NESTING = 32
 """Levels of arrays and objects in one event: few enough for any parser at any depth of its stack."""
+
+MAX_OBJECT_BYTES = 16_384
+"""Largest `context` or `attributes` as JSON, unless the settings say otherwise: what a client makes up is
+kept as long as its slate or item is."""
 
 _TYPES = "expected impression, click, item or forget"
 _NO_BRACKETS = bytes(set(range(256)) - set(b'"[]{}'))
@@ -61,12 +67,18 @@ def nesting(text: bytes) -> int:
 
 
 def broken_rule(
-    event: Event, *, dimension: int | None = None, latest_ts: int | None = None, ascii_only: bool = False
+    event: Event,
+    *,
+    dimension: int | None = None,
+    latest_ts: int | None = None,
+    ascii_only: bool = False,
+    object_bytes: int | None = None,
 ) -> str | None:
     """The rule that a decoded event breaks, as a reason, or None.
 
     `dimension`: what `vector` must have, if anything. `latest_ts`: the largest `ts` accepted now, in ms.
     `ascii_only` says that the text had no other characters, so lengths in bytes need no second look.
+    `object_bytes`: the most that `context` or `attributes` may take as JSON; None: decided before.
     """
     if latest_ts is not None and event.ts > latest_ts:
         return f"ts: expected at most {latest_ts} (the present and a little more), got {event.ts}"
@@ -76,14 +88,26 @@ def broken_rule(
         if event.user_id is None and event.request_id is None:
             return "user_id: expected user_id or request_id in a click, got neither"
     elif type(event) is Impression:
-        return _broken_slate(event)
-    elif (
-        type(event) is ItemEvent
-        and event.vector is not None
-        and len(event.vector) != (dimension or len(event.vector))
-    ):
-        return f"vector: expected {dimension} numbers, got {len(event.vector)}"
+        return large_object("context", event.context, object_bytes) or _broken_slate(event)
+    elif type(event) is ItemEvent:
+        vector = event.vector
+        if vector is not None and len(vector) != (dimension or len(vector)):
+            return f"vector: expected {dimension} numbers, got {len(vector)}"
+        return large_object("attributes", event.attributes, object_bytes)
     return None
+
+
+def large_object(field: str, value: Any, most: int | None) -> str | None:
+    """Why an object of a client's making is too large to be kept, or None.
+
+    Example:
+        >>> large_object("context", {"page": "x" * 50}, 40)
+        'context: expected at most 40 bytes as JSON, got 61'
+    """
+    if most is None or not value:
+        return None
+    n_bytes = len(msgspec.json.encode(value))
+    return f"{field}: expected at most {most} bytes as JSON, got {n_bytes}" if n_bytes > most else None
 
 
 _numbers = attrgetter(*(f.name for f in msgspec.structs.fields(Decision) if f.type in (int, int | None)))

@@ -11,6 +11,7 @@ import msgspec
 import pytest
 
 from serving.testing import wait_until
+from stream.clock import WallClock
 
 
 def letters(system: Any) -> list[Any]:
@@ -128,6 +129,44 @@ def test_on_the_wall_clock_the_far_future_is_refused(run: Any, kit: Any, tmp_pat
         asked = system.client.post("/v1/recommend", json={"user_id": "u", "ts": 4_000_000_000_000})
     assert answer["accepted"] == 0 and "ts" in answer["rejected"][0]["reason"]
     assert asked.status_code == 422 and "'ts'" in asked.json()["detail"]
+
+
+def test_what_a_client_makes_up_is_taken_up_to_its_limit(system: Any, kit: Any) -> None:
+    fits, too_large = {"x": "a" * 16_376}, {"x": "a" * 16_377}
+    shown = SHOWN | {"ts": kit.t0, "items": ["i1"]}
+    answer = system.send(
+        kit.item("big", attributes=fits), kit.item("bigger", attributes=too_large),
+        shown | {"context": fits, "request_id": "r1"}, shown | {"context": too_large, "request_id": "r2"},
+    )  # fmt: skip
+    reasons = [refused["reason"] for refused in answer["rejected"]]
+    assert answer["accepted"] == 2
+    assert reasons == [
+        "attributes: expected at most 16384 bytes as JSON, got 16385",
+        "context: expected at most 16384 bytes as JSON, got 16385",
+    ]
+    body = {"user_id": "u1", "k": 1}
+    answers = [
+        system.client.post("/v1/recommend", json=body | {"context": made}) for made in (fits, too_large)
+    ]
+    assert [one.status_code for one in answers] == [200, 422]
+    assert "'context': expected at most 16384 bytes" in answers[1].json()["detail"]
+
+
+def test_at_the_learners_bound_forgets_and_withdrawals_pass_and_readiness_says_so(
+    run: Any, kit: Any, tmp_path: Path
+) -> None:
+    join = msgspec.structs.replace(kit.settings.join, max_seen=50)
+    now = int(WallClock().now_ms())
+    with run(tmp_path / "data", msgspec.structs.replace(kit.settings, clock="wall", join=join)) as full:
+        clicks = [kit.click("ann", f"i{n}", now, event_id=str(n)) for n in range(60)]
+        full.settle(kit.item("i1", now), *clicks)
+        wait_until(lambda: full.client.get("/readyz").status_code == 503)
+        assert "callers get 429" in full.client.get("/readyz").text
+        one_more = full.client.post("/v1/events", json={"events": [kit.click("bob", "i1", now)]})
+        forget = {"type": "forget", "user_id": "ann", "ts": now + 99}
+        erased = full.send(forget, kit.item("i1", now, deleted=True))
+        assert (one_more.status_code, erased["accepted"]) == (429, 2)
+        wait_until(lambda: full.client.get("/v1/users/ann").status_code == 404)
 
 
 def test_a_full_queue_is_a_429_that_says_when_to_come_back(run: Any, kit: Any, tmp_path: Path) -> None:

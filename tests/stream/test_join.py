@@ -294,7 +294,7 @@ def test_items_and_forgets_are_never_late() -> None:
 
 @pytest.mark.parametrize("auto", [True, False], ids=["shown", "waiting for its impression"])
 def test_a_slate_weighs_what_its_context_does_until_it_leaves(auto: bool) -> None:
-    large = {"page": [{}] * 5_000}
+    large: dict[str, list[object]] = {"page": [{}] * 5_000}
     machine = after(settings=JoinSettings(max_pending_mb=1))
     machine.on_events(decision(f"r{n}", context=large, auto=auto) for n in range(100))
     assert machine.full and 1.0 < machine.pressure < 2.0
