@@ -14,7 +14,7 @@ from stream.commits import CommitReader, Span, TickMark
 from stream.errors import EventError
 from stream.events import Click, Decision, Impression, ItemEvent, LoggedEvent, Tick
 from stream.log import EventReader, Record, SQLiteLogReader
-from stream.rules import broken_rule
+from stream.rules import MAX_NESTING, broken_own_rule, broken_rule, nesting, too_deep
 
 __all__ = ["Entry", "FolderSource", "LinesSource", "LogSource", "open_folder", "seen_items"]
 
@@ -65,12 +65,15 @@ class LinesSource:
     def __iter__(self) -> Iterator[Entry]:
         for number, line in enumerate(self._lines, 1):
             try:
+                if (levels := nesting(line)) > MAX_NESTING + 1:
+                    raise EventError(too_deep(levels))
                 events = decode_logged(line)
             except EventError as error:
                 self._skip(number, str(error))
                 continue
             for event in events:
-                reason = None if isinstance(event, Decision | Tick) else broken_rule(event)
+                own = isinstance(event, Decision | Tick)
+                reason = broken_own_rule(event) if own else broken_rule(event)
                 if reason is None:
                     yield Entry(event, event.ts)
                 else:

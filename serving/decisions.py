@@ -204,6 +204,7 @@ class DecisionMaker:
             index_version=self._index.index.version,
             placement=asked.placement,
             session_id=asked.session_id,
+            experiment=asked.experiment,
             fallback=found.fallback,
             absorbed_at=under.absorbed_at,
             items_absorbed_at=under.items_at,

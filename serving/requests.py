@@ -57,6 +57,7 @@ class RecommendRequest(msgspec.Struct, kw_only=True, frozen=True):
     groups: Annotated[list[Id], Meta(max_length=MAX_EXCLUDE)] | None = None
     placement: Id | None = None
     session_id: Id | None = None
+    experiment: Id | None = None
     policy: Id | None = None
     activate: Literal["auto", "explicit"] | None = None
 
@@ -251,7 +252,7 @@ def body_digest(request: RecommendRequest) -> str:
         >>> body_digest(a) == body_digest(RecommendRequest(user_id="u", k=7))
         False
     """
-    fields = (
+    fields: tuple[Any, ...] = (
         request.user_id,
         request.k,
         request.context or None,
@@ -262,6 +263,9 @@ def body_digest(request: RecommendRequest) -> str:
         request.policy,
         request.activate,
     )
+    # Decisions that were logged before there was this field keep their digest.
+    if request.experiment is not None:
+        fields = (*fields, request.experiment)
     return blake2b(_canonical.encode(fields), digest_size=8).hexdigest()
 
 
@@ -275,7 +279,7 @@ def _named(error: msgspec.ValidationError, body: bytes) -> str:
 
 
 def _check_bytes(request: RecommendRequest) -> None:
-    for name in ("user_id", "request_id", "placement", "session_id", "policy"):
+    for name in ("user_id", "request_id", "placement", "session_id", "experiment", "policy"):
         value = getattr(request, name)
         # Only long text can be over the limit in bytes: a character is at most four.
         if value is not None and 4 * len(value) > MAX_ID_BYTES:

@@ -14,6 +14,7 @@ from stream.events import (
     LAST_TS,
     MAX_ID_BYTES,
     MAX_SLATE,
+    MAX_VALUE,
     Click,
     Decision,
     Event,
@@ -41,6 +42,9 @@ MAX_NESTING = 32
 MAX_OBJECT_BYTES = 16_384
 """Largest `context` or `attributes` as JSON, unless the settings say otherwise: what a client makes up is
 kept as long as its slate or item is."""
+
+_ONE = 1.0 + 1e-9
+"""A probability that was summed up may be above 1 by rounding."""
 
 _TYPES = "expected impression, click, item or forget"
 _NO_BRACKETS = bytes(set(range(256)) - set(b'"[]{}'))
@@ -116,7 +120,7 @@ _numbers = attrgetter(*(f.name for f in msgspec.structs.fields(Decision) if f.ty
 def broken_own_rule(event: Decision | Tick) -> str | None:
     """What an event that only Freshet writes has that Freshet never writes, as a reason, or None.
 
-    Where others may write into the log, such an event must not stop whoever reads it.
+    Where others may write into the log, such an event must not stop whoever reads it, nor bend a figure.
 
     Example:
         >>> broken_own_rule(Tick(ts=-1))
@@ -126,20 +130,59 @@ def broken_own_rule(event: Decision | Tick) -> str | None:
         return f"ts: expected milliseconds from 0 to {LAST_TS}, got {event.ts}"
     if isinstance(event, Tick):
         return None
-    n = len(event.items)
-    if not 1 <= n <= MAX_SLATE or len(set(event.items)) != n:
-        return (
-            f"items: expected 1 to {MAX_SLATE} distinct ids, got {n} of which {len(set(event.items))} differ"
-        )
-    if len(event.propensities) != n:
-        return f"propensities: expected one for each of {n} items, got {len(event.propensities)}"
-    if len(event.clusters) != len(event.weights) or not all(0 <= c < 2**31 for c in event.clusters):
-        return "clusters: expected a number below 2**31 for each of the weights"
-    if not all(0 <= place < n for place in event.explored):
-        return f"explored: expected places from 0 to {n - 1}, got {_short(event.explored)}"
+    reason = _broken_ids(event) or _broken_odds(event)
+    if reason is not None:
+        return reason
     if any(not -(2**63) <= value < 2**63 for value in _numbers(event) if type(value) is int):
         return "decision: expected whole numbers of 64 bits"
     return None
+
+
+def _broken_ids(decision: Decision) -> str | None:
+    items, others = decision.items, decision.others
+    n = len(items)
+    if not 1 <= n <= MAX_SLATE or len(set(items)) != n:
+        return f"items: expected 1 to {MAX_SLATE} distinct ids, got {n} of which {len(set(items))} differ"
+    request_id, user_id = decision.request_id, decision.user_id
+    longest = max(max(map(len, items)), max(map(len, others), default=0), len(request_id), len(user_id))
+    # Only long text can be over the limit in bytes: a character is at most four.
+    if 4 * longest > MAX_ID_BYTES or not request_id or not user_id or "" in items or "" in others:
+        named = (("request_id", [request_id]), ("user_id", [user_id]), ("items", items), ("others", others))
+        for name, ids in named:
+            sizes = [len(text.encode("utf-8", "surrogatepass")) for text in ids]
+            if not all(1 <= size <= MAX_ID_BYTES for size in sizes):
+                return f"{name}: expected 1 to {MAX_ID_BYTES} bytes of UTF-8, got {max(sizes)}"
+    if not all(0 <= place < n for place in decision.explored):
+        return f"explored: expected places from 0 to {n - 1}, got {_short(decision.explored)}"
+    return None
+
+
+def _broken_odds(decision: Decision) -> str | None:
+    """What is wrong with a decision's probabilities and its context."""
+    n, odds, clusters, weights = (
+        len(decision.items),
+        decision.propensities,
+        decision.clusters,
+        decision.weights,
+    )
+    if len(odds) != n:
+        return f"propensities: expected one for each of {n} items, got {len(odds)}"
+    if not (min(odds) > 0.0 and max(odds) <= _ONE):
+        return f"propensities: expected numbers above 0 and at most 1, got {_short(odds)}"
+    if len(clusters) != len(weights) or not all(0 <= c < 2**31 for c in clusters):
+        return "clusters: expected a number below 2**31 for each of the weights"
+    if weights and not (min(weights) >= -MAX_VALUE and max(weights) <= MAX_VALUE):
+        return f"weights: expected finite numbers, got {_short(weights)}"
+    features = None if decision.context is None else decision.context.get("features")
+    if features is not None and not _are_numbers(features):
+        return f"context.features: expected finite numbers, got {_short(features)}"
+    return None
+
+
+def _are_numbers(values: Any) -> bool:
+    return isinstance(values, list) and all(
+        type(value) in (int, float) and -MAX_VALUE <= value <= MAX_VALUE for value in values
+    )
 
 
 def _broken_slate(impression: Impression) -> str | None:

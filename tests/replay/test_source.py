@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -75,3 +77,26 @@ def test_bad_lines_are_left_out_with_their_reason() -> None:
     assert _times(source) == [7]
     assert source.skipped == 2
     assert [reason.split(":")[0] for reason in source.reasons] == ["row 1", "row 3"]
+
+
+@pytest.mark.parametrize(
+    ("wrong", "says"),
+    [
+        ({"propensities": [0.0]}, "propensities"),
+        ({"propensities": [2.0]}, "propensities"),
+        ({"propensities": []}, "propensities"),
+        ({"items": ["a", "a"]}, "items"),
+        ({"weights": [1.0, 2.0]}, "clusters"),
+        ({"ts": -1}, "ts"),
+        ({"context": {"features": ["x"]}}, "context.features"),
+        ({"context": {"deep": json.loads("[" * 40 + "]" * 40)}}, "levels"),
+    ],
+)
+def test_a_decision_in_a_file_keeps_the_rules_of_events(wrong: dict[str, Any], says: str) -> None:
+    fields = {
+        "type": "decision", "ts": 5, "user_id": "u", "request_id": "r", "items": ["a"], "propensities": [0.5],
+        "policy": "uniform", "clusters": [0], "weights": [1.0],
+    }  # fmt: skip
+    source = LinesSource([json.dumps(fields | wrong).encode(), json.dumps(fields).encode()])
+    assert _times(source) == [5]
+    assert source.skipped == 1 and says in source.reasons[0]

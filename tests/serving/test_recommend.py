@@ -46,6 +46,23 @@ def test_the_log_holds_the_context_and_the_versions_of_a_decision(run: Any, kit:
     assert logged.propensities == [shown["propensity"] for shown in answer["items"]]
 
 
+def test_the_experiment_of_a_request_is_logged_and_is_part_of_the_question(
+    run: Any, kit: Any, tmp_path: Path
+) -> None:
+    asked = {"user_id": "ann", "request_id": "r", "k": 2, "experiment": "button-b", "placement": "home"}
+    with run(tmp_path / "data") as system:
+        system.settle(kit.item("i1"))
+        answers = [
+            system.client.post("/v1/recommend", json=asked | {"experiment": arm}).status_code
+            for arm in ("button-b", "button-b", "button-a")
+        ]
+        refused = system.client.post("/v1/recommend", json=asked | {"experiment": "x" * 257})
+    (logged,) = decode_logged(DataFolder(tmp_path / "data").readers()["events-0"].find_decision("r") or b"")
+    assert isinstance(logged, Decision)
+    assert (logged.experiment, logged.placement, answers) == ("button-b", "home", [200, 200, 409])
+    assert refused.status_code in (400, 422) and "experiment" in refused.text
+
+
 def test_no_item_stands_twice_and_sources_mix(system: Any) -> None:
     answer = system.ask("u2", k=60)
     assert len(set(ids(answer))) == 60
