@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from difflib import get_close_matches
-from typing import Any, get_args
+from typing import Any, Literal, get_args, get_origin
 
 import msgspec
 
@@ -38,6 +38,11 @@ def explained(said: str, merged: Mapping[str, Any], root: type) -> str:
     unknown = what.removeprefix("Object contains unknown field ")
     if unknown != what:
         return _unknown(unknown, where, root)
+    choices = _choices(root, where) if what.startswith("Invalid enum value ") else ()
+    if choices and not is_secret(where):
+        return (
+            f"{where}: expected one of {', '.join(choices)}, got {_shown(_came(merged, where), where, root)}"
+        )
     if not what.startswith("Expected "):
         return f"{where or 'all'}: {what if not is_secret(where) else 'it does not fit'}"
     expected = what.removeprefix("Expected ").partition(", got ")[0]
@@ -62,6 +67,15 @@ def _struct_at(kind: Any, where: str) -> Any:
         fields = {field.name: field.type for field in msgspec.structs.fields(_struct(kind) or msgspec.Struct)}
         kind = fields.get(step.partition("[")[0])
     return _struct(kind)
+
+
+def _choices(root: type, where: str) -> tuple[str, ...]:
+    """The words that a setting may be, or one of its list; empty where it is no choice of words."""
+    section, _, name = where.rpartition(".")
+    fields = {field.name: field.type for field in msgspec.structs.fields(_struct_at(root, section) or root)}
+    kind = fields.get(name.partition("[")[0])
+    parts = [part for part in get_args(kind) if part is not Ellipsis]
+    return tuple(map(str, get_args(parts[0]) if parts and get_origin(parts[0]) is Literal else parts))
 
 
 def _struct(kind: Any) -> Any:

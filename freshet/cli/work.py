@@ -17,6 +17,8 @@ import uvloop
 from freshet.cli.output import console, log_to_stderr, read_settings
 from freshet.config import Settings
 from freshet.errors import StartError
+from freshet.parts import build_parts
+from freshet.shards.carried import require_carried
 from stream.clock import WallClock
 from stream.kafka import KafkaSettings
 from stream.kafka.layout import LAYOUT
@@ -68,6 +70,8 @@ def work(
     log_to_stderr("freshet work")
     logging.getLogger("stream").setLevel(logging.INFO)
     chosen = _chosen(steps)
+    if set(chosen) - {"join"}:
+        require_carried(build_parts(settings).policies)
     _require_topics(settings.kafka, chosen)
     if set(chosen) - {"join"}:
         _warm(settings)

@@ -7,10 +7,10 @@ from collections.abc import Mapping
 import numpy as np
 import numpy.typing as npt
 
-from bandits import DEFAULT_CLUSTER, DiagLinUcb, Policy
-from bandits.arms import ArmCounts
+from bandits import DEFAULT_CLUSTER, Policy
 from freshet.following.checks import check_id, only_finite
 from freshet.following.items import HAS_POLICY, ItemFrames
+from freshet.shards.carried import carrier_of
 from freshet.shards.rows import PolicyRow
 from stream.frame import Frame
 
@@ -39,8 +39,9 @@ class PolicyFrames:
 
     def __init__(self, policies: Mapping[str, Policy], max_items: int, items: ItemFrames) -> None:
         self.pending: dict[str, PolicyRow | None] = {}
-        self._edges = [name for name, policy in policies.items() if isinstance(policy, DiagLinUcb)]
-        self._arms = [name for name, policy in policies.items() if isinstance(policy, ArmCounts)]
+        carriers = {name: carrier_of(policy) for name, policy in policies.items()}
+        self._edges = [name for name, carrier in carriers.items() if carrier == "edges"]
+        self._arms = [name for name, carrier in carriers.items() if carrier == "arms"]
         self._max_items, self._items = max_items, items
         self._members: dict[int, dict[int, tuple[bool, float]]] = {}
         self._serving: dict[int, list[int]] = {}

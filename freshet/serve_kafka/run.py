@@ -16,6 +16,7 @@ from freshet.run.listening import listen
 from freshet.run.worker import warm, worker_config
 from freshet.serve_kafka.backend import COPY, KafkaBackend
 from freshet.serve_kafka.consumer import topic_ids
+from freshet.shards.carried import require_carried
 from serving.auth import refuse_exposure
 from serving.service import Service
 from serving.worker import run_worker
@@ -55,8 +56,11 @@ def serve_forever(data: Path, settings: Settings, told: Callable[[str], None]) -
         BrokerError: the brokers refuse, or are away and there is no copy of the rows to serve from.
         LogError: the folder cannot be used, or another process uses it.
         ExposedError: others could reach the port, and no token is asked for.
+        SettingsError: a policy is configured that rows cannot carry.
     """
     refuse_exposure(settings.host, settings.serve.auth, insecure=settings.serve.insecure)
+    parts = build_parts(settings)
+    require_carried(parts.policies)
     # Before requests are taken there is nothing to bring to an end.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     clock = WallClock()
@@ -64,7 +68,6 @@ def serve_forever(data: Path, settings: Settings, told: Callable[[str], None]) -
         topics = followed_topics(settings.kafka)
         if isinstance(topics, BrokerAwayError) and not (data / COPY).exists():
             raise topics
-        parts = build_parts(settings)
         backend = KafkaBackend(data, settings, parts, clock, topics=topics)
         service = Service(backend, parts, worker_config(settings), clock)
         host = f"[{settings.host}]" if ":" in settings.host else settings.host

@@ -9,9 +9,10 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from bandits import DiagLinUcb, Policy
+from bandits import DiagLinUcb
 from bandits.arms import ArmCounts
 from freshet.parts import Parts
+from freshet.shards.carried import carrier_of
 from freshet.shards.publish_tools import Kept, Owners, named_lists, owned_by, union_of, vectors_as_bytes
 from freshet.shards.rows import ItemRow, Neighbours, PolicyRow, Popular, encode_row
 from stream.engine.shard import Output
@@ -48,6 +49,7 @@ class ItemRows:
     def __init__(self, parts: Parts, partition: int, partition_of: Callable[[str], int]) -> None:
         self._parts, self._partition, self._partition_of = parts, partition, partition_of
         self._owners = Owners(parts.items)
+        self._carriers = {name: carrier_of(policy) for name, policy in parts.policies.items()}
         self._popular, self._near = Kept(self._popularities), Kept(self._neighbours)
         self._references: tuple[list[int], int] = ([], 0)
         self._own = np.zeros(0, np.bool_)
@@ -212,8 +214,9 @@ class ItemRows:
         return union_of(*moved)
 
     def _policy_rows(self, rows: Int32, names: list[str]) -> list[PolicyRow]:
-        edges = [_Edges.of(policy, rows) for policy in self._parts.policies.values()]
-        own = next((one for one in edges if one is not None), _Edges.none(rows.size))
+        with_edges = (name for name, carrier in self._carriers.items() if carrier == "edges")
+        policy = self._parts.policies.get(next(with_edges, ""))
+        own = _Edges.none(rows.size) if policy is None else _Edges.of(cast(DiagLinUcb, policy), rows)
         counts, serving, affinities = self._parts.graph.held(rows)
         places = _cut(counts)
         served, fits = serving.astype("<i4").tobytes(), affinities.astype("<f4").tobytes()
@@ -236,8 +239,8 @@ class ItemRows:
     def _arms(self, rows: Int32) -> list[dict[str, tuple[int, float]]]:
         arms: list[dict[str, tuple[int, float]]] = [{} for _ in range(rows.size)]
         for name, policy in self._parts.policies.items():
-            if isinstance(policy, ArmCounts):
-                shown, reward = policy.of(rows)
+            if self._carriers[name] == "arms":
+                shown, reward = cast(ArmCounts, policy).of(rows)
                 for mine, n, r in zip(arms, shown.tolist(), reward.tolist(), strict=True):
                     if n:
                         mine[name] = (n, r)
@@ -272,10 +275,8 @@ class _Edges:
         self.clusters, self.b, self.d = clusters, b, d
 
     @classmethod
-    def of(cls, policy: Policy, rows: Int32) -> _Edges | None:
-        """That of a policy, None for another one."""
-        if not isinstance(policy, DiagLinUcb):
-            return None
+    def of(cls, policy: DiagLinUcb, rows: Int32) -> _Edges:
+        """That of a policy."""
         frame = policy.columns(rows)
         clusters = frame["clusters"].astype("<i4").tobytes()
         b, d = frame["b"].astype("<f8").tobytes(), frame["d"].astype("<f8").tobytes()

@@ -31,7 +31,12 @@ def test_a_list_in_a_variable_is_json() -> None:
         ("[policy]\nepsilom = 0.1", "epsilom"),
         ("[join]\nwindow = 1", "window"),
         ("[join]\nmax_pending = 0", "max_pending"),
-        ("[serve]\nactivate = 'later'", "activate"),
+        ("[serve]\nactivate = 'later'", "serve.activate: expected one of auto, explicit, got 'later'"),
+        (
+            "[policy]\nname = 'lin_ucb'",
+            "policy.name: expected one of diag_lin_ucb, uniform, .*, got 'lin_ucb'",
+        ),
+        ("[policy]\nothers = ['uniform', 'lin_ucb']", r"policy.others\[1\]: expected one of .*'lin_ucb'"),
         ("[serve.sources]\nfrsh = 3", r"no serve\.sources\.frsh .*did you mean fresh"),
         ("[serve.sources]\nindex = -5", r"serve\.sources\.index: expected int >= 0, got -5"),
         ("[serve]\nafter_wait_ms = -1", r"serve\.after_wait_ms: expected int >= 0, got -1"),
