@@ -72,8 +72,7 @@ class LinesSource:
                 self._skip(number, str(error))
                 continue
             for event in events:
-                own = isinstance(event, Decision | Tick)
-                reason = broken_own_rule(event) if own else broken_rule(event)
+                reason = broken_own_rule(event) if isinstance(event, Decision | Tick) else broken_rule(event)
                 if reason is None:
                     yield Entry(event, event.ts)
                 else:

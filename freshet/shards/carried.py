@@ -18,7 +18,7 @@ _COLUMNS: Mapping[Carrier, frozenset[str]] = {
     "edges": frozenset({"version", "rows", "shown", "edges", "clusters", "b", "d", "retired"}),
     "arms": frozenset({"rows", "shown", "reward"}),
 }
-"""The columns that followers are given (`freshet.following.policies`); `control` tells of retired clusters."""
+"""The columns that followers are given (`freshet.following.policies`); `control` names retired clusters."""
 
 
 def carrier_of(policy: Policy) -> Carrier | None:

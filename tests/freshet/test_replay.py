@@ -167,7 +167,8 @@ def _replayed(log: Path, *flags: str) -> dict[str, Any]:
 
 
 def test_backfilled_history_is_lived_through_as_the_same_history_in_a_file(tmp_path: Path) -> None:
-    events = _fashion(300, 50)
+    # A click comes first: items do not move the time of history.
+    events = [Click(ts=0, user_id="first", item_id="i0"), *_fashion(300, 50)]
     file = tmp_path / "log.jsonl"
     file.write_bytes(b"\n".join(encode_events([event])[1:-1] for event in events))
     folder = _folder(tmp_path / "data", events, backfill=True)
