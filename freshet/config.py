@@ -70,7 +70,8 @@ class LearnSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     max_users: Annotated[int, Meta(ge=8)] = 4_000_000
     """Rows of users, at most; above seven eighths of it the longest untouched are dropped."""
     max_items: Annotated[int, Meta(ge=8)] = 4_000_000
-    """Rows of items, at most, bounded likewise; a worker reserves address space, not memory, for all."""
+    """Rows of items, at most, bounded likewise, but items that are in the catalogue are dropped last, and a
+    sixteenth of the rows is theirs alone; a worker reserves address space, not memory, for all."""
     seed: int = 0
     """What first vectors, sampled negatives and the draws of decisions are derived from."""
 

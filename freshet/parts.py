@@ -129,6 +129,7 @@ def build_parts(settings: Settings) -> Parts:
         admission=admission,
         ttl_ms=learn.ttl_ms,
         max_rows=learn.max_items,
+        reserve=learn.max_items // 16,
     )
     centroids = Centroids(learn.embedding_dim, max_clusters=policy.centroids, top=policy.context_clusters)
     graph = ClusterItemGraph(

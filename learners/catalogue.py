@@ -110,6 +110,11 @@ class Catalogue:
         )
         return out
 
+    @property
+    def listed(self) -> npt.NDArray[np.bool_]:
+        """Which rows (size,) hold an item that is not deleted, available now or not."""
+        return self.known & ~self.deleted
+
     def group_codes(self, names: list[str]) -> Int32:
         """Numbers of the groups that exist among `names`."""
         codes = np.array([self.groups.code_of(name) for name in names], np.int32)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -14,9 +14,10 @@ from learners.errors import LearnerError, ReplicaError, ShapeError
 from learners.ids import IdMap
 from learners.ops.hashing import fill_vectors
 from learners.touched import Touched, grown, roomier
+from learners.vector_home import VectorHome
 from stream.frame import Frame
 
-__all__ = ["EmbeddingTable", "VectorHome"]
+__all__ = ["EmbeddingTable"]
 
 Int32 = npt.NDArray[np.int32]
 Int64 = npt.NDArray[np.int64]
@@ -24,20 +25,6 @@ Float32 = npt.NDArray[np.float32]
 
 _NO_ROWS = np.zeros(0, np.int32)
 _MANY = 128  # ids from which the compiled map is faster than the dictionary
-
-
-class VectorHome(Protocol):
-    """Where the vectors of a replica's table live when somebody else has them anyway, as an index has."""
-
-    @property
-    def data(self) -> Float32:
-        """The vectors (max_rows, dim) by row; the array stays the same for ever."""
-
-    def put(self, rows: Int32, vectors: Float32) -> None:
-        """Give distinct `rows` (n,) these vectors (n, dim)."""
-
-    def clear(self, rows: Int32) -> None:
-        """`rows` (n,) have no owner any more; what stands in them is read by nobody until the next `put`."""
 
 
 class EmbeddingTable:
@@ -50,7 +37,8 @@ class EmbeddingTable:
 
     What grows: rows, up to `max_rows`. At a tick, rows untouched for `ttl_ms` (0: for ever) are freed, at
     most one sweep every `sweep_ms`; above seven eighths of `max_rows` the longest untouched go too. Between
-    ticks a full table refuses new ids (`refused` counts them). A freed row is used again after the *next*
+    ticks a full table refuses new ids (`refused` counts them); the last `reserve` rows are for those that are
+    admitted past the rule (`admit`). A freed row is used again after the *next*
     tick, so that row numbers depend on the events alone and not on when the changes were published.
 
     Parameters: `dim` numbers a vector; `scale` the expected length of an initial vector. Public arrays, to be
@@ -79,6 +67,7 @@ class EmbeddingTable:
         max_rows: int = 2_000_000,
         sweep_ms: int = 60_000,
         initial_rows: int = 1_024,
+        reserve: int = 0,
     ) -> None:
         if dim < 1 or max_rows < 8 or initial_rows < 1 or ttl_ms < 0:
             msg = (
@@ -88,6 +77,7 @@ class EmbeddingTable:
             raise LearnerError(msg)
         self.dim, self.seed, self.scale = dim, seed, scale
         self.ttl_ms, self.max_rows, self.sweep_ms = ttl_ms, max_rows, sweep_ms
+        self._most_sighted = max_rows - reserve
         self.admission = admission or Admission()
         self._gate = Gate(self.admission, seed=seed)
         capacity = min(initial_rows, max_rows)
@@ -239,7 +229,12 @@ class EmbeddingTable:
         if name in self._row:  # admitted a moment ago, by the same call
             return self._row[name]
         key = key_of(name)
-        return self._enter(name, key, ts) if self._gate.passes(key) else -1
+        if not self._gate.passes(key):
+            return -1
+        if len(self._ids) - len(self._free) >= self._most_sighted:  # rows that wait for the next tick count
+            self.refused += 1
+            return -1
+        return self._enter(name, key, ts)
 
     def _enter(self, name: str, key: int, ts: int) -> int:
         if self._free:
@@ -338,8 +333,11 @@ class EmbeddingTable:
         """Let go of these ids; returns the rows they had, for the other learners to clear."""
         return self._release([self._row[name] for name in dict.fromkeys(ids) if name in self._row])
 
-    def tick(self, now_ms: int) -> Int32:
-        """Event time has reached `now_ms`: expire and evict; returns the freed rows, ascending."""
+    def tick(self, now_ms: int, kept: npt.NDArray[np.bool_] | None = None) -> Int32:
+        """Event time has reached `now_ms`: expire and evict; returns the freed rows, ascending.
+
+        Rows that `kept` (by row, missing ones are False) does not mark are evicted first.
+        """
         self._free += self._quarantine
         self._quarantine = []
         full = len(self._row) > self.max_rows - self.max_rows // 8
@@ -351,8 +349,14 @@ class EmbeddingTable:
         gone = 0
         if self.ttl_ms:
             gone = int(np.searchsorted(self.touched_at[age_order], now_ms - self.ttl_ms, side="right"))
-        gone = max(gone, rows.size - (self.max_rows - self.max_rows // 8))
-        return self._release(np.sort(age_order[:gone]).tolist())
+        expired, rest = age_order[:gone], age_order[gone:]
+        most = self.max_rows - self.max_rows // 8
+        if rest.size > most:
+            if kept is not None:
+                is_kept = np.append(kept, np.zeros(max(0, self.size - kept.size), np.bool_))[rest]
+                rest = np.concatenate([rest[~is_kept], rest[is_kept]])
+            expired = np.concatenate([expired, rest[: rest.size - most]])
+        return self._release(np.sort(expired).tolist())
 
     def _release(self, rows: list[int]) -> Int32:
         freed = np.array(rows, np.int32)

@@ -42,7 +42,7 @@ class ItemIndex:
         self.n_timed = 0
         self._shares = False
 
-    # --- the home of a replica's vectors (`learners.table.VectorHome`) ---
+    # --- the home of a replica's vectors (`learners.vector_home.VectorHome`) ---
 
     def share_vectors(self) -> None:
         """Let the item table keep its vectors in the index, which must have been made `as_given`."""

@@ -161,7 +161,7 @@ class ItemsShard:
             return
         self._maintained_ms = tick.watermark
         parts = self.parts
-        parts.remove_items(parts.items.tick(tick.watermark))
+        parts.remove_items(parts.items.tick(tick.watermark, parts.catalogue.listed))
         parts.graph.refresh(parts.items.data[: parts.items.size], self.settings.policy.refresh_budget)
 
     # -- records out -----------------------------------------------------------------------------------------

@@ -112,6 +112,23 @@ def test_forgotten_users_leave_no_row_and_are_dropped_when_delivered_again() -> 
     assert pipeline.joiners[False].counters["forgotten"] == 1
 
 
+def test_a_flood_of_unknown_ids_neither_evicts_the_catalogue_nor_keeps_new_items_out() -> None:
+    pipeline = Pipeline(settings_of(max_items=256), KEY)
+    script: list[LoggedEvent] = [ItemEvent(item_id=f"i{n}", ts=n) for n in range(100)]
+    for n in range(20_000):
+        script.append(Click(ts=n, user_id="ann", item_id=f"x{n}"))
+        script += [Tick(ts=n)] if n % 1_000 == 0 else []
+    script += [ItemEvent(item_id=f"j{n}", ts=20_000) for n in range(9)]
+    drive(cast(Step, pipeline), script)
+    parts = pipeline.parts
+    rows = parts.items.find([*(f"i{n}" for n in range(100)), *(f"j{n}" for n in range(9))])
+    assert parts.catalogue.servable(rows, 20_000).all() and len(parts.items) <= 256
+
+
+def settings_of(**learn: Any) -> Settings:
+    return load_settings(environ={}, flags={"learn": {"embedding_dim": 8, "maintain_ms": 1_000, **learn}})
+
+
 def test_items_put_in_one_block_are_the_same_as_one_by_one() -> None:
     rng = np.random.default_rng(0)
     names = rng.integers(0, 12, 80).tolist()

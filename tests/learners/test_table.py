@@ -89,6 +89,19 @@ def test_above_its_bound_the_longest_untouched_go() -> None:
     assert table.tick(99).tolist() == [0, 1]
 
 
+def test_above_its_bound_kept_rows_go_last_and_the_reserve_is_for_those_past_the_rule() -> None:
+    table = EmbeddingTable(2, max_rows=32, reserve=4)
+    kept = table.admit([f"kept{n}" for n in range(8)], ts=1)
+    table.rows([f"seen{n}" for n in range(100)], ts=2)
+    assert (len(table), table.refused) == (28, 80)
+    assert (table.admit(["late1", "late2"], ts=3) >= 0).all()
+    marks = np.zeros(9, np.bool_)
+    marks[kept] = True
+    table.tick(4, marks)
+    assert len(table) == 28 and all(f"kept{n}" in table for n in range(8))
+    assert "seen0" not in table and "late2" in table
+
+
 def test_a_removed_row_holds_nothing_of_its_owner() -> None:
     table = EmbeddingTable(2)
     row = int(table.rows(["gone"], 7)[0])
