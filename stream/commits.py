@@ -14,6 +14,7 @@ merged the second time may differ from what was published before the power went;
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -21,7 +22,7 @@ import msgspec
 
 from stream.database import Database
 from stream.dead_letters import DEAD_LETTERS, DeadLetter, DeadLetters
-from stream.errors import LogError
+from stream.errors import LogError, StorageError
 from stream.filelock import FileLock
 
 __all__ = [
@@ -299,7 +300,10 @@ class CommitLog(CommitReader):
         if self._held.closed:
             return
         try:
-            self.sync()
+            # On a full disk the last commits survive the end of this process and not that of the machine;
+            # then they are learned again.
+            with suppress(StorageError):
+                self.sync()
             self.database.close()
         finally:
             self._held.close()

@@ -6,6 +6,7 @@ Every file is in WAL mode, has one writing process and any number of readers, gi
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import threading
 from collections.abc import Iterator, Sequence
@@ -13,7 +14,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from stream.errors import DiskFullError, LogError
+from stream.errors import DiskFullError, LogError, StorageError, storage_error
+from stream.presence import Presence
 
 __all__ = ["META", "Database"]
 
@@ -31,8 +33,16 @@ _ADVICE = {
     sqlite3.SQLITE_CANTOPEN: "it cannot be opened; check that the folder exists and may be written",
     sqlite3.SQLITE_READONLY: "it may not be written; check the owner and the mode of the folder",
     sqlite3.SQLITE_PERM: "access is denied; check the owner and the mode of the folder",
-    sqlite3.SQLITE_IOERR: "the disk reported an error; check it, nothing was half-written",
+    sqlite3.SQLITE_IOERR: "the disk reported an error or a quota is used up; nothing was half-written",
 }
+_MAY_PASS = (
+    sqlite3.SQLITE_BUSY,
+    sqlite3.SQLITE_LOCKED,
+    sqlite3.SQLITE_CANTOPEN,
+    sqlite3.SQLITE_READONLY,
+    sqlite3.SQLITE_PERM,
+    sqlite3.SQLITE_IOERR,
+)
 
 
 class Database:
@@ -82,8 +92,10 @@ class Database:
         if readonly and not path.is_file():
             msg = f"{path.name} is not there; expected it in {path.parent}; has the writer been started?"
             raise LogError(msg)
+        if not readonly:
+            _make(path)
         with self._translated("opened"):
-            uri = f"{path.absolute().as_uri()}?mode={'ro' if readonly else 'rwc'}"
+            uri = f"{path.absolute().as_uri()}?mode={'ro' if readonly else 'rw'}"
             self._connection = sqlite3.connect(
                 uri, uri=True, isolation_level=None, timeout=timeout_s, check_same_thread=False
             )
@@ -93,6 +105,8 @@ class Database:
         except LogError:
             self._connection.close()
             raise
+        companions = [path.with_name(f"{path.name}{ending}") for ending in ("-wal", "-shm")]
+        self._presence = Presence([path], later=[] if readonly else companions)
 
     def _prepare(self, schema: int, script: str, max_bytes: int | None) -> None:
         execute = self._connection.execute
@@ -141,7 +155,16 @@ class Database:
             )
             return DiskFullError(msg)
         advice = _ADVICE.get(code, "this is unexpected; run `freshet doctor`")
-        return LogError(f"{self.path.name} could not be {doing} ({error}): {advice}")
+        kind = StorageError if code in _MAY_PASS else LogError
+        return kind(f"{self.path.name} could not be {doing} ({error}): {advice}")
+
+    def refuse_lost(self) -> None:
+        """Refuse a file that is no longer the one that was opened, see `stream.presence`.
+
+        Raises:
+            FilesGoneError: it, or its write-ahead log, was deleted or replaced.
+        """
+        self._presence.refuse()
 
     def read(self, sql: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
         """All rows of one query."""
@@ -258,3 +281,12 @@ class Database:
             if self._aside is not None:
                 self._aside.close()
             self._connection.close()
+
+
+def _make(path: Path) -> None:
+    """Make a file that only its owner may read; SQLite gives the files beside it the same mode."""
+    try:
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+    except OSError as error:
+        msg = f"{path.name} could not be opened ({error.strerror or error}); check the owner and the disk"
+        raise storage_error(msg, error) from error

@@ -6,7 +6,9 @@ FreshetError
 │   └── NewerFrameError   a newer program wrote them                      (stream.errors)
 ├── SnapshotError         a snapshot file is damaged, foreign or newer    (stream.errors)
 ├── LogError              an event log or data folder cannot be used      (stream.errors)
-│   ├── DiskFullError     the disk or the file's stated bound is full     (stream.errors)
+│   ├── StorageError      the disk refuses for now; waiting may help      (stream.errors)
+│   │   ├── DiskFullError     it or the file's stated bound is full       (stream.errors)
+│   │   └── FilesGoneError    files were deleted or replaced underneath   (stream.errors)
 │   └── BrokerError       a Kafka broker refuses, or is set up otherwise (stream.errors)
 │       └── BrokerAwayError   nobody answers there; waiting may help      (stream.errors)
 ├── FencedError           another process has taken over this partition   (stream.errors)
@@ -16,18 +18,24 @@ FreshetError
 
 from __future__ import annotations
 
+import errno
+
 __all__ = [
     "BrokerAwayError",
     "BrokerError",
     "DiskFullError",
     "EventError",
     "FencedError",
+    "FilesGoneError",
     "FrameError",
     "FreshetError",
     "LogError",
     "NewerFrameError",
     "OverloadedError",
     "SnapshotError",
+    "StorageError",
+    "may_pass",
+    "storage_error",
 ]
 
 
@@ -55,8 +63,19 @@ class LogError(FreshetError):
     """An event log or a data folder cannot be opened, read or written."""
 
 
-class DiskFullError(LogError):
+class StorageError(LogError):
+    """The disk refuses for now: full, over a quota, read-only, in error. Nothing was half-written.
+
+    Whoever meets it may wait and try again: the cause lies outside, and somebody may remove it.
+    """
+
+
+class DiskFullError(StorageError):
     """No room left on the disk, or a file reached its stated bound; nothing was half-written."""
+
+
+class FilesGoneError(StorageError):
+    """Files that a process holds open were deleted or replaced: what it writes would be lost with them."""
 
 
 class BrokerError(LogError):
@@ -73,3 +92,31 @@ class FencedError(FreshetError):
 
 class OverloadedError(FreshetError):
     """A stated bound (memory, queue, disk) is reached; nothing was taken, try again later."""
+
+
+_MAY_PASS = {
+    errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EACCES, errno.EPERM, errno.ENFILE,
+    errno.EMFILE, errno.ESTALE, errno.ENODEV, errno.ENXIO, errno.ETIMEDOUT, errno.EBUSY,
+}  # fmt: skip
+
+
+def storage_error(message: str, error: OSError) -> LogError:
+    """The error of ours for one of the operating system: one that may pass, or not.
+
+    Example:
+        >>> storage_error("no file", OSError(errno.EROFS, "")), storage_error("no file", OSError())
+        (StorageError('no file'), LogError('no file'))
+    """
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return DiskFullError(message)
+    return StorageError(message) if error.errno in _MAY_PASS else LogError(message)
+
+
+def may_pass(error: BaseException) -> bool:
+    """Whether trying again later may help: the disk refuses, which somebody may mend.
+
+    Example:
+        >>> may_pass(DiskFullError()), may_pass(OSError(errno.ENOSPC, "")), may_pass(LogError())
+        (True, True, False)
+    """
+    return isinstance(error, StorageError) or (isinstance(error, OSError) and error.errno in _MAY_PASS)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import fcntl
 import os
+from contextlib import suppress
 from pathlib import Path
 
-from stream.errors import LogError
+from stream.errors import LogError, storage_error
 
 __all__ = ["FileLock"]
 
@@ -23,7 +24,7 @@ class FileLock:
             self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         except OSError as error:
             msg = f"{what} cannot be locked: {error}; check that the folder may be written"
-            raise LogError(msg) from error
+            raise storage_error(msg, error) from error
         try:
             fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
@@ -31,8 +32,10 @@ class FileLock:
             os.close(self._descriptor)
             msg = f"{what} is in use by process {holder}; stop it first, or choose another folder"
             raise LogError(msg) from error
-        os.ftruncate(self._descriptor, 0)
-        os.pwrite(self._descriptor, f"{os.getpid()}\n".encode(), 0)
+        # The pid is for messages: a full disk has no room for it and does not keep the lock from being held.
+        with suppress(OSError):
+            os.ftruncate(self._descriptor, 0)
+            os.pwrite(self._descriptor, f"{os.getpid()}\n".encode(), 0)
 
     @property
     def closed(self) -> bool:

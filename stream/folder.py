@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import os
 import secrets
+from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
@@ -26,9 +27,11 @@ from stream.commits import CommitLog, CommitReader
 from stream.dead_letters import DeadLetter
 from stream.engine.settings import EngineSettings
 from stream.engine.snapshots import SnapshotStore
-from stream.errors import LogError
+from stream.errors import FilesGoneError, LogError, storage_error
 from stream.filelock import FileLock
 from stream.log import Claims, SQLiteLog, SQLiteLogReader
+from stream.presence import Presence
+from stream.private import mend_modes
 from stream.snapshot import sync_folder
 
 __all__ = ["FOLDER_FORMAT", "DataFolder"]
@@ -49,6 +52,7 @@ class DataFolder:
     Args:
         path: the folder.
         exclusive: take the folder's lock; the process that starts all others does, they themselves do not.
+        create: make it when it is missing, and mend who may read it; not for who only looks or comes later.
 
     Raises:
         LogError: another process runs on it (the message names it), a newer program wrote it, it is damaged,
@@ -64,29 +68,57 @@ class DataFolder:
         >>> folder.close(); parent.cleanup()
     """
 
-    def __init__(self, path: Path, *, exclusive: bool = False) -> None:
+    def __init__(self, path: Path, *, exclusive: bool = False, create: bool = True) -> None:
         self.path = path
         self._held: FileLock | None = None
         try:
-            # It holds ids of users: nobody else's business.
-            path.mkdir(mode=0o700, parents=True, exist_ok=True)
-            self._check_header()
+            if create:
+                # It holds ids of users: nobody else's business.
+                path.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._check_header(create)
             if exclusive:
                 self._held = FileLock(path / "lock", f"the data folder {path}")
-            self.key = self._read_key()
+            self.key = self._read_key(create)
+            if create:
+                self._mend_modes()
         except OSError as error:
             self.close()
             msg = f"the data folder {path} cannot be used: {error}; check its owner, its mode and the disk"
-            raise LogError(msg) from error
+            raise storage_error(msg, error) from error
         except LogError:
             self.close()
             raise
+        self._presence = self.presence()
 
-    def _check_header(self) -> None:
+    def presence(self, files: Sequence[Path] = ()) -> Presence:
+        """The folder and what it is known by, and `files` in it, as they are now."""
+        contents = [self.path / "freshet.json", self.path / "key"]
+        return Presence([self.path, self.path / "lock", *files], contents=contents)
+
+    def refuse_lost(self) -> None:
+        """Refuse a folder that is no longer the one that was opened.
+
+        Raises:
+            FilesGoneError: it was deleted or replaced, or its key or lock was.
+        """
+        self._presence.refuse()
+
+    def _mend_modes(self) -> None:
+        patterns = ("freshet.json", "key", "*.db", "*.db-wal", "*.db-shm", "*.lock", "*.snapshot", "*.sock")
+        mine = [path for pattern in (*patterns, "snapshots/*.snapshot") for path in self.path.glob(pattern)]
+        mend_modes(self.path, [*mine, self.snapshots_path])
+
+    def _check_header(self, create: bool) -> None:
         file = self.path / "freshet.json"
         if not file.exists():
+            if not create:
+                msg = (
+                    f"{self.path} is no data folder: it has no freshet.json; "
+                    "give the one that `freshet up` was given"
+                )
+                raise FilesGoneError(msg)
             self._check_empty()
-            self._write("freshet.json", msgspec.json.encode(_Header(FOLDER_FORMAT)), 0o644)
+            self._write("freshet.json", msgspec.json.encode(_Header(FOLDER_FORMAT)))
         try:
             header = msgspec.json.decode(file.read_bytes(), type=_Header)
         except msgspec.DecodeError as error:
@@ -103,13 +135,13 @@ class DataFolder:
             msg = f"{self.path} holds databases and no freshet.json; restore it, or choose an empty folder"
             raise LogError(msg)
 
-    def _read_key(self) -> bytes:
+    def _read_key(self, create: bool) -> bytes:
         file = self.path / "key"
         if not file.exists():
-            if (self.path / "learner.db").exists():
+            if not create or (self.path / "learner.db").exists():
                 msg = f"{file} is missing: forgotten users could not be recognised; restore it from a backup"
                 raise LogError(msg)
-            self._write("key", secrets.token_bytes(_KEY_BYTES), 0o600)
+            self._write("key", secrets.token_bytes(_KEY_BYTES))
         key = file.read_bytes()
         if len(key) != _KEY_BYTES:
             msg = (
@@ -118,10 +150,10 @@ class DataFolder:
             raise LogError(msg)
         return key
 
-    def _write(self, name: str, data: bytes, mode: int) -> None:
+    def _write(self, name: str, data: bytes) -> None:
         # Aside, synced and linked: whoever comes first wins, and nobody ever reads half a file.
         aside = self.path / f"{name}.{os.getpid()}.aside"
-        descriptor = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
+        descriptor = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         with os.fdopen(descriptor, "wb") as file:
             file.write(data)
             file.flush()
@@ -141,12 +173,7 @@ class DataFolder:
         Raises:
             LogError: there is no data folder, or something in it is damaged or newer.
         """
-        if not (path / "freshet.json").is_file():
-            msg = (
-                f"{path} is no data folder: it has no freshet.json; give the one that `freshet up` was given"
-            )
-            raise LogError(msg)
-        folder = cls(path)
+        folder = cls(path, create=False)
         folder.refuse_missing_files()
         logs, commits = folder.readers(), folder.commit_reader()
         seq, n_pending = commits.last_seq(), len(commits.pending())
@@ -178,7 +205,7 @@ class DataFolder:
             SQLiteLog(self.events_path(self.source(worker))).close()
         CommitLog(self.learner_path).close()
         Claims(self.claims_path).close()
-        self.snapshots_path.mkdir(exist_ok=True)
+        self.snapshots_path.mkdir(mode=0o700, exist_ok=True)
 
     def refuse_missing_files(self) -> None:
         """Refuse a folder of which a part was deleted or put in from elsewhere.
@@ -263,6 +290,7 @@ class DataFolder:
     def writer(self, source: str, settings: EngineSettings | None = None) -> SQLiteLog:
         """Open a log for writing, within the bounds that the settings state; its process only."""
         bounds = settings or EngineSettings()
+        self._require(self.events_path(source))
         return SQLiteLog(
             self.events_path(source),
             max_bytes=bounds.max_mb << 20,
@@ -277,6 +305,7 @@ class DataFolder:
     def commit_log(self, settings: EngineSettings | None = None) -> CommitLog:
         """Open the commits for writing; the learner only."""
         bounds = settings or EngineSettings()
+        self._require(self.learner_path)
         return CommitLog(
             self.learner_path,
             max_letters=bounds.max_letters,
@@ -294,6 +323,12 @@ class DataFolder:
     def claims(self) -> Claims:
         """Open the claims."""
         return Claims(self.claims_path)
+
+    def _require(self, file: Path) -> None:
+        # `prepare` makes what is missing. One that came into being later would be empty, and look like all.
+        if not file.exists():
+            msg = f"{file} is missing; restore it from a backup"
+            raise FilesGoneError(msg)
 
     def close(self) -> None:
         """Release the lock; closing twice is fine."""

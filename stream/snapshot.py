@@ -10,6 +10,7 @@ import os
 import struct
 import zlib
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -50,7 +51,7 @@ def write_snapshot(path: Path, kind: str, frame: Mapping[str, Any]) -> int:
     header = _HEADER.pack(_MAGIC, SNAPSHOT_VERSION, kind.encode("ascii"), length, checksum)
     aside = path.with_name(f"{path.name}.{os.getpid()}.aside")
     try:
-        with aside.open("wb") as file:
+        with open(aside, "wb", opener=_private) as file:
             file.write(header)
             file.writelines(parts)
             file.flush()
@@ -58,7 +59,8 @@ def write_snapshot(path: Path, kind: str, frame: Mapping[str, Any]) -> int:
         aside.replace(path)
         sync_folder(path.parent)
     except OSError as error:
-        aside.unlink(missing_ok=True)
+        with suppress(OSError):
+            aside.unlink(missing_ok=True)
         msg = f"snapshot {path.name} was not written: {error}; the previous one, if any, is untouched"
         raise SnapshotError(msg) from error
     return len(header) + length
@@ -95,6 +97,10 @@ def read_snapshot(path: Path, kind: str) -> Frame:
     except FrameError as error:
         msg = f"{path.name} cannot be read: {error}"
         raise SnapshotError(msg) from error
+
+
+def _private(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)
 
 
 def sync_folder(folder: Path) -> None:

@@ -9,6 +9,7 @@ import gc
 import logging
 import sys
 from collections.abc import Mapping
+from contextlib import ExitStack, closing
 from hashlib import blake2b
 from pathlib import Path
 
@@ -18,19 +19,23 @@ from freshet.config import Settings, settings_digest
 from freshet.errors import StartError
 from freshet.pipeline import Pipeline
 from freshet.run.lifeline import StopFlag, watch_lifeline
-from freshet.run.supervisor import HOPELESS
+from freshet.run.supervisor import exit_code
 from freshet.run.warm import warm_frames
-from stream.clock import WallClock
+from stream.clock import Clock, WallClock
 from stream.commits import CommitLog
 from stream.engine import LocalEngine, NudgeSocket, SocketNotifier
-from stream.errors import DiskFullError, FreshetError, SnapshotError
+from stream.errors import FreshetError, SnapshotError, StorageError, may_pass
 from stream.folder import DataFolder
 from stream.log import SQLiteLogReader
+from stream.presence import Watch
+from stream.private import private_files
 from stream.scrub import LearnerScrub
 
 __all__ = ["build_engine", "fingerprint", "main"]
 
-_DISK_FULL_S = 5.0
+_LONGEST_WAIT_S = 30.0
+_GOOD_S = 60.0
+_log = logging.getLogger(__name__)
 
 
 def fingerprint(settings: Settings) -> str:
@@ -75,50 +80,98 @@ def build_engine(
     )
 
 
-def _learn(path: Path, settings: Settings, workers: int, stop: StopFlag) -> bool:
-    """Recover and learn until told to stop; False when the disk was full, and all is to be taken up anew."""
-    folder = DataFolder(path)
-    nudges = NudgeSocket(folder.socket_path("learner"))
-    commits, sources = folder.commit_log(settings.engine), folder.readers()
-    try:
+class _Patience:
+    """How long to wait before all is taken up anew: 1, 2, 4, … 30 s; a good minute begins it again."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._began_s = clock.monotonic_s()
+        self._waits = 0
+
+    def next_s(self) -> float:
+        """The next wait, which begins now."""
+        if self._clock.monotonic_s() - self._began_s > _GOOD_S:
+            self._waits = 0
+        self._waits += 1
+        wait_s = min(_LONGEST_WAIT_S, 2.0 ** (self._waits - 1))
+        self._began_s = self._clock.monotonic_s() + wait_s
+        return wait_s
+
+
+def _learn(folder: DataFolder, settings: Settings, workers: int, stop: StopFlag) -> None:
+    """Recover and learn until told to stop.
+
+    Raises:
+        StorageError: the disk refuses, or files are gone; nothing that was committed is lost.
+        StartError: there are snapshots and none can be read.
+    """
+    with ExitStack() as undo:
+        nudges = undo.enter_context(closing(NudgeSocket(folder.socket_path("learner"))))
+        sources = folder.readers()
+        for source in sources.values():
+            undo.callback(source.close)
+        commits = undo.enter_context(closing(folder.commit_log(settings.engine)))
+        commits.sync()  # a disk without room for a page is found here, before a snapshot is read in vain
         engine = build_engine(folder, commits, sources, settings, workers=workers, nudges=nudges)
+        files = [commits.database.path, *map(folder.events_path, sources)]
+        watch = Watch(folder.presence(files), WallClock())
         gc.disable()  # as while it runs: what a snapshot brings stays, and would be walked time and again
         try:
             engine.recover()
         except SnapshotError as error:
             raise StartError(str(error)) from error
-        engine.run(stop)
-    except DiskFullError:
-        return stop()
-    finally:
-        commits.close()
-        nudges.close()
-        for source in sources.values():
-            source.close()
-    return True
+
+        def told() -> bool:
+            watch.refuse()
+            return stop()
+
+        engine.run(told)
+
+
+def _learn_on(folder: DataFolder, settings: Settings, workers: int, stop: StopFlag) -> None:
+    """Learn until told to stop; what the disk refuses is tried again for as long as it takes.
+
+    Serving goes on meanwhile, and says that it is stale; what was accepted waits in its files.
+    """
+    patience = _Patience(WallClock())
+    while True:
+        try:
+            folder.refuse_lost()
+            _learn(folder, settings, workers, stop)
+            return
+        except (StorageError, OSError) as error:
+            if not may_pass(error):
+                raise
+            why = str(error)
+        gc.collect()  # the state, which is read anew: both at once are too much
+        if stop():
+            _log.warning("%s; what was accepted waits in its files for the next start", why)
+            return
+        wait_s = patience.next_s()
+        _log.warning("%s; trying again in %.0f s", why, wait_s)
+        stop.wait(wait_s)
+        if stop():
+            return
 
 
 def main(arguments: list[str]) -> int:
     """Learn until told to stop; 0 after a clean stop.
 
-    Else 1 or, where a restart cannot help, `HOPELESS`, with a reason on standard error.
+    Else 1, `LATER` or, where a restart cannot help, `HOPELESS`, with a reason on standard error.
     """
     logging.basicConfig(level=logging.WARNING, format="freshet learner: %(message)s", stream=sys.stderr)
     path, workers = arguments
     stop = StopFlag()
     stop.on_signals()
     watch_lifeline()
-    log = logging.getLogger(__name__)
+    private_files()
     try:
         settings = msgspec.json.decode(sys.stdin.buffer.read(), type=Settings)
         warm_frames(settings)
-        while not _learn(Path(path), settings, int(workers), stop):
-            # Serving goes on meanwhile, and says that it is stale; what was accepted waits in its files.
-            log.warning("there is no room on the disk; trying again every %d s", _DISK_FULL_S)
-            stop.wait(_DISK_FULL_S)
-    except FreshetError as error:
-        log.error("%s", error)
-        return HOPELESS if isinstance(error, StartError) else 1
+        _learn_on(DataFolder(Path(path), create=False), settings, int(workers), stop)
+    except (FreshetError, OSError) as error:
+        _log.error("%s", error)
+        return exit_code(error)
     return 0
 
 

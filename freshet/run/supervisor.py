@@ -11,17 +11,35 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import IO, cast
 
-from freshet.errors import StartError
+from freshet.errors import SettingsError, StartError
 from stream.clock import Clock
+from stream.errors import SnapshotError, may_pass
 
-__all__ = ["HOPELESS", "ProcessSpec", "Supervisor"]
+__all__ = ["HOPELESS", "LATER", "ProcessSpec", "Supervisor", "exit_code"]
 
 HOPELESS = 3
 """Exit code of a child that would end the same way however often it is started."""
 
+LATER = 75
+"""Exit code of a child that cannot go on for a cause outside, which may pass: a full disk, say."""
+
 _RESTART_WINDOW_S = 60.0
 _MAX_RESTARTS = 10
-"""More restarts of one child within the window than this, and the supervisor gives up, saying so."""
+"""At once one child is started again so often within the window; more, and it has to wait."""
+_LONGEST_WAIT_S = 30.0
+
+
+def exit_code(error: Exception) -> int:
+    """What a child ends with after `error`.
+
+    Example:
+        >>> exit_code(StartError()) == HOPELESS, exit_code(OSError(28, "")) == LATER, exit_code(ValueError())
+        (True, True, 1)
+    """
+    # A snapshot that cannot be read stays so.
+    if isinstance(error, SettingsError | SnapshotError | StartError):
+        return HOPELESS
+    return LATER if may_pass(error) else 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,11 +60,19 @@ class ProcessSpec:
 class _Child:
     spec: ProcessSpec
     process: subprocess.Popen[bytes]
+    began_s: float
     restarts: list[float] = field(default_factory=list)
+    waits: int = 0
+    due_s: float | None = None
 
 
 class Supervisor:
     """Starts children, restarts those that die, stops them in the order in which they were given.
+
+    A child that dies is started again at once, up to ten times within a minute. Before all have come up
+    (`came_up`) one more time is the end: it would never come up. Later the others are worth more than the
+    end: it is started again after 1, 2, 4, … 30 s, for as long as it takes. So is, from the first time and at
+    any time, a child that ends with `LATER`.
 
     Every child gets the reading end of a pipe as ``FRESHET_LIFELINE``: when the supervisor itself is killed,
     the pipe closes and the children end too, so no orphan keeps a data folder busy.
@@ -58,42 +84,60 @@ class Supervisor:
         self._children: dict[str, _Child] = {}
         self._lifeline_read, self._lifeline_write = os.pipe()
         self.restarts = 0
+        self.came_up = False
 
     def start(self) -> None:
         """Start every child."""
         for spec in self._specs:
-            self._children[spec.name] = _Child(spec, self._spawn(spec))
+            self._children[spec.name] = _Child(spec, self._spawn(spec), self._clock.monotonic_s())
 
     def pid(self, name: str) -> int:
         """Process id of a child, for those who want to signal it."""
         return self._children[name].process.pid
 
     def watch(self) -> None:
-        """Restart whoever has died since the last call.
+        """Restart whoever has died since the last call, or whose wait is over.
 
         Raises:
-            StartError: a child keeps dying, or says that starting it again cannot help; its last exit code is
-                named.
+            StartError: a child keeps dying before it has come up, or says that starting it again cannot help;
+                its last exit code is named.
         """
         for child in self._children.values():
             code = child.process.poll()
             if code is None:
                 continue
-            if code == HOPELESS:
-                msg = f"process {child.spec.name!r} cannot start, see its message above; run `freshet doctor`"
-                raise StartError(msg)
             now = self._clock.monotonic_s()
-            child.restarts = [at for at in child.restarts if now - at < _RESTART_WINDOW_S]
-            if len(child.restarts) >= _MAX_RESTARTS:
-                msg = (
-                    f"process {child.spec.name!r} ended {_MAX_RESTARTS + 1} times within a minute, last with "
-                    f"code {code}; see its messages above, and run `freshet doctor`"
+            if child.due_s is None:
+                child.due_s = now + self._wait_s(child, code, now)
+                when = f" in {child.due_s - now:.0f} s" if child.due_s > now else ""
+                print(  # noqa: T201
+                    f"freshet: {child.spec.name} ended with code {code}; starting it again{when}",
+                    file=sys.stderr,
                 )
-                raise StartError(msg)
+            if now >= child.due_s:
+                self.restarts += 1
+                child.process, child.began_s, child.due_s = self._spawn(child.spec), now, None
+
+    def _wait_s(self, child: _Child, code: int, now: float) -> float:
+        """How long a child that ended stays away."""
+        if code == HOPELESS:
+            msg = f"process {child.spec.name!r} cannot start, see its message above; run `freshet doctor`"
+            raise StartError(msg)
+        if now - child.began_s >= _RESTART_WINDOW_S:
+            child.waits = 0
+        child.restarts = [at for at in child.restarts if now - at < _RESTART_WINDOW_S]
+        waited = self.came_up and child.waits > 0
+        if code != LATER and not waited and len(child.restarts) < _MAX_RESTARTS:
             child.restarts.append(now)
-            self.restarts += 1
-            print(f"freshet: {child.spec.name} ended with code {code}; starting it again", file=sys.stderr)  # noqa: T201
-            child.process = self._spawn(child.spec)
+            return 0.0
+        if code != LATER and not self.came_up:
+            msg = (
+                f"process {child.spec.name!r} ended {_MAX_RESTARTS + 1} times within a minute, last with "
+                f"code {code}; see its messages above, and run `freshet doctor`"
+            )
+            raise StartError(msg)
+        child.waits += 1
+        return min(_LONGEST_WAIT_S, 2.0 ** (child.waits - 1))
 
     def stop(self, timeout_s: float = 30.0) -> dict[str, int]:
         """End the children one after the other: ask, wait, then kill; returns their exit codes."""

@@ -17,7 +17,7 @@ from freshet import __version__
 from freshet.config import Settings
 from freshet.parts import build_parts
 from freshet.run.lifeline import watch_lifeline
-from freshet.run.supervisor import HOPELESS
+from freshet.run.supervisor import exit_code
 from freshet.run.warm import warm_frames
 from freshet.warm import WARM_USERS
 from serving.folder_backend import FolderBackend
@@ -25,8 +25,9 @@ from serving.service import Service, WorkerConfig
 from serving.warm import warm_serving
 from serving.worker import run_worker
 from stream.clock import Clock, WallClock
-from stream.errors import FreshetError, SnapshotError
+from stream.errors import FreshetError
 from stream.folder import DataFolder
+from stream.private import private_files
 
 __all__ = ["folder_backend", "main", "warm", "worker_config"]
 
@@ -62,23 +63,23 @@ def folder_backend(folder: DataFolder, settings: Settings, worker: int, clock: C
 def main(arguments: list[str]) -> int:
     """Serve until told to stop; 0 after a clean stop.
 
-    Else 1 or, where a restart cannot help, `HOPELESS`, with a reason on standard error.
+    Else 1, `LATER` or, where a restart cannot help, `HOPELESS`, with a reason on standard error.
     """
     path, number, descriptor = arguments
     logging.basicConfig(
         level=logging.WARNING, format=f"freshet worker-{number}: %(message)s", stream=sys.stderr
     )
     watch_lifeline()
+    private_files()
     try:
         settings = msgspec.json.decode(sys.stdin.buffer.read(), type=Settings)
         clock = WallClock()
-        backend = folder_backend(DataFolder(Path(path)), settings, int(number), clock)
+        backend = folder_backend(DataFolder(Path(path), create=False), settings, int(number), clock)
         service = Service(backend, build_parts(settings), worker_config(settings), clock)
         run_worker(service, socket.socket(fileno=int(descriptor)), warm=lambda: warm(settings))
-    except FreshetError as error:
+    except (FreshetError, OSError) as error:
         logging.getLogger(__name__).error("%s", error)
-        # A worker reads snapshots, it never writes one: what it cannot read stays so.
-        return HOPELESS if isinstance(error, SnapshotError) else 1
+        return exit_code(error)
     return 0
 
 

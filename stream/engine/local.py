@@ -310,9 +310,12 @@ class LocalEngine:
         """Take what is left in the logs, and a snapshot if anything changed since; for a clean stop."""
         while self.run_once():
             continue
-        self._keeper.end()
-        if self._keeper.is_behind(self._seq):
-            self.snapshot()
+        try:
+            self._keeper.end()
+            if self._keeper.is_behind(self._seq):
+                self.snapshot()
+        except SnapshotError as error:
+            self._say(f"{error}; the next start runs the log again from there")
         while self._scrubs and self._scrubs.advance():
             continue
 

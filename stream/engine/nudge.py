@@ -11,10 +11,11 @@ import select
 import socket
 import struct
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
-from stream.errors import LogError
+from stream.errors import storage_error
 
 __all__ = ["Notifier", "Nudge", "NudgeSocket", "NullNotifier", "SocketNotifier"]
 
@@ -81,10 +82,11 @@ class NudgeSocket:
             path.unlink(missing_ok=True)
             with _Address(path) as address:
                 self._socket.bind(address)
+            path.chmod(0o600)
         except OSError as error:
             self._socket.close()
             msg = f"the socket {path.name} cannot be made: {error}; the data folder must be on a local disk"
-            raise LogError(msg) from error
+            raise storage_error(msg, error) from error
 
     def fileno(self) -> int:
         """The descriptor, for `select` or an event loop."""
@@ -109,7 +111,8 @@ class NudgeSocket:
     def close(self) -> None:
         """Close and remove the socket."""
         self._socket.close()
-        self._path.unlink(missing_ok=True)
+        with suppress(OSError):
+            self._path.unlink(missing_ok=True)
 
 
 class _Address:

@@ -46,7 +46,7 @@ class SnapshotStore:
             SnapshotError: it was not written; the older ones are untouched.
         """
         try:
-            self.folder.mkdir(exist_ok=True)
+            self.folder.mkdir(mode=0o700, exist_ok=True)
             for leftover in self.folder.glob("*.aside"):
                 leftover.unlink(missing_ok=True)
         except OSError as error:

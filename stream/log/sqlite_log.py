@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
+from contextlib import suppress
 from itertools import chain
 from pathlib import Path
 from typing import Any
 
 from stream.database import Database
 from stream.dead_letters import DEAD_LETTERS, DeadLetters
+from stream.errors import StorageError
 from stream.filelock import FileLock
 from stream.log.base import Record, RecordKind
 
@@ -155,6 +157,9 @@ class SQLiteLog(SQLiteLogReader):
             positions = list(range(self._end + 1, pos + 1))
             self._end, self._newest = pos, newest
             self._unmoved += _PAGE_BYTES + sum(len(record.body) for record in records)
+            if durable:
+                # Nobody may hear that they are safe when the file was deleted.
+                self.database.refuse_lost()
             return positions
 
     def _append_many(self, rows: Sequence[tuple[Any, ...]], reserved: int, durable: bool) -> None:
@@ -180,7 +185,9 @@ class SQLiteLog(SQLiteLogReader):
             if self._held.closed:
                 return
             try:
-                self.database.set_meta("reserved", self._end)
+                # Without the note the next start leaves a gap in the positions, no more.
+                with suppress(StorageError):
+                    self.database.set_meta("reserved", self._end)
                 self.database.close()
             finally:
                 self._held.close()
