@@ -117,6 +117,9 @@ class Backend(Protocol):
     def close(self) -> None:
         """Close files and connections."""
 
+    def lost(self) -> str:
+        """Which file was deleted or replaced underneath; then nothing more is logged. Empty when none was."""
+
     def why_not_caught_up(self) -> str:
         """What of the rows that were there at the start is still to come; empty when nothing is."""
 

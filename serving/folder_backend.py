@@ -14,6 +14,7 @@ from stream.folder import DataFolder
 from stream.history_marks import HistoryMarks
 from stream.housekeeping import Housekeeping
 from stream.lateness import EventTimeGate, LateGate, WallGate
+from stream.presence import Watch
 
 __all__ = ["FolderBackend"]
 
@@ -62,9 +63,12 @@ class FolderBackend:
         # Connections of their own: the housekeeper's thread must not make the event loop wait.
         commits, claims = folder.commit_reader(), folder.claims()
         self._chores = (commits, claims)
+        own = [log.database.path for log in self._logs.values()]
+        self._watch = Watch(folder.presence([*own, commits.database.path], logs_of=own), clock)
         self._housekeeper = Housekeeper(
             Housekeeping(self._logs, commits, folder.key, engine, clock, claims),
             lambda: [entry.id for entry in commits.pending()],
+            self.lost,
         )
 
     def partition_of(self, user_id: str) -> int:
@@ -121,6 +125,10 @@ class FolderBackend:
         for other in (self.deltas, *self._chores, self.claims):
             if other is not None:
                 other.close()
+
+    def lost(self) -> str:
+        """A file that was deleted or replaced underneath."""
+        return self._watch.lost()
 
     def why_not_caught_up(self) -> str:
         """Nothing: `Replica.bootstrap` takes over all commits before the first request."""

@@ -22,10 +22,13 @@ class Housekeeper:
     Args:
         chores: what is to do for this worker's files.
         forgets: ids of all forgets that are under way on the machine.
+        lost: which file was deleted underneath, empty when none was; then there is nothing to look after.
     """
 
-    def __init__(self, chores: Housekeeping, forgets: Callable[[], Sequence[int]]) -> None:
-        self._chores, self._forgets = chores, forgets
+    def __init__(
+        self, chores: Housekeeping, forgets: Callable[[], Sequence[int]], lost: Callable[[], str]
+    ) -> None:
+        self._chores, self._forgets, self._lost = chores, forgets, lost
         self._due = max(forgets(), default=0)
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._loop, name="housekeeping", daemon=True)
@@ -49,6 +52,8 @@ class Housekeeper:
 
     def turn(self) -> None:
         """One look at everything; what goes wrong is logged and tried again."""
+        if self._lost():
+            return
         try:
             self._chores.run()
             if not self.clean:

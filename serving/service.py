@@ -97,6 +97,7 @@ class Service:
             linger_ms=serve.linger_ms,
             max_bytes=serve.max_queued_bytes,
             max_requests=serve.max_queued_requests,
+            lost=backend.lost,
         )
         self.letters = LetterBox(self.writer, backend.bury)
         self.maker = DecisionMaker(models, self.index, serve, epsilon=config.epsilon, seed=config.seed)
@@ -211,9 +212,10 @@ class Service:
         """Whether this worker is caught up, and why not."""
         replica = self.replica
         why = (
-            self.backend.why_not_caught_up()
+            # What cannot be stored cannot be learned either: the cause is told before what follows from it.
+            self.writer.why_not_ready()
+            or self.backend.why_not_caught_up()
             or replica.why_not_ready(self.backend.ready_lag_ms)
-            or self.writer.why_not_ready()
             or self.backend.why_not_ready()
             or self._why_full()
             or self._why_not_indexed()

@@ -25,7 +25,7 @@ _Entry = tuple[Record, bool, "asyncio.Future[int]"]
 _Job = Callable[[], None]
 
 _MAX_JOBS = 256
-_WARY_S = 5.0
+_LOOK_S = 1.0
 _log = logging.getLogger(__name__)
 
 
@@ -38,6 +38,7 @@ class GroupWriter:
         log: where records go; only this object appends to it.
         clock: gives `accepted_at`, read after the commit.
         nudge: called on the writer's thread after each commit with the last position: the learner may look.
+        lost: which file was deleted underneath, empty when none was; then nothing is taken.
         linger_ms: how long the first decision of a group waits for company; events do not wait.
     """
 
@@ -50,8 +51,9 @@ class GroupWriter:
         linger_ms: float = 0.5,
         max_bytes: int = 64 << 20,
         max_requests: int = 10_000,
+        lost: Callable[[], str] = lambda: "",
     ) -> None:
-        self._log, self._clock, self._nudge = log, clock, nudge
+        self._log, self._clock, self._nudge, self._lost = log, clock, nudge, lost
         self._linger_s = linger_ms / 1e3
         self._max_bytes, self._max_requests = max_bytes, max_requests
         self._waiting: list[_Entry] = []
@@ -62,7 +64,9 @@ class GroupWriter:
         self._last_accepted_at = 0
         self.queued_bytes = 0
         self.queued_requests = 0
-        self._failed: tuple[float, str] | None = None
+        self._failed = ""
+        self._failed_bytes = 0
+        self._said = ""
         self.commits = 0
         self.failures = 0
         self.dropped_jobs = 0
@@ -77,13 +81,15 @@ class GroupWriter:
 
         Raises:
             BusyError: a bound is reached; nothing was taken.
-            UnavailableError: the worker is stopping.
+            UnavailableError: the worker is stopping, or its files were deleted underneath.
         """
         if self._loop is None or self._stopping:
             msg = (
                 "worker: it is stopping and takes nothing more; send this again, another worker will take it"
             )
             raise UnavailableError(msg)
+        if lost := self._lost():
+            raise UnavailableError(lost)
         if (
             self.queued_bytes + len(record.body) > self._max_bytes
             or self.queued_requests >= self._max_requests
@@ -104,10 +110,8 @@ class GroupWriter:
         return future
 
     def why_not_ready(self) -> str:
-        """That the last commit failed, for some seconds: then the next request may try again."""
-        if self._failed is None or self._clock.monotonic_s() - self._failed[0] > _WARY_S:
-            return ""
-        return f"the last commit failed: {self._failed[1]}"
+        """That files were deleted underneath, or that a group failed and there is still no room for it."""
+        return self._lost() or (self._failed and f"nothing can be stored: {self._failed}")
 
     def between(self, job: _Job) -> None:
         """Run `job` on the writer's thread between two commits, for instance to store dead letters.
@@ -118,6 +122,32 @@ class GroupWriter:
             self.dropped_jobs += 1
             return
         self._groups.put(job)
+
+    def _failed_group(self, words: str, size: int) -> None:
+        """Look every second whether such a group would have room now: nobody may send one meanwhile."""
+        began = not self._failed
+        self._failed_bytes = min(size, self._failed_bytes) if self._failed else size
+        self._failed = words
+        if began:
+            self._look_again()
+
+    def _look_again(self) -> None:
+        if self._failed and self._loop is not None and not self._stopping:
+            self.between(self._look)
+            self._loop.call_later(_LOOK_S, self._look_again)
+
+    def _look(self) -> None:
+        """On the writer's thread."""
+        words = ""
+        try:
+            self._log.require_room(self._failed_bytes)
+        except FreshetError as error:
+            words = str(error)
+        if self._loop is not None:
+            self._loop.call_soon_threadsafe(self._looked, words)
+
+    def _looked(self, words: str) -> None:
+        self._failed = words
 
     async def stop(self) -> None:
         """Commit what was handed in, then end the thread; later calls of `submit` are refused."""
@@ -150,12 +180,14 @@ class GroupWriter:
             if self._loop is not None:
                 self._loop.call_soon_threadsafe(self._done, work, outcome)
 
-    @staticmethod
-    def _do(job: _Job) -> None:
+    def _do(self, job: _Job) -> None:
         try:
             job()
         except FreshetError as error:
-            _log.warning("%s", error)
+            # Twenty jobs a second may fail on a full disk, all with the same words.
+            if self._said != (said := str(error)):
+                _log.warning("%s", error)
+            self._said = said
 
     def _commit(self, group: Sequence[_Entry]) -> int:
         now = int(self._clock.now_ms())
@@ -171,6 +203,7 @@ class GroupWriter:
     def _done(self, group: Sequence[_Entry], outcome: int | FreshetError) -> None:
         self._busy = False
         self.commits += 1
+        size = sum(len(record.body) for record, _, _ in group)
         for record, _, future in group:
             self.queued_bytes -= len(record.body)
             self.queued_requests -= 1
@@ -180,9 +213,10 @@ class GroupWriter:
                 future.set_result(outcome)
             else:
                 future.set_exception(outcome)
-        if isinstance(outcome, int):
-            self._failed = None
-        else:
+        if not isinstance(outcome, int):
             self.failures += 1
-            self._failed = (self._clock.monotonic_s(), str(outcome))
+            self._failed_group(str(outcome), size)
+        elif size >= self._failed_bytes:
+            # A decision may still find its place where events do not.
+            self._failed = ""
         self._flush()

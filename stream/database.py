@@ -16,6 +16,7 @@ from typing import Any
 
 from stream.errors import DiskFullError, LogError, StorageError, storage_error
 from stream.presence import Presence
+from stream.room import require_room
 
 __all__ = ["META", "Database"]
 
@@ -25,6 +26,7 @@ META = "CREATE TABLE IF NOT EXISTS meta(name TEXT PRIMARY KEY, value INTEGER NOT
 _APPLICATION_ID = 0x46524553  # "FRES": tells our files from other programs' databases
 _CHECKPOINT_BYTES = 8 << 20
 _ROUNDS, _FEW_PAGES = 3, 64
+_ROOM_BYTES = 1 << 20  # a synced group writes pages beside its rows
 _ADVICE = {
     sqlite3.SQLITE_BUSY: "another process holds it; is a second Freshet running on this folder?",
     sqlite3.SQLITE_LOCKED: "another process holds it; is a second Freshet running on this folder?",
@@ -157,6 +159,21 @@ class Database:
         advice = _ADVICE.get(code, "this is unexpected; run `freshet doctor`")
         kind = StorageError if code in _MAY_PASS else LogError
         return kind(f"{self.path.name} could not be {doing} ({error}): {advice}")
+
+    def require_room(self, n_bytes: int) -> None:
+        """Find out whether so many bytes more have room, without writing any that stay.
+
+        Raises:
+            StorageError: the disk or a quota has no room, the file is near its bound, or the disk refuses.
+        """
+        (pages,), (free,), (most,), (page,) = (
+            self.read(f"PRAGMA {name}")[0]
+            for name in ("page_count", "freelist_count", "max_page_count", "page_size")
+        )
+        if (most - pages + free) * page < n_bytes + page:
+            msg = f"{self.path.name} has reached its bound of {most * page} bytes; shorten the retention"
+            raise DiskFullError(msg)
+        require_room(self.path.parent, n_bytes + _ROOM_BYTES, self.path.name)
 
     def refuse_lost(self) -> None:
         """Refuse a file that is no longer the one that was opened, see `stream.presence`.

@@ -90,10 +90,14 @@ class DataFolder:
             raise
         self._presence = self.presence()
 
-    def presence(self, files: Sequence[Path] = ()) -> Presence:
-        """The folder and what it is known by, and `files` in it, as they are now."""
+    def presence(self, files: Sequence[Path] = (), *, logs_of: Sequence[Path] = ()) -> Presence:
+        """The folder and what it is known by, and `files` in it, as they are now.
+
+        `logs_of` are databases that this process holds open: their write-ahead logs stay as long as it does.
+        """
         contents = [self.path / "freshet.json", self.path / "key"]
-        return Presence([self.path, self.path / "lock", *files], contents=contents)
+        beside = [path.with_name(f"{path.name}{ending}") for path in logs_of for ending in ("-wal", "-shm")]
+        return Presence([self.path, self.path / "lock", *files], later=beside, contents=contents)
 
     def refuse_lost(self) -> None:
         """Refuse a folder that is no longer the one that was opened.

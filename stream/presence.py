@@ -6,6 +6,7 @@ it. The operating system says nothing of that, so names are compared with what t
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from stream.errors import FilesGoneError
 __all__ = ["Presence", "Watch"]
 
 _EVERY_S = 1.0
+_log = logging.getLogger(__name__)
 
 _Identity = tuple[int, int]
 
@@ -36,7 +38,7 @@ class Presence:
         >>> presence.lost()
         ''
         >>> file.unlink()
-        >>> presence.lost().partition(" in ")[0]
+        >>> presence.lost().partition(":")[0]
         'events.db is no longer there'
         >>> folder.cleanup()
     """
@@ -78,7 +80,7 @@ class Presence:
 
 
 class Watch:
-    """Looks at files once a second, however often it is asked."""
+    """Looks at files once a second, however often it is asked; what changes is logged."""
 
     def __init__(self, presence: Presence, clock: Clock) -> None:
         self._presence, self._clock = presence, clock
@@ -90,7 +92,10 @@ class Watch:
         now_s = self._clock.monotonic_s()
         if now_s - self._looked_s >= _EVERY_S:
             self._looked_s = now_s
-            self._lost = self._presence.lost()
+            lost = self._presence.lost()
+            if lost != self._lost:
+                _log.error("%s", lost or "all files are there again")
+            self._lost = lost
         return self._lost
 
     def refuse(self) -> None:
@@ -121,6 +126,6 @@ def _content(path: Path) -> bytes | None:
 def _words(path: Path, *, missing: bool) -> str:
     what = "is no longer there" if missing else "was replaced by another file"
     return (
-        f"{path.name} {what} in {path.parent}: what is written now would be lost; "
-        "put back what was there, or stop, restore a backup and start"
+        f"{path.name} {what}: what is written now would be lost; put back what was there, or stop, "
+        "restore a backup and start"
     )

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from freshet.cli.output import console, log_to_stderr, read_settings
+from stream.private import private_files
 
 __all__ = ["serve"]
 
@@ -40,6 +41,7 @@ def serve(
         "kafka": {"bootstrap": kafka, "prefix": prefix},
         "serve": {"insecure": insecure or None},
     }
+    private_files()
     settings = read_settings(config, flags)
     log_to_stderr("freshet serve")
 

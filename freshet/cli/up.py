@@ -11,6 +11,7 @@ from freshet.cli.output import console, read_settings
 from freshet.run import EmbeddedSystem
 from freshet.run.lifeline import StopFlag
 from stream.clock import WallClock
+from stream.private import private_files
 
 __all__ = ["up"]
 
@@ -35,6 +36,7 @@ def up(
         "clock": clock,
         "serve": {"insecure": insecure or None},
     }
+    private_files()
     settings = read_settings(config, flags)
     stop, wall = StopFlag(), WallClock()
     stop.on_signals()

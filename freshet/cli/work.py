@@ -22,6 +22,7 @@ from freshet.shards.carried import require_carried
 from stream.clock import WallClock
 from stream.kafka import KafkaSettings
 from stream.kafka.layout import LAYOUT
+from stream.private import private_files
 
 __all__ = ["work"]
 
@@ -66,6 +67,7 @@ def work(
         "kafka": {"bootstrap": kafka, "prefix": prefix},
         "work": {"metrics_port": metrics_port, "metrics_host": metrics_host},
     }
+    private_files()
     settings = read_settings(config, flags)
     log_to_stderr("freshet work")
     logging.getLogger("stream").setLevel(logging.INFO)

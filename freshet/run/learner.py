@@ -29,12 +29,15 @@ from stream.folder import DataFolder
 from stream.log import SQLiteLogReader
 from stream.presence import Watch
 from stream.private import private_files
+from stream.room import has_room
 from stream.scrub import LearnerScrub
 
 __all__ = ["build_engine", "fingerprint", "main"]
 
 _LONGEST_WAIT_S = 30.0
 _GOOD_S = 60.0
+_LOOK_S = 1.0
+_ROOM_BYTES = 4 << 20
 _log = logging.getLogger(__name__)
 
 
@@ -149,8 +152,18 @@ def _learn_on(folder: DataFolder, settings: Settings, workers: int, stop: StopFl
             return
         wait_s = patience.next_s()
         _log.warning("%s; trying again in %.0f s", why, wait_s)
-        stop.wait(wait_s)
+        _wait(folder.path, wait_s, stop)
         if stop():
+            return
+
+
+def _wait(folder: Path, wait_s: float, stop: StopFlag) -> None:
+    """Wait; where the disk is full, not beyond the moment when there is room."""
+    clock = WallClock()
+    until_s, full = clock.monotonic_s() + wait_s, not has_room(folder, _ROOM_BYTES)
+    while not stop() and (left_s := until_s - clock.monotonic_s()) > 0:
+        stop.wait(min(_LOOK_S, left_s))
+        if full and has_room(folder, _ROOM_BYTES):
             return
 
 

@@ -157,11 +157,11 @@ class Supervisor:
 
     def _spawn(self, spec: ProcessSpec) -> subprocess.Popen[bytes]:
         # `-m` would look for modules in the folder where the user stands first: a stranger's `queue.py` there
-        # must not run. The variable is for children of the child.
+        # must not run, nor in children of the child.
         lifeline = {"FRESHET_LIFELINE": str(self._lifeline_read), "PYTHONSAFEPATH": "1"}
         environment = {**os.environ, **lifeline}
         process = subprocess.Popen(
-            [sys.executable, "-P", *spec.arguments],
+            [sys.executable, *spec.arguments],
             stdin=subprocess.PIPE,
             pass_fds=(*spec.pass_fds, self._lifeline_read),
             env=environment,

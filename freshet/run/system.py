@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import logging
 from contextlib import ExitStack, closing
 from pathlib import Path
 from types import TracebackType
@@ -16,10 +17,14 @@ from freshet.run.listening import listen
 from freshet.run.supervisor import ProcessSpec, Supervisor
 from serving.auth import refuse_exposure
 from stream.clock import Clock
+from stream.errors import FilesGoneError, StorageError
 from stream.folder import DataFolder
 from stream.housekeeping import Housekeeping
+from stream.presence import Watch
 
 __all__ = ["EmbeddedSystem"]
+
+_log = logging.getLogger(__name__)
 
 
 class EmbeddedSystem:
@@ -60,6 +65,7 @@ class EmbeddedSystem:
         learner = ProcessSpec("learner", ("-m", "freshet.run.learner", where, count), given=given)
         # Stopped in this order: the workers drain, then the learner takes what they left.
         self._supervisor = Supervisor([*workers, learner], clock)
+        self._watch = Watch(self._folder.presence(), clock)
 
     @property
     def url(self) -> str:
@@ -90,21 +96,33 @@ class EmbeddedSystem:
         except BaseException:
             self.stop()
             raise
+        self._supervisor.came_up = True
 
     def watch(self) -> None:
-        """Restart what has died."""
-        self._supervisor.watch()
+        """Restart what has died, unless the data folder is no longer the one that was opened."""
+        if not self._watch.lost():
+            self._supervisor.watch()
 
     def pid(self, name: str) -> int:
         """Process id of ``learner`` or ``worker-0``."""
         return self._supervisor.pid(name)
 
     def stop(self) -> dict[str, int]:
-        """Stop in order and release port and folder; the exit codes by name."""
+        """Stop in order and release port and folder; the exit codes by name.
+
+        Raises:
+            LogError: files that were learned from are gone.
+        """
         codes = self._supervisor.stop()
         self._socket.close()
         try:
+            self._folder.refuse_lost()
+            self._folder.refuse_missing_files()
             self._finish_forgets()
+        except StorageError as error:
+            if isinstance(error, FilesGoneError):
+                raise
+            _log.warning("%s; forgets that wait are finished at the next start", error)
         finally:
             self._folder.close()
         return codes

@@ -23,6 +23,7 @@ from stream.errors import BrokerAwayError
 from stream.events import Event
 from stream.kafka.partitioning import partition_of, routing_id
 from stream.lateness import EventTimeGate, LateGate, WallGate
+from stream.presence import Presence, Watch
 
 __all__ = ["COPY", "KafkaBackend"]
 
@@ -68,6 +69,7 @@ class KafkaBackend:
         self.index_path, self.writes_index = folder / "index.snapshot", True
         self.ready_lag_ms = None
         self.finders = {self.name: self.log.finder}
+        self._watch = Watch(Presence([folder, *self.log.files], contents=[folder / "name"]), clock)
         self.claims = None
         self._link = Link(settings.kafka, clock)
         if isinstance(topics, BrokerAwayError):
@@ -143,6 +145,10 @@ class KafkaBackend:
         self.log.close()
 
     # --- what is seen from outside ---
+
+    def lost(self) -> str:
+        """A file that was deleted or replaced underneath."""
+        return self._watch.lost()
 
     def why_not_caught_up(self) -> str:
         """Rows that were in the topics at the start and are not served yet."""

@@ -51,6 +51,8 @@ class Outbox:
         self.dead_letters = self._log.dead_letters
         self.finder = SQLiteLogReader(path)
         """Looks decisions up beside the writer, over a connection of its own."""
+        self.files = [path, path.with_name(f"{path.name}-wal"), path.with_name(f"{path.name}-shm")]
+        """What is open here: the file and what SQLite keeps beside it."""
         self._sent = self._log.database.meta("sent")
         kept = EngineSettings(keep_days=keep_hours / _HOURS_A_DAY, keep_mb=2 * max_mb)
         self._retention = Retention("outbox", self._log, self, kept)
@@ -65,17 +67,25 @@ class Outbox:
             LogError: too much waits for the brokers, or the disk refuses.
         """
         size = sum(len(record.body) for record in records)
+        self._refuse_too_much(size)
+        positions = self._log.append(records, durable=durable)
+        with self._mutex:
+            self.n_waiting += len(records)
+            self.waiting_bytes += size
+        return positions
+
+    def require_room(self, n_bytes: int) -> None:
+        """Find out whether so many bytes more could be added, see `EventLog.require_room`."""
+        self._refuse_too_much(n_bytes)
+        self._log.require_room(n_bytes)
+
+    def _refuse_too_much(self, size: int) -> None:
         if self.waiting_bytes + size > self._max_bytes:
             msg = (
                 f"outbox: {self.n_waiting} decisions, {self.waiting_bytes} bytes, wait for the brokers, the "
                 f"bound is {self._max_bytes}; try again when the brokers are back, or raise [serve] outbox_mb"
             )
             raise LogError(msg)
-        positions = self._log.append(records, durable=durable)
-        with self._mutex:
-            self.n_waiting += len(records)
-            self.waiting_bytes += size
-        return positions
 
     def waiting(self, limit: int, max_bytes: int = 8 << 20) -> list[Record]:
         """The oldest records that are not sent, up to `limit`, fewer once they hold `max_bytes`."""

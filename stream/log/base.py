@@ -60,3 +60,10 @@ class EventLog(EventReader, Protocol):
         Raises:
             LogError: they were not added.
         """
+
+    def require_room(self, n_bytes: int) -> None:
+        """Whether so many bytes more could be added, found out without adding any.
+
+        Raises:
+            LogError: they could not.
+        """

@@ -43,6 +43,9 @@ class MemoryLog:
                     self._decisions.setdefault(record.request_id, record.body)
             return list(range(first, first + len(records)))
 
+    def require_room(self, n_bytes: int) -> None:
+        """There is always room."""
+
     def read(self, after: int, limit: int, max_bytes: int = 8 << 20) -> list[Record]:
         """Records behind `after`, see `EventReader.read`."""
         found: list[Record] = []

@@ -170,6 +170,10 @@ class SQLiteLog(SQLiteLogReader):
             connection.executemany(_INSERT, rows)
         self._reserved = reserved or self._reserved
 
+    def require_room(self, n_bytes: int) -> None:
+        """Find out whether so many bytes more could be added, see `EventLog.require_room`."""
+        self.database.require_room(n_bytes)
+
     def relieve(self) -> None:
         """Move what was appended out of the write-ahead log once that is long; appending goes on meanwhile.
 

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from freshet.errors import StartError
-from freshet.run.supervisor import HOPELESS, ProcessSpec, Supervisor
-from stream.clock import WallClock
+from freshet.run.supervisor import HOPELESS, LATER, ProcessSpec, Supervisor
+from stream.clock import ManualClock, WallClock
 
 CLOCK = WallClock()
 SLEEPER = ("-c", "import signal, sys; signal.signal(15, lambda *_: sys.exit(7)); signal.pause()")
@@ -136,3 +136,25 @@ def test_freshet_itself_runs_no_code_of_the_current_folder(tmp_path: Path) -> No
     (tmp_path / "numpy.py").write_text("open('ran', 'a').write(__name__)")
     ran = subprocess.run([sys.executable, "-m", "freshet", "--version"], cwd=tmp_path, capture_output=True)
     assert (ran.returncode, (tmp_path / "ran").exists()) == (0, False)
+
+
+@pytest.mark.parametrize(("code", "came_up"), [(LATER, False), (LATER, True), (4, True)])
+def test_a_cause_that_lasts_does_not_end_the_healthy(code: int, came_up: bool) -> None:
+    """A child that ends again and again, for a cause outside or after it had worked, is waited for longer."""
+    clock = ManualClock()
+    dying = ProcessSpec("dying", ("-S", "-c", f"raise SystemExit({code})"))
+    supervisor = Supervisor([ProcessSpec("healthy", SLEEPER), dying], clock)
+    supervisor.start()
+    supervisor.came_up = came_up
+    healthy, waits = supervisor.pid("healthy"), []
+    for _ in range(20):
+        started, began_s = supervisor.restarts, clock.monotonic_s()
+        wait_until(lambda: not _alive(supervisor.pid("dying")))
+        while supervisor.restarts == started:
+            supervisor.watch()
+            clock.advance_ms(100)
+        waits.append(round(clock.monotonic_s() - began_s))
+    assert supervisor.pid("healthy") == healthy and _alive(healthy)
+    assert max(waits) == 30
+    assert waits[-9:] == sorted(waits[-9:])
+    supervisor.stop()
