@@ -111,7 +111,7 @@ class GroupWriter:
 
     def why_not_ready(self) -> str:
         """That files were deleted underneath, or that a group failed and there is still no room for it."""
-        return self._lost() or (self._failed and f"nothing can be stored: {self._failed}")
+        return self._lost() or (self._failed and f"the last commit failed: {self._failed}")
 
     def between(self, job: _Job) -> None:
         """Run `job` on the writer's thread between two commits, for instance to store dead letters.

@@ -171,7 +171,10 @@ class Database:
             for name in ("page_count", "freelist_count", "max_page_count", "page_size")
         )
         if (most - pages + free) * page < n_bytes + page:
-            msg = f"{self.path.name} has reached its bound of {most * page} bytes; shorten the retention"
+            msg = (
+                f"no room is left: {self.path.name} has reached its bound of {most * page} bytes; shorten the "
+                "retention"
+            )
             raise DiskFullError(msg)
         require_room(self.path.parent, n_bytes + _ROOM_BYTES, self.path.name)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import struct
+from contextlib import suppress
 from pathlib import Path
 
 __all__ = ["HistoryMarks"]
@@ -44,7 +45,9 @@ class HistoryMarks:
         """This worker has accepted history up to `ts`."""
         if ts > self._mine:
             self._mine = ts
-            os.pwrite(self._file, _NUMBER.pack(ts), self._at)
+            # On a full disk the aid goes without.
+            with suppress(OSError):
+                os.pwrite(self._file, _NUMBER.pack(ts), self._at)
 
     def close(self) -> None:
         """Close the file."""

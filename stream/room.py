@@ -22,7 +22,7 @@ def require_room(folder: Path, n_bytes: int, what: str) -> None:
         with tempfile.TemporaryFile(dir=folder) as file:
             os.posix_fallocate(file.fileno(), 0, n_bytes)
     except OSError as error:
-        msg = f"{what} cannot grow: {error.strerror or error}; free space, or mend the disk"
+        msg = f"no room for more of {what}: {error.strerror or error}; free space, or mend the disk"
         raise storage_error(msg, error) from error
 
 

@@ -74,7 +74,7 @@ def test_a_worker_that_cannot_store_is_not_ready_until_there_is_room(tmp_path: P
         # Not for a while only, and not until a decision finds its place.
         clock.advance_ms(3_600_000)
         await writer.submit(record(10), durable=False)
-        assert "nothing can be stored: log.db" in writer.why_not_ready()
+        assert "the last commit failed: " in writer.why_not_ready()
         log.database.read("PRAGMA max_page_count=1000000")
         while writer.why_not_ready():
             await asyncio.sleep(0.01)
