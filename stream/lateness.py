@@ -10,11 +10,22 @@ from typing import Protocol
 from stream.codec import Decoded, Rejection
 from stream.events import Click, Decision, Event, Impression, LearnedDecision
 
-__all__ = ["BEHAVIOUR", "EventTimeGate", "LateGate", "Passage", "WallGate", "at_utc", "without_late"]
+__all__ = [
+    "BEHAVIOUR",
+    "EventTimeGate",
+    "LateGate",
+    "Passage",
+    "WallGate",
+    "at_utc",
+    "is_late",
+    "without_late",
+]
 
 BEHAVIOUR = (Impression, Click, Decision, LearnedDecision)
 """What can be late. An item or a forget is the newest word about its id, whenever it was said: it is never
 late, and says nothing about how far history has come."""
+
+_LATE = "ts: expected at least"
 
 
 @dataclass(slots=True)
@@ -67,7 +78,7 @@ learned live; history goes with "backfill": true (`freshet feed --backfill`)'}
 
     def _reason(self, ts: int, horizon: int) -> str:
         return (
-            f"ts: expected at least {horizon}, at most {self._lateness_ms} ms old, got {ts}, which is too "
+            f"{_LATE} {horizon}, at most {self._lateness_ms} ms old, got {ts}, which is too "
             'late to be learned live; history goes with "backfill": true (`freshet feed --backfill`)'
         )
 
@@ -147,7 +158,7 @@ files first, or several with one command'
 
     def _reason(self, ts: int, reached: int) -> str:
         watermark = reached // self._tick_ms * self._tick_ms
-        wanted = f"ts: expected at least {watermark - self._lateness_ms}, got {ts}"
+        wanted = f"{_LATE} {watermark - self._lateness_ms}, got {ts}"
         if not self._history:
             return f"{wanted}: more than {self._lateness_ms} ms behind {at_utc(watermark)}, the newest event"
         return (
@@ -155,6 +166,16 @@ files first, or several with one command'
             f"{self._lateness_ms} ms older is learned no more: load older files first, or several with one "
             "command"
         )
+
+
+def is_late(reason: str) -> bool:
+    """Whether a reason, of whatever process of Freshet, is one of the gates of this module.
+
+    Example:
+        >>> is_late(EventTimeGate(0, 1, history=True)._reason(5, 7)), is_late("ts: required, but missing")
+        (True, False)
+    """
+    return reason.startswith(_LATE)
 
 
 def at_utc(ms: int) -> str:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Annotated, Protocol
@@ -13,24 +12,30 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from freshet.cli.moving import copy_from_kafka, copy_to_kafka
-from freshet.cli.output import console, json_target, read_settings, write_json
-from freshet.feeding import Row, Sender, SendReport, count_rows, read_rows
-from freshet.feeding.order import OrderWatch
+from freshet.cli.output import console, json_target, log_to_stderr, read_settings, write_json
+from freshet.feeding import Row, Sender, SendReport
+from freshet.feeding.files import FedFile, FedRows, Feedable, merged, note_sent
 from freshet.feeding.sample import count_sample, sample_rows
-from freshet.feeding.sender import resume_path
 from stream.clock import WallClock
 
 __all__ = ["feed"]
 
 _HERE = "http://127.0.0.1:8080"
 _SAMPLE = Path("sample")
+_SHOWN = 20
 
 
 class _Sender(Protocol):
     """Where rows go to."""
 
     def send(
-        self, rows: Iterable[Row], *, batch: int, rate: float, on_progress: Callable[[int, int], None]
+        self,
+        rows: Iterable[Row],
+        *,
+        batch: int,
+        rate: float,
+        resumed: bool,
+        on_progress: Callable[[list[Row]], None],
     ) -> SendReport: ...
 
     def close(self) -> None: ...
@@ -70,30 +75,38 @@ def feed(
 ) -> None:
     """Send events from files; a run that was interrupted goes on where it stopped.
 
-    Rows should be in the order of their `ts`. With `--kafka` everything else about the brokers comes from
-    `[kafka]` in the settings. A data folder is copied to Kafka with all its decisions, and
-    `--from-kafka HOST:PORT --to-data DIR` copies back. Exit code 1 says that some rows were refused.
+    With `--backfill` all files are one sequence by `ts`, each sorted where that is needed (half a million
+    rows at a time); what lies more than the allowed lateness behind history that is loaded already is
+    refused, and so are rows at the end of a file that lie further away than the whole log is long. Without
+    it rows go as they stand, and what is too old for the live stream is refused. With `--kafka` everything
+    else about the brokers comes from `[kafka]` in the settings. A data folder is copied to Kafka with all its
+    decisions, and `--from-kafka HOST:PORT --to-data DIR` copies back. Exit code 1 says that some rows were
+    refused.
 
     Example: `freshet feed clicks.jsonl.gz --to http://127.0.0.1:8080 --backfill`
     """
     paths = files or []
-    order = OrderWatch(None if backfill else int(WallClock().now_ms()))
     _refuse_mixtures([*paths, *([_SAMPLE] if sample else [])], to, kafka, from_kafka, to_data)
     total = SendReport()
     if from_kafka is not None and to_data is not None:
-        _add(total, copy_from_kafka(from_kafka, to_data, config, restart=restart), to_data)
+        _add(total, copy_from_kafka(from_kafka, to_data, config, restart=restart), str(to_data))
     for path in paths:
         if path.is_dir():
-            _add(total, copy_to_kafka(path, kafka or "", config, batch=batch, restart=restart), path)
-            continue
-        with closing(_sender(to, kafka, token, config, backfill)) as sender:
-            _add(total, _feed_one(path, sender, order, default_type, batch, rate, restart), path)
+            copied = copy_to_kafka(path, kafka or "", config, batch=batch, restart=restart)
+            _add(total, copied, str(path), unit="record")
+    log_to_stderr("feed")
+    sources: list[Feedable] = [
+        FedFile(path, default_type, history=backfill, restart=restart) for path in paths if path.is_file()
+    ]
     if sample:
-        with closing(_sender(to, kafka, token, config, backfill)) as sender:
-            _add(total, _feed_sample(sender, batch, rate), _SAMPLE)
+        rows = sample_rows(int(WallClock().now_ms()))
+        sources.append(FedRows(str(_SAMPLE), rows, count_sample()))
+    # History has one time for all of it; the live stream takes files as they come.
+    for together in [sources] if backfill else [[source] for source in sources]:
+        if together:
+            with closing(_sender(to, kafka, token, config, backfill)) as sender:
+                _add(total, _feed(together, sender, batch, rate), together[0].name)
     _report(total, json_out)
-    if advice := order.advice():
-        console.print(f"[yellow]late, and not learned unless the other side is set otherwise:[/] {advice}")
     if total.rejected:
         raise typer.Exit(1)
 
@@ -115,19 +128,33 @@ def _refuse_mixtures(
         raise typer.BadParameter(msg)
 
 
-def _add(total: SendReport, report: SendReport, path: Path) -> None:
+def _add(total: SendReport, report: SendReport, name: str, unit: str = "row") -> None:
     total.accepted += report.accepted
     total.rejected += report.rejected
+    total.repeated += report.repeated
     total.accepted_at = report.accepted_at or total.accepted_at
-    for row, reason in report.reasons[:20]:
-        where = f"{path}, record {row}" if path.is_dir() else f"{path}, row {row + 1}"
-        console.print(f"[yellow]{where}[/]: {escape(reason)}")
+    for row, reason, file in report.reasons[:_SHOWN]:
+        place = f"{file or name}, {unit} {row if unit == 'record' else row + 1}"
+        console.print(f"[yellow]{escape(place)}[/]: {escape(reason)}")
+    if report.rejected > _SHOWN:
+        console.print(f"[yellow]and {report.rejected - min(len(report.reasons), _SHOWN):,} more[/]")
 
 
 def _report(total: SendReport, json_out: Path | None) -> None:
     console.print(f"{total.accepted:,} accepted, {total.rejected:,} refused")
+    if total.repeated:
+        console.print(
+            f"{total.repeated:,} rows were sent twice, for nobody knows whether the first time arrived, and "
+            "were older than what is loaded the second: they are there unless others load history too"
+        )
     if json_out is not None:
-        outcome = {"accepted": total.accepted, "rejected": total.rejected, "accepted_at": total.accepted_at}
+        outcome = {
+            "accepted": total.accepted,
+            "rejected": total.rejected,
+            "repeated": total.repeated,
+            "accepted_at": total.accepted_at,
+            "reasons": [reason._asdict() for reason in total.reasons],
+        }
         write_json(json_out, outcome)
 
 
@@ -143,50 +170,30 @@ def _sender(
     return KafkaSender(settings, WallClock(), backfill=backfill)
 
 
-def _feed_sample(sender: _Sender, batch: int, rate: float) -> SendReport:
-    with _bar("films") as bar:
-        task = bar.add_task("feed", total=count_sample())
-        rows = sample_rows(int(WallClock().now_ms()))
-        return sender.send(
-            rows, batch=batch, rate=rate, on_progress=lambda _next, count: bar.advance(task, count)
-        )
-
-
 def _bar(name: str) -> Progress:
     columns = (TextColumn(name), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     return Progress(*columns, console=console, transient=True)
 
 
-def _feed_one(
-    file: Path,
-    sender: _Sender,
-    order: OrderWatch,
-    default_type: str | None,
-    batch: int,
-    rate: float,
-    restart: bool,
-) -> SendReport:
-    memory = resume_path(file)
-    mark = {"size": file.stat().st_size, "mtime": file.stat().st_mtime_ns}
-    start = 0 if restart else _resume_from(memory, mark)
-    if start:
-        console.print(f"{file}: resuming at row {start + 1} (--restart begins again)")
-    with _bar(file.name) as bar:
-        task = bar.add_task("feed", total=count_rows(file), completed=start)
+def _feed(sources: Sequence[Feedable], sender: _Sender, batch: int, rate: float) -> SendReport:
+    """Send sources as one sequence."""
+    for source in sources:
+        if source.start:
+            console.print(f"{source.name}: resuming at row {source.start + 1} (--restart begins again)")
+    started, totals = sum(source.start for source in sources), [source.total for source in sources]
+    known = None if None in totals else sum(total or 0 for total in totals)
+    with _bar(", ".join(Path(source.name).name for source in sources[:3])) as bar:
+        task = bar.add_task("feed", total=known, completed=started)
 
-        def progress(next_row: int, count: int) -> None:
-            memory.write_text(json.dumps({**mark, "next": next_row}), "utf-8")
-            bar.advance(task, count)
+        def progress(rows: list[Row]) -> None:
+            note_sent(sources, rows)
+            bar.advance(task, len(rows))
 
-        rows = order.watch(read_rows(file, default_type, skip=start))
-        report = sender.send(rows, batch=batch, rate=rate, on_progress=progress)
-    memory.unlink(missing_ok=True)
+        report = sender.send(
+            merged(sources), batch=batch, rate=rate, resumed=started > 0, on_progress=progress
+        )
+    for source in sources:
+        for finding in source.finish():
+            console.print(f"[yellow]{escape(source.name)}[/]: {finding}")
+        report.refuse_all(source.left_out(), doubtful=False)
     return report
-
-
-def _resume_from(memory: Path, mark: dict[str, int]) -> int:
-    try:
-        kept = json.loads(memory.read_text("utf-8"))
-        return int(kept["next"]) if {key: kept[key] for key in mark} == mark else 0
-    except (OSError, ValueError, KeyError):
-        return 0

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Iterable
 
 from freshet.config import Settings
 from freshet.feeding.readers import Row
-from freshet.feeding.sender import SendReport, deliver
+from freshet.feeding.sender import Refused, SendReport, deliver
+from freshet.shards.rows import decode_control
 from stream.clock import Clock
 from stream.codec import decode_events
-from stream.errors import BrokerError
+from stream.errors import BrokerError, FrameError
 from stream.events import Event
 from stream.kafka.bundles import too_large
+from stream.kafka.partitioning import partition_of, routing_id
 from stream.kafka.producer import EventProducer
+from stream.kafka.reader import PartitionReader
+from stream.kafka.settings import KafkaSettings
+from stream.lateness import EventTimeGate, LateGate, WallGate, without_late
 
-__all__ = ["KafkaSender"]
+__all__ = ["KafkaSender", "history_marks"]
 
 
 class KafkaSender:
@@ -31,6 +37,7 @@ class KafkaSender:
         self._clock = clock
         self._backfill = backfill
         self._producer = EventProducer(settings.kafka)
+        self._gate = self._late_gate()
 
     def send(
         self,
@@ -38,20 +45,37 @@ class KafkaSender:
         *,
         batch: int = 500,
         rate: float = 0.0,
-        on_progress: Callable[[int, int], None] = lambda _next, _count: None,
+        resumed: bool = False,
+        on_progress: Callable[[list[Row]], None] = lambda _rows: None,
     ) -> SendReport:
-        """Send all rows; returns the report.
+        """Send all rows; returns the report. `resumed`: the first batch may have been sent before.
 
         Raises:
             BrokerError: some of a batch may not have been written; the same command goes on there.
         """
-        return deliver(rows, self._post, self._clock, batch=batch, rate=rate, on_progress=on_progress)
+        return deliver(
+            rows, self._post, self._clock, batch=batch, rate=rate, resumed=resumed, on_progress=on_progress
+        )
 
     def close(self) -> None:
         """Close the connections."""
         self._producer.close()
 
-    def _post(self, chunk: list[Row], report: SendReport) -> None:
+    def _late_gate(self) -> LateGate | None:
+        """What refuses rows that JOIN would count as late; None where that cannot be told from here."""
+        settings = self._settings
+        times = settings.join.lateness_ms, settings.engine.tick_ms
+        if not self._backfill:
+            return WallGate(times[0], self._clock.now_ms) if settings.clock == "wall" else None
+        reached = asyncio.run(history_marks(settings.kafka, self._clock))
+        return EventTimeGate(
+            *times,
+            history=True,
+            known=lambda partition: reached.get(partition, -1),
+            partition_of=lambda event: partition_of(routing_id(event), settings.kafka.partitions),
+        )
+
+    def _post(self, chunk: list[Row], report: SendReport, doubtful: bool) -> None:
         settings = self._settings
         latest = None
         if settings.clock == "wall":
@@ -59,15 +83,20 @@ class KafkaSender:
         lines = b"\n".join(row.body for row in chunk)
         dimension = settings.learn.embedding_dim
         decoded = decode_events(lines, ndjson=True, dimension=dimension, latest_ts=latest)
-        for refusal in decoded.rejected:
-            report.refuse(chunk[refusal.index].number, refusal.reason)
+        if self._gate is not None:
+            passage = self._gate.enter(decoded.events)
+            decoded = without_late(decoded, passage.late)
+            # Of one sender nothing else is on its way; what a failed batch held is sent again.
+            self._gate.leave(passage, stored=True)
+        by_reason = [Refused(chunk[r.index].number, r.reason, chunk[r.index].file) for r in decoded.rejected]
+        report.refuse_all(by_reason, doubtful=doubtful)
         refused = {refusal.index for refusal in decoded.rejected}
-        numbers = [row.number for index, row in enumerate(chunk) if index not in refused]
+        kept = [row for index, row in enumerate(chunk) if index not in refused]
         events: list[Event] = []
         raw: list[bytes] = []
-        for number, event, text in zip(numbers, decoded.events, decoded.raw, strict=True):
+        for row, event, text in zip(kept, decoded.events, decoded.raw, strict=True):
             if (reason := too_large(text)) is not None:
-                report.refuse(number, reason)
+                report.refuse(row.number, reason, row.file)
             else:
                 events.append(event)
                 raw.append(text)
@@ -78,3 +107,28 @@ class KafkaSender:
             raise BrokerError(msg) from error
         report.accepted += len(events)
         report.accepted_at = int(self._clock.now_ms())
+
+
+async def history_marks(settings: KafkaSettings, clock: Clock) -> dict[int, int]:
+    """By partition of `events`, how far history has come there (ms), as JOIN's owners wrote it down.
+
+    Raises:
+        BrokerError: no broker answers, or the topic is not there.
+    """
+    reader = PartitionReader(settings, clock)
+    found: dict[int, int] = {}
+    topic = settings.topic("control")
+    try:
+        begin, end = await reader.start_of(topic, 0), await reader.end_of(topic, 0)
+        async for records in reader.read(topic, 0, begin, end):
+            for record in records:
+                key = (record.key or b"").decode("utf-8", "replace")
+                if key.startswith("history/") and record.value:
+                    try:
+                        _, state = decode_control(record.value)
+                        found[int(key.removeprefix("history/"))] = int(state["watermark"])
+                    except (FrameError, KeyError, ValueError, TypeError):
+                        continue  # somebody else's record; whoever serves counts it
+    finally:
+        await reader.close()
+    return found

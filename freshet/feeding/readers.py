@@ -30,10 +30,11 @@ _INTEGERS = ("ts", "available_from", "available_until")
 
 
 class Row(NamedTuple):
-    """One event: its number in the file (from 0) and its JSON."""
+    """One event: its number in the file (from 0), its JSON, and the file where there are several."""
 
     number: int
     body: bytes
+    file: str = ""
 
 
 def read_rows(path: Path, default_type: str | None = None, skip: int = 0) -> Iterator[Row]:

@@ -5,68 +5,103 @@ from __future__ import annotations
 import http.client
 import itertools
 import json
-import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from email.utils import parsedate_to_datetime
 from pathlib import Path
-from typing import Any
-from urllib.parse import urlsplit
+from typing import Any, NamedTuple
+from urllib.parse import SplitResult, urlsplit
+
+import msgspec
 
 from freshet.errors import StartError
 from freshet.feeding.readers import Row
 from stream.clock import Clock
+from stream.lateness import is_late
 
-__all__ = ["MAX_BATCH_BYTES", "SendReport", "Sender", "deliver", "resume_path"]
+__all__ = ["MAX_BATCH_BYTES", "Refused", "SendReport", "Sender", "deliver", "resume_path"]
 
 MAX_BATCH_BYTES = 4_000_000
 """Half of what the gateway takes, so that a batch never fails for its size."""
 
+_EVENTS = "/v1/events"
 _RETRIES = 60
+_AGAIN = (429, 502, 503, 504)
+_LONGEST_WAIT_S = 60.0
+_MOST_REASONS = 1_000
+
+
+class Refused(NamedTuple):
+    """A row that was refused: its number in the file from 0, why, and which file (empty: the only one)."""
+
+    row: int
+    reason: str
+    file: str = ""
 
 
 @dataclass(slots=True)
 class SendReport:
-    """What became of the rows: accepted, and refused with their row number and reason (the first
-    thousand)."""
+    """What became of the rows: accepted, refused with their row numbers and reasons (the first thousand), and
+    `repeated`: sent a second time, because nobody knows whether the first was heard, and refused as older
+    than what is loaded, which they are if it was."""
 
     accepted: int = 0
     rejected: int = 0
+    repeated: int = 0
     accepted_at: int = 0
-    reasons: list[tuple[int, str]] = field(default_factory=list)
+    reasons: list[Refused] = field(default_factory=list)
 
-    def refuse(self, row: int, reason: str) -> None:
+    def refuse(self, row: int, reason: str, file: str = "") -> None:
         """Count a refused row."""
         self.rejected += 1
-        if len(self.reasons) < 1_000:
-            self.reasons.append((row, reason))
+        if len(self.reasons) < _MOST_REASONS:
+            self.reasons.append(Refused(row, reason, file))
+
+    def refuse_all(self, refused: Iterable[Refused], *, doubtful: bool) -> None:
+        """Count refused rows; `doubtful`: they may have been sent once before."""
+        for row, reason, file in refused:
+            if doubtful and is_late(reason):
+                self.repeated += 1
+            else:
+                self.refuse(row, reason, file)
+
+
+class _Refusal(msgspec.Struct):
+    index: int
+    reason: str
+
+
+class _Accepted(msgspec.Struct):
+    accepted: int
+    accepted_at: int
+    rejected: list[_Refusal]
 
 
 class Sender:
-    """Sends rows to ``POST /v1/events`` of one Freshet.
+    """Sends rows to ``POST /v1/events`` of one Freshet, which may lie behind a proxy under a path.
 
     `rate` limits rows a second (0: as fast as they are taken). After every accepted batch `on_progress` is
-    called with the number of the next row, which is what a resume file stores. A batch is repeated until it
-    is accepted: the joiner drops what it has seen, so a repeated batch teaches nothing twice.
+    called with its rows, which is what a resume file stores. A batch is repeated until it is accepted, with
+    429, 502, 503 and 504 and when the connection is lost, up to sixty times: the joiner drops what it has
+    seen, so a repeated batch teaches nothing twice.
+
+    Args:
+        url: the address, with a path where there is one: ``https://example.org/freshet``.
+
+    Raises:
+        StartError: that is no address of a Freshet.
     """
 
     def __init__(self, url: str, clock: Clock, *, token: str | None = None, backfill: bool = False) -> None:
-        parts = urlsplit(url if "//" in url else f"http://{url}")
-        if parts.username is not None:
-            msg = "the address holds a user or a password; give a token with --token or FRESHET_TOKEN instead"
-            raise StartError(msg)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
-            msg = f"{url!r} is no address of a Freshet; expected something like http://127.0.0.1:8080"
-            raise StartError(msg)
+        parts = _address(url)
         kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
-        self._connection = kind(parts.hostname, parts.port, timeout=60)
+        self._connection = kind(parts.hostname or "", parts.port, timeout=60)
+        self._path = f"{parts.path.removesuffix('/').removesuffix(_EVENTS)}{_EVENTS}"
         self._clock = clock
         self._url = url
         self._backfill = backfill
         self._headers = {"content-type": "application/json"}
         if token:
-            if not re.fullmatch(r"[!-~]+", token):
-                msg = "token: expected printable characters without spaces, others came (it is not shown)"
-                raise StartError(msg)
             self._headers["authorization"] = f"Bearer {token}"
 
     def send(
@@ -75,49 +110,67 @@ class Sender:
         *,
         batch: int = 500,
         rate: float = 0.0,
-        on_progress: Callable[[int, int], None] = lambda _next, _count: None,
+        resumed: bool = False,
+        on_progress: Callable[[list[Row]], None] = lambda _rows: None,
     ) -> SendReport:
-        """Send all rows; returns the report.
+        """Send all rows; returns the report. `resumed`: the first batch may have been sent before.
 
         Raises:
             StartError: nobody listens there, or the gateway refuses the whole request.
         """
-        return deliver(rows, self._post, self._clock, batch=batch, rate=rate, on_progress=on_progress)
+        return deliver(
+            rows, self._post, self._clock, batch=batch, rate=rate, resumed=resumed, on_progress=on_progress
+        )
 
     def close(self) -> None:
         """Close the connection."""
         self._connection.close()
 
-    def _post(self, chunk: list[Row], report: SendReport) -> None:
+    def _post(self, chunk: list[Row], report: SendReport, doubtful: bool) -> None:
         flag = b"true" if self._backfill else b"false"
         body = b'{"backfill":%s,"events":[%s]}' % (flag, b",".join(row.body for row in chunk))
         for _attempt in range(_RETRIES):
-            status, answer, retry_after = self._request(body)
+            status, answer, wait_s = self._request(body)
             if status == 202:
-                report.accepted += answer["accepted"]
-                report.accepted_at = answer["accepted_at"]
-                for refusal in answer["rejected"]:
-                    report.refuse(chunk[refusal["index"]].number, refusal["reason"])
+                self._count(chunk, answer, report, doubtful)
                 return
             if status == 400 and len(chunk) > 1:
                 # One unreadable line makes the whole body unreadable: find it by halves.
                 middle = len(chunk) // 2
-                self._post(chunk[:middle], report)
-                self._post(chunk[middle:], report)
+                self._post(chunk[:middle], report, doubtful)
+                self._post(chunk[middle:], report, doubtful)
                 return
             if status == 400:
-                report.refuse(chunk[0].number, str(answer.get("detail", "unreadable")))
+                report.refuse(chunk[0].number, str(answer.get("detail", "unreadable")), chunk[0].file)
                 return
-            if status not in (429, 503):
+            if status not in _AGAIN:
                 msg = f"{self._url} answered {status}: {answer.get('detail', answer)}"
                 raise StartError(msg)
-            self._clock.sleep_s(retry_after)
+            doubtful = doubtful or status in (502, 504)
+            self._clock.sleep_s(wait_s)
         msg = f"{self._url} refused {_RETRIES} times (overloaded or down); run the same command to resume"
         raise StartError(msg)
 
+    def _count(self, chunk: list[Row], answer: dict[str, Any], report: SendReport, doubtful: bool) -> None:
+        try:
+            found = msgspec.convert(answer, _Accepted)
+            refused = [Refused(chunk[r.index].number, r.reason, chunk[r.index].file) for r in found.rejected]
+            if not 0 <= found.accepted <= len(chunk) - len(refused):
+                raise IndexError
+        except (msgspec.ValidationError, IndexError):
+            msg = (
+                f"{self._url} answered 202 and not as a Freshet does: expected accepted, accepted_at and "
+                f"rejected for {len(chunk)} events, got {str(answer)[:200]}; is this the right address?"
+            )
+            raise StartError(msg) from None
+        report.accepted += found.accepted
+        report.accepted_at = found.accepted_at
+        report.refuse_all(refused, doubtful=doubtful)
+        report.rejected += len(chunk) - found.accepted - len(refused)  # those beyond the reasons given
+
     def _request(self, body: bytes) -> tuple[int, dict[str, Any], float]:
         try:
-            self._connection.request("POST", "/v1/events", body, self._headers)
+            self._connection.request("POST", self._path, body, self._headers)
             response = self._connection.getresponse()
             data = response.read()
         except (OSError, http.client.HTTPException) as error:
@@ -125,30 +178,72 @@ class Sender:
             if isinstance(error, ConnectionRefusedError):
                 msg = f"nobody listens at {self._url}; start one with `freshet up --data DIR`"
                 raise StartError(msg) from error
-            return 503, {"detail": str(error)}, 0.5
+            # Whether the events arrived nobody knows, as when a proxy says so.
+            return 504, {"detail": str(error)}, 0.5
         try:
             answer = json.loads(data)
         except ValueError:
-            answer = {"detail": data[:200].decode("utf-8", "replace")}
-        return response.status, answer, float(response.headers.get("retry-after") or 0.5)
+            answer = data[:200].decode("utf-8", "replace")
+        if not isinstance(answer, dict):
+            answer = {"detail": answer}
+        if 300 <= response.status < 400 and (elsewhere := response.headers.get("location")):
+            answer = {"detail": f"what is asked for is at {elsewhere}; give that address with --to"}
+        return response.status, answer, self._wait_s(response.headers.get("retry-after"))
+
+    def _wait_s(self, stated: str | None) -> float:
+        """Seconds of a `Retry-After`, which may also be a date; half a second where there is none."""
+        try:
+            wait_s = float(stated or 0.5)
+        except ValueError:
+            try:
+                wait_s = parsedate_to_datetime(str(stated)).timestamp() - self._clock.now_ms() / 1e3
+            except ValueError:
+                return 0.5
+        return min(max(wait_s, 0.0), _LONGEST_WAIT_S)
+
+
+def _address(url: str) -> SplitResult:
+    """The parts of the address of a Freshet.
+
+    Raises:
+        StartError: it is none.
+    """
+    try:
+        parts = urlsplit(url if "//" in url else f"http://{url}")
+        is_good = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        is_good = False
+    if not is_good:
+        msg = f"{url!r} is no address of a Freshet; expected something like http://127.0.0.1:8080"
+        raise StartError(msg)
+    for what, there in (
+        ("a query", parts.query),
+        ("a fragment", parts.fragment),
+        ("a name or password, for which there is --token", parts.username),
+    ):
+        if there:
+            msg = f"the address of a Freshet has host, port and perhaps a path; this one has {what}"
+            raise StartError(msg)
+    return parts
 
 
 def deliver(
     rows: Iterable[Row],
-    post: Callable[[list[Row], SendReport], None],
+    post: Callable[[list[Row], SendReport, bool], None],
     clock: Clock,
     *,
     batch: int,
     rate: float,
-    on_progress: Callable[[int, int], None],
+    resumed: bool,
+    on_progress: Callable[[list[Row]], None],
 ) -> SendReport:
     """Hand the rows to `post` in batches, at most `rate` a second; after each, `on_progress` hears of it."""
     report = SendReport()
     started, sent = clock.monotonic_s(), 0
     for chunk in _batches(rows, batch):
-        post(chunk, report)
+        post(chunk, report, resumed and not sent)
         sent += len(chunk)
-        on_progress(chunk[-1].number + 1, len(chunk))
+        on_progress(chunk)
         if rate > 0:
             clock.sleep_s(started + sent / rate - clock.monotonic_s())
     return report
