@@ -95,7 +95,7 @@ class _Drive:
             if not by_event:
                 self._tick(stream, stream.ticker.due(event.ts))
             return
-        if not backfill or isinstance(event, BEHAVIOUR):
+        if not by_event or isinstance(event, BEHAVIOUR):
             self._tick(stream, stream.ticker.due(event.ts if by_event else entry.accepted_at))
         for observer in self._observers:
             if observer.asks(event):
@@ -174,9 +174,9 @@ def drive(
         entries: the log in order.
         join: the settings of the step's own joiner.
         tick_ms: time between ticks.
-        mode: ``event``: time is the largest ts; ``wall``: the time of acceptance, as a system on the wall
-        clock
-            lived through it. Backfill always goes by its events.
+        mode: ``event``: time is the largest ts of what people did (an item may be described later); ``wall``:
+            the time of acceptance, as a system on the wall clock lived through it. Backfill always goes by
+            its events.
         observers: who looks on.
         progress: called with the number of events every thousand.
 

@@ -48,7 +48,7 @@ class LinesSource:
     """Events as JSON, one an element: public events as clients send them, decisions as Freshet logs them.
 
     What cannot be read or breaks a rule of the event schema is left out: `skipped` counts, `reasons` keeps
-    the first twenty.
+    the first twenty, with the row's number: that of its place, from 1, unless it came with another.
 
     Example:
         >>> lines = [b'{"type": "click", "ts": 5, "user_id": "u", "item_id": "a"}', b'{"type": "click"}']
@@ -57,28 +57,30 @@ class LinesSource:
         (['a'], 1)
     """
 
-    def __init__(self, lines: Iterable[bytes]) -> None:
+    def __init__(self, lines: Iterable[bytes | tuple[int, bytes]]) -> None:
         self._lines = lines
         self.skipped = 0
         self.reasons: list[str] = []
 
     def __iter__(self) -> Iterator[Entry]:
-        for number, line in enumerate(self._lines, 1):
+        for place, given in enumerate(self._lines, 1):
+            number, line = given if isinstance(given, tuple) else (place, given)
             try:
                 if (levels := nesting(line)) > MAX_NESTING + 1:
                     raise EventError(too_deep(levels))
                 events = decode_logged(line)
             except EventError as error:
-                self._skip(number, str(error))
+                self.skip(number, str(error))
                 continue
             for event in events:
                 reason = broken_own_rule(event) if isinstance(event, Decision | Tick) else broken_rule(event)
                 if reason is None:
                     yield Entry(event, event.ts)
                 else:
-                    self._skip(number, reason)
+                    self.skip(number, reason)
 
-    def _skip(self, number: int, reason: str) -> None:
+    def skip(self, number: int, reason: str) -> None:
+        """Count a row that is left out."""
         self.skipped += 1
         if len(self.reasons) < _MAX_REASONS:
             self.reasons.append(f"row {number}: {reason}")

@@ -45,14 +45,14 @@ class Feedable(Protocol):
 
 
 class FedRows:
-    """Rows from memory, in order already."""
+    """Rows that came along, to try things with."""
 
     def __init__(self, name: str, rows: Iterable[Row], total: int | None = None) -> None:
         self.name, self.start, self.total = name, 0, total
         self._rows = rows
 
     def rows(self) -> Iterator[Timed]:
-        """All rows, lined up by their own times."""
+        """All rows, by their own times."""
         for timed in InOrder().sort(self._rows):
             yield timed._replace(row=timed.row._replace(file=self.name))
 
@@ -60,8 +60,8 @@ class FedRows:
         """Nothing is remembered."""
 
     def finish(self) -> list[str]:
-        """Nothing to say."""
-        return []
+        """That they are for trying things."""
+        return ["it ends now, and history older than that is refused from now on: load your own elsewhere"]
 
     def left_out(self) -> list[Refused]:
         """None."""

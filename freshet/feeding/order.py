@@ -20,10 +20,11 @@ _FEW = 100  # one row in so many may lie behind a jump
 
 
 class Timed(NamedTuple):
-    """A row and the time that it is lined up by, ms."""
+    """A row, the time that it is lined up by (ms), and whether it can be late."""
 
     ts: int
     row: Row
+    acts: bool = True
 
 
 class _Glance(msgspec.Struct):
@@ -92,7 +93,7 @@ class InOrder:
         waiting: list[Timed] = []
         size = 0
         for row in rows:
-            waiting.append(Timed(self._place(row), row))
+            waiting.append(self._place(row))
             size += len(row.body)
             if len(waiting) >= self._most_rows or size >= self._most_bytes:
                 ready, waiting = self._halved(waiting)
@@ -100,20 +101,20 @@ class InOrder:
                 yield from self._give(ready)
         yield from self._give(self._sorted(waiting))
 
-    def _place(self, row: Row) -> int:
+    def _place(self, row: Row) -> Timed:
         try:
             glance = _decoder.decode(row.body)
         except msgspec.DecodeError:
-            return self._newest
+            return Timed(self._newest, row, acts=False)
         self.n_rows += 1
         ts = glance.ts
         if ts is None or glance.type in ("item", "forget", "user"):
-            return self._newest if ts is None else min(ts, self._newest)
+            return Timed(self._newest if ts is None else min(ts, self._newest), row, acts=False)
         if ts < self._newest - self._lateness_ms:
             self._first = self._first or row.number + 1
             self.n_behind += 1
         self._newest = max(self._newest, ts)
-        return ts
+        return Timed(ts, row)
 
     def _sorted(self, waiting: list[Timed]) -> list[Timed]:
         return sorted(waiting, key=itemgetter(0)) if self.n_behind else waiting
@@ -137,7 +138,7 @@ class InOrder:
     def _let_go(self) -> Iterator[Timed]:
         held, self._jumped = self._jumped, []
         for timed in held:
-            if timed.ts >= 0:
+            if timed.acts:
                 self.n_late += timed.ts < self._given - self._lateness_ms
                 self._given, self._oldest = max(self._given, timed.ts), min(self._oldest, timed.ts)
             yield timed
@@ -156,10 +157,10 @@ class InOrder:
             )
         if self._jumped:
             days = (self._jumped[0].ts - self._given) / 86_400_000
-            rows, first = _rows(len(self._jumped), self.n_rows), self._jumped[0].row.number + 1
+            which = f"(the first is row {self._jumped[0].row.number + 1})"
             found.append(
-                f"{rows} {days:,.0f} days after all others (the first is row {first}) and left out: mend the "
-                "clock that wrote it, or put it into a file of its own"
+                f"{_rows(len(self._jumped), self.n_rows)} {days:,.0f} days after all others {which} and left "
+                "out: mend the clock that wrote it, or put it into a file of its own"
             )
         return found
 

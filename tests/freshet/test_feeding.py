@@ -37,7 +37,9 @@ IN_TIME = [T0 + n * MINUTE for n in range(300)]
 
 @pytest.mark.parametrize("shape", ["shuffled", "newest first"])
 def test_a_file_in_any_order_is_put_in_order_and_told_of(shape: str) -> None:
-    times = IN_TIME[::-1] if shape == "newest first" else np.random.default_rng(1).permutation(IN_TIME).tolist()
+    times = (
+        IN_TIME[::-1] if shape == "newest first" else np.random.default_rng(1).permutation(IN_TIME).tolist()
+    )
     order = InOrder()
     assert given(order, times) == IN_TIME
     assert order.n_behind > 250 and order.n_late == 0 and "sorted by ts" in order.findings()[0]
