@@ -16,7 +16,7 @@ from bandits.epsilon_greedy import EpsilonGreedy
 from bandits.errors import PolicyError
 from bandits.graph import ClusterItemGraph
 from bandits.lin_ucb import LinUcb
-from bandits.slate import Slated, build_slate, slate_propensities, slate_weight
+from bandits.slate import Offered, Slated, build_slate, slate_propensities, slate_weight
 from bandits.thompson import BetaThompson
 from bandits.uniform import Uniform
 from bandits.warm import warm_up
@@ -33,6 +33,7 @@ __all__ = [
     "Draws",
     "EpsilonGreedy",
     "LinUcb",
+    "Offered",
     "Policy",
     "PolicyError",
     "Rule",

@@ -76,6 +76,8 @@ class Policy(Replicated, Protocol):
 
     name: str
     propensity_kind: PropensityKind
+    reaches_all: bool
+    """Whether what `Rule.uniform` deals out is dealt to every item that may be shown, offered or not."""
 
     def candidates(self, context: Context) -> Int32 | None:
         """The rows that this policy may choose from, or None: whatever the caller offers."""
@@ -116,6 +118,7 @@ class RulePolicy(ABC):
     """
 
     propensity_kind: PropensityKind = "exact"
+    reaches_all: bool = False
 
     @abstractmethod
     def plan(self, context: Context, candidates: Int32) -> Rule:

@@ -15,6 +15,8 @@ __all__ = ["EpsilonGreedy"]
 class EpsilonGreedy(ArmCounts, RulePolicy):
     """The item with the best mean reward, ties at random; with probability `exploration` any candidate.
 
+    In a slate "any" is every item that may be shown, also those that nobody offered (`bandits.slate`).
+
     The mean starts as one impression with reward `optimism`: (r + optimism) / (n + 1).
 
     Example:
@@ -25,6 +27,7 @@ class EpsilonGreedy(ArmCounts, RulePolicy):
     """
 
     name = "epsilon_greedy"
+    reaches_all = True
 
     def __init__(self, *, exploration: float = 0.1, optimism: float = 1.0) -> None:
         if not 0 <= exploration <= 1 or not np.isfinite(optimism):

@@ -4,6 +4,7 @@ logged."""
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -13,9 +14,16 @@ from bandits.errors import PolicyError
 from bandits.ops.arrays import Bool, Float64, Int32
 from bandits.ops.slate import fill_by_beliefs, fill_by_rule
 
-__all__ = ["Slated", "build_slate", "slate_propensities", "slate_weight"]
+__all__ = ["Offered", "Slated", "build_slate", "slate_propensities", "slate_weight"]
 
 _NONE = np.zeros(0, np.int32)
+
+
+class Offered(NamedTuple):
+    """What a policy could have placed: `rows` (n,) that are listed, and how many more `outside` of them."""
+
+    rows: Int32
+    outside: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,11 +49,17 @@ def build_slate(
     epsilon: float,
     k: int,
     draws: Draws,
+    outside: int = 0,
+    strangers: Int32 = _NONE,
 ) -> Slated:
     """Build a slate of at most k items; the same seed, request id and state give the same slate.
 
     `ranked` (m,) distinct rows in the ranker's order; `candidates` (n,) distinct rows that the policy may
     place: its own, already filtered. Fewer than k places are filled when both run out.
+
+    A policy that `reaches_all` deals a share out to `outside` more items as well: all that may be shown and
+    are not among `candidates`. `strangers` are the first k of those (or all) in an order drawn at random, so
+    that nobody needs to list them.
 
     Raises:
         PolicyError: epsilon is not in 0..1, or k is negative.
@@ -58,7 +72,8 @@ def build_slate(
         >>> s.items.tolist(), s.propensities.round(3).tolist()
         ([3, 1, 2], [0.9, 0.9, 0.9])
     """
-    return _fill(ranked, policy, candidates, context, epsilon, k, draws.key, _NONE)
+    more = (outside, strangers) if policy.reaches_all else (0, _NONE)
+    return _fill(ranked, policy, candidates, context, epsilon, k, draws.key, _NONE, *more)
 
 
 def slate_propensities(
@@ -70,9 +85,15 @@ def slate_propensities(
     *,
     epsilon: float,
     draws: Draws,
+    outside: int = 0,
 ) -> Float64:
-    """What the propensities (k,) of a slate would have been under this ranker, policy and epsilon."""
-    return _fill(ranked, policy, candidates, context, epsilon, int(items.size), draws.key, items).propensities
+    """What the propensities (k,) of a slate would have been under this ranker, policy and epsilon.
+
+    An item that is not among `candidates` is taken for one of the `outside` ones, while there are any.
+    """
+    more = (outside if policy.reaches_all else 0, _NONE)
+    k = int(items.size)
+    return _fill(ranked, policy, candidates, context, epsilon, k, draws.key, items, *more).propensities
 
 
 def _fill(
@@ -84,16 +105,18 @@ def _fill(
     k: int,
     key: np.uint64,
     given: Int32,
+    outside: int,
+    strangers: Int32,
 ) -> Slated:
-    if not 0.0 <= epsilon <= 1.0 or k < 0:
-        msg = f"a slate needs epsilon in 0..1 and k >= 0; got epsilon={epsilon}, k={k}"
+    if not 0.0 <= epsilon <= 1.0 or k < 0 or outside < 0:
+        msg = f"a slate needs epsilon in 0..1, k and outside >= 0; got epsilon={epsilon}, k={k}, {outside}"
         raise PolicyError(msg)
     items, propensities, explored = np.empty(k, np.int32), np.empty(k), np.zeros(k, np.bool_)
     plan = policy.plan(context, candidates)
     if isinstance(plan, Rule):
         filled = fill_by_rule(
             ranked, candidates, plan.scores.copy(), plan.widths, plan.top, plan.temperature, plan.spread,
-            plan.uniform, epsilon, key, given, items, propensities, explored,
+            plan.uniform, outside, strangers, epsilon, key, given, items, propensities, explored,
         )  # fmt: skip
     else:
         filled = fill_by_beliefs(

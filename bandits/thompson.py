@@ -35,6 +35,7 @@ class BetaThompson(ArmCounts):
 
     name = "thompson"
     propensity_kind: PropensityKind = "exact"
+    reaches_all = False
 
     def __init__(
         self, *, prior_reward: float = 1.0, prior_none: float = 1.0, cap: float = 1.0, bins: int = 64

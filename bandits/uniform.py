@@ -15,6 +15,8 @@ __all__ = ["Uniform"]
 class Uniform(RulePolicy):
     """Every candidate with the same probability; learns nothing and holds nothing.
 
+    In a slate that is every item that may be shown, also those that nobody offered (`bandits.slate`).
+
     Example:
         >>> nobody = Context(np.array([0], np.int32), np.ones(1, np.float32))
         >>> Uniform().probabilities(nobody, np.array([4, 7], np.int32)).tolist()
@@ -22,6 +24,7 @@ class Uniform(RulePolicy):
     """
 
     name = "uniform"
+    reaches_all = True
 
     def plan(self, context: Context, candidates: Int32) -> Rule:
         """Equal scores; a row below 0 is no item."""

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple, cast
 import numpy as np
 import numpy.typing as npt
 
-from bandits import Context, Policy
+from bandits import Context, Offered, Policy, request_key
 from freshet.parts import Parts
 from index import LiveIndex
 from learners import Catalogue, EmbeddingTable
@@ -82,8 +82,8 @@ class StateRecommender:
     know them. Reads only; see `replay.prequential.Recommender`.
     """
 
-    def __init__(self, parts: Parts, sizes: SourceSettings) -> None:
-        self._parts, self._sizes = parts, sizes
+    def __init__(self, parts: Parts, sizes: SourceSettings, *, seed: int = 0) -> None:
+        self._parts, self._sizes, self._seed = parts, sizes, seed
         self._index = _ExactItems(parts.items, parts.catalogue, sizes.fresh)
         self._gatherer = Gatherer(parts, self._index, sizes)
         self._policy = next(iter(parts.policies.values()))
@@ -111,20 +111,24 @@ class StateRecommender:
         servable = self._parts.catalogue.servable(np.array([row], np.int32), ts)
         return bool(servable[0]) and row not in clicked
 
-    def candidates(self, policy: Policy) -> Callable[[Slate, Context], Int32]:
-        """What `policy` could have chosen from for a logged slate, filtered as for an answer."""
+    def candidates(self, policy: Policy) -> Callable[[Slate, Context], Offered]:
+        """What `policy` could have chosen from for a logged slate, filtered as for an answer.
 
-        def choose(slate: Slate, context: Context) -> Int32:
+        Where an answer draws some of it at random, so does this, with the numbers of the request.
+        """
+
+        def choose(slate: Slate, context: Context) -> Offered:
             asker, _ = self._asker(slate.user_id, len(slate.items), slate.ts)
-            return self._gather(asker, context, policy).own
+            found = self._gather(asker, context, policy, slate.request_id)
+            return Offered(found.own, found.outside)
 
         return choose
 
-    def _gather(self, asker: Asker, context: Context, policy: Policy) -> Candidates:
+    def _gather(self, asker: Asker, context: Context, policy: Policy, request_id: str = "") -> Candidates:
         # Something was learned since the last question, so nothing may be kept from it.
         self._index.refresh()
         self._gatherer.refresh()
-        return self._gatherer.gather(asker, context, policy)
+        return self._gatherer.gather(asker, context, policy, request_key(self._seed, request_id))
 
     def _asker(self, user_id: str, k: int, ts: int) -> tuple[Asker, Context]:
         parts = self._parts

@@ -8,7 +8,7 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
-from bandits import Context, Draws, Policy, slate_propensities
+from bandits import Context, Draws, Offered, Policy, slate_propensities
 from stream.blocks import Slate
 from stream.outbox import revive_context
 
@@ -66,7 +66,8 @@ class PolicyTarget:
         name: what it is called in the report.
         policy: the policy, which the replayed step teaches.
         find: item ids → rows, -1 for unknown.
-        candidates: rows to choose from for a slate; None for the default.
+        candidates: rows to choose from for a slate, with how many more where they are not all; None for the
+            default. The decision's own count (`Slate.eligible`), where it has one, goes before.
         seed: of the draws of policies whose probabilities are estimated.
 
     Example:
@@ -84,7 +85,7 @@ class PolicyTarget:
         policy: Policy,
         find: Callable[[Sequence[str]], Int32],
         *,
-        candidates: Callable[[Slate, Context], Int32] | None = None,
+        candidates: Callable[[Slate, Context], Int32 | Offered] | None = None,
         seed: int = 0,
     ) -> None:
         self.name = name
@@ -105,8 +106,11 @@ class PolicyTarget:
         unknown = np.flatnonzero(rows < 0)
         n_known = int(unknown[0]) if unknown.size else rows.size
         out = np.zeros(rows.size)
-        offered = self._candidates(slate, context)
+        found = self._candidates(slate, context)
+        offered, outside = found if isinstance(found, Offered) else (found, 0)
         offered = np.unique(offered[offered >= 0]).astype(np.int32)
+        if slate.eligible:
+            outside = max(0, slate.eligible - offered.size)
         out[:n_known] = slate_propensities(
             _NONE,
             self._policy,
@@ -115,5 +119,6 @@ class PolicyTarget:
             rows[:n_known],
             epsilon=1.0,
             draws=Draws(self._seed, slate.request_id),
+            outside=outside,
         )
         return out

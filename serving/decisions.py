@@ -28,7 +28,6 @@ Float32 = npt.NDArray[np.float32]
 Float64 = npt.NDArray[np.float64]
 
 _NONE = np.zeros(0, np.int32)
-_GRAPH = SOURCES.index("graph")
 
 
 class Circumstances(NamedTuple):
@@ -95,7 +94,8 @@ class DecisionMaker:
         name = asked.policy or self.default_policy
         policy = self._policies[name]
         asker, context = self._asker(asked, under.now_ms)
-        found = self._gatherer.gather(asker, context, policy)
+        draws = Draws(self._seed, under.request_id)
+        found = self._gatherer.gather(asker, context, policy, draws.key)
         ranked = self._rank(asker, found)
         slated = build_slate(
             ranked.rows,
@@ -104,7 +104,9 @@ class DecisionMaker:
             context,
             epsilon=self._epsilon,
             k=asker.k,
-            draws=Draws(self._seed, under.request_id),
+            draws=draws,
+            outside=found.outside,
+            strangers=found.strangers,
         )
         policy.served(slated.items)
         return self._decision(asked, under, name, asker, context, found, ranked, slated)
@@ -178,7 +180,7 @@ class DecisionMaker:
     ) -> Decision:
         m = self._models
         at, others = self._split(ranked.rows, slated.items)
-        shown = self._shown(asker, ranked, slated.items, at)
+        shown = self._shown(asker, ranked, slated.items, at, found.source)
         features = np.concatenate([shown.features, ranked.features[others]])
         return Decision(
             request_id=under.request_id,
@@ -196,6 +198,7 @@ class DecisionMaker:
             scores=shown.scores.tolist(),
             explored=np.flatnonzero(slated.explored).tolist(),
             propensity_kind=slated.propensity_kind,
+            eligible=found.eligible,
             seed=self._seed,
             auto=(asked.activate or self._settings.activate) == "auto",
             graph_version=m.graph.version,
@@ -221,7 +224,7 @@ class DecisionMaker:
             self._place_of = np.full(2 * needed, -1, np.int32)
         return split_shown(rows, items, self._settings.others, self._place_of)
 
-    def _shown(self, asker: Asker, ranked: _Ranked, items: Int32, at: Int32) -> _Ranked:
+    def _shown(self, asker: Asker, ranked: _Ranked, items: Int32, at: Int32, source: int) -> _Ranked:
         """What the ranker saw of the shown items; those that only the policy knew are looked at now."""
         if at.size and at.min() >= 0:
             return _Ranked(items, ranked.scores[at], ranked.features[at], ranked.sources[at])
@@ -231,7 +234,7 @@ class DecisionMaker:
             np.concatenate([ranked.rows, missing]),
             np.concatenate([ranked.scores, self._models.ranker.score(features)]),
             np.concatenate([ranked.features, features]),
-            np.concatenate([ranked.sources, np.full(missing.size, _GRAPH, np.int8)]),
+            np.concatenate([ranked.sources, np.full(missing.size, source, np.int8)]),
         )
         at = at.copy()
         at[at < 0] = ranked.rows.size + np.arange(missing.size)

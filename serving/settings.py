@@ -29,6 +29,9 @@ class SourceSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What is clicked now."""
     fresh: _Count = 20
     """Newest items of the catalogue."""
+    sample: _Count = 100
+    """Items drawn at random from all that may be shown, for a policy that must list its candidates
+    (`thompson`)."""
 
 
 class AuthSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

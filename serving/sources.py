@@ -7,7 +7,7 @@ available now.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import accumulate
 
 import numpy as np
@@ -17,6 +17,7 @@ from bandits import Context, DiagLinUcb, Policy
 from learners.cooccurrence import Linked
 from serving.item_index import ItemIndex
 from serving.models import Models
+from serving.ops.eligible import count_eligible, draw_eligible
 from serving.ops.merge import Columns, merge_candidates
 from serving.settings import SourceSettings
 
@@ -26,12 +27,15 @@ Int8 = npt.NDArray[np.int8]
 Int32 = npt.NDArray[np.int32]
 Float32 = npt.NDArray[np.float32]
 
-SOURCES = ("index", "neighbours", "graph", "popular", "fresh")
-"""An item is attributed to the source that ranks it best, of equals to the one that stands first here."""
+SOURCES = ("index", "neighbours", "graph", "popular", "fresh", "catalogue")
+"""An item is attributed to the source that ranks it best, of equals to the one that stands first here; the
+last is that of items that nobody offered, and that a policy drew from all that may be shown."""
 
+_CATALOGUE = SOURCES.index("catalogue")
 _DAY_MS = 86_400_000
 _FEW_BLOCKED = 48
 _POPULAR_STEP = 32
+_MOST_COUNTS = 64
 _NONE = np.zeros(0, np.int32)
 
 
@@ -59,13 +63,24 @@ class Candidates:
     """Eligible rows (n,), each once, with the number of the source that offered it (n,).
 
     `own` (m,) are the rows that the policy may choose from, eligible as well; they need not be among `rows`.
-    `fallback` names the source that stands in when nothing personal was offered.
+    `fallback` names the source that stands in when nothing personal was offered. `outside` counts the items
+    that a policy which reaches all may draw beside `own`, and `strangers` are the first of them in an order
+    drawn at random.
     """
 
     rows: Int32
     sources: Int8
     own: Int32
     fallback: str | None
+    outside: int = 0
+    strangers: Int32 = field(default_factory=lambda: _NONE)
+    source: int = SOURCES.index("graph")
+    """That of items that only the policy knows."""
+
+    @property
+    def eligible(self) -> int:
+        """How many items the policy could have placed."""
+        return int(self.own.size) + self.outside
 
 
 class Gatherer:
@@ -80,14 +95,15 @@ class Gatherer:
         self._allowed = np.ones(1_024, np.bool_)
         half_lives = models.popularity.half_lives_ms
         self._most_popular: dict[int, Int32] = {}
+        self._counted: dict[bytes | None, tuple[int, int, int, int]] = {}
         self._half_life = min(range(len(half_lives)), key=lambda h: abs(half_lives[h] - _DAY_MS))
 
     def refresh(self) -> None:
         """The learned parts have changed: forget what was kept of them between requests."""
         self._most_popular.clear()
 
-    def gather(self, asker: Asker, context: Context, policy: Policy) -> Candidates:
-        """All candidates of one request."""
+    def gather(self, asker: Asker, context: Context, policy: Policy, key: np.uint64) -> Candidates:
+        """All candidates of one request; `key` is that of its draws."""
         columns = self._columns()
         blocked = asker.blocked[asker.blocked >= 0]
         self._allowed[blocked] = False
@@ -103,10 +119,55 @@ class Gatherer:
             if rows.size < asker.k:
                 everything = self._everything()
                 rows, sources = self._merge([*offers[:4], everything], columns, asker)
+            fallback = _fallback(near.size + together.size, popular.size, rows.size)
+            if own is not None:
+                return Candidates(rows, sources, own, fallback)
+            outside, strangers = self._outside(asker, columns, policy, blocked, rows, key)
         finally:
             self._allowed[blocked] = True
-        fallback = _fallback(near.size + together.size, popular.size, rows.size)
-        return Candidates(rows, sources, rows if own is None else own, fallback)
+        if policy.reaches_all:
+            return Candidates(rows, sources, rows, fallback, outside, strangers, _CATALOGUE)
+        # Whoever must know all its candidates gets some of the others, drawn anew for each request.
+        own = np.concatenate([rows, strangers])
+        return Candidates(rows, sources, own, fallback, source=_CATALOGUE)
+
+    def _outside(
+        self, asker: Asker, columns: Columns, policy: Policy, blocked: Int32, rows: Int32, key: np.uint64
+    ) -> tuple[int, Int32]:
+        """How many items may be shown beside `rows`, and some of them drawn at random."""
+        any_group, groups = asker.groups is None, _NONE if asker.groups is None else asker.groups
+        self._allowed[rows] = False
+        try:
+            n = self._n_eligible(asker, columns) - self._n_hidden(asker, columns, blocked) - rows.size
+            strangers = np.empty(asker.k if policy.reaches_all else self._sizes.sample, np.int32)
+            drawn = draw_eligible(
+                columns, self._allowed, asker.now_ms, any_group, groups, key, max(n, 0), strangers
+            )
+        finally:
+            self._allowed[rows] = True
+        return max(n, 0), strangers[:drawn]
+
+    def _n_eligible(self, asker: Asker, columns: Columns) -> int:
+        """How many items may be shown now to somebody who has seen nothing; counted anew when rows change."""
+        name = None if asker.groups is None else asker.groups.tobytes()
+        version = self._models.catalogue.version
+        known = self._counted.get(name)
+        if known is not None and known[0] == version and known[1] <= asker.now_ms < known[2]:
+            return known[3]
+        any_group, groups = asker.groups is None, _NONE if asker.groups is None else asker.groups
+        n, until_ms = count_eligible(columns, asker.now_ms, any_group, groups)
+        if len(self._counted) >= _MOST_COUNTS:
+            self._counted.clear()
+        self._counted[name] = (version, asker.now_ms, until_ms, n)
+        return int(n)
+
+    def _n_hidden(self, asker: Asker, columns: Columns, blocked: Int32) -> int:
+        """How many of the rows that must not be shown to this user could be shown to others."""
+        hidden = np.unique(blocked[blocked < columns.known.size])
+        is_there = self._models.catalogue.servable(hidden, asker.now_ms)
+        if asker.groups is not None:
+            is_there &= np.isin(columns.group[hidden], asker.groups)
+        return int(np.count_nonzero(is_there))
 
     def _columns(self) -> Columns:
         c = self._models.catalogue

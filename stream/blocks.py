@@ -46,7 +46,9 @@ class Slate(msgspec.Struct, kw_only=True, gc=False):
 
     `rewards` maps a place to the reward counted for it so far. `features` is float32 bytes of shape
     (n_items + n_others, n_features). `decided` is false for somebody else's impression: such a slate teaches
-    embeddings only. `rows` is a scratch pad of the learner (row numbers); it is not part of the state.
+    embeddings only. `eligible` counts the items that the policy could have placed, 0 where that is not
+    known; it stays with JOIN and replay. `rows` is a scratch pad of the learner (row numbers); it is not
+    part of the state.
     """
 
     request_id: str
@@ -56,6 +58,7 @@ class Slate(msgspec.Struct, kw_only=True, gc=False):
     propensities: list[float | None] | None = None
     decided: bool = False
     policy: str = ""
+    eligible: int = 0
     clusters: list[int] = []
     weights: list[float] = []
     context: bytes | None = None

@@ -119,10 +119,10 @@ class Decision(Struct, tag="decision", tag_field="type", kw_only=True, gc=False,
 
     `features` holds little-endian float32 bytes, shape (n_shown + n_others, n_features): what the ranker saw
     of the shown items and of a few candidates that were not shown (`others`). `clusters` and `weights` are
-    the context the policy used; learning uses these and never recomputes them. `auto` says that the slate
-    counts as shown; otherwise it waits for the client's impression. `absorbed_at` and its two siblings, which
-    are the marks of items and policies, `stale`, `fallback` and the scores are there so that the same answer
-    can be given again.
+    the context the policy used; `eligible` counts the items that it could have placed (0: not told);
+    learning uses these and never recomputes them. `auto` says that the slate counts as shown; otherwise it
+    waits for the client's impression. `absorbed_at` and its two siblings, which are the marks of items and
+    policies, `stale`, `fallback` and the scores are there so that the same answer can be given again.
     """
 
     request_id: str
@@ -141,6 +141,7 @@ class Decision(Struct, tag="decision", tag_field="type", kw_only=True, gc=False,
     explored: list[int] = []
     propensity_kind: str = "exact"
     draws: int = 0
+    eligible: int = 0
     seed: int = 0
     auto: bool = True
     graph_version: int = 0

@@ -93,7 +93,8 @@ def revive_slates(columns: Mapping[str, Any]) -> Iterator[OpenSlate]:
     more = zip(
         contexts, columns["rewards"], columns["marks"], columns["aside"], columns["taught"], strict=True
     )
-    plain = zip(*(columns[name] for name in _PLAIN), strict=True)
+    unknown = [0] * len(columns["request_id"])  # of snapshots that are older than the column
+    plain = zip(*(columns.get(name, unknown) for name in _PLAIN), strict=True)
     for values, (context, rewards, marks, aside, taught) in zip(plain, more, strict=True):
         slate = OpenSlate(**dict(zip(_PLAIN, values, strict=True)), context=context, rewards=dict(rewards))
         if marks:

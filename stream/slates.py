@@ -40,6 +40,7 @@ def decided_slate(decision: Decision, ts: int | None = None, items: list[str] | 
         propensities=decision.propensities,  # type: ignore[arg-type]
         decided=True,
         policy=decision.policy,
+        eligible=decision.eligible,
         clusters=decision.clusters,
         weights=decision.weights,
         context=store_context(decision.context),

@@ -80,8 +80,13 @@ def share(score: float, seen: Survey, spread: float, uniform_share: float) -> fl
 
 
 @kernel
-def draw_index(scores: Float64, seen: Survey, spread: float, uniform_share: float, u: float) -> int:
-    """Index drawn with `share`'s probabilities by a uniform number; -1 without a candidate."""
+def draw_index(
+    scores: Float64, seen: Survey, spread: float, uniform_share: float, u: float, outside: int = 0
+) -> int:
+    """Index drawn with `share`'s probabilities by a uniform number; -1 without a candidate.
+
+    `size` of the scores stands for one of `outside` candidates without a score, which `seen` counts as alive.
+    """
     left, chosen = u, -1
     for i in range(scores.size):
         if scores[i] == -np.inf:
@@ -91,8 +96,8 @@ def draw_index(scores: Float64, seen: Survey, spread: float, uniform_share: floa
             chosen = i
             left -= p
             if left < 0.0:
-                break
-    return chosen
+                return chosen
+    return int(scores.size) if outside > 0 else chosen
 
 
 @kernel

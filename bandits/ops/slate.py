@@ -15,7 +15,7 @@ import numpy as np
 
 from bandits.ops.arrays import Bool, Float64, Int32
 from bandits.ops.beliefs import belief_table, draw_best, share_of_best, take_away
-from bandits.ops.choice import draw_index, share, survey
+from bandits.ops.choice import Survey, draw_index, share, survey
 from bandits.ops.draws import uniform
 from bandits.ops.graph import find_member
 from stream.kernel import kernel
@@ -41,6 +41,12 @@ def _next_ranked(ranked: Int32, first: int, items: Int32, placed: int) -> int:
 
 
 @kernel
+def _with_outside(seen: Survey, outside: int) -> Survey:
+    """The survey with candidates that have no score counted as alive."""
+    return seen[0] + outside, seen[1], seen[2], seen[3], seen[4], seen[5], seen[6]
+
+
+@kernel
 def fill_by_rule(
     ranked: Int32,
     candidates: Int32,
@@ -50,6 +56,8 @@ def fill_by_rule(
     temperature: float,
     spread: float,
     uniform_share: float,
+    outside: int,
+    strangers: Int32,
     epsilon: float,
     key: np.uint64,
     given: Int32,
@@ -60,10 +68,11 @@ def fill_by_rule(
     """Fill `items` (k,), `propensities` (k,), `explored` (k,); returns how many places were filled.
 
     `given` (k,) are items to price instead of drawing, or empty. `scores` is used up: placed candidates
-    become -inf.
+    become -inf. `outside` further items share in what `uniform_share` deals out to everybody; `strangers` are
+    the first of them in an order drawn at random, as many as there are places or as there are of them.
     """
-    few, position = np.empty(top), 0
-    seen = survey(scores, widths, top, temperature, few)
+    few, position, n_met = np.empty(top), 0, 0
+    seen = _with_outside(survey(scores, widths, top, temperature, few), outside)
     for place in range(items.size):
         position = _next_ranked(ranked, position, items, place)
         choice = ranked[position] if position < ranked.size else -1
@@ -72,24 +81,33 @@ def fill_by_rule(
             eps = 0.0
         elif choice < 0:
             eps = 1.0
+        dealt = 1.0 if seen[0] == outside else uniform_share
         if given.size > 0:
             item = given[place]
         elif eps > 0.0 and uniform(key, place, 0) < eps:
-            index = draw_index(scores, seen, spread, uniform_share, uniform(key, place, 1))
-            item = candidates[index]
+            index = draw_index(scores, seen, spread, dealt, uniform(key, place, 1), outside)
+            if index == scores.size and n_met < strangers.size:
+                item = strangers[n_met]
+                n_met += 1
+            else:
+                item = candidates[index]
             explored[place] = True
         if item < 0:
             return place
         index = find_member(candidates, item)
         if index >= 0 and scores[index] != -np.inf:
             score, n_infinite = scores[index], seen[1]
-            pi = share(score, seen, spread, uniform_share)
+            pi = share(score, seen, spread, dealt)
             scores[index] = -np.inf
             # Whoever had no share of the top leaves it as it is.
             if score == np.inf or (n_infinite == 0 and score >= seen[3]):
-                seen = survey(scores, widths, top, temperature, few)
+                seen = _with_outside(survey(scores, widths, top, temperature, few), outside)
             else:
-                seen = (seen[0] - 1, n_infinite, seen[2], seen[3], seen[4], seen[5], seen[6])
+                seen = _with_outside(seen, -1)
+        elif index < 0 and outside > 0:
+            pi = dealt / seen[0]
+            outside -= 1
+            seen = _with_outside(seen, -1)
         items[place] = item
         propensities[place] = (1.0 - eps) * (item == choice) + eps * pi
     return int(items.size)

@@ -85,7 +85,7 @@ def replay(
     syncs = _intervals(sync or [])
     step = MirroredPipeline(settings, _KEY, list(syncs.values()))
     pipeline = step.pipeline
-    state = StateRecommender(pipeline.parts, settings.serve.sources)
+    state = StateRecommender(pipeline.parts, settings.serve.sources, seed=settings.learn.seed)
     names = list(dict.fromkeys(policy or pipeline.parts.policies))
     scored = Prequential(state, k=k, every=every)
     stale = {

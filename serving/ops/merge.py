@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from stream.kernel import kernel
 
-__all__ = ["Columns", "merge_candidates"]
+__all__ = ["Columns", "holds", "merge_candidates"]
 
 Int8 = npt.NDArray[np.int8]
 Int32 = npt.NDArray[np.int32]
@@ -28,7 +28,8 @@ class Columns(NamedTuple):
 
 
 @kernel
-def _holds(codes: Int32, code: int) -> bool:
+def holds(codes: Int32, code: int) -> bool:
+    """Whether `code` is one of `codes` (n,)."""
     inside = False
     for each in codes:
         inside = inside or each == code
@@ -84,7 +85,7 @@ def merge_candidates(
                 continue
             if now_ms < columns.from_ms[row] or now_ms >= columns.until_ms[row]:
                 continue
-            if not any_group and not _holds(groups, columns.group[row]):
+            if not any_group and not holds(groups, columns.group[row]):
                 continue
             allowed[row] = False
             out_rows[kept] = row

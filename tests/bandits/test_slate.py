@@ -139,6 +139,47 @@ def test_a_slates_weight_is_the_running_product_and_turns_one_policys_log_into_a
     assert abs(np.mean(weighted) - np.mean(direct)) < 4 * error
 
 
+@pytest.mark.parametrize("policy", [Uniform(), EpsilonGreedy(exploration=0.4)])
+def test_items_that_nobody_listed_have_their_exact_share(policy: Policy) -> None:
+    strangers, seen, n = np.array([31, 32, 33], np.int32), Counter[int](), 4_000
+    more = {"epsilon": 1.0, "outside": 3}
+    for i in range(n):
+        rng = np.random.default_rng(i)
+        order = rng.permutation(strangers).astype(np.int32)
+        draws = Draws(5, f"r{i}")
+        s = build_slate(RANKED, policy, OWN, CONTEXT, k=2, strangers=order, draws=draws, **more)  # type: ignore[arg-type]
+        seen[int(s.items[0])] += 1
+        again = slate_propensities(RANKED, policy, OWN, CONTEXT, s.items, draws=draws, **more)  # type: ignore[arg-type]
+        assert again.tolist() == s.propensities.tolist()
+    everybody = [*OWN.tolist(), *strangers.tolist()]
+    p = {
+        item: float(
+            slate_propensities(
+                RANKED,
+                policy,
+                OWN,
+                CONTEXT,
+                np.array([item], np.int32),
+                draws=Draws(1, "r"),
+                **more,  # type: ignore[arg-type]
+            )[0]
+        )
+        for item in everybody
+    }
+    assert sum(p.values()) == pytest.approx(1.0)
+    for item in everybody:
+        assert abs(seen[item] / n - p[item]) < 5 * np.sqrt(p[item] * (1 - p[item]) / n), item
+
+
+def test_a_long_slate_of_uniform_holds_everybody_once() -> None:
+    s = build_slate(
+        RANKED[:0], Uniform(), OWN[:2], CONTEXT, epsilon=1.0, k=9, draws=Draws(1, "r"), outside=3,
+        strangers=np.array([31, 32, 33], np.int32),
+    )  # fmt: skip
+    assert sorted(s.items.tolist()) == [0, 1, 31, 32, 33]
+    assert s.propensities.tolist() == [1 / 5, 1 / 4, 1 / 3, 1 / 2, 1.0]
+
+
 def test_nonsense_is_refused() -> None:
     with pytest.raises(PolicyError, match=r"epsilon=1\.5"):
         slate(Uniform(), epsilon=1.5)

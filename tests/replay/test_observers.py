@@ -210,6 +210,12 @@ def test_estimated_propensities_are_counted() -> None:
     assert gathered.rounds("guess").n_estimated == 2
 
 
+def test_uniform_is_priced_by_how_many_items_could_have_been_shown() -> None:
+    gathered = OffPolicy([PolicyTarget("uniform", Uniform(), _find)])
+    _run(gathered, _decision("r", "ab", 0.9, 0.8, others=["c"], eligible=50))
+    np.testing.assert_allclose(gathered.rounds("uniform").target, [1 / 50, 1 / 49])
+
+
 def test_a_target_that_was_not_asked_is_named() -> None:
     with pytest.raises(ReplayError, match="uniform"):
         OffPolicy([LoggedTarget()]).rounds("uniform")
