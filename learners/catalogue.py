@@ -59,7 +59,7 @@ class Catalogue:
         self.groups = GroupNames()
         self._touched = Touched()
         self.version = 0
-        """Grows whenever a row changes here; each copy counts for itself."""
+        """Rows that have changed here so far; each copy counts for itself."""
 
     @property
     def size(self) -> int:
@@ -100,7 +100,7 @@ class Catalogue:
         for row, item in zip(rows.tolist(), items, strict=True):
             self._raw.put(row, _encoder.encode(item.attributes) if item.attributes else None)
         self._touched.add(rows)
-        self.version += 1
+        self.version += rows.size
         return is_taken
 
     def servable(self, rows: Int32, now_ms: int) -> npt.NDArray[np.bool_]:
@@ -148,7 +148,7 @@ class Catalogue:
         for row in rows.tolist():
             self._raw.put(row, None)
         self._touched.add(rows)
-        self.version += 1
+        self.version += rows.size
 
     def snapshot(self) -> Frame:
         """All state."""
@@ -173,7 +173,7 @@ class Catalogue:
         self._touched.ensure(self.size)
         self._touched.put(frame["touched"])
         self._touched.ensure(self.size)
-        self.version += 1
+        self.version += self.size
 
     def changes(self) -> Frame:
         """Rows put or emptied since the last call, and new group names."""
@@ -192,7 +192,7 @@ class Catalogue:
         if not frame:
             return
         rows = frame["rows"]
-        self.version += 1
+        self.version += rows.size
         self.ensure(int(rows.max()) + 1)
         for name in _COLUMNS:
             getattr(self, name)[rows] = frame[name]

@@ -17,7 +17,7 @@ from bandits import Context, DiagLinUcb, Policy
 from learners.cooccurrence import Linked
 from serving.item_index import ItemIndex
 from serving.models import Models
-from serving.ops.eligible import count_eligible, draw_eligible
+from serving.ops.eligible import count_eligible, draw_eligible, hide
 from serving.ops.merge import Columns, merge_candidates
 from serving.settings import SourceSettings
 
@@ -65,22 +65,19 @@ class Candidates:
     `own` (m,) are the rows that the policy may choose from, eligible as well; they need not be among `rows`.
     `fallback` names the source that stands in when nothing personal was offered. `outside` counts the items
     that a policy which reaches all may draw beside `own`, and `strangers` are the first of them in an order
-    drawn at random.
+    drawn at random. `eligible` counts all items that may be shown to this user now: exact for policies
+    without candidates of their own, for others within a thousandth.
     """
 
     rows: Int32
     sources: Int8
     own: Int32
     fallback: str | None
+    eligible: int
     outside: int = 0
     strangers: Int32 = field(default_factory=lambda: _NONE)
     source: int = SOURCES.index("graph")
     """That of items that only the policy knows."""
-
-    @property
-    def eligible(self) -> int:
-        """How many items the policy could have placed."""
-        return int(self.own.size) + self.outside
 
 
 class Gatherer:
@@ -106,7 +103,8 @@ class Gatherer:
         """All candidates of one request; `key` is that of its draws."""
         columns = self._columns()
         blocked = asker.blocked[asker.blocked >= 0]
-        self._allowed[blocked] = False
+        any_group, groups = _group_filter(asker)
+        n_hidden = hide(blocked, columns, self._allowed, asker.now_ms, any_group, groups)
         try:
             own = policy.candidates(context)
             if own is not None:
@@ -120,54 +118,50 @@ class Gatherer:
                 everything = self._everything()
                 rows, sources = self._merge([*offers[:4], everything], columns, asker)
             fallback = _fallback(near.size + together.size, popular.size, rows.size)
+            eligible = max(self._n_eligible(asker, columns, exact=own is None) - n_hidden, rows.size)
             if own is not None:
-                return Candidates(rows, sources, own, fallback)
-            outside, strangers = self._outside(asker, columns, policy, blocked, rows, key)
+                return Candidates(rows, sources, own, fallback, eligible)
+            strangers = self._strangers(asker, columns, policy, rows, eligible - rows.size, key)
         finally:
             self._allowed[blocked] = True
         if policy.reaches_all:
-            return Candidates(rows, sources, rows, fallback, outside, strangers, _CATALOGUE)
+            outside = eligible - rows.size
+            return Candidates(rows, sources, rows, fallback, eligible, outside, strangers, _CATALOGUE)
         # Whoever must know all its candidates gets some of the others, drawn anew for each request.
         own = np.concatenate([rows, strangers])
-        return Candidates(rows, sources, own, fallback, source=_CATALOGUE)
+        return Candidates(rows, sources, own, fallback, eligible, source=_CATALOGUE)
 
-    def _outside(
-        self, asker: Asker, columns: Columns, policy: Policy, blocked: Int32, rows: Int32, key: np.uint64
-    ) -> tuple[int, Int32]:
-        """How many items may be shown beside `rows`, and some of them drawn at random."""
-        any_group, groups = asker.groups is None, _NONE if asker.groups is None else asker.groups
+    def _strangers(
+        self, asker: Asker, columns: Columns, policy: Policy, rows: Int32, n_left: int, key: np.uint64
+    ) -> Int32:
+        """Some of the `n_left` items that may be shown and are not among `rows`, drawn at random."""
+        strangers = np.empty(asker.k if policy.reaches_all else self._sizes.sample, np.int32)
         self._allowed[rows] = False
         try:
-            n = self._n_eligible(asker, columns) - self._n_hidden(asker, columns, blocked) - rows.size
-            strangers = np.empty(asker.k if policy.reaches_all else self._sizes.sample, np.int32)
             drawn = draw_eligible(
-                columns, self._allowed, asker.now_ms, any_group, groups, key, max(n, 0), strangers
+                columns, self._allowed, asker.now_ms, *_group_filter(asker), key, n_left, strangers
             )
         finally:
             self._allowed[rows] = True
-        return max(n, 0), strangers[:drawn]
+        return strangers[:drawn]
 
-    def _n_eligible(self, asker: Asker, columns: Columns) -> int:
-        """How many items may be shown now to somebody who has seen nothing; counted anew when rows change."""
+    def _n_eligible(self, asker: Asker, columns: Columns, *, exact: bool) -> int:
+        """How many items may be shown now to somebody who has seen nothing; counted anew when rows change.
+
+        What need not be exact is kept until a thousandth of the rows has changed.
+        """
         name = None if asker.groups is None else asker.groups.tobytes()
         version = self._models.catalogue.version
         known = self._counted.get(name)
-        if known is not None and known[0] == version and known[1] <= asker.now_ms < known[2]:
-            return known[3]
-        any_group, groups = asker.groups is None, _NONE if asker.groups is None else asker.groups
-        n, until_ms = count_eligible(columns, asker.now_ms, any_group, groups)
+        if known is not None and known[1] <= asker.now_ms < known[2]:
+            most = 0 if exact else known[3] // 1_000
+            if version - known[0] <= most:
+                return known[3]
+        n, until_ms = count_eligible(columns, asker.now_ms, *_group_filter(asker))
         if len(self._counted) >= _MOST_COUNTS:
             self._counted.clear()
         self._counted[name] = (version, asker.now_ms, until_ms, n)
         return int(n)
-
-    def _n_hidden(self, asker: Asker, columns: Columns, blocked: Int32) -> int:
-        """How many of the rows that must not be shown to this user could be shown to others."""
-        hidden = np.unique(blocked[blocked < columns.known.size])
-        is_there = self._models.catalogue.servable(hidden, asker.now_ms)
-        if asker.groups is not None:
-            is_there &= np.isin(columns.group[hidden], asker.groups)
-        return int(np.count_nonzero(is_there))
 
     def _columns(self) -> Columns:
         c = self._models.catalogue
@@ -180,9 +174,8 @@ class Gatherer:
         rows = np.concatenate(offers, dtype=np.int32)
         ends = np.array(list(accumulate(map(len, offers))), np.int32)
         out_rows, out_sources = np.empty(rows.size, np.int32), np.empty(rows.size, np.int8)
-        any_group, groups = asker.groups is None, _NONE if asker.groups is None else asker.groups
         n = merge_candidates(
-            rows, ends, columns, self._allowed, asker.now_ms, any_group, groups, out_rows, out_sources
+            rows, ends, columns, self._allowed, asker.now_ms, *_group_filter(asker), out_rows, out_sources
         )
         return out_rows[:n], out_sources[:n]
 
@@ -243,3 +236,8 @@ def _fallback(n_personal: int, n_popular: int, n_rows: int) -> str | None:
     if not n_rows:
         return "empty"
     return "popular" if n_popular else "fresh"
+
+
+def _group_filter(asker: Asker) -> tuple[bool, Int32]:
+    """Whether any group will do, and which ones else: as the kernels want it."""
+    return (True, _NONE) if asker.groups is None else (False, asker.groups)

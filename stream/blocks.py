@@ -46,7 +46,7 @@ class Slate(msgspec.Struct, kw_only=True, gc=False):
 
     `rewards` maps a place to the reward counted for it so far. `features` is float32 bytes of shape
     (n_items + n_others, n_features). `decided` is false for somebody else's impression: such a slate teaches
-    embeddings only. `eligible` counts the items that the policy could have placed, 0 where that is not
+    embeddings only. `eligible` counts all items that could have been shown, 0 where that is not
     known; it stays with JOIN and replay. `rows` is a scratch pad of the learner (row numbers); it is not
     part of the state.
     """

@@ -119,7 +119,7 @@ class Decision(Struct, tag="decision", tag_field="type", kw_only=True, gc=False,
 
     `features` holds little-endian float32 bytes, shape (n_shown + n_others, n_features): what the ranker saw
     of the shown items and of a few candidates that were not shown (`others`). `clusters` and `weights` are
-    the context the policy used; `eligible` counts the items that it could have placed (0: not told);
+    the context the policy used; `eligible` counts all items that could have been shown (0: not told);
     learning uses these and never recomputes them. `auto` says that the slate counts as shown; otherwise it
     waits for the client's impression. `absorbed_at` and its two siblings, which are the marks of items and
     policies, `stale`, `fallback` and the scores are there so that the same answer can be given again.

@@ -8,7 +8,7 @@ from bandits.ops.draws import uniform
 from serving.ops.merge import Bool, Columns, Int32, holds
 from stream.kernel import kernel
 
-__all__ = ["count_eligible", "draw_eligible", "is_eligible"]
+__all__ = ["count_eligible", "draw_eligible", "hide", "is_eligible"]
 
 _PLACE = 2**31  # of the draws: no slate has so many places
 _LISTED = 4_096
@@ -38,6 +38,17 @@ def count_eligible(columns: Columns, now_ms: int, any_group: bool, groups: Int32
             until_ms = min(until_ms, columns.until_ms[row])
         n += is_eligible(row, columns, now_ms, any_group, groups)
     return n, int(until_ms)
+
+
+@kernel
+def hide(blocked: Int32, columns: Columns, allowed: Bool, now_ms: int, any_group: bool, groups: Int32) -> int:
+    """Make `allowed` false for the rows `blocked` (m,); returns how many of them others could be shown."""
+    n, limit = 0, min(columns.known.size, allowed.size)
+    for row in blocked:
+        if row < allowed.size and allowed[row]:
+            allowed[row] = False
+            n += row < limit and is_eligible(row, columns, now_ms, any_group, groups)
+    return n
 
 
 @kernel
