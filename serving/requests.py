@@ -11,7 +11,7 @@ from msgspec import Meta
 
 from serving.errors import FieldError, UnreadableError
 from stream.events import MAX_ID_BYTES, MAX_SLATE
-from stream.rules import MAX_OBJECT_BYTES, large_object, reason_of
+from stream.rules import MAX_OBJECT_BYTES, reason_of
 
 __all__ = [
     "MAX_EXCLUDE",
@@ -201,7 +201,12 @@ class ReadyAnswer(msgspec.Struct):
     marks: MarksView
 
 
+class _Sized(msgspec.Struct):
+    context: msgspec.Raw = msgspec.Raw()
+
+
 _decoder = msgspec.json.Decoder(RecommendRequest)
+_sized = msgspec.json.Decoder(_Sized)
 _canonical = msgspec.json.Encoder(order="deterministic")
 
 
@@ -221,6 +226,8 @@ def decode_recommend(body: bytes, object_bytes: int = MAX_OBJECT_BYTES) -> Recom
         serving.errors.FieldError: field 'k': expected int >= 1, got 0
     """
     try:
+        if len(body) > object_bytes:
+            _check_size(_sized.decode(body).context, object_bytes)
         request = _decoder.decode(body)
     except msgspec.ValidationError as error:
         raise FieldError(_named(error, body)) from error
@@ -233,10 +240,6 @@ def decode_recommend(body: bytes, object_bytes: int = MAX_OBJECT_BYTES) -> Recom
     _check_bytes(request)
     if request.context is not None:
         _check_context(request.context)
-        # Never more than the body, so that a small one needs no second look.
-        if len(body) > object_bytes and (too_large := large_object("context", request.context, object_bytes)):
-            msg = f"field {too_large.replace('context', repr('context'), 1)}"
-            raise FieldError(msg)
     return request
 
 
@@ -294,6 +297,13 @@ def _check_id(name: str, value: str) -> None:
     size = len(value.encode("utf-8", "surrogatepass"))
     if size > MAX_ID_BYTES:
         msg = f"field '{name}': expected 1 to {MAX_ID_BYTES} bytes of UTF-8, got {size}"
+        raise FieldError(msg)
+
+
+def _check_size(context: msgspec.Raw, most: int) -> None:
+    """Before anything is made of it: as objects it may take thirty times the memory."""
+    if len(bytes(context)) > most:
+        msg = f"field 'context': expected at most {most} bytes as JSON, got {len(bytes(context))}"
         raise FieldError(msg)
 
 
