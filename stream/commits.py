@@ -108,8 +108,8 @@ class CommitReader:
         LogError: the file is missing, damaged, newer, or cannot be read.
     """
 
-    def __init__(self, path: Path) -> None:
-        self.database = Database(path, schema=COMMITS_LAYOUT, readonly=True)
+    def __init__(self, path: Path, *, still: bool = False) -> None:
+        self.database = Database(path, schema=COMMITS_LAYOUT, readonly=True, still=still)
 
     def last_seq(self) -> int:
         """Sequence number of the last commit, 0 before the first."""

@@ -55,6 +55,8 @@ class Database:
         schema: number of its layout; a file with a larger one is refused.
         script: statements that create missing tables, run by a writer.
         readonly: open an existing file for reading only.
+        still: for a reader that comes to look once: a file that nobody has open is read as it lies, and no
+            file is made beside it; it may lie on a disk that cannot be written.
         timeout_s: how long to wait for another process's transaction.
         max_bytes: bound on the size of the main file; beyond it writes raise `DiskFullError`.
         page_bytes: size of a page of a new file, a power of two up to 65,536. Large rows want large pages:
@@ -77,6 +79,7 @@ class Database:
         schema: int,
         script: str = "",
         readonly: bool = False,
+        still: bool = False,
         timeout_s: float = 10.0,
         max_bytes: int | None = None,
         page_bytes: int = 4_096,
@@ -98,6 +101,9 @@ class Database:
             _make(path)
         with self._translated("opened"):
             uri = f"{path.absolute().as_uri()}?mode={'ro' if readonly else 'rw'}"
+            # Whoever has it open has a write-ahead log; so has who was killed, and what is in there counts.
+            if still and not path.with_name(f"{path.name}-wal").exists():
+                uri += "&immutable=1"
             self._connection = sqlite3.connect(
                 uri, uri=True, isolation_level=None, timeout=timeout_s, check_same_thread=False
             )
@@ -172,8 +178,8 @@ class Database:
         )
         if (most - pages + free) * page < n_bytes + page:
             msg = (
-                f"no room is left: {self.path.name} has reached its bound of {most * page} bytes; shorten the "
-                "retention"
+                f"no room is left: {self.path.name} has reached its bound of {most * page} bytes; shorten "
+                "the retention"
             )
             raise DiskFullError(msg)
         require_room(self.path.parent, n_bytes + _ROOM_BYTES, self.path.name)

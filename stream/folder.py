@@ -16,9 +16,12 @@ index.snapshot              vectors and links of the workers' index; if it is mi
 
 from __future__ import annotations
 
+import logging
 import os
+import re
 import secrets
 from collections.abc import Sequence
+from hashlib import blake2b
 from pathlib import Path
 
 import msgspec
@@ -40,6 +43,9 @@ FOLDER_FORMAT = 1
 """Number of the layout; raised with any file format inside, so an older program refuses the whole folder."""
 
 _KEY_BYTES = 32
+_KEY_MARK = "key_mark"  # in learner.db
+_LOG = re.compile(r"events-(0|[1-9][0-9]*)\.db")
+_log = logging.getLogger(__name__)
 
 
 class _Header(msgspec.Struct):
@@ -179,7 +185,7 @@ class DataFolder:
         """
         folder = cls(path, create=False)
         folder.refuse_missing_files()
-        logs, commits = folder.readers(), folder.commit_reader()
+        logs, commits = folder._still_readers()
         seq, n_pending = commits.last_seq(), len(commits.pending())
         for database in (commits.database, *(log.database for log in logs.values())):
             if damage := database.damage():
@@ -189,9 +195,13 @@ class DataFolder:
         _close(commits, logs)
         return f"format {FOLDER_FORMAT}, {len(logs)} logs, {seq} commits, {n_pending} forgets to finish"
 
+    def _still_readers(self) -> tuple[dict[str, SQLiteLogReader], CommitReader]:
+        logs = {source: SQLiteLogReader(self.events_path(source), still=True) for source in self.sources()}
+        return logs, CommitReader(self.learner_path, still=True)
+
     def newest_letters(self, limit: int) -> tuple[int, list[DeadLetter]]:
         """How many dead letters all files hold, and the newest of them, newest first."""
-        logs, commits = self.readers(), self.commit_reader()
+        logs, commits = self._still_readers()
         kept = [log.dead_letters for log in logs.values()] + [commits.dead_letters()]
         newest = [letter for letters in kept for letter in letters.newest(limit)]
         count = sum(letters.count() for letters in kept)
@@ -205,11 +215,24 @@ class DataFolder:
             LogError: a file that others refer to is missing, or is another than it was.
         """
         self.refuse_missing_files()
+        if strays := self.strays():
+            _log.warning("%s: passed over, as they are not Freshet's: %s", self.path, ", ".join(strays))
         for worker in range(workers):
             SQLiteLog(self.events_path(self.source(worker))).close()
-        CommitLog(self.learner_path).close()
+        commits = CommitLog(self.learner_path)
+        if not commits.database.meta(_KEY_MARK):
+            commits.database.set_meta(_KEY_MARK, self._key_mark())
+        commits.close()
         Claims(self.claims_path).close()
         self.snapshots_path.mkdir(mode=0o700, exist_ok=True)
+
+    def strays(self) -> list[str]:
+        """Files that look like Freshet's and were put there by others, as copies are."""
+        logs = (path.name for path in self.path.glob("events-*.db"))
+        return [
+            *(name for name in sorted(logs) if not _LOG.fullmatch(name)),
+            *(f"snapshots/{name}" for name in self.snapshot_store().strays()),
+        ]
 
     def refuse_missing_files(self) -> None:
         """Refuse a folder of which a part was deleted or put in from elsewhere.
@@ -219,21 +242,28 @@ class DataFolder:
                 was learned from it: what a new one would be given now would be taken for what was learned.
         """
         if not self.learner_path.exists():
-            if any(self.snapshots_path.glob("*")):
+            if self.snapshot_store().found():
                 msg = (
                     f"{self.learner_path} is missing and there are snapshots; restore it from the same backup"
                 )
                 raise LogError(msg)
             return
-        commits = self.commit_reader()
-        positions = commits.positions()
+        commits = CommitReader(self.learner_path, still=True)
+        positions, noted, mark = commits.positions(), commits.snapshots(), commits.database.meta(_KEY_MARK)
         commits.close()
+        if mark and mark != self._key_mark():
+            msg = (
+                f"{self.path / 'key'} is not the key of this folder: forgotten users could not be "
+                "recognised; restore it from the same backup as learner.db"
+            )
+            raise LogError(msg)
+        self._refuse_missing_snapshots([seq for seq, _ in noted])
         for source, position in positions.items():
             path = self.events_path(source)
             if not path.exists():
                 msg = f"{path} is missing; {position} of its records were learned; restore it from a backup"
                 raise LogError(msg)
-            reader = SQLiteLogReader(path)
+            reader = SQLiteLogReader(path, still=True)
             given = reader.last_given()
             reader.close()
             if given < position:
@@ -243,6 +273,21 @@ class DataFolder:
                 )
                 raise LogError(msg)
 
+    def _refuse_missing_snapshots(self, noted: list[int]) -> None:
+        # The deltas up to the oldest noted one were dropped: only a snapshot of it, or of a later one, holds
+        # what they said.
+        if noted and not any(seq >= min(noted) for seq, _ in self.snapshot_store().found()):
+            msg = (
+                f"{self.snapshots_path} holds no snapshot of commit {min(noted)} or a later one, and what "
+                "led there is no longer kept; restore it from the same backup as learner.db. To begin anew "
+                "from the events that are still kept, move learner.db away and send the last forgets again"
+            )
+            raise LogError(msg)
+
+    def _key_mark(self) -> int:
+        """A number that tells one key from another and says nothing about it."""
+        return int.from_bytes(blake2b(self.key, digest_size=7, person=b"freshet-key").digest(), "big") + 1
+
     @staticmethod
     def source(worker: int) -> str:
         """Name of a worker's log, as it stands in the merge order."""
@@ -250,7 +295,7 @@ class DataFolder:
 
     def sources(self) -> list[str]:
         """Names of all logs that are here, also of workers that run no longer."""
-        names = [path.stem for path in self.path.glob("events-*.db")]
+        names = [path.stem for path in self.path.glob("events-*.db") if _LOG.fullmatch(path.name)]
         return sorted(names, key=lambda name: (len(name), name))
 
     def owned(self, worker: int, workers: int) -> list[str]:

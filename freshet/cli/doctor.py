@@ -103,13 +103,18 @@ def _disk(folder: Path) -> _Finding:
 def _sync(folder: Path, clock: Clock) -> _Finding:
     where = folder if folder.is_dir() else Path(tempfile.gettempdir())
     times = []
-    with tempfile.NamedTemporaryFile(dir=where) as file:
-        for _ in range(10):
-            started = clock.monotonic_s()
-            file.write(b"x" * 4_096)
-            file.flush()
-            os.fsync(file.fileno())
-            times.append((clock.monotonic_s() - started) * 1e3)
+    try:
+        # A file without a name: nothing is left behind, whatever happens.
+        with tempfile.TemporaryFile(dir=where) as file:
+            for _ in range(10):
+                started = clock.monotonic_s()
+                file.write(b"x" * 4_096)
+                file.flush()
+                os.fsync(file.fileno())
+                times.append((clock.monotonic_s() - started) * 1e3)
+    except OSError as error:
+        found = f"{where} cannot be written: {error.strerror or error}"
+        return _Finding("disk sync", "bad", found, "mend its mode, its owner or the disk")
     median = sorted(times)[len(times) // 2]
     if median > _SLOW_SYNC_MS:
         return _Finding("disk sync", "warn", f"{median:.1f} ms", "put the data folder on a faster disk")
@@ -146,10 +151,10 @@ def _folder(data: Path) -> _Finding:
 
 
 def _letters(data: Path) -> _Finding:
-    if not data.is_dir():
-        return _Finding("dead letters", "ok", "no folder, none kept")
+    if not (data / "freshet.json").is_file():
+        return _Finding("dead letters", "ok", "no data folder, none kept")
     try:
-        count, newest = DataFolder(data).newest_letters(_LETTERS)
+        count, newest = DataFolder(data, create=False).newest_letters(_LETTERS)
     except FreshetError as error:
         return _Finding("dead letters", "bad", str(error), "mend the data folder first")
     if not count:

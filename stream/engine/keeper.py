@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -18,6 +19,8 @@ from stream.scrub import LearnerScrub
 __all__ = ["SnapshotKeeper"]
 
 _MAX_COMMITS = 10_000
+_LOOK_S = 1.0
+_log = logging.getLogger(__name__)
 _DAY_MS = 86_400_000
 
 
@@ -31,8 +34,8 @@ class SnapshotKeeper:
     """Writes snapshots beside learning, keeps two, and trims what none of them needs.
 
     One is due when something was learned and `snapshot_s` have passed, when the deltas since the last weigh
-    `snapshot_mb` or number 10,000, and `forget_s` after the last if a forget waits. A pending forget leaves
-    only the newest: an older snapshot still holds the user.
+    `snapshot_mb` or number 10,000, when somebody deleted the newest, and `forget_s` after the last if a
+    forget waits. A pending forget leaves only the newest: an older snapshot still holds the user.
     """
 
     def __init__(
@@ -54,7 +57,8 @@ class SnapshotKeeper:
         self._started_s = clock.monotonic_s()
         self._records = 0
         self._bytes = 0
-        self._wanted = False
+        self._wanted = self._gone = False
+        self._looked_s = clock.monotonic_s()
         self._seq = 0
 
     def load(self) -> tuple[Frame | None, list[str]]:
@@ -85,9 +89,16 @@ class SnapshotKeeper:
         """Whether to start one of commit `seq` now."""
         if self._writing is not None:
             return False
-        age_s = self._clock.monotonic_s() - self._started_s
+        now_s = self._clock.monotonic_s()
+        age_s = now_s - self._started_s
+        if now_s - self._looked_s >= _LOOK_S:
+            self._looked_s = now_s
+            self._gone = self._seq > 0 and not self._store.has(self._seq)
+            if self._gone:
+                _log.error("the snapshot of commit %d was deleted; the next is written now", self._seq)
         return (
-            (self._wanted and age_s >= self._settings.forget_s)
+            self._gone
+            or (self._wanted and age_s >= self._settings.forget_s)
             or (self._records > 0 and age_s >= self._settings.snapshot_s)
             or self._bytes >= self._settings.snapshot_mb << 20
             or seq - self._seq >= _MAX_COMMITS
@@ -110,7 +121,7 @@ class SnapshotKeeper:
         self._writing = _Writing(frame["seq"], dict(frame["positions"]), writing)
         self._started_s = self._clock.monotonic_s()
         self._records = self._bytes = 0
-        self._wanted = False
+        self._wanted = self._gone = False
 
     def end(self, n_kept: int = 2) -> None:
         """Wait for the snapshot being written, keep `n_kept`, and let go of what they make needless.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,8 @@ from stream.snapshot import read_snapshot, sync_folder, write_snapshot
 __all__ = ["LEARNER_KIND", "SnapshotStore"]
 
 LEARNER_KIND = "learner"
+_NAME = re.compile(r"learner-([0-9]{15,18})\.snapshot")
+_ASIDE = re.compile(r"learner-[0-9]+\.snapshot\.[0-9]+\.aside")
 
 
 class SnapshotStore:
@@ -35,9 +38,22 @@ class SnapshotStore:
         self.folder = folder
 
     def found(self) -> list[tuple[int, Path]]:
-        """Sequence number and path, newest first."""
-        paths = self.folder.glob("learner-*.snapshot")
-        return sorted(((int(path.stem.removeprefix("learner-")), path) for path in paths), reverse=True)
+        """Sequence number and path, newest first; what others put there is passed over."""
+        named = ((_NAME.fullmatch(path.name), path) for path in self.folder.glob("learner-*.snapshot"))
+        return sorted(((int(name[1]), path) for name, path in named if name and path.is_file()), reverse=True)
+
+    def strays(self) -> list[str]:
+        """Names of what is in the folder and was not written by a learner."""
+        mine = {path.name for _, path in self.found()}
+        names = (path.name for path in self.folder.glob("*"))
+        return sorted(name for name in names if name not in mine and not _ASIDE.fullmatch(name))
+
+    def has(self, seq: int) -> bool:
+        """Whether the snapshot of that commit is there."""
+        return self._path(seq).is_file()
+
+    def _path(self, seq: int) -> Path:
+        return self.folder / f"learner-{seq:015d}.snapshot"
 
     def write(self, frame: Mapping[str, Any]) -> int:
         """Store a frame under its ``seq``; returns its bytes. Leftovers of killed writers are removed.
@@ -48,11 +64,12 @@ class SnapshotStore:
         try:
             self.folder.mkdir(mode=0o700, exist_ok=True)
             for leftover in self.folder.glob("*.aside"):
-                leftover.unlink(missing_ok=True)
+                if _ASIDE.fullmatch(leftover.name):
+                    leftover.unlink(missing_ok=True)
         except OSError as error:
             msg = f"the snapshot folder {self.folder.name} cannot be used: {error}"
             raise SnapshotError(msg) from error
-        return write_snapshot(self.folder / f"learner-{frame['seq']:015d}.snapshot", LEARNER_KIND, frame)
+        return write_snapshot(self._path(frame["seq"]), LEARNER_KIND, frame)
 
     def load(self) -> tuple[Frame | None, list[str]]:
         """The newest snapshot that can be read, and what was wrong with newer ones; None if there is none.

@@ -49,8 +49,8 @@ class SQLiteLogReader:
         LogError: the file is missing, damaged, newer, or cannot be read.
     """
 
-    def __init__(self, path: Path) -> None:
-        self.database = Database(path, schema=EVENTS_LAYOUT, readonly=True)
+    def __init__(self, path: Path, *, still: bool = False) -> None:
+        self.database = Database(path, schema=EVENTS_LAYOUT, readonly=True, still=still)
         self.dead_letters = DeadLetters(self.database)
 
     def read(self, after: int, limit: int, max_bytes: int = 8 << 20) -> list[Record]:

@@ -28,3 +28,10 @@ def test_a_log_without_events_has_no_report(tmp_path: Path) -> None:
     empty.write_bytes(b"")
     ran = CliRunner().invoke(app, ["replay", str(empty)])
     assert ran.exit_code == 1 and "holds no event" in str(ran.exception)
+
+
+def test_the_doctor_writes_nothing_and_says_what_an_empty_folder_lacks(tmp_path: Path) -> None:
+    ran = CliRunner().invoke(app, ["doctor", "--data", str(tmp_path), "--json", "-"])
+    found = {finding["what"]: finding for finding in json.loads(ran.stdout)}
+    assert ran.exit_code == 1 and "is no data folder" in found[f"data folder {tmp_path}"]["found"]
+    assert list(tmp_path.iterdir()) == []

@@ -339,3 +339,21 @@ def test_a_snapshot_that_cannot_be_written_is_said_and_tried_again(world: World)
     assert engine.problems == ["no room"]
     frame, _ = world.store.load()
     assert frame is not None and len(frame["step"]["seen"]) == len(step.seen) == 20
+
+
+def test_a_snapshot_that_somebody_deleted_is_written_again_at_once(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    world.fill(10)
+    engine, _ = world.engine()
+    engine.recover()
+    drain(engine)
+    engine.snapshot()
+    world.store.found()[0][1].unlink()
+
+    def stop() -> bool:
+        world.clock.advance_ms(100)
+        return bool(world.store.found())
+
+    engine.run(stop)  # ends, as there is one again
+    assert "was deleted" in caplog.text
