@@ -114,7 +114,17 @@ class DataFolder:
         self._presence.refuse()
 
     def _mend_modes(self) -> None:
-        patterns = ("freshet.json", "key", "*.db", "*.db-wal", "*.db-shm", "*.lock", "*.snapshot", "*.sock")
+        patterns = (
+            "freshet.json",
+            "key",
+            "*.db",
+            "*.db-wal",
+            "*.db-shm",
+            "*.lock",
+            "*.snapshot",
+            "*.sock",
+            "*.marks",
+        )
         mine = [path for pattern in (*patterns, "snapshots/*.snapshot") for path in self.path.glob(pattern)]
         mend_modes(self.path, [*mine, self.snapshots_path])
 
@@ -262,7 +272,7 @@ class DataFolder:
             path = self.events_path(source)
             if not path.exists():
                 msg = f"{path} is missing; {position} of its records were learned; restore it from a backup"
-                raise LogError(msg)
+                raise FilesGoneError(msg)
             reader = SQLiteLogReader(path, still=True)
             given = reader.last_given()
             reader.close()

@@ -140,6 +140,7 @@ def _learn_on(folder: DataFolder, settings: Settings, workers: int, stop: StopFl
     while True:
         try:
             folder.refuse_lost()
+            folder.refuse_missing_files()
             _learn(folder, settings, workers, stop)
             return
         except (StorageError, OSError) as error:
