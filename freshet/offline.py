@@ -13,9 +13,11 @@ from freshet.parts import Parts
 from index import LiveIndex
 from learners import Catalogue, EmbeddingTable
 from serving.item_index import ItemIndex
+from serving.ops.order import is_usable
 from serving.settings import SourceSettings
 from serving.sources import Asker, Candidates, Gatherer
 from stream.blocks import Slate
+from stream.outbox import revive_context
 
 __all__ = ["StateRecommender"]
 
@@ -118,7 +120,8 @@ class StateRecommender:
         """
 
         def choose(slate: Slate, context: Context) -> Offered:
-            asker, _ = self._asker(slate.user_id, len(slate.items), slate.ts)
+            viewed = (revive_context(slate.context) or {}).get("item_id")
+            asker, _ = self._asker(slate.user_id, len(slate.items), slate.ts, viewed)
             found = self._gather(asker, context, policy, slate.request_id)
             return Offered(found.own, found.outside)
 
@@ -130,15 +133,20 @@ class StateRecommender:
         self._gatherer.refresh()
         return self._gatherer.gather(asker, context, policy, request_key(self._seed, request_id))
 
-    def _asker(self, user_id: str, k: int, ts: int) -> tuple[Asker, Context]:
+    def _asker(self, user_id: str, k: int, ts: int, viewed: str | None = None) -> tuple[Asker, Context]:
+        """As `serving.decisions.DecisionMaker` sees who asks; `viewed` is the item that the user looks at."""
         parts = self._parts
         user = parts.users.row_of(user_id)
-        clicked = parts.history.clicked(user)
+        blocked = clicked = parts.history.clicked(user)
         is_told = user >= 0 and clicked.size and parts.users.clicks[user]
-        vector = parts.users.data[user] if is_told else None
-        linked = parts.cooccurrence.linked(parts.history.recent(user, self._sizes.recent), ts)
+        vector = parts.users.data[user] if is_told and is_usable(parts.users.data[user]) else None
+        recent = parts.history.recent(user, self._sizes.recent)
+        if viewed is not None:
+            rows = parts.items.find([viewed])
+            blocked, recent = np.append(clicked, rows), np.concatenate([rows[rows >= 0], recent])
+        linked = parts.cooccurrence.linked(recent, ts)
         clusters, weights = parts.centroids.context(vector)
-        return Asker(user, vector, linked, None, clicked, None, ts, k), Context(clusters, weights)
+        return Asker(user, vector, linked, None, blocked, None, ts, k), Context(clusters, weights)
 
     def _scored(self, user: int, rows: Int32, ts: int) -> Float64:
         parts = self._parts

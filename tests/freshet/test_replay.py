@@ -198,6 +198,37 @@ def test_backfilled_history_is_lived_through_as_the_same_history_in_a_file(tmp_p
     assert minute < 0.01 < hours
 
 
+def _random_log(n_items: int, n_decisions: int, k: int) -> list[LoggedEvent]:
+    """Items drawn and clicked by chance alone: nothing can be foretold."""
+    rng = np.random.default_rng(2)
+    events: list[LoggedEvent] = [ItemEvent(item_id=f"i{n}", ts=0) for n in range(n_items)]
+    for n in range(n_decisions):
+        shown = [f"i{item}" for item in rng.choice(n_items, k, replace=False)]
+        events.append(
+            Decision(
+                request_id=f"r{n}", ts=60_000 * n, user_id=f"u{n % 80}", items=shown,
+                propensities=[1 / (n_items - place) for place in range(k)], policy="uniform", clusters=[0],
+                weights=[1.0],
+            )
+        )  # fmt: skip
+        clicked = shown[int(rng.integers(k))]
+        events.append(Click(request_id=f"r{n}", user_id=f"u{n % 80}", item_id=clicked, ts=60_000 * n + 1_000))
+    return events
+
+
+def test_a_random_log_foretells_nothing(tmp_path: Path) -> None:
+    """The canary of a leak: whoever saw a click before predicting it would be better than chance."""
+    log = _folder(tmp_path / "data", _random_log(200, 800, 5))
+    found = _replayed(log, "--k", "10")
+    # A user has clicked up to ten of the 200 items, which are not named again.
+    assert found["hit_at_k"]["low"] <= 10 / 190 and found["hit_at_k"]["high"] >= 10 / 200
+    assert found["hit_at_k"]["mean"] < 0.08
+    assert found["auc"]["low"] <= 0.5 <= found["auc"]["high"]
+    logged = found["policies"]["(logged)"]
+    assert logged["first"]["ips"]["low"] <= 1 / 5 <= logged["first"]["ips"]["high"]
+    assert 0.99 < logged["all"]["ips"]["low"] < 1.0 == logged["all"]["ips"]["mean"]
+
+
 def test_mirrors_do_not_change_what_is_learned() -> None:
     settings = load_settings(environ={}, flags={"learn": {"embedding_dim": 8}})
     plain, mirrored = Pipeline(settings, _KEY), MirroredPipeline(settings, _KEY, [5_000, 60_000])
