@@ -95,13 +95,9 @@ def replay(
     gathered = OffPolicy(_targets(pipeline, state, names), most=settings.join.cap)
     order = InOrder(settings.join.lateness_ms)
     with _open(log, order) as source:
-        entries = (
-            seen_items(source) if items == "seen" or (items == "auto" and log.is_file()) else iter(source)
-        )
+        is_seen = items == "seen" or (items == "auto" and log.is_file())
+        entries = seen_items(source) if is_seen else iter(source)
         driven = _drive(step, entries, settings, [scored, *stale.values(), gathered])
-    if isinstance(source, LinesSource):
-        for row in order.jumped:
-            source.skip(row.number + 1, "ts: far behind all other rows of the file")
     report = _report(gathered, [LoggedTarget.name, *names])
     notes = order.findings() + _notes(driven, scored.result, gathered, source.skipped, settings)
     lagging = {name: each.result for name, each in stale.items()}
@@ -173,7 +169,10 @@ def _open(log: Path, order: InOrder) -> Iterator[FolderSource | LinesSource]:
         with open_folder(log) as folder:
             yield folder
     else:
-        yield LinesSource((row.number + 1, row.body) for _, row, _ in order.sort(read_rows(log)))
+        lines = LinesSource((row.number + 1, row.body) for _, row, _ in order.sort(read_rows(log)))
+        yield lines
+        for row in order.jumped:
+            lines.skip(row.number + 1, "ts: far behind all other rows of the file")
 
 
 def _targets(pipeline: Pipeline, state: StateRecommender, names: list[str]) -> list[Target]:
