@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from stream.blocks import CLOSED, ORGANIC, SHOWN, FeedbackBlock, Slate
 from stream.frame import Frame
 
@@ -10,16 +12,27 @@ __all__ = ["MAX_POLICIES", "Measures"]
 MAX_POLICIES = 64
 """Policy names with counters of their own; the rest share the label ``other``."""
 
-_NAMES = ("slates", "shown", "explored", "clicks", "explored_clicks", "reward", "closed")
-_SLATES, _SHOWN, _EXPLORED, _CLICKS, _EXPLORED_CLICKS, _REWARD, _CLOSED = range(len(_NAMES))
+_NAMES = (
+    "slates", "empty", "shown", "explored", "clicks", "explored_clicks", "dislikes", "reward",
+    "explored_reward", "gained", "lost", "closed",
+)  # fmt: skip
+(
+    _SLATES, _EMPTY, _SHOWN, _EXPLORED, _CLICKS, _EXPLORED_CLICKS, _DISLIKES, _REWARD, _EXPLORED_REWARD,
+    _GAINED, _LOST, _CLOSED,
+) = range(len(_NAMES))  # fmt: skip
 
 
 class Measures:
-    """Counts by policy: slates, shown places, explored places, clicks and reward, and organic clicks.
+    """Counts by policy: slates, shown places, places it picked, clicks, dislikes and reward; organic clicks.
 
-    Click rate is clicks / shown, reward rate is reward / shown, explored share is explored / shown; whoever
-    reads them divides. Foreign impressions count under the policy ``(foreign)``. Labels are bounded by
-    `MAX_POLICIES`, so a client that sends ever new policy names cannot grow this.
+    `explored`, `explored_clicks` and `explored_reward` are of the places that the policy picked itself: its
+    click rate is explored_clicks / explored, its reward rate explored_reward / explored. The rest of its
+    slates was placed by the ranker, and `clicks` / `shown` is the rate of both together. `reward` and
+    `explored_reward` fall with corrections and dislikes; all else only grows, `gained` and `lost` being the
+    two halves of `reward`. A slate without any item is `empty` and no slate. Whoever reads them divides.
+
+    Foreign impressions count under the policy ``(foreign)``. Labels are bounded by `MAX_POLICIES`, so a
+    client that sends ever new policy names cannot grow this.
 
     Example:
         >>> from stream.blocks import SHOWN, FeedbackBlock, Slate
@@ -51,17 +64,16 @@ class Measures:
             counts = self._policies.get(slate.policy) if slate.decided else None
             if counts is None:
                 counts = self._counts(slate)
-            if kind == SHOWN:
+            if not slate.items:
+                counts[_EMPTY] += kind == SHOWN
+            elif kind == SHOWN:
                 counts[_SLATES] += 1
                 counts[_SHOWN] += len(slate.items)
                 counts[_EXPLORED] += len(slate.explored)
             elif kind == CLOSED:
                 counts[_CLOSED] += 1
             else:
-                counts[_REWARD] += reward
-                if first and reward > 0:
-                    counts[_CLICKS] += 1
-                    counts[_EXPLORED_CLICKS] += place in slate.explored
+                _add_click(counts, reward, first=first, is_own=place in slate.explored)
         self._touched = self._touched or len(block) > 0
 
     def explored_share(self, policy: str) -> float:
@@ -80,9 +92,7 @@ class Measures:
 
     def restore(self, frame: Frame) -> None:
         """Take over all counts."""
-        self._policies = {
-            name: [counts.get(key, 0) for key in _NAMES] for name, counts in frame["policies"].items()
-        }
+        self._policies = {name: _counted(counts) for name, counts in frame["policies"].items()}
         self._organic = frame["organic"]
         self._touched = False
 
@@ -104,3 +114,23 @@ class Measures:
                 name = "other"
             counts = self._policies.setdefault(name, [0] * len(_NAMES))
         return counts
+
+
+def _add_click(counts: list[float], reward: float, *, first: bool, is_own: bool) -> None:
+    """Count a change of the reward of one place, and a first click or dislike of it."""
+    counts[_REWARD] += reward
+    counts[_GAINED] += max(reward, 0.0)
+    counts[_LOST] += max(-reward, 0.0)
+    counts[_EXPLORED_REWARD] += reward if is_own else 0.0
+    if first and reward > 0:
+        counts[_CLICKS] += 1
+        counts[_EXPLORED_CLICKS] += is_own
+    elif first and reward < 0:
+        counts[_DISLIKES] += 1
+
+
+def _counted(counts: Mapping[str, float]) -> list[float]:
+    """Counts in order; older frames do not have all of them."""
+    reward = counts.get("reward", 0)
+    older = {"gained": max(reward, 0.0), "lost": max(-reward, 0.0)}
+    return [counts.get(name, older.get(name, 0)) for name in _NAMES]

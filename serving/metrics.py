@@ -28,6 +28,8 @@ METRICS_TYPE = b"text/plain; version=0.0.4; charset=utf-8"
 
 _BUCKETS_S = (0.0005, 0.001, 0.002, 0.003, 0.005, 0.0075, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
 _MAX_PENDING = 8_192
+_FALLING = ("reward", "explored_reward")
+_METRIC = {"empty": "empty_slates", "gained": "reward_gained", "lost": "reward_lost"}
 
 
 class HttpMetrics:
@@ -187,15 +189,19 @@ class LearnerMetrics(Collector):
 def _families(measures: dict[str, Any]) -> Iterator[Metric]:
     by_policy: dict[str, dict[str, float]] = measures.get("policies", {})
     for name in sorted({name for counts in by_policy.values() for name in counts}):
-        family = CounterMetricFamily(
-            f"freshet_policy_{name}", f"Learned {name} by policy.", labels=["policy"]
+        # What falls with a correction or a dislike is no counter: a fall would be taken for a restart.
+        kind = GaugeMetricFamily if name in _FALLING else CounterMetricFamily
+        family = kind(
+            f"freshet_policy_{_METRIC.get(name, name)}", f"Learned {name} by policy.", labels=["policy"]
         )
         for policy, counts in by_policy.items():
             family.add_metric([policy], counts.get(name, 0))
         yield family
     for ratio, (above, below) in {
-        "click_rate": ("clicks", "shown"),
-        "reward_rate": ("reward", "shown"),
+        "click_rate": ("explored_clicks", "explored"),
+        "reward_rate": ("explored_reward", "explored"),
+        "answer_click_rate": ("clicks", "shown"),
+        "answer_reward_rate": ("reward", "shown"),
         "explored_share": ("explored", "shown"),
     }.items():
         rates = GaugeMetricFamily(

@@ -85,7 +85,7 @@ def _of_steps(running: Iterable[Running]) -> Iterator[Metric]:
         "freshet_shard_dead_letters", "Records and events that could not be read.", labels=labels
     )
     outcomes = CounterMetricFamily(
-        "freshet_shard_outcomes", "Outcomes of JOIN.", labels=["partition", "outcome"]
+        "freshet_shard_outcomes", "Outcomes of JOIN since the take-over.", labels=["partition", "outcome"]
     )
     for one in running:
         step = one.shard.step
@@ -93,8 +93,9 @@ def _of_steps(running: Iterable[Running]) -> Iterator[Metric]:
             letters.add_metric(_labels(one), step.n_letters)
         if isinstance(step, _Joins):
             pressure.add_metric(_labels(one), step.pressure)
+            inherited = one.shard.figures.inherited
             for outcome, count in step.counters.items():
-                outcomes.add_metric([str(one.partition), outcome], count)
+                outcomes.add_metric([str(one.partition), outcome], count - inherited.get(outcome, 0))
     yield from (pressure, letters, outcomes)
 
 

@@ -20,9 +20,9 @@ care how its input was cut into batches, so that is the state, bit for bit.
 from __future__ import annotations
 
 import math
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple, Protocol, runtime_checkable
 
 from stream.clock import Clock
 from stream.engine.worker_settings import ShardSettings
@@ -31,6 +31,7 @@ from stream.frame import Frame
 from stream.step import Stateful
 
 __all__ = [
+    "CountingStep",
     "Headers",
     "Output",
     "Recovered",
@@ -79,6 +80,15 @@ class Recovered(NamedTuple):
     frame: Frame | None
     taken_at: int
     position: int
+
+
+@runtime_checkable
+class CountingStep(Protocol):
+    """A step that counts outcomes, as part of its state."""
+
+    @property
+    def counters(self) -> Mapping[str, int]:
+        """Counts by name, which only grow."""
 
 
 class ShardStep(Stateful, Protocol):
@@ -144,6 +154,8 @@ class ShardFigures:
     """The records found in them."""
     commits: int = 0
     snapshots: int = 0
+    inherited: Mapping[str, int] = field(default_factory=dict)
+    """What a step that counts outcomes had counted at the take-over: this worker has none of it to tell."""
     takeover_ms: float = 0.0
     """How long the take-over took: fencing, the snapshot, and what was run again."""
 
@@ -242,6 +254,8 @@ class Shard:
             self._step.take()  # what came out of them stands in the commits
             self.figures.run_again += len(records)
         self._position = self._committed = position
+        if isinstance(self._step, CountingStep):
+            self.figures.inherited = dict(self._step.counters)
         self._n_unsaved = self.figures.run_again
         self._heard_s = self._committed_s = self._saved_s = self._clock.monotonic_s()
         self.figures.takeover_ms = 1e3 * (self._heard_s - start_s)

@@ -33,9 +33,34 @@ def test_clicks_and_rewards_are_counted_by_policy() -> None:
     measures.learn(block([*OPS, (ORGANIC, -1, 1.0, True)], slate()))
     counts = measures.snapshot()["policies"]["p"]
     assert counts == {
-        "slates": 1, "shown": 2, "explored": 1, "clicks": 1, "explored_clicks": 1, "reward": 0.5, "closed": 1,
+        "slates": 1, "empty": 0, "shown": 2, "explored": 1, "clicks": 1, "explored_clicks": 1, "dislikes": 0,
+        "reward": 0.5, "explored_reward": 0.5, "gained": 1.0, "lost": 0.5, "closed": 1,
     }  # fmt: skip
     assert measures.snapshot()["organic"] == 1
+
+
+def test_what_the_ranker_placed_is_not_the_policys() -> None:
+    measures = Measures()
+    measures.learn(block([(SHOWN, -1, 0.0, False), (CLICK, 0, 1.0, True), (CLICK, 1, -2.0, True)], slate()))
+    counts = measures.snapshot()["policies"]["p"]
+    assert (counts["clicks"], counts["explored_clicks"], counts["dislikes"]) == (1, 0, 1)
+    assert (counts["reward"], counts["explored_reward"]) == (-1.0, -2.0)
+    assert (counts["gained"], counts["lost"]) == (1.0, 2.0)
+
+
+def test_an_answer_without_any_item_is_no_slate() -> None:
+    measures = Measures()
+    nothing = Slate(request_id="r", user_id="u", ts=0, items=[], decided=True, policy="p")
+    measures.learn(block([(SHOWN, -1, 0.0, False), (CLOSED, -1, 0.0, False)], nothing))
+    counts = measures.snapshot()["policies"]["p"]
+    assert (counts["slates"], counts["empty"], counts["closed"]) == (0, 1, 0)
+
+
+def test_counts_of_an_older_program_are_read() -> None:
+    names = ("slates", "shown", "explored", "clicks", "explored_clicks", "reward", "closed")
+    measures = Measures()
+    measures.restore({"policies": {"p": dict.fromkeys(names, 1.5)}, "organic": 3})
+    assert measures.snapshot()["policies"]["p"]["gained"] == 1.5
 
 
 def test_one_block_or_four_give_the_same_counts() -> None:
