@@ -69,6 +69,7 @@ class FolderBackend:
             Housekeeping(self._logs, commits, folder.key, engine, clock, claims),
             lambda: [entry.id for entry in commits.pending()],
             self.lost,
+            folder.path,
         )
 
     def partition_of(self, user_id: str) -> int:

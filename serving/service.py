@@ -215,8 +215,8 @@ class Service:
             # What cannot be stored cannot be learned either: the cause is told before what follows from it.
             self.writer.why_not_ready()
             or self.backend.why_not_caught_up()
-            or replica.why_not_ready(self.backend.ready_lag_ms)
             or self.backend.why_not_ready()
+            or replica.why_not_ready(self.backend.ready_lag_ms)
             or self._why_full()
             or self._why_not_indexed()
         )

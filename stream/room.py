@@ -1,4 +1,4 @@
-"""Whether a folder's disk has room, found out by taking some and giving it back."""
+"""Whether a folder's disk has room."""
 
 from __future__ import annotations
 
@@ -8,11 +8,13 @@ from pathlib import Path
 
 from stream.errors import LogError, storage_error
 
-__all__ = ["has_room", "require_room"]
+__all__ = ["has_free", "has_room", "require_room"]
 
 
 def require_room(folder: Path, n_bytes: int, what: str) -> None:
-    """Refuse if so many bytes more find no room beside `what`; free space, quota and mode all count.
+    """Refuse if so many bytes more find no room beside `what`.
+
+    Found out by taking them and giving them back: free space, quota and mode all count.
 
     Raises:
         LogError: they do not; `StorageError` if that may pass.
@@ -38,3 +40,17 @@ def has_room(folder: Path, n_bytes: int) -> bool:
     except LogError:
         return False
     return True
+
+
+def has_free(folder: Path, n_bytes: int) -> bool:
+    """Whether the disk says that so much is free; nothing is tried, so a quota is not seen.
+
+    Example:
+        >>> has_free(Path("/"), 0), has_free(Path("/"), 1 << 62)
+        (True, False)
+    """
+    try:
+        found = os.statvfs(folder)
+    except OSError:
+        return True  # not for want of room
+    return found.f_bavail * found.f_frsize >= n_bytes

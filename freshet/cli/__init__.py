@@ -9,7 +9,7 @@ import typer
 
 from freshet import __version__
 from freshet.cli import demo, doctor, feed, replay, schema, serve, simulate, topics, up, work
-from stream.errors import FreshetError
+from stream.errors import FreshetError, may_pass
 
 __all__ = ["app", "main"]
 
@@ -57,6 +57,11 @@ def main() -> None:
         app()
     except FreshetError as error:
         typer.echo(f"freshet: {error}", err=True)
+        sys.exit(1)
+    except OSError as error:
+        if not may_pass(error):
+            raise
+        typer.echo(f"freshet: {error}; mend the disk, the limits or the rights, and try again", err=True)
         sys.exit(1)
     except KeyboardInterrupt:
         sys.exit(130)

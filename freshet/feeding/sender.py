@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import itertools
 import json
+import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
@@ -102,6 +103,9 @@ class Sender:
         self._backfill = backfill
         self._headers = {"content-type": "application/json"}
         if token:
+            if not re.fullmatch(r"[!-~]+", token):
+                msg = "token: expected printable characters without spaces, others came (it is not shown)"
+                raise StartError(msg)
             self._headers["authorization"] = f"Bearer {token}"
 
     def send(

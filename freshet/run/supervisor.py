@@ -114,9 +114,17 @@ class Supervisor:
                     f"freshet: {child.spec.name} ended with code {code}; starting it again{when}",
                     file=sys.stderr,
                 )
-            if now >= child.due_s:
-                self.restarts += 1
-                child.process, child.began_s, child.due_s = self._spawn(child.spec), now, None
+            if now < child.due_s:
+                continue
+            try:
+                child.process = self._spawn(child.spec)
+            except OSError as error:
+                # No more processes or files just now, which ends as little as a full disk does.
+                child.due_s = now + self._wait_s(child, LATER, now)
+                print(f"freshet: {child.spec.name} cannot be started: {error}; again later", file=sys.stderr)  # noqa: T201
+                continue
+            self.restarts += 1
+            child.began_s, child.due_s = now, None
 
     def _wait_s(self, child: _Child, code: int, now: float) -> float:
         """How long a child that ended stays away."""

@@ -24,12 +24,15 @@ from stream.events import Event
 from stream.kafka.partitioning import partition_of, routing_id
 from stream.lateness import EventTimeGate, LateGate, WallGate
 from stream.presence import Presence, Watch
+from stream.private import mend_modes
+from stream.room import has_free
 
 __all__ = ["COPY", "KafkaBackend"]
 
 COPY = "rows.snapshot"
 """File of a worker's folder that it can start from while the brokers are away."""
 
+_LEAST_BYTES = 1 << 20
 _log = logging.getLogger(__name__)
 
 
@@ -163,6 +166,8 @@ class KafkaBackend:
         """Rows that cannot be followed any more, a thread that has ended, a step that stands still alone."""
         if self.reader.lost:
             return self.reader.lost
+        if not has_free(self._folder, _LEAST_BYTES):
+            return f"no room is left on the disk of {self._folder.name}: no decision can be kept; free space"
         if self._drain.alive and self._intake.alive:
             return "" if self._link.away else self._why_not_even()
         return "nothing is sent to the brokers, which is unexpected: the log says why; restart this worker"
@@ -223,18 +228,21 @@ class KafkaBackend:
 
 def _make(folder: Path) -> None:
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
         msg = f"the folder {folder} cannot be made: {error.strerror or error}; choose another with --data"
         raise StartError(msg) from error
     if (folder / "freshet.json").exists():
         msg = f"{folder} is a data folder of `freshet up`; choose an empty one with --data"
         raise StartError(msg)
+    mine = [path for pattern in ("outbox.db*", "*.snapshot", "name") for path in folder.glob(pattern)]
+    mend_modes(folder, mine)
 
 
 def _token(folder: Path) -> str:
     """Four random bytes of this folder, made with it."""
     path = folder / "name"
-    if not path.exists():
+    if not path.exists() or not path.stat().st_size:  # a full disk may have left it empty
+        path.touch(0o600)
         path.write_text(secrets.token_hex(4), "ascii")
     return path.read_text("ascii").strip()

@@ -9,6 +9,7 @@ import pytest
 from typer.testing import CliRunner
 
 from freshet.cli import app
+from freshet.errors import StartError
 
 
 @pytest.mark.parametrize("command", [["schema", "click"], ["doctor"]])
@@ -35,3 +36,15 @@ def test_the_doctor_writes_nothing_and_says_what_an_empty_folder_lacks(tmp_path:
     found = {finding["what"]: finding for finding in json.loads(ran.stdout)}
     assert ran.exit_code == 1 and "is no data folder" in found[f"data folder {tmp_path}"]["found"]
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "given",
+    [["--token", "T0P SECRET"], ["--token", "T0P-SECRET\n"], ["--to", "http://ann:T0P-SECRET@localhost"]],
+)
+def test_no_command_shows_a_token_that_does_not_fit(tmp_path: Path, given: list[str]) -> None:
+    rows = tmp_path / "rows.jsonl"
+    rows.write_text('{"type":"click","ts":5,"user_id":"u","item_id":"i"}')
+    ran = CliRunner().invoke(app, ["feed", str(rows), *given])
+    assert ran.exit_code == 1 and isinstance(ran.exception, StartError)
+    assert "T0P" not in f"{ran.output}{ran.exception}"
