@@ -19,6 +19,7 @@ from learners import encode
 from learners.rows import RowBlock
 from learners.touched import Touched
 from monitor import Measures
+from stream.accepted import AcceptedTimes, policy_clicks, read_times, served_items
 from stream.blocks import FeedbackBlock, Forgotten, ItemsBlock, Segment
 from stream.events import LoggedEvent
 from stream.forget import ForgetBook
@@ -51,14 +52,21 @@ class Pipeline:
         self.measures: Measures = self.parts.measures
         self._maintained_ms = 0
         self._moved_users = Touched()
+        self._times: Sequence[int] = ()
+        self._accepted = {kind: AcceptedTimes() for kind in ("users", "items", "policies")}
 
     # -- the step --------------------------------------------------------------------------------------------
 
     def on_events(self, events: Sequence[LoggedEvent], *, backfill: bool = False) -> None:
         """Take events in log order."""
         joiner = self.joiners[backfill]
-        joiner.on_events(events)
+        times, self._times = self._times, ()
+        joiner.on_events(events, times)
         self._learn(joiner.take())
+
+    def accepted(self, times: Sequence[int]) -> None:
+        """When each event of the next `on_events` was accepted, see `stream.step.Measured`."""
+        self._times = times
 
     def on_tick(self, now_ms: int, *, backfill: bool = False) -> None:
         """Close windows; on the live stream also keep tables, centroids and graph in shape."""
@@ -78,6 +86,9 @@ class Pipeline:
         """Changed rows of every part since the last call, and the joiner's outcomes."""
         frame = self.parts.changes()
         frame["join"] = self._join_figures()
+        accepted = {kind: read_times(times.take()) for kind, times in self._accepted.items()}
+        if any(accepted.values()):
+            frame["accepted"] = accepted
         return frame
 
     def snapshot(self) -> Frame:
@@ -110,11 +121,14 @@ class Pipeline:
                 self._learn_block(segment)
             elif isinstance(segment, ItemsBlock):
                 put_items(self.parts, segment.items)
+                self._accepted["items"].add(served_items(segment))
             elif isinstance(segment, Forgotten):
                 self._forget(segment)
 
     def _learn_block(self, block: FeedbackBlock) -> None:
         parts = self.parts
+        self._accepted["users"].add(block.accepted)
+        self._accepted["policies"].add(policy_clicks(block))
         rows: RowBlock = encode(
             block,
             parts.users,

@@ -129,5 +129,11 @@ class Backend(Protocol):
     def degraded(self) -> str:
         """What is wrong while answers are still given; empty when nothing is."""
 
+    def oldest_waiting(self) -> Mapping[str, float]:
+        """When the oldest event was accepted, wall ms, that the rows of a kind do not know, by kind.
+
+        Kinds for which nothing waits are left out; see `serving.freshness.Freshness`.
+        """
+
     def figures(self) -> dict[str, float]:
         """Gauges of its own, by name, read at each scrape."""

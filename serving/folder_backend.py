@@ -10,11 +10,13 @@ from serving.writer import GroupWriter
 from stream.clock import Clock
 from stream.dead_letters import DeadLetter
 from stream.engine import ClockMode, EngineSettings, NudgeSocket, SocketNotifier
+from stream.errors import LogError
 from stream.folder import DataFolder
 from stream.history_marks import HistoryMarks
 from stream.housekeeping import Housekeeping
 from stream.lateness import EventTimeGate, LateGate, WallGate
 from stream.presence import Watch
+from stream.unlearned import Unlearned
 
 __all__ = ["FolderBackend"]
 
@@ -62,7 +64,9 @@ class FolderBackend:
         self._notifier = SocketNotifier([folder.socket_path("learner")])
         # Connections of their own: the housekeeper's thread must not make the event loop wait.
         commits, claims = folder.commit_reader(), folder.claims()
-        self._chores = (commits, claims)
+        learned, self._waiting_logs = folder.commit_reader(), folder.readers()
+        self._chores = (commits, claims, learned)
+        self._unlearned = Unlearned(self._waiting_logs, learned.positions)
         own = [log.database.path for log in self._logs.values()]
         self._watch = Watch(folder.presence([*own, commits.database.path], logs_of=own), clock)
         self._housekeeper = Housekeeper(
@@ -119,7 +123,7 @@ class FolderBackend:
         self.nudges.close()
         self._notifier.close()
         self._history.close()
-        for reader in self.finders.values():
+        for reader in (*self.finders.values(), *self._waiting_logs.values()):
             reader.close()
         for log in self._logs.values():
             log.close()
@@ -142,6 +146,13 @@ class FolderBackend:
     def degraded(self) -> str:
         """Nothing: whatever is wrong here keeps the worker from being ready."""
         return ""
+
+    def oldest_waiting(self) -> Mapping[str, float]:
+        """Of what stands in the workers' logs behind the learner's position."""
+        try:
+            return self._unlearned.oldest()
+        except LogError:
+            return {}  # the learner and readiness say what is wrong with the files
 
     def figures(self) -> dict[str, float]:
         """None beside those of every worker."""

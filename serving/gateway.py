@@ -11,7 +11,7 @@ import msgspec
 from serving.asgi import Response, header, read_body
 from serving.backend import EventIntake
 from serving.errors import BusyError
-from serving.metrics import EventMetrics, Freshness
+from serving.metrics import EventMetrics
 from serving.requests import AcceptedAnswer, RejectedView
 from serving.routing import Request
 from serving.settings import ServeSettings
@@ -19,7 +19,7 @@ from stream.clock import Clock
 from stream.codec import Decoded, decode_events
 from stream.dead_letters import DeadLetter, kept_original
 from stream.errors import EventError
-from stream.events import Click, Event, Forget, Impression, ItemEvent
+from stream.events import Event, Forget, ItemEvent
 from stream.lateness import LateGate, without_late
 
 __all__ = ["NDJSON_TYPE", "Gateway"]
@@ -51,7 +51,6 @@ class Gateway:
         settings: ServeSettings,
         clock: Clock,
         metrics: EventMetrics,
-        freshness: Freshness,
         *,
         gates: Mapping[bool, LateGate],
         name: str,
@@ -59,7 +58,7 @@ class Gateway:
         mode: Literal["wall", "event"],
     ) -> None:
         self._intake, self._keep_letters, self._pressure = intake, bury, pressure
-        self._settings, self._clock, self._metrics, self._freshness = settings, clock, metrics, freshness
+        self._settings, self._clock, self._metrics = settings, clock, metrics
         self._name, self._dim, self._mode, self._gates = name, dim, mode, gates
         self._batches = 0
         self.latest_ts = 0
@@ -137,9 +136,6 @@ class Gateway:
         events = decoded.events
         if not decoded.backfill:
             self.latest_ts = max(self.latest_ts, max(event.ts for event in events))
-        kinds = set(map(type, events))
-        clicks = Click in kinds or Impression in kinds
-        self._freshness.accepted(accepted_at, clicks=clicks, items=ItemEvent in kinds)
         return accepted_at
 
 

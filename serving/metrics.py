@@ -3,21 +3,16 @@
 from __future__ import annotations
 
 import collections
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from math import isnan
 from typing import Any
 
 from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from monitor import LatencyWindow
-
 __all__ = [
     "METRICS_TYPE",
     "EventMetrics",
-    "Freshness",
     "HttpMetrics",
     "LearnerMetrics",
     "RecommendMetrics",
@@ -27,7 +22,6 @@ __all__ = [
 METRICS_TYPE = b"text/plain; version=0.0.4; charset=utf-8"
 
 _BUCKETS_S = (0.0005, 0.001, 0.002, 0.003, 0.005, 0.0075, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
-_MAX_PENDING = 8_192
 _FALLING = ("reward", "explored_reward")
 _METRIC = {"empty": "empty_slates", "gained": "reward_gained", "lost": "reward_lost"}
 
@@ -122,37 +116,6 @@ class EventMetrics:
         self._rejected.labels(label).inc()
 
 
-class Freshness:
-    """How long accepted events took until they were absorbed here; policy and corpus updates apart.
-
-    Example:
-        >>> freshness = Freshness()
-        >>> freshness.accepted(1_000, clicks=True, items=False)
-        >>> freshness.absorbed(1_005, now_ms=1_007.5)
-        >>> freshness.windows["click"].percentile(50)
-        7.5
-    """
-
-    def __init__(self) -> None:
-        self.windows = {name: LatencyWindow() for name in ("click", "policy", "corpus")}
-        self._waiting: deque[tuple[int, bool, bool]] = deque(maxlen=_MAX_PENDING)
-
-    def accepted(self, accepted_at: int, *, clicks: bool, items: bool) -> None:
-        """A request's events were committed at `accepted_at`."""
-        self._waiting.append((accepted_at, clicks, items))
-
-    def absorbed(self, absorbed_at: int, now_ms: float) -> None:
-        """Everything accepted up to `absorbed_at` is part of what is served at `now_ms`."""
-        waiting = self._waiting
-        while waiting and waiting[0][0] <= absorbed_at:
-            accepted_at, clicks, items = waiting.popleft()
-            if clicks:
-                self.windows["click"].add(now_ms - accepted_at)
-                self.windows["policy"].add(now_ms - accepted_at)
-            if items:
-                self.windows["corpus"].add(now_ms - accepted_at)
-
-
 class LearnerMetrics(Collector):
     """Reads, at each scrape, gauges from this worker and counts from the learner's measures."""
 
@@ -160,7 +123,7 @@ class LearnerMetrics(Collector):
         self,
         gauges: Callable[[], dict[str, float]],
         measures: Callable[[], dict[str, Any]],
-        freshness: Freshness,
+        freshness: Callable[[], Iterable[Metric]],
     ) -> None:
         self._gauges, self._measures, self._freshness = gauges, measures, freshness
 
@@ -168,21 +131,7 @@ class LearnerMetrics(Collector):
         """All families."""
         for name, value in self._gauges().items():
             yield GaugeMetricFamily(f"freshet_{name}", name.replace("_", " "), value=value)
-        texts = {
-            "click": "Accepted click to absorbed",
-            "policy": "Accepted feedback to policy row in use",
-            "corpus": "Accepted item to retrievable",
-        }
-        for name, text in texts.items():
-            window = self._freshness.windows[name]
-            family = GaugeMetricFamily(
-                f"freshet_{name}_freshness_ms", f"{text}, recent quantiles in ms.", labels=["quantile"]
-            )
-            for q in (50, 95, 99):
-                value = window.percentile(q)
-                if not isnan(value):
-                    family.add_metric([str(q / 100)], value)
-            yield family
+        yield from self._freshness()
         yield from _families(self._measures())
 
 

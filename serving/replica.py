@@ -66,7 +66,6 @@ class Replica:
         clock: for lag, and the length of a slice.
         on_restored: called with the step's snapshot once it was taken over; `on_applied` with the frame of
             each later commit.
-        on_absorbed: called with `absorbed_at` and the wall time whenever that grows.
         partition_of: the partition of a user, see `serving.marks.Marks`.
         slice_ms: longest stretch of applying before requests get their turn.
     """
@@ -80,13 +79,12 @@ class Replica:
         clock: Clock,
         on_restored: Callable[[Frame], None] = lambda _: None,
         on_applied: Callable[[Frame], None] = lambda _: None,
-        on_absorbed: Callable[[int, float], None] = lambda _a, _b: None,
         partition_of: Callable[[str], int] = lambda _: 0,
         slice_ms: float = 3.0,
     ) -> None:
         self.components = dict(components)
         self._reader, self._snapshots, self._clock = reader, snapshots, clock
-        self._on_restored, self._on_applied, self._on_absorbed = on_restored, on_applied, on_absorbed
+        self._on_restored, self._on_applied = on_restored, on_applied
         self._slice_s = slice_ms / 1e3
         self._loop: asyncio.AbstractEventLoop | None = None
         self._nudges: Nudges | None = None
@@ -250,9 +248,7 @@ class Replica:
         self._advance(Marks.read(frame, delta.absorbed_at))
 
     def _advance(self, marks: Marks) -> None:
-        before, self.marks = self.marks, self.marks.later(marks)
-        if self.absorbed_at > before.absorbed_at:
-            self._on_absorbed(self.absorbed_at, self._clock.now_ms())
+        self.marks = self.marks.later(marks)
         for partition, waiting in self._waiting.items():
             mark = self._users_mark(partition)
             while waiting and waiting[0][0] <= mark:

@@ -4,22 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, Literal
 
 import msgspec
 from prometheus_client import CollectorRegistry
+from prometheus_client.core import Metric
 
 from bandits import DiagLinUcb
 from index import LiveIndex, Maintenance
 from serving.app import Application, Lifespan
 from serving.backend import Backend
 from serving.decisions import DecisionMaker
+from serving.freshness import Freshness
 from serving.gateway import Gateway
 from serving.index_file import IndexFile
 from serving.item_index import ItemIndex
 from serving.letterbox import LetterBox
-from serving.metrics import EventMetrics, Freshness, HttpMetrics, LearnerMetrics, RecommendMetrics
+from serving.metrics import EventMetrics, HttpMetrics, LearnerMetrics, RecommendMetrics
 from serving.models import Models
 from serving.recommend import Recommender, RequestIds
 from serving.replica import Replica
@@ -78,7 +80,8 @@ class Service:
         self.index.share_vectors()
         self.maintenance = Maintenance(index, clock=clock)
         self.index_file = IndexFile(index, backend.index_path, clock, writes=backend.writes_index)
-        self.freshness = Freshness()
+        self.freshness = Freshness(backend.oldest_waiting)
+        self._is_live = False
         self.replica = Replica(
             models.named(),
             reader=backend.deltas,
@@ -86,7 +89,6 @@ class Service:
             clock=clock,
             on_restored=self._restored,
             on_applied=self._applied,
-            on_absorbed=self.freshness.absorbed,
             partition_of=backend.partition_of,
             slice_ms=serve.apply_slice_ms,
         )
@@ -116,7 +118,6 @@ class Service:
             config.serve,
             self.clock,
             EventMetrics(registry),
-            self.freshness,
             gates=self.backend.late_gates(lambda: self.replica.watermark, self._history_watermark),
             name=run,
             dim=config.dim,
@@ -137,7 +138,7 @@ class Service:
             name=name,
             mode=config.mode,
         )
-        registry.register(LearnerMetrics(self.gauges, self._measures, self.freshness))
+        registry.register(LearnerMetrics(self.gauges, self._measures, self._fresh))
         views = Views(self.models, self.index, self.replica)
         status = Status(registry, self.readiness, worker=name, version=config.version)
         routes = build_routes(gateway, recommender, views, status, config.version)
@@ -156,6 +157,7 @@ class Service:
         self.writer.start()
         self.backend.start()
         self._maintain_once_caught_up()
+        self._is_live = True
         self.replica.follow(self.backend.nudges)
         self._age_pending()
 
@@ -204,6 +206,8 @@ class Service:
         self.index.apply(frame)
         self.maker.refresh()
         self._join = frame.get("join") or self._join
+        if self._is_live:  # what was learned before it was there is no measure of this worker
+            self.freshness.served(frame.get("accepted") or {}, self.clock.now_ms())
         self.backend.applied(self.replica.seq)
 
     # --- what is seen from outside ---
@@ -275,6 +279,9 @@ class Service:
             "items": len(self.models.items),
             "graph_edges": len(self.models.graph),
         }
+
+    def _fresh(self) -> Iterator[Metric]:
+        return self.freshness.families(self.clock.now_ms())
 
     def _measures(self) -> dict[str, Any]:
         # Sums over half of what was learned would grow by the other half at once: so nothing at first.

@@ -29,7 +29,10 @@ _MORE_LISTS = ("others", "explored", "placement")
 _Cluster = Annotated[int, msgspec.Meta(ge=-1, lt=2**31)]
 _Number = Annotated[float, msgspec.Meta(ge=-3e38, le=3e38)]  # what fits a float32; also no NaN
 _Place = Annotated[int, msgspec.Meta(ge=0, lt=2**31)]
+_At = Annotated[int, msgspec.Meta(ge=0, le=2**62)]
 _COLUMNS = {"kind": np.int8, "ref": np.int32, "place": np.int32, "reward": np.float64, "ts": np.int64}
+_LATER = {"before": np.float64, "accepted": np.int64}
+"""Columns that older programs neither wrote nor look for; left out where all is 0."""
 
 
 class _StoredItem(msgspec.Struct, tag_field="kind", tag="item"):
@@ -77,7 +80,8 @@ def encode_segment(segment: Segment) -> bytes:
     if isinstance(segment, FeedbackBlock):
         return _frame("outcomes", _outcomes(segment))
     if isinstance(segment, ItemsBlock):
-        return _frame("items", {"items": [msgspec.json.encode(item) for item in segment.items]})
+        items: Frame = {"items": [msgspec.json.encode(item) for item in segment.items]}
+        return _frame("items", items | ({"accepted": segment.accepted} if any(segment.accepted) else {}))
     if isinstance(segment, Forgotten):
         return _frame("forget", {"user_id": segment.user_id, "ts": segment.ts})
     return _frame(*item_frame(segment))
@@ -100,7 +104,7 @@ def decode_segment(value: bytes) -> Segment:
         if frame["kind"] == "outcomes":
             return _revive_outcomes(frame)
         if frame["kind"] == "items":
-            return ItemsBlock([msgspec.json.decode(item, type=ItemEvent) for item in frame["items"]])
+            return _revive_items(frame)
         return msgspec.convert({"user_id": frame["user_id"], "ts": frame["ts"]}, Forgotten, strict=True)
     except MALFORMED as error:
         msg = f"a segment of kind {frame['kind']!r} lacks something or holds something else: {error!r}"
@@ -163,8 +167,9 @@ def _outcomes(block: FeedbackBlock) -> Frame:
     closed = {ref for ref, kind in zip(block.ref, block.kind, strict=True) if kind == CLOSED}
     operations: Frame = {name: np.array(getattr(block, name), kind) for name, kind in _COLUMNS.items()}
     operations["first"] = np.array(block.first, np.uint8)
-    if any(block.before):  # a column that programs before it neither wrote nor look for
-        operations["before"] = np.array(block.before, np.float64)
+    for name, dtype in _LATER.items():
+        if any(column := getattr(block, name)):
+            operations[name] = np.array(column, dtype)
     stored: Frame = {name: [getattr(slate, name) for slate in slates] for name in _LISTS + _MORE_LISTS}
     stored["ts"] = np.array([slate.ts for slate in slates], np.int64)
     stored["decided"] = np.array([slate.decided for slate in slates], np.uint8)
@@ -186,9 +191,18 @@ def _revive_outcomes(frame: Frame) -> FeedbackBlock:
         slates=slates,
         organic=organic,
         first=[bool(one) for one in operations["first"].tolist()],
-        before=operations["before"].tolist() if "before" in operations else [],
+        **{name: operations[name].tolist() for name in _LATER if name in operations},
         **columns,
     )
+
+
+def _revive_items(frame: Frame) -> ItemsBlock:
+    items = [msgspec.json.decode(item, type=ItemEvent) for item in frame["items"]]
+    accepted = msgspec.convert(frame.get("accepted", []), list[_At])
+    if accepted and len(accepted) != len(items):
+        msg = f"accepted: expected {len(items)} times, got {len(accepted)}"
+        raise ValueError(msg)
+    return ItemsBlock(items, accepted)
 
 
 def _plain(columns: Frame, name: str, dtype: Any = None) -> Any:
@@ -215,7 +229,11 @@ def _check_operations(operations: Frame, slates: list[Slate], n_organic: int) ->
         places = sizes[np.where(is_organic, -1, ref)]
         fits = np.where(is_click, (place >= 0) & (place < places), place == -1)
     beyond = any(max(slate.rewards) >= len(slate.items) for slate in slates if slate.rewards)
-    names = (*_COLUMNS, "first", *(["before"] if "before" in operations else []))
+    later = [name for name in _LATER if name in operations]
+    names = (*_COLUMNS, "first", *later)
+    if "accepted" in later and not are_times(_plain(operations, "accepted", np.int64)):
+        msg = "accepted: a time lies beyond what milliseconds can say"
+        raise ValueError(msg)
     if beyond or not fits.all() or any(operations[name].shape != kind.shape for name in names):
         msg = "an operation names a slate, a pair or a place that is not there"
         raise ValueError(msg)

@@ -94,6 +94,10 @@ class _Box:
             mine.before += [0.0] * (len(mine.kind) - len(mine.before)) + [block.before[o]]
         elif mine.before:
             mine.before.append(0.0)
+        if block.accepted and block.accepted[o]:
+            mine.accepted += [0] * (len(mine.kind) - len(mine.accepted)) + [block.accepted[o]]
+        elif mine.accepted:
+            mine.accepted.append(0)
         mine.kind.append(kind)
         mine.ref.append(now)
         mine.place.append(block.place[o])
@@ -119,7 +123,10 @@ def _halves(segment: Segment) -> tuple[Segment, ...]:
     """The two halves of a segment, or nothing where it holds one thing only."""
     if isinstance(segment, ItemsBlock) and len(segment.items) > 1:
         middle = len(segment.items) // 2
-        return ItemsBlock(segment.items[:middle]), ItemsBlock(segment.items[middle:])
+        at = segment.accepted
+        return ItemsBlock(segment.items[:middle], at[:middle]), ItemsBlock(
+            segment.items[middle:], at[middle:]
+        )
     if isinstance(segment, FeedbackBlock) and len(segment) > 1:
         middle = len(segment) // 2
         return *_part(segment, range(middle)), *_part(segment, range(middle, len(segment)))

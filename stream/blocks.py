@@ -78,7 +78,8 @@ class FeedbackBlock:
     `organic`, pairs of user and item (ORGANIC). `place[o]` is the place in the slate for CLICK, else -1.
     `reward[o]`: change of reward for CLICK, reward for ORGANIC, else 0. `ts[o]`: event time in ms.
     `before[o]`: for CLICK the place's reward before the change, else 0; empty where all are 0, as they
-    nearly always are.
+    nearly always are. `accepted[o]`: for CLICK and ORGANIC when the click was accepted, wall ms, else 0;
+    measured and never learned; empty where all are 0.
     """
 
     slates: list[Slate] = field(default_factory=list)
@@ -90,6 +91,7 @@ class FeedbackBlock:
     first: list[bool] = field(default_factory=list)
     ts: list[int] = field(default_factory=list)
     before: list[float] = field(default_factory=list)
+    accepted: list[int] = field(default_factory=list)
 
     def __len__(self) -> int:
         """Number of operations."""
@@ -98,9 +100,13 @@ class FeedbackBlock:
 
 @dataclass(slots=True)
 class ItemsBlock:
-    """Items as last sent, in order; `deleted` ones are learned and never served."""
+    """Items as last sent, in order; `deleted` ones are learned and never served.
+
+    `accepted` says when each was accepted, wall ms, 0 where that is not known; empty where none is.
+    """
 
     items: list[ItemEvent] = field(default_factory=list)
+    accepted: list[int] = field(default_factory=list)
 
 
 @dataclass(slots=True)

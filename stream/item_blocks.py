@@ -31,7 +31,7 @@ class ItemOutcomes:
     `decided`, and the logged context, `clusters` (O, K) padded with -1 and `weights` (O, K). Operation o has
     the places start[o]:start[o + 1] of `items` (N,), numbers into `names`: those of a shown slate that
     belong here, and exactly one for a click. Windows that close are not here: what they teach an item are
-    its samples.
+    its samples. `accepted` is when a click was accepted, wall ms, else 0: measured, never learned.
     """
 
     names: list[str]
@@ -45,11 +45,14 @@ class ItemOutcomes:
     start: Int32
     items: Int32
     before: Float64 = field(default_factory=lambda: np.zeros(0))
+    accepted: Int64 = field(default_factory=lambda: np.zeros(0, np.int64))
 
     def __post_init__(self) -> None:
         """A block without rewards to start from has zeros."""
         if self.before.size != self.kind.size:
             self.before = np.zeros(self.kind.size)
+        if self.accepted.size != self.kind.size:
+            self.accepted = np.zeros(self.kind.size, np.int64)
 
     def __len__(self) -> int:
         """Number of operations."""

@@ -25,6 +25,8 @@ _OUTCOMES = {
     "kind": ("|i1", 1), "ts": ("<i8", 1), "reward": ("<f8", 1), "first": ("|b1", 1), "decided": ("|b1", 1),
     "clusters": ("<i4", 2), "weights": ("<f4", 2), "start": ("<i4", 1), "items": ("<i4", 1),
 }  # fmt: skip
+# columns that older programs neither wrote nor look for; left out where all is 0
+_LATER = {"before": ("<f8", 1), "accepted": ("<i8", 1)}
 _SAMPLES = {
     "users": ("<f4", 2), "bias": ("<f4", 1), "user": ("<i4", 1), "item": ("<i4", 1), "label": ("<f4", 1),
     "weight": ("<f4", 1),
@@ -53,8 +55,8 @@ def item_frame(segment: ItemSegment) -> tuple[str, Frame]:
         return "centroids", {"centroids": segment.centroids}
     kind = next(kind for kind, (block, _) in _COLUMNS.items() if isinstance(segment, block))
     columns = {name: getattr(segment, name) for name in _COLUMNS[kind][1]}
-    if isinstance(segment, ItemOutcomes) and segment.before.any():
-        columns["before"] = segment.before  # a column that programs before it neither wrote nor look for
+    if isinstance(segment, ItemOutcomes):
+        columns |= {name: getattr(segment, name) for name in _LATER if getattr(segment, name).any()}
     return kind, {"names": segment.names, "columns": columns}
 
 
@@ -75,8 +77,9 @@ def revive_item_block(frame: Frame) -> ItemSegment:
         msg = f"{kind}: names is to be a list of texts, and columns a map"
         raise FrameError(msg)
     block = made(names, *(_column(kind, name, stored.get(name), *shape) for name, shape in columns.items()))
-    if kind == "item-outcomes" and "before" in stored:
-        block.before = _column(kind, "before", stored["before"], "<f8", 1)
+    for name, shape in _LATER.items() if kind == "item-outcomes" else ():
+        if name in stored:
+            setattr(block, name, _column(kind, name, stored[name], *shape))
     if not _CHECKS[kind](block):
         msg = f"{kind}: the columns do not fit each other, or point beyond the lists that they number"
         raise FrameError(msg)
@@ -115,7 +118,8 @@ def _points_into(column: Any, size: int) -> bool:
 def _is_outcomes(block: ItemOutcomes) -> bool:
     n, start, kind = len(block), block.start, block.kind
     columns = (
-        block.ts, block.reward, block.before, block.first, block.decided, block.clusters, block.weights,
+        block.ts, block.reward, block.before, block.accepted, block.first, block.decided, block.clusters,
+        block.weights,
     )  # fmt: skip
     if any(len(column) != n for column in columns) or block.clusters.shape != block.weights.shape:
         return False
@@ -123,7 +127,7 @@ def _is_outcomes(block: ItemOutcomes) -> bool:
         return False
     is_one = (kind == CLICK) | (kind == ORGANIC)
     fits = (is_one | (kind == SHOWN)).all() and (np.diff(start)[is_one] == 1).all()
-    if not are_finite(block.reward, block.weights) or not are_times(block.ts):
+    if not are_finite(block.reward, block.weights) or not are_times(block.ts, block.accepted):
         return False
     return bool(fits) and bool((block.clusters >= -1).all()) and _points_into(block.items, len(block.names))
 

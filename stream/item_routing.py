@@ -92,6 +92,7 @@ def _outcomes_at(block: ItemOutcomes, is_here: Bool) -> ItemOutcomes:
         start=start,
         items=number[items],
         before=block.before[ops],
+        accepted=block.accepted[ops],
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import msgspec
@@ -117,11 +117,23 @@ class Joiner:
         """Take one event, or a tick, in log order."""
         self._handlers[type(event)](event)
 
-    def on_events(self, events: Iterable[LoggedEvent]) -> None:
-        """Take events in log order; the same as one after the other."""
-        handlers = self._handlers
-        for event in events:
+    def accepted(self, at: int) -> None:
+        """The events that follow one by one were accepted at `at` (wall ms); 0: not known."""
+        self._outbox.accepted_at = at
+
+    def on_events(self, events: Iterable[LoggedEvent], accepted: Sequence[int] = ()) -> None:
+        """Take events in log order; the same as one after the other.
+
+        `accepted` says when each was, wall ms, 0 where that is not known: outcomes carry it on.
+        """
+        handlers, outbox = self._handlers, self._outbox
+        if not accepted:
+            for event in events:
+                handlers[type(event)](event)
+            return
+        for event, outbox.accepted_at in zip(events, accepted, strict=True):
             handlers[type(event)](event)
+        outbox.accepted_at = 0
 
     def take(self) -> list[Segment]:
         """The outcomes since the last call, in order."""
@@ -310,6 +322,8 @@ class Joiner:
         if ts <= self.watermark:
             return
         self.watermark = ts
+        # What time itself brings about was accepted at no time.
+        accepted_at, self._outbox.accepted_at = self._outbox.accepted_at, 0
         self._horizon = horizon = ts - self.settings.lateness_ms
         for request_id, mark, user_id in self._waiting.due(horizon - self.settings.skew_ms):
             # A copy of it may have found its slate, did not fit, and was taught then.
@@ -321,6 +335,7 @@ class Joiner:
         self._seen.expire(horizon)
         self._erased.expire(horizon)
         self.forgotten.prune(ts - self.settings.forget_horizon_ms)
+        self._outbox.accepted_at = accepted_at
 
     def _close(self, opened_before: int) -> None:
         due = self._closing.due(opened_before)

@@ -132,15 +132,19 @@ class Outbox:
         >>> [block] = outbox.take()
         >>> block.kind, block.ref, block.place, len(block.slates)
         ([0, 1], [0, 0], [-1, 1], 1)
+
+    Attributes:
+        accepted_at: when the event was accepted that outcomes come from now, wall ms; 0: not known.
     """
 
-    __slots__ = ("_block", "_operations", "_segments", "_serial")
+    __slots__ = ("_block", "_operations", "_segments", "_serial", "accepted_at")
 
     def __init__(self) -> None:
         self._segments: list[Segment] = []
         self._block: FeedbackBlock | None = None
-        self._operations: list[tuple[int, int, int, float, bool, int, float]] = []
+        self._operations: list[tuple[int, int, int, float, bool, int, float, int]] = []
         self._serial = 0
+        self.accepted_at = 0
 
     def _open(self) -> FeedbackBlock:
         block = self._block
@@ -155,8 +159,9 @@ class Outbox:
         block, self._block = self._block, None
         if block is not None:
             columns = map(list, zip(*self._operations, strict=True))
-            block.kind, block.ref, block.place, block.reward, block.first, block.ts, before = columns
+            block.kind, block.ref, block.place, block.reward, block.first, block.ts, before, at = columns
             block.before = before if any(before) else []
+            block.accepted = at if any(at) else []
             self._operations = []
 
     def _put(
@@ -168,6 +173,7 @@ class Outbox:
         first: bool,
         ts: int,
         before: float = 0.0,
+        accepted_at: int = 0,
     ) -> None:
         block = self._block
         if block is None:
@@ -178,7 +184,7 @@ class Outbox:
             ref = slate.ref = len(block.slates)
             slate.serial = self._serial
             block.slates.append(slate)
-        self._operations.append((kind, ref, place, reward, first, ts, before))
+        self._operations.append((kind, ref, place, reward, first, ts, before, accepted_at))
 
     def shown(self, slate: OpenSlate) -> None:
         """The slate counts as shown, at its own time."""
@@ -188,7 +194,7 @@ class Outbox:
         self, slate: OpenSlate, place: int, change: float, first: bool, ts: int, before: float = 0.0
     ) -> None:
         """The reward of one place changed from `before`; a change of 0 is a signal."""
-        self._put(slate, CLICK, place, change, first, ts, before)
+        self._put(slate, CLICK, place, change, first, ts, before, self.accepted_at)
 
     def closed(self, slate: OpenSlate, ts: int) -> None:
         """The window of the slate ended at `ts`."""
@@ -199,7 +205,7 @@ class Outbox:
         block = self._block
         if block is None:
             block = self._open()
-        self._operations.append((ORGANIC, len(block.organic), -1, reward, True, ts, 0.0))
+        self._operations.append((ORGANIC, len(block.organic), -1, reward, True, ts, 0.0, self.accepted_at))
         block.organic.append((user_id, item_id))
 
     def item(self, event: ItemEvent) -> None:
@@ -209,7 +215,10 @@ class Outbox:
             last.items.append(event)
         else:
             self._seal()
-            self._segments.append(ItemsBlock([event]))
+            last = ItemsBlock([event])
+            self._segments.append(last)
+        if self.accepted_at or last.accepted:
+            last.accepted += [0] * (len(last.items) - 1 - len(last.accepted)) + [self.accepted_at]
 
     def forgotten(self, user_id: str, ts: int) -> None:
         """A user to erase."""

@@ -8,12 +8,12 @@ last asked, so that replicas elsewhere follow it.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from stream.events import LoggedEvent
 from stream.frame import Frame
 
-__all__ = ["Replicated", "Stateful", "Step"]
+__all__ = ["Measured", "Replicated", "Stateful", "Step"]
 
 
 class Stateful(Protocol):
@@ -50,3 +50,11 @@ class Step(Stateful, Protocol):
 
     def take(self) -> Frame:
         """Outputs and changed rows since the last call: what one commit stores beside the new position."""
+
+
+@runtime_checkable
+class Measured(Protocol):
+    """A step that passes on when the events behind its outputs were accepted; it learns nothing of it."""
+
+    def accepted(self, times: Sequence[int]) -> None:
+        """When each event of the next `on_events` was accepted, wall ms; 0: not known."""

@@ -19,6 +19,7 @@ from freshet.shards.rows import (
     decode_user_row,
 )
 from serving.marks import Marks
+from stream.accepted import read_times
 from stream.errors import FrameError, NewerFrameError
 from stream.frame import Frame
 
@@ -27,6 +28,7 @@ __all__ = ["FOLLOWED", "RowFollower"]
 FOLLOWED = ("control", "catalogue", "item-vectors", "policy", "user-vectors")
 """The topics that a serving worker follows, without the installation's prefix."""
 
+_MOST_TIMES = 8_192  # of what is gathered: a long tail at the start is measured by nobody
 _WITH_PROGRESS = ("user-vectors", "item-vectors", "policy")
 _NOTHING = np.zeros(0, np.int32), np.zeros(0, np.float32)
 _NO_USER_BIASES = {"user_rows": _NOTHING[0], "user_bias": _NOTHING[1]}
@@ -66,6 +68,7 @@ class RowFollower:
         self._policies = PolicyFrames(shape.policies, shape.graph.max_items, self._items)
         self._control = ControlFrames(shape.ranker, shape.centroids)
         self._n_partitions = settings.kafka.partitions
+        self._accepted: dict[str, list[list[int]]] = {}
         self._progress: dict[str, dict[int, Progress]] = {topic: {} for topic in _WITH_PROGRESS}
         self.marks = Marks((0,) * self._n_partitions)
         """Wall clock, ms: every event acknowledged up to then is in the rows that `take` has given."""
@@ -105,7 +108,7 @@ class RowFollower:
     def _add(self, topic: str, partition: int, key: bytes, value: bytes | None) -> None:
         if key == PROGRESS_KEY and topic in self._progress:
             if value is not None:
-                self._progress[topic][partition] = decode_progress(value)
+                self._advance_partition(topic, partition, decode_progress(value))
             return
         name = key.decode()
         if topic == "user-vectors":
@@ -122,6 +125,14 @@ class RowFollower:
             msg = f"expected one of the topics {', '.join(FOLLOWED)}"
             raise FrameError(msg)
 
+    def _advance_partition(self, topic: str, partition: int, row: Progress) -> None:
+        kinds = {"user-vectors": {"users": row.clicks}, "item-vectors": {"items": row.items}}
+        for kind, times in kinds.get(topic, {"policies": row.clicks}).items():
+            found = self._accepted.setdefault(kind, [])
+            found += [list(pair) for pair in read_times(times)]
+            del found[:-_MOST_TIMES]
+        self._progress[topic][partition] = row
+
     def take(self) -> Frame:
         """All that came since the last call, as changes by part; parts of which nothing came are left out."""
         gone = self._items.settle()
@@ -135,6 +146,9 @@ class RowFollower:
             frame.setdefault("history", self._users.histories(_NOTHING[0], [], _NOTHING[0]))["gone"] = gone
             frame.setdefault("cooccurrence", self._items.lists(_NOTHING[0], []))["gone"] = gone
         self._advance()
+        accepted, self._accepted = self._accepted, {}
+        if any(accepted.values()):
+            frame["accepted"] = accepted
         return frame
 
     @property

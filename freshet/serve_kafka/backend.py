@@ -10,6 +10,7 @@ from pathlib import Path
 from freshet.config import Settings
 from freshet.errors import StartError
 from freshet.parts import Parts
+from freshet.serve_kafka.behind import EventsBehind
 from freshet.serve_kafka.copies import Copies
 from freshet.serve_kafka.drain import Drain
 from freshet.serve_kafka.follow import RowReader
@@ -80,6 +81,9 @@ class KafkaBackend:
         self._copies = Copies(folder / COPY, settings)
         self.reader = RowReader(settings, parts, self._copies, clock, topics=topics, heard=self._link.heard)
         self.deltas = self.snapshots = self.nudges = self.reader
+        # A tick, the commits behind it, and one tick more that a step may hold back.
+        patience_ms = 2 * settings.engine.tick_ms + 1_000
+        self._behind = EventsBehind(settings.kafka, clock, lambda: self.reader.marks, patience_ms)
         self._drain = Drain(self.log, self._link, clock)
         self._intake = BrokerIntake(
             self._link, clock, max_bytes=serve.max_queued_bytes, max_requests=serve.max_queued_requests
@@ -127,11 +131,13 @@ class KafkaBackend:
         """Begin to watch the brokers and to send what waits."""
         self._link.start()
         self._drain.start()
+        self._behind.start()
         self._intake.start()
 
     def stop(self) -> None:
         """Keep a copy of the rows, and send what waits for up to `serve.drain_s`."""
         self.reader.stop()
+        self._behind.stop()
         self._intake.stop()
         self._copies.finish()
         self.reader.keep()
@@ -209,6 +215,10 @@ class KafkaBackend:
             return ""
         named = ", ".join(f"{kind} {lag} ms" for kind, lag in lags.items())
         return f"what is served is old: {named}; workers are behind or away"
+
+    def oldest_waiting(self) -> Mapping[str, float]:
+        """Of what stands in `events` behind the marks."""
+        return self._behind.oldest()
 
     def figures(self) -> dict[str, float]:
         """The outbox, the brokers and the rows."""

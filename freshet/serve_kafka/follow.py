@@ -127,6 +127,8 @@ class RowReader:
         self._changed = False
         frame = self._follower.take()
         frame["marks"] = self._follower.marks.frame()
+        if not self.caught_up:
+            frame.pop("accepted", None)  # what was served by others before this worker was there
         self._seq = after_seq + 1
         return [Delta(self._seq, self._follower.absorbed_at, self._follower.watermark, pack(frame))]
 

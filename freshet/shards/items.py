@@ -21,6 +21,7 @@ from learners import LearnerError
 from learners.encode_items import encode_items
 from learners.history import Pairs
 from learners.mf import Samples
+from stream.accepted import AcceptedTimes, served_items
 from stream.blocks import ItemsBlock, Segment
 from stream.engine.shard import Output, SourceRecord
 from stream.frame import MALFORMED, Frame
@@ -69,6 +70,7 @@ class ItemsShard:
         self.progress = Progress()
         """What all of them have passed on; it never falls."""
         self._rows = ItemRows(self.parts, partition, partition_of)
+        self._clicks, self._items = AcceptedTimes(), AcceptedTimes()
         self._maintained_ms = 0
         self._told = self.progress
 
@@ -98,6 +100,7 @@ class ItemsShard:
             self._learn_pairs(segment)
         elif isinstance(segment, ItemsBlock):
             put_items(self.parts, segment.items)
+            self._items.add(served_items(segment))
         elif isinstance(segment, CentroidsMoved):
             self._follow(segment)
         elif isinstance(segment, Ticked):
@@ -105,6 +108,7 @@ class ItemsShard:
 
     def _learn_outcomes(self, block: ItemOutcomes) -> None:
         parts = self.parts
+        self._clicks.add(block.accepted[block.decided].tolist())
         rows = encode_items(block, parts.items)
         parts.popularity.learn(rows)
         for policy in parts.policies.values():
@@ -169,12 +173,13 @@ class ItemsShard:
     def take(self) -> list[Output]:
         """Dead letters and rows since the last call."""
         outputs = self.reader.take() + self._rows.take()
-        if self.progress != self._told:
-            self._told, value = self.progress, encode_row(self.progress)
-            # Both topics, for a server may have read one and not yet the other.
-            outputs += [
-                Output(topic, self._partition, value, PROGRESS_KEY) for topic in ("item-vectors", "policy")
-            ]
+        clicks, items = self._clicks.take(), self._items.take()
+        # In both topics, for a server may have read one and not yet the other.
+        for topic, more in (("item-vectors", {"items": items}), ("policy", {"clicks": clicks})):
+            if self.progress != self._told or any(more.values()):
+                row = msgspec.structs.replace(self.progress, **more)
+                outputs.append(Output(topic, self._partition, encode_row(row), PROGRESS_KEY))
+        self._told = self.progress
         return outputs
 
     # -- state -----------------------------------------------------------------------------------------------

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import msgspec
 
@@ -21,6 +21,7 @@ from stream.forget import ForgetBook
 from stream.frame import Frame
 from stream.item_blocks import Ticked
 from stream.join import Joiner, JoinSettings
+from stream.kafka.bundles import ACCEPTED, accepted_times
 from stream.lateness import BEHAVIOUR
 from stream.rules import broken_own_rule, broken_rule
 
@@ -111,13 +112,15 @@ class JoinShard:
         """
         for record in records:
             headers = dict(record.headers)
-            events = list(self._events(record, headers.get("schema")))
+            events = list(self._events(record, headers))
             self._feed(events, backfill=headers.get("backfill") == b"1")
             self._last = record
 
-    def _events(self, record: SourceRecord, stated: bytes | None) -> Iterator[LoggedEvent]:
-        """The record's events; what is none becomes a dead letter."""
-        schema = self._schema(record, stated)
+    def _events(
+        self, record: SourceRecord, headers: Mapping[str, bytes]
+    ) -> Iterator[tuple[LoggedEvent, int]]:
+        """The record's events, and when each was accepted; what is none becomes a dead letter."""
+        schema = self._schema(record, headers.get("schema"))
         if schema is None:
             return
         try:
@@ -125,6 +128,7 @@ class JoinShard:
         except EventError as error:
             events = self._one_by_one(record, schema, error)
         plain = record.value.isascii()
+        times = accepted_times(headers.get(ACCEPTED), record.at, len(events))
         for index, event in enumerate(events):
             if event is None:
                 continue
@@ -133,7 +137,7 @@ class JoinShard:
             else:
                 reason = broken_rule(event, ascii_only=plain) or self._too_early(event.ts, record.at)
             if reason is None:
-                yield event
+                yield event, times[index]
             else:
                 self._bury(record, reason, index)
 
@@ -184,13 +188,15 @@ class JoinShard:
             letter_about(record, reason, "events", self._partition, index=index, original=original)
         )
 
-    def _feed(self, events: Sequence[LoggedEvent], *, backfill: bool) -> None:
+    def _feed(self, events: Sequence[tuple[LoggedEvent, int]], *, backfill: bool) -> None:
         if backfill is not self._backfill:
             self._gather()
             self._backfill = backfill
         joiner, ticker = self.joiners[backfill], self._tickers[backfill]
         by_event = backfill or self._by_event
-        for event in events:
+        for event, accepted_at in events:
+            # History is no measure of how fresh rows are.
+            joiner.accepted(0 if backfill else accepted_at)
             # A tick of the log says what the wall clock shows, which is nothing to the event clock.
             # In history an item's time says when it was described, which is often the day of the export.
             moves = isinstance(event, BEHAVIOUR) if backfill else type(event) is not Tick
@@ -224,9 +230,9 @@ class JoinShard:
         self._gather()
         segments, self._segments = self._segments, []
         outputs: list[Output] = []
-        for place, items in self._items(segments).items():
-            outputs += self._written("item-feedback", place, ItemsBlock(items))
-            outputs += [self._row(place, item) for item in items]
+        for place, block in self._items(segments).items():
+            outputs += self._written("item-feedback", place, block)
+            outputs += [self._row(place, item) for item in block.items]
         for place, mine in route_segments(segments, self._partition_of, self._n_partitions).items():
             for segment in mine:
                 outputs += self._written("feedback", place, segment)
@@ -242,13 +248,16 @@ class JoinShard:
         key = f"history/{self._partition}".encode()
         return [Output("control", 0, encode_control("history", {"watermark": reached}), key)]
 
-    def _items(self, segments: Sequence[Segment]) -> dict[int, list[ItemEvent]]:
-        items: dict[int, list[ItemEvent]] = {}
+    def _items(self, segments: Sequence[Segment]) -> dict[int, ItemsBlock]:
+        blocks: dict[int, ItemsBlock] = {}
         for segment in segments:
             if isinstance(segment, ItemsBlock):
-                for item in segment.items:
-                    items.setdefault(self._partition_of(item.item_id), []).append(item)
-        return items
+                times = segment.accepted or [0] * len(segment.items)
+                for item, accepted_at in zip(segment.items, times, strict=True):
+                    block = blocks.setdefault(self._partition_of(item.item_id), ItemsBlock())
+                    block.items.append(item)
+                    block.accepted.append(accepted_at)
+        return blocks
 
     def _row(self, partition: int, item: ItemEvent) -> Output:
         value = None if item.deleted else encode_item(item)

@@ -22,6 +22,8 @@ __all__ = ["Homes", "merged_blocks", "outcomes_of", "pairs_of", "samples_of", "w
 Int32 = npt.NDArray[np.int32]
 
 _MOST_HOMES = 1_000_000
+_PARALLEL = ("kind", "place", "reward", "first", "ts")
+_SPARSE = ("before", "accepted")  # columns of a block that are empty where all is 0
 
 
 class Homes:
@@ -58,11 +60,13 @@ def merged_blocks(blocks: Sequence[FeedbackBlock]) -> FeedbackBlock:
             ref + (n_organic if kind == ORGANIC else n_slates)
             for kind, ref in zip(block.kind, block.ref, strict=True)
         ]
-        if block.before:
-            one.before += [0.0] * (len(one.kind) - len(one.before)) + block.before
-        elif one.before:
-            one.before += [0.0] * len(block)
-        for name in ("slates", "organic", "kind", "place", "reward", "first", "ts"):
+        for name in _SPARSE:
+            mine, theirs = getattr(one, name), getattr(block, name)
+            if theirs:
+                mine += [0] * (len(one.kind) - len(mine)) + theirs
+            elif mine:
+                mine += [0] * len(block)
+        for name in ("slates", "organic", *_PARALLEL):
             getattr(one, name).extend(getattr(block, name))
     return one
 
@@ -84,7 +88,7 @@ def without_forgotten(block: FeedbackBlock, forgotten: ForgetBook) -> FeedbackBl
     # The slates stay as they are: what no operation names is learned by nobody.
     columns: dict[str, Any] = {
         name: [getattr(block, name)[o] for o in kept]
-        for name in ("kind", "ref", "place", "reward", "first", "ts", *(["before"] if block.before else []))
+        for name in ("ref", *_PARALLEL, *(name for name in _SPARSE if getattr(block, name)))
     }
     return FeedbackBlock(slates=block.slates, organic=block.organic, **columns)
 
@@ -117,6 +121,9 @@ def outcomes_of(block: FeedbackBlock, rows: RowBlock) -> ItemOutcomes:
         start=start,
         items=numbers[places],
         before=rows.before[sent],
+        accepted=np.array(block.accepted, np.int64)[sent]
+        if block.accepted
+        else np.zeros(sent.size, np.int64),
     )
 
 

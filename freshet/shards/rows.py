@@ -148,10 +148,16 @@ class PolicyRow(Row, frozen=True, gc=False, kw_only=True, tag="policy"):
 
 class Progress(Row, frozen=True, gc=False, kw_only=True, tag="progress"):
     """How far a partition has come: everything acknowledged up to `absorbed_at` (wall clock, ms) is in its
-    rows; `watermark` is the time of the events in them, in ms."""
+    rows; `watermark` is the time of the events in them, in ms.
+
+    `clicks` and `items` say when those events were accepted that this transaction's rows, which stand before
+    this one, were the first to know (`stream.accepted.read_times`); whoever was not there then need not ask.
+    """
 
     absorbed_at: Time = 0
     watermark: Time = 0
+    clicks: bytes = b""
+    items: bytes = b""
 
 
 R = TypeVar("R", bound=Row)

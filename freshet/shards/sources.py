@@ -8,7 +8,7 @@ from freshet.shards.letters import letter_about
 from stream.engine.shard import Headers, Output, SourceRecord
 from stream.events import LoggedEvent
 from stream.frame import Frame
-from stream.kafka.bundles import bundled, headers_of
+from stream.kafka.bundles import ACCEPTED, bundled, headers_of
 from stream.kafka.mapping import SourceMapping
 from stream.kafka.mapping import SourceRecord as Foreign
 from stream.kafka.sources import SourceSettings
@@ -52,6 +52,7 @@ class SourceShard:
         self._mapping = SourceMapping(sources, dimension=dimension)
         self._events: list[LoggedEvent] = []
         self._raw: list[bytes] = []
+        self._accepted: list[int] = []
         self._letters: list[Output] = []
         self.n_letters = 0
         """Dead letters since this object was made."""
@@ -66,6 +67,8 @@ class SourceShard:
             )
             self._events += found.events
             self._raw += found.raw
+            # Whoever wrote the record had the event then: what it waits here is part of how fresh rows are.
+            self._accepted += [record.at] * len(found.events)
             self._letters += [self._letter(record, letter.reason) for letter in found.letters]
 
     def _letter(self, record: SourceRecord, reason: str) -> Output:
@@ -76,9 +79,10 @@ class SourceShard:
     def take(self) -> list[Output]:
         """Dead letters and arrays of events since the last call, each partition's in order."""
         outputs, self._letters = self._letters, []
-        for bundle in bundled(self._events, self._raw, self._n_partitions):
-            outputs.append(Output("events", bundle.partition, bundle.value, bundle.key.encode(), _HEADERS))
-        self._events, self._raw = [], []
+        for bundle in bundled(self._events, self._raw, self._n_partitions, self._accepted):
+            headers = (*_HEADERS, (ACCEPTED, bundle.accepted))
+            outputs.append(Output("events", bundle.partition, bundle.value, bundle.key.encode(), headers))
+        self._events, self._raw, self._accepted = [], [], []
         return outputs
 
     def snapshot(self) -> Frame:

@@ -25,6 +25,7 @@ from freshet.shards.reading import SegmentReader
 from freshet.shards.rows import PROGRESS_KEY, ItemRow, Progress, encode_row, vectors_of
 from learners import encode
 from learners.touched import Touched
+from stream.accepted import AcceptedTimes
 from stream.block_codec import SEGMENT_VERSION
 from stream.block_routing import MAX_RECORD_BYTES, bounded
 from stream.blocks import FeedbackBlock, Forgotten, Segment
@@ -89,6 +90,7 @@ class UsersShard:
         self._maintained_ms = 0
         self._told = (0, 0)
         self._moved_users = Touched()
+        self._clicks = AcceptedTimes()
         self._waiting: list[FeedbackBlock] = []
         self._out: dict[int, list[Segment]] = {}
 
@@ -127,6 +129,7 @@ class UsersShard:
             max_clusters=self.settings.policy.context_clusters,
             policies=tuple(parts.policies),
         )
+        self._clicks.add(block.accepted)
         moved, sampled = parts.mf.learn_traced(rows)
         found = parts.history.learn(rows)
         parts.measures.learn(block)
@@ -223,11 +226,11 @@ class UsersShard:
         return outputs + self._rows.take() + self._control.take() + self._progress()
 
     def _progress(self) -> list[Output]:
-        now = (self.marks.absorbed_at, self.marks.watermark)
-        if now == self._told:
+        now, clicks = (self.marks.absorbed_at, self.marks.watermark), self._clicks.take()
+        if now == self._told and not clicks:
             return []
         self._told = now
-        value = encode_row(Progress(absorbed_at=now[0], watermark=now[1]))
+        value = encode_row(Progress(absorbed_at=now[0], watermark=now[1], clicks=clicks))
         return [Output("user-vectors", self._partition, value, PROGRESS_KEY)]
 
     # -- state -----------------------------------------------------------------------------------------------

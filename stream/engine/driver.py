@@ -19,7 +19,7 @@ from stream.events import EVENT_SCHEMA, Forget, LoggedEvent
 from stream.frame import Frame
 from stream.lateness import BEHAVIOUR
 from stream.log import Record
-from stream.step import Step
+from stream.step import Measured, Step
 
 __all__ = ["ClockMode", "Driver"]
 
@@ -37,7 +37,9 @@ class Driver:
         self._step = step
         self._mode = mode
         self._tickers = {False: Ticker(tick_ms), True: Ticker(tick_ms)}
+        self._measured = step if isinstance(step, Measured) else None
         self._batch: list[LoggedEvent] = []
+        self._accepted: list[int] = []
         self._backfill = False
         self.forgets: list[tuple[str, int]] = []
         """User and ts of each forget since this list was last emptied."""
@@ -74,14 +76,17 @@ class Driver:
             self.letters.append(DeadLetter(record.accepted_at, str(error), place, record.body))
             return
         if by_event:
-            self._feed_by_event(events, self._tickers[record.backfill])
+            self._feed_by_event(events, record)
         else:
             self._batch.extend(events)
+            if self._measured is not None:
+                self._accepted.extend([_measured_at(record)] * len(events))
         for event in events:
             if type(event) is Forget:
                 self.forgets.append((event.user_id, event.ts))
 
-    def _feed_by_event(self, events: list[LoggedEvent], ticker: Ticker) -> None:
+    def _feed_by_event(self, events: list[LoggedEvent], record: Record) -> None:
+        ticker = self._tickers[record.backfill]
         due = ticker.next
         for event in events:
             # In history an item's time says when it was described, which is often the day of the export.
@@ -89,6 +94,8 @@ class Driver:
                 self._tick(ticker.due(event.ts), backfill=self._backfill)
                 due = ticker.next
             self._batch.append(event)
+            if self._measured is not None:
+                self._accepted.append(_measured_at(record))
 
     def wall_tick(self, now: int) -> int | None:
         """The tick due at wall time `now` when nothing is left to read; given to the step. Wall mode only."""
@@ -107,6 +114,9 @@ class Driver:
         """Hand the step what has gathered."""
         if self._batch:
             batch, self._batch = self._batch, []
+            if self._measured is not None:
+                self._measured.accepted(self._accepted)
+                self._accepted = []
             self._step.on_events(batch, backfill=self._backfill)
 
     def snapshot(self) -> Frame:
@@ -116,3 +126,8 @@ class Driver:
     def restore(self, frame: Frame) -> None:
         """Put the tickers back."""
         self._tickers[False].last, self._tickers[True].last = frame["live"], frame["backfill"]
+
+
+def _measured_at(record: Record) -> int:
+    """When its events were accepted; history is no measure of how fresh rows are."""
+    return 0 if record.backfill else record.accepted_at

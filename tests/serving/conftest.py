@@ -139,6 +139,7 @@ class Kit:
 
     settings, t0 = SETTINGS, T0
     serve = staticmethod(serve)
+    learning = staticmethod(learning)
     item = staticmethod(item)
     click = staticmethod(click)
 

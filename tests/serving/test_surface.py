@@ -117,11 +117,10 @@ def test_metrics_tell_what_happened(system: Any, kit: Any) -> None:
     text = system.client.get("/metrics").text
     for name in (
         "freshet_http_requests_total",
-        'freshet_click_freshness_ms{quantile="0.99"}',
-        'freshet_policy_freshness_ms{quantile="0.5"}',
-        'freshet_policy_freshness_ms{quantile="0.95"}',
-        'freshet_corpus_freshness_ms{quantile="0.5"}',
-        'freshet_corpus_freshness_ms{quantile="0.95"}',
+        'freshet_click_to_user_row_seconds_bucket{le="0.001"}',
+        "freshet_click_to_user_row_seconds_count",
+        "freshet_click_to_policy_row_waiting_seconds 0.0",
+        "freshet_item_to_retrievable_seconds_sum",
         "freshet_commits_applied_bytes",
         "freshet_index_recall",
         "freshet_replica_seq",
