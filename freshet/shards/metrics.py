@@ -10,7 +10,7 @@ from prometheus_client.registry import Collector
 
 from stream.engine.shard import Shard
 
-__all__ = ["Running", "WorkerMetrics"]
+__all__ = ["Lag", "Running", "WorkerMetrics"]
 
 _COUNTERS = {
     "records": "Records taken in.",
@@ -29,6 +29,15 @@ class Running(NamedTuple):
     name: str
     partition: int
     shard: Shard
+
+
+class Lag(NamedTuple):
+    """How many offsets of a partition of `topic` its step has still to take."""
+
+    name: str
+    topic: str
+    partition: int
+    records: int
 
 
 @runtime_checkable
@@ -53,9 +62,15 @@ class WorkerMetrics(Collector):
         ['freshet_shard_position', 'freshet_shard_committed']
     """
 
-    def __init__(self, running: Callable[[], Iterable[Running]], items: Callable[[], int]) -> None:
+    def __init__(
+        self,
+        running: Callable[[], Iterable[Running]],
+        items: Callable[[], int],
+        lags: Callable[[], Iterable[Lag]] = list,
+    ) -> None:
         self._running = running
         self._items = items
+        self._lags = lags
 
     def collect(self) -> Iterator[Metric]:
         """The figures of the partitions that are owned now."""
@@ -71,9 +86,20 @@ class WorkerMetrics(Collector):
                 family.add_metric(_labels(one), getattr(one.shard.figures, name))
             yield family
         yield from _of_steps(running)
+        yield self._lag_records()
         yield GaugeMetricFamily(
             "freshet_worker_replica_items", "Items whose rows this worker follows.", self._items()
         )
+
+    def _lag_records(self) -> Metric:
+        family = GaugeMetricFamily(
+            "freshet_shard_lag_records",
+            "Offsets behind the position, of any source.",
+            labels=["step", "topic", "partition"],
+        )
+        for lag in self._lags():
+            family.add_metric([lag.name, lag.topic, str(lag.partition)], lag.records)
+        return family
 
 
 def _of_steps(running: Iterable[Running]) -> Iterator[Metric]:

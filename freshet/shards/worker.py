@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Any, NamedTuple
@@ -16,14 +17,14 @@ from freshet.errors import StartError
 from freshet.shards.item_replica import FollowingStep, ItemReplica
 from freshet.shards.items import ItemsShard
 from freshet.shards.join import JoinShard
-from freshet.shards.metrics import Running, WorkerMetrics
+from freshet.shards.metrics import Lag, Running, WorkerMetrics
 from freshet.shards.sources import SourceShard
 from freshet.shards.users import UsersShard
 from stream.clock import Clock
 from stream.engine.faust_engine import FaustEngine
 from stream.engine.shard import Shard, ShardStep
 from stream.engine.sweeper import Sweeper
-from stream.errors import FreshetError
+from stream.errors import FreshetError, LogError
 from stream.kafka.partitioning import partition_of
 from stream.kafka.reader import PartitionReader, async_options
 from stream.kafka.settings import KafkaSettings
@@ -32,10 +33,13 @@ from stream.kafka.ticks import TickWriter
 
 __all__ = ["STEPS", "Worker"]
 
+_log = logging.getLogger(__name__)
+
 STEPS = ("join", "users", "items")
 """What a worker runs unless told otherwise; topics of `[[kafka.sources]]` come with `join`."""
 
 _SWEEP_S = 1.0
+_LAGS_S = 2.0
 
 
 class _Stage(NamedTuple):
@@ -76,6 +80,8 @@ class Worker:
         self._reader = PartitionReader(kafka, clock)
         self._ticks = TickWriter(kafka, "events") if "join" in steps else None
         self._replica = ItemReplica(kafka) if "users" in steps else None
+        self.lags: list[Lag] = []
+        self._sources: dict[str, str] = {}
         self.engines = {stage.name: self._engine(stage) for stage in self._stages(steps)}
 
     # What runs
@@ -125,11 +131,12 @@ class Worker:
 
     def _engine(self, stage: _Stage) -> FaustEngine:
         settings, kafka = self._settings, self._settings.kafka
+        self._sources[stage.name] = stage.source if stage.foreign else kafka.topic(stage.source)
         tick = self._ticks.write if self._ticks is not None and stage.name == "join" else None
         return FaustEngine(
             [address.strip() for address in kafka.bootstrap.split(",")],
             kafka.topic(stage.name),
-            stage.source if stage.foreign else kafka.topic(stage.source),
+            self._sources[stage.name],
             partial(self._shard, stage),
             clock=self._clock,
             end=self._end,
@@ -172,7 +179,10 @@ class Worker:
             StartError: the port of the metrics is taken.
         """
         server = self._serve_metrics()
-        sweeping, following = asyncio.create_task(self._sweep()), None
+        chores, following = (
+            [asyncio.create_task(self._sweep()), asyncio.create_task(self._look_at_lags())],
+            None,
+        )
         try:
             if self._ticks is not None:
                 await self._ticks.start()
@@ -180,7 +190,9 @@ class Worker:
                 following = asyncio.create_task(self._follow(self._replica))
             await asyncio.gather(*(engine.run(stop) for engine in self.engines.values()))
         finally:
-            sweeping.cancel()
+            for chore in chores:
+                chore.cancel()
+            await asyncio.gather(*chores, return_exceptions=True)
             if following is not None:
                 following.cancel()
             if self._ticks is not None:
@@ -196,6 +208,20 @@ class Worker:
                 await asyncio.sleep(_SWEEP_S)
                 sweeper.sweep()
 
+    async def _look_at_lags(self) -> None:
+        """See where the sources end, which a step that stands still does not ask."""
+        while True:
+            await asyncio.sleep(_LAGS_S)
+            try:
+                self.lags = [await self._lag(one) for one in self.running()]
+            except LogError as error:
+                _log.warning("how far the partitions are behind is not known: %s", error)
+
+    async def _lag(self, one: Running) -> Lag:
+        topic = self._sources[one.name]
+        end = await self._reader.end_of(topic, one.partition)
+        return Lag(one.name, topic, one.partition, max(0, end - one.shard.position))
+
     async def _follow(self, replica: ItemReplica) -> None:
         try:
             await replica.follow()
@@ -208,7 +234,9 @@ class Worker:
             return None
         registry = CollectorRegistry()
         registry.register(
-            WorkerMetrics(self.running, lambda: 0 if self._replica is None else self._replica.size)
+            WorkerMetrics(
+                self.running, lambda: 0 if self._replica is None else self._replica.size, lambda: self.lags
+            )
         )
         try:
             server, _ = start_http_server(work.metrics_port, work.metrics_host, registry)

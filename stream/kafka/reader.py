@@ -142,6 +142,9 @@ class PartitionReader:
                 asker = self._consumer(isolation)
                 try:
                     await asker.start()
+                except asyncio.CancelledError:
+                    await stop_consumer(asker)
+                    raise
                 except KafkaError as error:
                     await stop_consumer(asker)
                     msg = f"no broker answers at {self._settings.bootstrap}: {error}; is the address right?"

@@ -108,6 +108,20 @@ def test_a_click_of_a_topic_of_ones_own_counts_from_its_own_time(chosen: Setting
     producer.close()
 
 
+def test_a_worker_says_how_many_records_each_partition_is_behind(chosen: Settings) -> None:
+    producer = KafkaProducer(bootstrap_servers=chosen.kafka.bootstrap)
+    with WorkerThread(chosen, steps=("join",)) as thread:
+        wait_until(lambda: thread.worker is not None and len(thread.worker.lags) == 5, timeout_s=60)
+        worker = thread.worker
+        assert worker is not None
+        views = f"{chosen.kafka.prefix}views"
+        assert {lag.topic for lag in worker.lags} == {chosen.kafka.topic("events"), views}
+        (shard,) = (one.shard for one in worker.running() if one.name == f"source-{views}")
+        producer.send(views, b'{"user": "ann", "item": "tea"}').get(30)
+        wait_until(lambda: shard.position == 1 and {lag.records for lag in worker.lags} == {0}, timeout_s=60)
+    producer.close()
+
+
 def test_a_stall_grows_at_every_kind_and_is_measured_when_it_ends(chosen: Settings, tmp_path: Path) -> None:
     names = (USER, POLICY, ITEM)
     with serving(tmp_path / "s", chosen) as server:
