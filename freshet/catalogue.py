@@ -11,10 +11,13 @@ from stream.events import ItemEvent
 
 __all__ = ["put_items"]
 
+_LONGEST = 1.0
+
 
 def put_items(parts: Parts, items: Sequence[ItemEvent]) -> None:
     """Take items in order: rows, catalogue, vectors of their own, edges.
 
+    A vector longer than 1 is brought to the length 1.
     Runs of different items go in at once, the same as one by one; a deletion or a repetition ends a run.
 
     Example:
@@ -48,8 +51,11 @@ def _put_run(parts: Parts, items: list[ItemEvent]) -> None:
     rows = rows[is_taken]
     given = [n for n, item in enumerate(items) if item.vector is not None and len(item.vector) == dim]
     if given:
-        vectors = np.array([items[n].vector for n in given], np.float32)
-        parts.items.set_vectors(rows[given], vectors)
+        vectors = np.array([items[n].vector for n in given], np.float64)
+        # It says where an item lies. A long one would drag along whoever clicks it, and what they click.
+        lengths = np.sqrt(np.einsum("ij,ij->i", vectors, vectors))
+        vectors /= np.maximum(lengths, _LONGEST)[:, None]
+        parts.items.set_vectors(rows[given], vectors.astype(np.float32))
     if items and items[0].deleted:
         parts.graph.remove_items(rows)
     else:

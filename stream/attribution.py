@@ -11,7 +11,10 @@ __all__ = ["Attribution"]
 
 
 class Attribution:
-    """Joins clicks to the places of open slates: reward = min(cap, sum of weight[kind] * value).
+    """Joins clicks to the places of open slates: reward = sum of weight[kind] * value, within floor..cap.
+
+    The floor is -cap, or the least weight where that lies below: what a client calls a value takes no more
+    away than it may give.
 
     Of the clicks of one identity the largest (ts, event id, value) counts. The sum is rounded exactly, so it
     does not depend on the order in which they came.
@@ -32,19 +35,29 @@ class Attribution:
         ({1: 1.0}, [1.0])
     """
 
-    __slots__ = ("_cap", "_counters", "_max_clicks", "_skew_ms", "_weights", "_window_ms", "n_marks")
+    __slots__ = (
+        "_cap",
+        "_counters",
+        "_floor",
+        "_max_clicks",
+        "_skew_ms",
+        "_weights",
+        "_window_ms",
+        "n_marks",
+    )
 
     def __init__(self, settings: JoinSettings, counters: dict[str, int]) -> None:
         self._window_ms, self._skew_ms = settings.window_ms, settings.skew_ms
         self._weights = settings.weights
         self._cap = settings.cap
+        self._floor = settings.floor
         self._max_clicks = settings.max_clicks
         self._counters = counters
         self.n_marks = 0
 
     def worth(self, mark: Mark) -> float:
         """The reward of one click alone."""
-        return min(self._cap, self._weights[mark[4]] * mark[2])
+        return max(self._floor, min(self._cap, self._weights[mark[4]] * mark[2]))
 
     def is_signal(self, kind: str) -> bool:
         """Whether clicks of this kind carry no reward at all: they are remembered, and taught to no sum."""
@@ -137,7 +150,7 @@ class Attribution:
             total = weights[kind] * value if clicked == item_id else 0.0
         else:
             total = fsum([weights[mark[4]] * mark[2] for mark in marks.values() if mark[3] == item_id])
-        total = min(self._cap, total)
+        total = max(self._floor, min(self._cap, total))
         before = slate.rewards.get(place, 0.0)
         change = total - before
         if change == 0.0:

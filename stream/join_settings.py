@@ -49,7 +49,7 @@ class JoinSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     weights: dict[str, float] = msgspec.field(default_factory=lambda: {"click": 1.0})
     """What a click of each kind is worth; other kinds are counted and dropped."""
     cap: float = 1.0
-    """The largest reward of one shown item."""
+    """The largest reward of one shown item; the least is -cap, or the least weight if that lies below."""
     max_pending: int = 1_000_000
     """Slates that may wait for their clicks, about 2 kB each; at the bound callers are answered 429. Needed:
     slates a second times (window + lateness); the default is 400 a second for 40 minutes."""
@@ -61,6 +61,11 @@ class JoinSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     """Clicks kept for one request."""
     forget_horizon_ms: int = 30 * 86_400_000
     """How long a forget is remembered, and with it what is delivered again."""
+
+    @property
+    def floor(self) -> float:
+        """The least reward of one shown item."""
+        return min(-self.cap, *self.weights.values())
 
     def __post_init__(self) -> None:
         for name in (

@@ -148,6 +148,17 @@ def test_rewards_of_kinds_and_values_add_up_to_the_cap() -> None:
     assert changes(machine) == [(1, 1.0, True), (1, 1.5, False), (1, 1.5, False)]
 
 
+@pytest.mark.parametrize(
+    ("weights", "floor"), [({"click": 1.0}, -4.0), ({"click": 1.0, "report": -9.0}, -9.0)]
+)
+def test_a_value_takes_no_more_away_than_it_may_give(weights: dict[str, float], floor: float) -> None:
+    settings = JoinSettings(weights=weights, cap=4.0)
+    machine = after(decision(), click(value=-1e15), settings=settings)
+    assert changes(machine) == [(1, floor, True)]
+    machine = after(click(value=-1e15, request_id=None, user_id="ann"), settings=settings)
+    assert blocks(machine.take())[0].reward == [floor]
+
+
 def test_clicks_beyond_the_cap_change_nothing() -> None:
     machine = after(decision(), click(), click(event_id="again"), settings=JoinSettings())
     assert changes(machine) == [(1, 1.0, True)]
