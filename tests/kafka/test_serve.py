@@ -203,6 +203,21 @@ def test_a_restart_goes_on_from_the_copy_on_disk(
     assert "rows.snapshot is not used: it was written under other settings" in caplog.text
 
 
+@pytest.mark.parametrize("name", ["outbox.db", "name"])
+def test_no_decision_is_answered_that_would_go_into_a_deleted_file(
+    ready: KafkaSettings, rows: RowWriter, tmp_path: Path, name: str
+) -> None:
+    rows.write(films(), absorbed_at=T0)
+    with serving(tmp_path / "s", settings(ready, ready_lag_ms=1 << 42)) as server:
+        (tmp_path / "s" / name).rename(tmp_path / "away")
+        wait_until(lambda: not server.ready())
+        refused = server.client.post("/v1/recommend", json={"user_id": "ann"})
+        assert refused.status_code == 503 and f"{name} is no longer there" in refused.json()["detail"]
+        (tmp_path / "away").rename(tmp_path / "s" / name)
+        wait_until(server.ready)
+        server.ask()
+
+
 def test_it_is_ready_only_once_the_rows_are_there(
     ready: KafkaSettings, rows: RowWriter, tmp_path: Path
 ) -> None:
