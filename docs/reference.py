@@ -153,6 +153,8 @@ def _type_name(kind: Any) -> str:
     if hasattr(kind, "__metadata__"):
         return _type_name(kind.__origin__) + _bounds(kind.__metadata__[0])
     arguments = get_args(kind)
+    if type(None) in arguments:  # left out means something of its own
+        return _type_name(next(argument for argument in arguments if argument is not type(None)))
     if get_origin(kind) is Literal:
         return " or ".join(f'`"{choice}"`' for choice in arguments)
     if get_origin(kind) is tuple:
@@ -201,6 +203,8 @@ def _settings_lines(name: str, struct: type, *, repeated: bool = False) -> Itera
 def _default(field: Any) -> str:
     if field.required:
         return "required"
+    if field.default is None:
+        return "not set"
     return f"`{_toml(field.default_factory() if field.default is msgspec.NODEFAULT else field.default)}`"
 
 

@@ -24,6 +24,7 @@ from stream.join import JoinSettings
 from stream.kafka import KafkaSettings
 
 __all__ = [
+    "AdmissionRule",
     "LearnSettings",
     "PolicyName",
     "PolicySettings",
@@ -35,6 +36,7 @@ __all__ = [
 _DAY_MS = 86_400_000
 Positive = Annotated[int, Meta(ge=1)]
 
+AdmissionRule = Literal["threshold", "share", "equal"]
 PolicyName = Literal["diag_lin_ucb", "uniform", "epsilon_greedy", "thompson"]
 
 
@@ -61,10 +63,22 @@ class LearnSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Clicked items remembered for each user, which are not shown to them again."""
     admission: Positive = 1
     """Sightings that let an id in, see `admission_rule`; items of the catalogue always have a row."""
-    admission_rule: Literal["threshold", "share", "equal"] = "threshold"
+    admission_rule: AdmissionRule = "threshold"
     """`threshold`: after so many sightings; `share`, `equal`: by chance at each sighting."""
     ttl_ms: Annotated[int, Meta(ge=0)] = 0
     """Expiry of rows untouched for so long in event time; 0 keeps them."""
+    user_admission: Positive | None = None
+    """The same as `admission`, for users alone; as `admission` where it is not given."""
+    item_admission: Positive | None = None
+    """The same as `admission`, for items alone; as `admission` where it is not given."""
+    user_admission_rule: AdmissionRule | None = None
+    """The same as `admission_rule`, for users alone."""
+    item_admission_rule: AdmissionRule | None = None
+    """The same as `admission_rule`, for items alone."""
+    user_ttl_ms: Annotated[int, Meta(ge=0)] | None = None
+    """The same as `ttl_ms`, for users alone."""
+    item_ttl_ms: Annotated[int, Meta(ge=0)] | None = None
+    """The same as `ttl_ms`, for items alone."""
     maintain_ms: Positive = 60_000
     """Time between looks at expiry, centroids and graph."""
     max_users: Annotated[int, Meta(ge=8)] = 4_000_000

@@ -18,7 +18,7 @@ from bandits import (
     Policy,
     Uniform,
 )
-from freshet.config import PolicySettings, Settings
+from freshet.config import AdmissionRule, LearnSettings, PolicySettings, Settings
 from learners import (
     Admission,
     Catalogue,
@@ -115,19 +115,18 @@ def build_parts(settings: Settings) -> Parts:
         ['diag_lin_ucb', 'uniform']
     """
     learn, policy = settings.learn, settings.policy
-    admission = Admission(rule=learn.admission_rule, threshold=learn.admission)
     users = EmbeddingTable(
         learn.embedding_dim,
         seed=learn.seed,
-        admission=admission,
-        ttl_ms=learn.ttl_ms,
+        admission=_admission(learn, learn.user_admission, learn.user_admission_rule),
+        ttl_ms=learn.ttl_ms if learn.user_ttl_ms is None else learn.user_ttl_ms,
         max_rows=learn.max_users,
     )
     items = EmbeddingTable(
         learn.embedding_dim,
         seed=learn.seed + 1,
-        admission=admission,
-        ttl_ms=learn.ttl_ms,
+        admission=_admission(learn, learn.item_admission, learn.item_admission_rule),
+        ttl_ms=learn.ttl_ms if learn.item_ttl_ms is None else learn.item_ttl_ms,
         max_rows=learn.max_items,
         reserve=learn.max_items // 16,
     )
@@ -157,6 +156,11 @@ def build_parts(settings: Settings) -> Parts:
         policies=_build_policies(policy, graph, cap=settings.join.cap),
         measures=Measures(),
     )
+
+
+def _admission(learn: LearnSettings, threshold: int | None, rule: AdmissionRule | None) -> Admission:
+    """The admission of one table: its own settings where it has some, else those for both."""
+    return Admission(rule=rule or learn.admission_rule, threshold=threshold or learn.admission)
 
 
 def _build_policies(settings: PolicySettings, graph: ClusterItemGraph, *, cap: float) -> dict[str, Policy]:

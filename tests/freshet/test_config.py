@@ -9,6 +9,7 @@ import pytest
 
 from freshet.config import Settings, load_settings, settings_digest
 from freshet.errors import SettingsError
+from freshet.parts import Parts, build_parts
 from freshet.run.learner import fingerprint
 
 
@@ -18,6 +19,21 @@ def test_a_flag_beats_a_variable_beats_a_file_beats_the_default(tmp_path: Path) 
     settings = load_settings(file, {"FRESHET_WORKERS": "3", "FRESHET_PORT": "4"}, {"port": 5, "host": None})
     assert (settings.port, settings.workers, settings.clock, settings.policy.alpha) == (5, 3, "event", 2.0)
     assert settings.host == Settings().host
+
+
+def test_users_and_items_are_admitted_and_expire_by_settings_of_their_own() -> None:
+    common = {"admission": 2, "admission_rule": "share", "ttl_ms": 50}
+    both = build_parts(load_settings(environ={}, flags={"learn": common}))
+    own = {"user_admission": 5, "item_admission_rule": "equal", "item_ttl_ms": 0}
+    apart = build_parts(load_settings(environ={}, flags={"learn": {**common, **own}}))
+
+    def of(parts: Parts) -> list[tuple[int, str, int]]:
+        tables = (parts.users, parts.items)
+        return [(table.admission.threshold, table.admission.rule, table.ttl_ms) for table in tables]
+
+    assert of(both) == [(2, "share", 50), (2, "share", 50)]
+    assert of(apart) == [(5, "share", 50), (2, "equal", 0)]
+    assert load_settings(environ={"FRESHET_LEARN_USER_TTL_MS": "7"}).learn.user_ttl_ms == 7
 
 
 def test_a_list_in_a_variable_is_json() -> None:
