@@ -31,7 +31,7 @@ class Chain:
 
     Example:
         >>> chain = Chain(Settings(), 2)
-        >>> chain.feed([Click(ts=5, user_id="ann", item_id="tea")])
+        >>> chain.feed([Click(ts=1_700_000_000_000, user_id="ann", item_id="tea")])
         >>> sum(int(shard.parts.items.clicks.sum()) for shard in chain.items)
         1
     """
@@ -130,10 +130,10 @@ def logged_world(
     """
     rng = np.random.default_rng(seed)
     items = [f"i{n}" for n in range(n_items)]
-    yield from (ItemEvent(item_id=name, ts=1_000, group=f"g{n % 5}") for n, name in enumerate(items))
+    number, now = 0, 1_700_000_001_000
+    yield from (ItemEvent(item_id=name, ts=now, group=f"g{n % 5}") for n, name in enumerate(items))
     turns = rng.permutation(n_users)
     popular = rng.dirichlet(np.full(n_items, 0.5)) * 0.7 + 0.3 / n_items
-    number, now = 0, 1_000
     while True:
         user, now = f"u{turns[number % n_users]}", now + 20
         size = min(10, n_items)

@@ -51,7 +51,8 @@ class LinesSource:
     the first twenty, with the row's number: that of its place, from 1, unless it came with another.
 
     Example:
-        >>> lines = [b'{"type": "click", "ts": 5, "user_id": "u", "item_id": "a"}', b'{"type": "click"}']
+        >>> click = b'{"type": "click", "ts": 1700000000000, "user_id": "u", "item_id": "a"}'
+        >>> lines = [click, b'{"type": "click"}']
         >>> source = LinesSource(lines)
         >>> [entry.event.item_id for entry in source], source.skipped
         (['a'], 1)

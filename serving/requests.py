@@ -10,8 +10,9 @@ import msgspec
 from msgspec import Meta
 
 from serving.errors import FieldError, UnreadableError
-from stream.events import MAX_ID_BYTES, MAX_SLATE
+from stream.events import FIRST_TS, LAST_TS, MAX_ID_BYTES, MAX_SLATE
 from stream.rules import MAX_OBJECT_BYTES, reason_of
+from stream.times import broken_ts
 
 __all__ = [
     "MAX_EXCLUDE",
@@ -38,10 +39,10 @@ __all__ = [
 MAX_EXCLUDE = 10_000
 _MAX_FEATURES = 4_096
 _MAX_DEPTH = 32
-_MAX_TS = 7_259_999_999_999
 
 Id = Annotated[str, Meta(min_length=1, max_length=MAX_ID_BYTES)]
-Ts = Annotated[int, Meta(ge=0, le=_MAX_TS)]
+Ts = Annotated[int, Meta(lt=LAST_TS, extra_json_schema={"minimum": FIRST_TS})]
+Mark = Annotated[int, Meta(ge=0, lt=LAST_TS)]
 
 
 class RecommendRequest(msgspec.Struct, kw_only=True, frozen=True):
@@ -51,7 +52,7 @@ class RecommendRequest(msgspec.Struct, kw_only=True, frozen=True):
     k: Annotated[int, Meta(ge=1, le=MAX_SLATE)] | None = None
     request_id: Id | None = None
     ts: Ts | None = None
-    after: Ts | None = None
+    after: Mark | None = None
     context: dict[str, Any] | None = None
     exclude: Annotated[list[Id], Meta(max_length=MAX_EXCLUDE)] | None = None
     groups: Annotated[list[Id], Meta(max_length=MAX_EXCLUDE)] | None = None
@@ -237,6 +238,7 @@ def decode_recommend(body: bytes, object_bytes: int = MAX_OBJECT_BYTES) -> Recom
     except RecursionError as error:
         msg = "body: it is nested too deeply to be read; flatten it"
         raise UnreadableError(msg) from error
+    _check_times(request)
     _check_bytes(request)
     if request.context is not None:
         _check_context(request.context)
@@ -279,6 +281,16 @@ def _named(error: msgspec.ValidationError, body: bytes) -> str:
     if field == "activate":
         reason = f"expected auto or explicit, {reason[reason.rfind('got ') :]}"
     return f"field '{field}': {reason}"
+
+
+def _check_times(request: RecommendRequest) -> None:
+    if request.ts is not None and (reason := broken_ts(request.ts)) is not None:
+        msg = f"field 'ts': {reason}"
+        raise FieldError(msg)
+    # 0 waits for nothing, in any unit.
+    if request.after and (reason := broken_ts(request.after)) is not None:
+        msg = f"field 'after': {reason}"
+        raise FieldError(msg)
 
 
 def _check_bytes(request: RecommendRequest) -> None:

@@ -111,14 +111,14 @@ def decode_events(
         EventError: the body as a whole cannot be read.
 
     Example:
-        >>> body = b'{"events": [{"type": "forget", "user_id": "u", "ts": 5}, {"type": "click", "ts": 5}]}'
+        >>> body = b'{"events": [{"type": "forget", "user_id": "u", "ts": 1700000000000}, {"type": "click"}]}'
         >>> decoded = decode_events(body)
         >>> decoded.events
-        [Forget(user_id='u', ts=5)]
+        [Forget(user_id='u', ts=1700000000000)]
         >>> decoded.rejected
-        [Rejection(index=1, reason='item_id: required, but missing')]
+        [Rejection(index=1, reason='ts: required, but missing')]
         >>> record_bytes(decoded)
-        b'[{"type": "forget", "user_id": "u", "ts": 5}]'
+        b'[{"type": "forget", "user_id": "u", "ts": 1700000000000}]'
     """
     text = bytes(body)
     if ndjson:

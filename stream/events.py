@@ -13,6 +13,7 @@ from msgspec import Meta, Raw, Struct
 
 __all__ = [
     "EVENT_SCHEMA",
+    "FIRST_TS",
     "LAST_TS",
     "MAX_ID_BYTES",
     "MAX_SLATE",
@@ -34,8 +35,11 @@ EVENT_SCHEMA = 1
 MAX_ID_BYTES = 256
 MAX_SLATE = 1_000
 
+FIRST_TS = 978_307_200_000
+"""Times of clients are ms from this on, the year 2001: what is smaller was meant in seconds."""
+
 LAST_TS = 7_260_000_000_000
-"""Times are ms from 1970 on and before this, the year 2200; microseconds are beyond it."""
+"""Times are before this, the year 2200; microseconds are beyond it."""
 
 MAX_VALUE = 1e15
 """Largest number of a value or a vector, either way: its square is still a float32."""
@@ -43,8 +47,29 @@ MAX_VALUE = 1e15
 # The rules that JSON Schema can express are checked while decoding; `stream.rules` checks the others.
 _Id = Annotated[str, Meta(min_length=1, max_length=MAX_ID_BYTES, description="1 to 256 bytes of UTF-8")]
 _Label = Annotated[str, Meta(max_length=MAX_ID_BYTES)]
-_Time = Annotated[int, Meta(ge=0, lt=LAST_TS, description="milliseconds since 1970-01-01 UTC")]
-_Instant = Annotated[int, Meta(ge=-(2**53), le=2**53, description="milliseconds since 1970-01-01 UTC")]
+# A log may hold smaller times, of a program that took them; `stream.rules` refuses them from clients.
+_Time = Annotated[
+    int,
+    Meta(
+        lt=LAST_TS,
+        description="milliseconds since 1970-01-01 UTC, from 2001 on",
+        extra_json_schema={"minimum": FIRST_TS},
+    ),
+]
+_NOT_MS = [
+    {"minimum": 1 - FIRST_TS, "maximum": -1},
+    {"minimum": 1, "exclusiveMaximum": FIRST_TS},
+    {"minimum": FIRST_TS * 1_000, "exclusiveMaximum": LAST_TS * 1_000},
+]
+_Instant = Annotated[
+    int,
+    Meta(
+        ge=-(2**53),
+        le=2**53,
+        description="milliseconds since 1970-01-01 UTC; 0 and times far away are no bound",
+        extra_json_schema={"not": {"anyOf": _NOT_MS}},
+    ),
+]
 _Number = Annotated[float, Meta(ge=-MAX_VALUE, le=MAX_VALUE)]
 _Probability = Annotated[float, Meta(gt=0, le=1)]
 _Items = Annotated[

@@ -11,6 +11,7 @@ import numpy as np
 
 from stream.errors import EventError
 from stream.events import (
+    FIRST_TS,
     LAST_TS,
     MAX_ID_BYTES,
     MAX_SLATE,
@@ -22,6 +23,7 @@ from stream.events import (
     ItemEvent,
     Tick,
 )
+from stream.times import TIME_FIELDS, broken_instant, broken_ts, not_ms
 
 __all__ = [
     "MAX_NESTING",
@@ -84,6 +86,8 @@ def broken_rule(
     `ascii_only` says that the text had no other characters, so lengths in bytes need no second look.
     `object_bytes`: the most that `context` or `attributes` may take as JSON; None: decided before.
     """
+    if event.ts < FIRST_TS:
+        return f"ts: {broken_ts(event.ts)}"
     if latest_ts is not None and event.ts > latest_ts:
         return f"ts: expected at most {latest_ts} (the present and a little more), got {event.ts}"
     if not ascii_only and (reason := _long_id(event)) is not None:
@@ -94,10 +98,17 @@ def broken_rule(
     elif type(event) is Impression:
         return large_object("context", event.context, object_bytes) or _broken_slate(event)
     elif type(event) is ItemEvent:
-        vector = event.vector
-        if vector is not None and len(vector) != (dimension or len(vector)):
-            return f"vector: expected {dimension} numbers, got {len(vector)}"
-        return large_object("attributes", event.attributes, object_bytes)
+        return _broken_item(event, dimension) or large_object("attributes", event.attributes, object_bytes)
+    return None
+
+
+def _broken_item(item: ItemEvent, dimension: int | None) -> str | None:
+    vector = item.vector
+    if vector is not None and len(vector) != (dimension or len(vector)):
+        return f"vector: expected {dimension} numbers, got {len(vector)}"
+    for field, bound in (("available_from", item.available_from), ("available_until", item.available_until)):
+        if bound is not None and (reason := broken_instant(bound)) is not None:
+            return f"{field}: {reason}"
     return None
 
 
@@ -215,7 +226,7 @@ def check_event(event: Event, *, dimension: int | None = None, latest_ts: int | 
         EventError: the rule that it breaks: which field, what was expected, what came.
 
     Example:
-        >>> check_event(Click(ts=1, item_id="a"))
+        >>> check_event(Click(ts=1_700_000_000_000, item_id="a"))
         Traceback (most recent call last):
             ...
         stream.errors.EventError: user_id: expected user_id or request_id in a click, got neither
@@ -244,12 +255,12 @@ def reason_of(error: Exception, text: bytes) -> str:
     """Say of a decoding error in one event which field, what was expected, and what came.
 
     Example:
-        >>> text = b'{"type": "click", "ts": -1, "item_id": "a"}'
+        >>> text = b'{"type": "click", "ts": 1700000000000, "item_id": 5}'
         >>> try:
         ...     msgspec.json.decode(text, type=Event)
         ... except msgspec.ValidationError as error:
         ...     reason_of(error, text)
-        'ts: expected int >= 0, got -1'
+        'item_id: expected str, got 5'
     """
     if not isinstance(error, msgspec.ValidationError):
         return f"event: expected JSON in UTF-8, got bytes that cannot be read: {error}"
@@ -258,9 +269,12 @@ def reason_of(error: Exception, text: bytes) -> str:
     if said.startswith("Object missing required field "):
         field = said.removeprefix("Object missing required field ")
         return f"type: {_TYPES}, got none" if field == "type" else f"{field}: required, but missing"
-    came = _short(_at(text, path))
+    value = _at(text, path)
+    came = _short(value)
     if field == "type":
         return f"type: {_TYPES}, got {came}"
+    if field in TIME_FIELDS and type(value) in (int, float) and not FIRST_TS <= value < LAST_TS:
+        return f"{field}: {not_ms(value)}"
     expected = said.partition(", got ")[0]
     if expected.startswith("Expected "):
         return f"{field}: e{expected[1:]}, got {came}"

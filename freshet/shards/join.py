@@ -57,7 +57,7 @@ class JoinShard:
 
     Example:
         >>> shard = JoinShard(0, lambda name: 0)
-        >>> click = b'{"type": "click", "ts": 5, "user_id": "ann", "item_id": "a"}'
+        >>> click = b'{"type": "click", "ts": 1700000000000, "user_id": "ann", "item_id": "a"}'
         >>> shard.on_records([SourceRecord(0, click), SourceRecord(1, b"{")])
         >>> [(output.topic, output.key) for output in shard.take()]
         [('dead-letters', b'events/0/1'), ('feedback', b'0')]

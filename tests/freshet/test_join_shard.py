@@ -32,6 +32,7 @@ from stream.testing_shard import ShardStepContract
 
 N = 4
 MINUTE = 60_000
+T = 1_700_000_000_000
 
 
 def part(name: str) -> int:
@@ -138,8 +139,8 @@ def test_everything_of_a_user_and_of_an_item_is_in_their_partition() -> None:
 
 def test_items_come_in_order_and_the_deleted_leave_the_catalogue() -> None:
     shard = JoinShard(0, lambda name: 0)
-    items = [ItemEvent(item_id="a", ts=1), ItemEvent(item_id="a", ts=2, group="g")]
-    gone = ItemEvent(item_id="a", ts=3, deleted=True)
+    items = [ItemEvent(item_id="a", ts=T + 1), ItemEvent(item_id="a", ts=T + 2, group="g")]
+    gone = ItemEvent(item_id="a", ts=T + 3, deleted=True)
     shard.on_records([record(*items, gone)])
     outputs = shard.take()
     (block,) = read(outputs)
@@ -149,15 +150,19 @@ def test_items_come_in_order_and_the_deleted_leave_the_catalogue() -> None:
 
 
 def record(*events: LoggedEvent, offset: int = 0, **headers: bytes) -> SourceRecord:
-    return SourceRecord(offset, encode_events(events), None, 99, tuple(headers.items()))
+    return SourceRecord(offset, encode_events(events), None, T + 99, tuple(headers.items()))
 
 
 def test_a_time_that_has_not_come_is_a_dead_letter_and_hides_nobody() -> None:
     shard = JoinShard(0, part, max_ahead_ms=1_000)
-    shard.on_records([record(Forget(user_id="ann", ts=1_100), Click(ts=1_099, user_id="ann", item_id="a"))])
+    shard.on_records(
+        [record(Forget(user_id="ann", ts=T + 1_100), Click(ts=T + 1_099, user_id="ann", item_id="a"))]
+    )
     outputs = shard.take()
     (letter,) = [output for output in outputs if output.topic == "dead-letters"]
-    assert b"ts: expected at most 1099, 1000 ms ahead of the record's time, got 1100" in (letter.value or b"")
+    assert b"ts: expected at most %d, 1000 ms ahead of the record's time" % (T + 1_099) in (
+        letter.value or b""
+    )
     assert [type(segment) for segment in read(outputs)] == [FeedbackBlock]
 
 
@@ -172,9 +177,10 @@ def letters(shard: JoinShard) -> list[Letter]:
         (b"\xff\x00", "cannot be read"),
         (b"", "cannot be read"),
         (b'{"type": "click", "ts": 5}', "item_id"),
-        (b'{"type": "click", "ts": 5, "item_id": "a"}', "user_id or request_id"),
+        (b'{"type": "click", "ts": 1700000000000, "item_id": "a"}', "user_id or request_id"),
+        (b'{"type": "click", "ts": 1700000000, "item_id": "a", "user_id": "u"}', "ts: milliseconds expected"),
         (
-            b'{"type": "impression", "ts": 5, "request_id": "r", "user_id": "u", "items": ["a", "a"]}',
+            b'{"type": "impression","ts":1700000000000,"request_id":"r","user_id": "u","items": ["a", "a"]}',
             "distinct",
         ),
         (b'{"type": "dance", "ts": 5}', "dance"),
@@ -223,7 +229,7 @@ def test_a_decision_that_nobody_of_ours_wrote_stops_nothing(wrong: dict[str, Any
 
 
 def test_a_bad_event_in_an_array_falls_alone() -> None:
-    good = b'{"type": "click", "ts": 5, "item_id": "a", "user_id": "u"}'
+    good = b'{"type": "click", "ts": 1700000000000, "item_id": "a", "user_id": "u"}'
     shard = JoinShard(0, part)
     shard.on_records([SourceRecord(7, b'[%b, {"type": "click", "ts": "soon"}, [%b]]' % (good, good))])
     assert [(letter.offset, letter.index) for letter in letters(shard)] == [(7, 1), (7, 2)]
@@ -233,19 +239,19 @@ def test_a_bad_event_in_an_array_falls_alone() -> None:
 @pytest.mark.parametrize("schema", [b"one", b"-1", b""])
 def test_a_schema_that_is_no_number_is_a_dead_letter(schema: bytes) -> None:
     shard = JoinShard(0, part)
-    shard.on_records([record(Tick(ts=5), schema=schema)])
+    shard.on_records([record(Tick(ts=T + 5), schema=schema)])
     assert "schema" in letters(shard)[0].reason
 
 
 def test_a_newer_schema_stops_the_shard_and_says_where() -> None:
     with pytest.raises(LogError, match=r"events/3/17 has event schema 2"):
-        JoinShard(3, part).on_records([record(Tick(ts=5), offset=17, schema=b"2")])
+        JoinShard(3, part).on_records([record(Tick(ts=T + 5), offset=17, schema=b"2")])
 
 
 def test_an_outcome_that_no_record_can_hold_is_a_dead_letter() -> None:
     shard = JoinShard(0, part)
-    large = Impression(request_id="r", ts=5, user_id="u", items=["a"], context={"text": "x" * 1_200_000})
-    shard.on_records([record(large), record(Click(ts=6, user_id="u", item_id="b"), offset=1)])
+    large = Impression(request_id="r", ts=T + 5, user_id="u", items=["a"], context={"text": "x" * 1_200_000})
+    shard.on_records([record(large), record(Click(ts=T + 6, user_id="u", item_id="b"), offset=1)])
     outputs = shard.take()
     assert [output.topic for output in outputs] == ["dead-letters", "feedback"]
     assert [op[2] for op in operations(read(outputs))] == [ORGANIC]
@@ -254,48 +260,50 @@ def test_an_outcome_that_no_record_can_hold_is_a_dead_letter() -> None:
 @pytest.mark.parametrize(("mode", "closed"), [("wall", 0), ("event", 1)])
 def test_time_comes_from_ticks_or_from_the_largest_ts(mode: ClockMode, closed: int) -> None:
     shard = JoinShard(0, part, mode=mode)
-    shown = Impression(request_id="r", ts=5, user_id="u", items=["a"])
-    shard.on_records([record(shown), record(Click(ts=60 * MINUTE, user_id="u", item_id="b"), offset=1)])
+    shown = Impression(request_id="r", ts=T + 5, user_id="u", items=["a"])
+    shard.on_records([record(shown), record(Click(ts=T + 60 * MINUTE, user_id="u", item_id="b"), offset=1)])
     assert shard.counters["closed"] == closed
-    shard.on_records([record(Tick(ts=60 * MINUTE), offset=2)])
+    shard.on_records([record(Tick(ts=T + 60 * MINUTE), offset=2)])
     assert shard.counters["closed"] == 1
 
 
 @pytest.mark.parametrize(("mode", "watermark"), [("wall", 90 * MINUTE), ("event", 60 * MINUTE)])
 def test_every_partition_is_told_how_far_this_one_has_come(mode: ClockMode, watermark: int) -> None:
     shard = JoinShard(1, part, mode=mode, n_partitions=3)
-    shard.on_records([record(Click(ts=60 * MINUTE, user_id="u", item_id="b")), record(Tick(ts=90 * MINUTE))])
+    shard.on_records(
+        [record(Click(ts=T + 60 * MINUTE, user_id="u", item_id="b")), record(Tick(ts=T + 90 * MINUTE))]
+    )
     feedback = [output for output in shard.take() if output.topic == "feedback"]
     ticks = {
         output.partition: segment
         for output, segment in zip(feedback, read(feedback), strict=True)
         if isinstance(segment, Ticked)
     }
-    assert ticks == dict.fromkeys(range(3), Ticked(1, 90 * MINUTE, watermark))
+    assert ticks == dict.fromkeys(range(3), Ticked(1, T + 90 * MINUTE, T + watermark))
     assert isinstance(read([o for o in feedback if o.partition == part("u")])[0], FeedbackBlock)
 
 
 def test_history_has_a_time_of_its_own() -> None:
     shard = JoinShard(0, part)
     shard.on_records(
-        [record(Tick(ts=100 * MINUTE)), record(Click(ts=5, user_id="u", item_id="a"), backfill=b"1")]
+        [record(Tick(ts=T + 100 * MINUTE)), record(Click(ts=T + 5, user_id="u", item_id="a"), backfill=b"1")]
     )
-    shard.on_records([record(Click(ts=5, user_id="u", item_id="b"))])
+    shard.on_records([record(Click(ts=T + 5, user_id="u", item_id="b"))])
     assert (shard.counters["organic"], shard.counters["late"]) == (1, 1)
 
 
 def test_a_clock_that_is_set_back_moves_nothing() -> None:
     shard = JoinShard(0, part)
-    shard.on_records([record(Tick(ts=100 * MINUTE)), record(Tick(ts=10 * MINUTE), offset=1)])
-    shard.on_records([record(Click(ts=10 * MINUTE, user_id="u", item_id="a"), offset=2)])
+    shard.on_records([record(Tick(ts=T + 100 * MINUTE)), record(Tick(ts=T + 10 * MINUTE), offset=1)])
+    shard.on_records([record(Click(ts=T + 10 * MINUTE, user_id="u", item_id="a"), offset=2)])
     assert (shard.counters["organic"], shard.counters["late"]) == (0, 1)
 
 
 def test_a_clock_that_is_ahead_makes_events_late_and_they_are_counted() -> None:
     shard = JoinShard(0, part)
-    clicks = [Click(ts=100 * MINUTE + n, user_id="u", item_id="a") for n in range(2)]
-    shard.on_records([record(Tick(ts=100 * MINUTE)), record(clicks[0], offset=1)])
-    shard.on_records([record(Tick(ts=160 * MINUTE), offset=2), record(clicks[1], offset=3)])
+    clicks = [Click(ts=T + 100 * MINUTE + n, user_id="u", item_id="a") for n in range(2)]
+    shard.on_records([record(Tick(ts=T + 100 * MINUTE)), record(clicks[0], offset=1)])
+    shard.on_records([record(Tick(ts=T + 160 * MINUTE), offset=2), record(clicks[1], offset=3)])
     assert (shard.counters["organic"], shard.counters["late"]) == (1, 1)
 
 

@@ -74,7 +74,9 @@ def test_a_data_folder_is_scored_and_its_policies_are_compared(folder: Path, tmp
 def test_a_file_of_clicks_alone_has_a_catalogue_of_what_it_mentions(tmp_path: Path) -> None:
     file, out = tmp_path / "clicks.jsonl.gz", tmp_path / "out.json"
     lines = [
-        json.dumps({"type": "click", "ts": 1_000 * n, "user_id": f"u{n % 15}", "item_id": f"i{n % 7}"})
+        json.dumps(
+            {"type": "click", "ts": 1_700_000_000_000 + n, "user_id": f"u{n % 15}", "item_id": f"i{n % 7}"}
+        )
         for n in range(30)
     ]
     file.write_bytes(gzip.compress("\n".join([*lines, "{"]).encode()))

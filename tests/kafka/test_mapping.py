@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from freshet.config import load_settings
 from freshet.errors import SettingsError
-from stream.events import LAST_TS, Click, Impression, ItemEvent
+from stream.events import FIRST_TS, LAST_TS, Click, Impression, ItemEvent
 from stream.kafka.mapping import Mapped, SourceMapping, SourceRecord
 from stream.kafka.sources import SourceSettings
 
@@ -33,14 +33,14 @@ def _reason(source: SourceSettings, value: Any) -> str:
 
 
 def test_names_and_paths_are_followed() -> None:
-    (event,) = _map(CLICKS, {"who": {"id": "ann"}, "what": "tea", "at": 5}).events
-    assert event == Click(ts=5, item_id="tea", user_id="ann")
+    (event,) = _map(CLICKS, {"who": {"id": "ann"}, "what": "tea", "at": AT}).events
+    assert event == Click(ts=AT, item_id="tea", user_id="ann")
 
 
 def test_numbers_serve_as_ids_and_constants_are_added() -> None:
     source = msgspec.structs.replace(CLICKS, constants={"kind": "purchase", "value": 5})
-    (event,) = _map(source, {"who": {"id": 7}, "what": 12, "at": 5}).events
-    assert event == Click(ts=5, item_id="12", user_id="7", kind="purchase", value=5.0)
+    (event,) = _map(source, {"who": {"id": 7}, "what": 12, "at": AT}).events
+    assert event == Click(ts=AT, item_id="12", user_id="7", kind="purchase", value=5.0)
 
 
 def test_a_list_of_objects_gives_a_slate() -> None:
@@ -53,15 +53,15 @@ def test_a_list_of_objects_gives_a_slate() -> None:
 
 def test_an_element_of_a_list_and_a_name_with_dots_can_be_meant() -> None:
     source = SourceSettings("t", "forget", {"user_id": "ids.1", "ts": "meta.at"})
-    mapped = _map(source, {"ids": ["a", "b"], "meta.at": 9})
+    mapped = _map(source, {"ids": ["a", "b"], "meta.at": AT})
     assert [msgspec.to_builtins(event) for event in mapped.events] == [
-        {"type": "forget", "user_id": "b", "ts": 9}
+        {"type": "forget", "user_id": "b", "ts": AT}
     ]
 
 
 def test_only_records_that_where_holds_for_are_taken() -> None:
     source = msgspec.structs.replace(CLICKS, where={"action": "click"})
-    good = {"who": {"id": "ann"}, "what": "tea", "at": 5}
+    good = {"who": {"id": "ann"}, "what": "tea", "at": AT}
     taken = [len(_map(source, good | more).events) for more in ({"action": "click"}, {"action": "view"}, {})]
     assert taken == [1, 0, 0]
     assert _map(source, {"action": "view"}).letters == []
@@ -70,7 +70,7 @@ def test_only_records_that_where_holds_for_are_taken() -> None:
 def test_one_topic_can_feed_two_kinds_of_events() -> None:
     views = msgspec.structs.replace(CLICKS, where={"a": "view"}, constants={"kind": "view"})
     buys = msgspec.structs.replace(CLICKS, where={"a": "buy"}, constants={"kind": "buy"})
-    body = msgspec.json.encode({"who": {"id": "ann"}, "what": "tea", "at": 5, "a": "buy"})
+    body = msgspec.json.encode({"who": {"id": "ann"}, "what": "tea", "at": AT, "a": "buy"})
     mapping = SourceMapping([views, buys])
     (event,) = mapping.on_records([SourceRecord("shop.clicks", 0, 0, AT, None, body)]).events
     assert mapping.topics == ("shop.clicks",)
@@ -90,15 +90,19 @@ def test_a_key_without_a_value_withdraws_an_item() -> None:
         (b"{", "record: expected a JSON object, got bytes that cannot be read"),
         (b"[1]", "record: expected a JSON object, got list"),
         (None, "record: expected a JSON object, got no value"),
-        ({"what": "tea", "at": 5}, "user_id: expected user_id or request_id in a click, got neither"),
-        ({"who": {"id": "ann"}, "at": 5}, "item_id: required, but missing (mapped from what)"),
-        ({"who": {"id": ["x"]}, "what": "tea", "at": 5}, "(mapped from who.id)"),
+        ({"what": "tea", "at": AT}, "user_id: expected user_id or request_id in a click, got neither"),
+        ({"who": {"id": "ann"}, "at": AT}, "item_id: required, but missing (mapped from what)"),
+        ({"who": {"id": ["x"]}, "what": "tea", "at": AT}, "(mapped from who.id)"),
         (
             {"who": {"id": "ann"}, "what": "tea", "at": "noon"},
             'ts: expected a time in ms, got "noon" (mapped from at)',
         ),
-        ({"who": {"id": "ann"}, "what": "tea", "at": -5}, "ts: expected int >= 0, got -5 (mapped from at)"),
-        ({"who": {"id": "x" * 300}, "what": "tea", "at": 5}, "user_id: expected"),
+        ({"who": {"id": "ann"}, "what": "tea", "at": -5}, "ts: milliseconds expected"),
+        (
+            {"who": {"id": "ann"}, "what": "tea", "at": AT // 1_000},
+            "looks like seconds: times 1000 (mapped from at)",
+        ),
+        ({"who": {"id": "x" * 300}, "what": "tea", "at": AT}, "user_id: expected"),
     ],
 )
 def test_what_cannot_be_an_event_is_a_letter_with_its_reason(value: Any, reason: str) -> None:
@@ -106,7 +110,7 @@ def test_what_cannot_be_an_event_is_a_letter_with_its_reason(value: Any, reason:
 
 
 def test_one_bad_record_costs_no_other() -> None:
-    good = msgspec.json.encode({"who": {"id": "ann"}, "what": "tea", "at": 5})
+    good = msgspec.json.encode({"who": {"id": "ann"}, "what": "tea", "at": AT})
     records = [SourceRecord("shop.clicks", 0, n, AT, None, b"{" if n == 1 else good) for n in range(3)]
     mapped = SourceMapping([CLICKS]).on_records(records)
     assert (len(mapped.events), len(mapped.raw)) == (2, 2)
@@ -114,7 +118,7 @@ def test_one_bad_record_costs_no_other() -> None:
 
 
 @settings(max_examples=60, deadline=None)
-@given(st.integers(0, LAST_TS - 1))
+@given(st.integers(FIRST_TS, LAST_TS - 1))
 def test_every_unit_of_time_means_the_same_instant(ts: int) -> None:
     iso = datetime.fromtimestamp(ts / 1_000, UTC).isoformat(timespec="milliseconds")
     units: dict[str, Any] = {

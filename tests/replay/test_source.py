@@ -70,11 +70,11 @@ def test_a_missing_log_is_named(folder: Path) -> None:
 def test_bad_lines_are_left_out_with_their_reason() -> None:
     lines = [
         b"nonsense",
-        b'{"type": "click", "ts": 7, "user_id": "u", "item_id": "a"}',
-        b'{"type": "impression", "ts": 8, "user_id": "u", "request_id": "r", "items": ["a", "a"]}',
+        b'{"type": "click", "ts": 1700000000007, "user_id": "u", "item_id": "a"}',
+        b'{"type": "impression", "ts":1700000000008,"user_id": "u","request_id": "r","items": ["a", "a"]}',
     ]
     source = LinesSource(lines)
-    assert _times(source) == [7]
+    assert _times(source) == [1_700_000_000_007]
     assert source.skipped == 2
     assert [reason.split(":")[0] for reason in source.reasons] == ["row 1", "row 3"]
 
