@@ -15,6 +15,7 @@ from stream.errors import EventError
 from stream.events import Click, Decision, Impression, ItemEvent, LoggedEvent, Tick
 from stream.log import EventReader, Record, SQLiteLogReader
 from stream.rules import MAX_NESTING, broken_own_rule, broken_rule, nesting, too_deep
+from stream.times import broken_ts
 
 __all__ = ["Entry", "FolderSource", "LinesSource", "LogSource", "open_folder", "seen_items"]
 
@@ -48,7 +49,8 @@ class LinesSource:
     """Events as JSON, one an element: public events as clients send them, decisions as Freshet logs them.
 
     What cannot be read or breaks a rule of the event schema is left out: `skipped` counts, `reasons` keeps
-    the first twenty, with the row's number: that of its place, from 1, unless it came with another.
+    the first twenty, with the row's number: that of its place, from 1, unless it came with another. Text in
+    the place of an event says why there is none.
 
     Example:
         >>> click = b'{"type": "click", "ts": 1700000000000, "user_id": "u", "item_id": "a"}'
@@ -58,7 +60,7 @@ class LinesSource:
         (['a'], 1)
     """
 
-    def __init__(self, lines: Iterable[bytes | tuple[int, bytes]]) -> None:
+    def __init__(self, lines: Iterable[bytes | tuple[int, bytes | str]]) -> None:
         self._lines = lines
         self.skipped = 0
         self.reasons: list[str] = []
@@ -66,6 +68,9 @@ class LinesSource:
     def __iter__(self) -> Iterator[Entry]:
         for place, given in enumerate(self._lines, 1):
             number, line = given if isinstance(given, tuple) else (place, given)
+            if isinstance(line, str):
+                self.skip(number, line)
+                continue
             try:
                 if (levels := nesting(line)) > MAX_NESTING + 1:
                     raise EventError(too_deep(levels))
@@ -74,11 +79,18 @@ class LinesSource:
                 self.skip(number, str(error))
                 continue
             for event in events:
-                reason = broken_own_rule(event) if isinstance(event, Decision | Tick) else broken_rule(event)
+                reason = self._broken(event)
                 if reason is None:
                     yield Entry(event, event.ts)
                 else:
                     self.skip(number, reason)
+
+    @staticmethod
+    def _broken(event: LoggedEvent) -> str | None:
+        if not isinstance(event, Decision | Tick):
+            return broken_rule(event)
+        wrong = broken_ts(event.ts) if isinstance(event, Decision) else None
+        return broken_own_rule(event) or (wrong and f"ts: {wrong}")
 
     def skip(self, number: int, reason: str) -> None:
         """Count a row that is left out."""

@@ -107,7 +107,7 @@ def feed(
             with closing(_sender(to, kafka, token, config, backfill)) as sender:
                 _add(total, _feed(together, sender, batch, rate), together[0].name)
     _report(total, json_out)
-    if total.rejected:
+    if total.rejected or total.broken:
         raise typer.Exit(1)
 
 
@@ -132,6 +132,7 @@ def _add(total: SendReport, report: SendReport, name: str, unit: str = "row") ->
     total.accepted += report.accepted
     total.rejected += report.rejected
     total.repeated += report.repeated
+    total.broken += report.broken
     total.accepted_at = report.accepted_at or total.accepted_at
     for row, reason, file in report.reasons[:_SHOWN]:
         place = f"{file or name}, {unit} {row if unit == 'record' else row + 1}"
@@ -141,6 +142,8 @@ def _add(total: SendReport, report: SendReport, name: str, unit: str = "row") ->
 
 
 def _report(total: SendReport, json_out: Path | None) -> None:
+    for broken in total.broken:
+        console.print(f"[red]{escape(broken)}[/]")
     console.print(f"{total.accepted:,} accepted, {total.rejected:,} refused")
     if total.repeated:
         console.print(
@@ -154,6 +157,7 @@ def _report(total: SendReport, json_out: Path | None) -> None:
             "repeated": total.repeated,
             "accepted_at": total.accepted_at,
             "reasons": [reason._asdict() for reason in total.reasons],
+            "broken": total.broken,
         }
         write_json(json_out, outcome)
 
@@ -196,4 +200,6 @@ def _feed(sources: Sequence[Feedable], sender: _Sender, batch: int, rate: float)
         for finding in source.finish():
             console.print(f"[yellow]{escape(source.name)}[/]: {finding}")
         report.refuse_all(source.left_out(), doubtful=False)
+        if source.broken:
+            report.broken.append(source.broken)
     return report

@@ -169,7 +169,8 @@ def _open(log: Path, order: InOrder) -> Iterator[FolderSource | LinesSource]:
         with open_folder(log) as folder:
             yield folder
     else:
-        lines = LinesSource((row.number + 1, row.body) for _, row, _ in order.sort(read_rows(log)))
+        rows = (timed.row for timed in order.sort(read_rows(log)))
+        lines = LinesSource((row.number + 1, row.body if row.reason is None else row.reason) for row in rows)
         yield lines
         for row in order.jumped:
             lines.skip(row.number + 1, "ts: far behind all other rows of the file")

@@ -31,7 +31,7 @@ def csv_rows(path: Path, default_type: str | None) -> Iterator[Row]:
         names = _names(path, header)
         for number, cells in enumerate(_records(lines, len(names))):
             if isinstance(cells, str):
-                yield Row(number, b"", cells)
+                yield Row(number, b"", reason=cells)
             else:
                 yield _row(number, names, cells, default_type)
         text.detach()
@@ -66,9 +66,9 @@ def _row(number: int, names: list[str], cells: list[str], default_type: str | No
             event.setdefault("type", default_type)
         return Row(number, msgspec.json.encode(event))
     except EventError as error:
-        return Row(number, b"", _unreadable(names, cells) or str(error))
+        return Row(number, b"", reason=_unreadable(names, cells) or str(error))
     except UnicodeEncodeError:
-        return Row(number, b"", _unreadable(names, cells))
+        return Row(number, b"", reason=_unreadable(names, cells))
 
 
 def _unreadable(names: list[str], cells: list[str]) -> str | None:

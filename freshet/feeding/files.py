@@ -15,6 +15,7 @@ from typing import Protocol
 from freshet.feeding.order import InOrder, Timed
 from freshet.feeding.readers import Row, count_rows, read_rows
 from freshet.feeding.sender import Refused, resume_path
+from stream.errors import EventError
 
 __all__ = ["FedFile", "FedRows", "Feedable", "merged", "note_sent"]
 
@@ -26,6 +27,7 @@ class Feedable(Protocol):
 
     name: str
     start: int
+    broken: str
 
     @property
     def total(self) -> int | None:
@@ -48,7 +50,7 @@ class FedRows:
     """Rows that came along, to try things with."""
 
     def __init__(self, name: str, rows: Iterable[Row], total: int | None = None) -> None:
-        self.name, self.start, self.total = name, 0, total
+        self.name, self.start, self.total, self.broken = name, 0, total, ""
         self._rows = rows
 
     def rows(self) -> Iterator[Timed]:
@@ -89,21 +91,32 @@ class FedFile:
         self.start = 0 if restart else self._resume_from()
         self._sent = self.start
         self._writes = True
+        self.broken = ""
+        """Why it could not be read to its end, and how far it was; what came before that is given."""
 
     @property
     def total(self) -> int | None:
         """How many rows there are, where the format says it."""
-        return count_rows(self._path)
+        try:
+            return count_rows(self._path)
+        except EventError:
+            return None  # reading the rows says what is wrong
 
     def rows(self) -> Iterator[Timed]:
         """The rows that are still to be sent, in the order in which they go."""
         if self._order is None:
-            for row in read_rows(self._path, self._default_type, skip=self.start):
+            for row in self._read(self.start):
                 yield Timed(0, row._replace(file=self.name))
             return
-        ordered = self._order.sort(read_rows(self._path, self._default_type))
+        ordered = self._order.sort(self._read(0))
         for timed in itertools.islice(ordered, self.start, None):
             yield timed._replace(row=timed.row._replace(file=self.name))
+
+    def _read(self, skip: int) -> Iterator[Row]:
+        try:
+            yield from read_rows(self._path, self._default_type, skip=skip)
+        except EventError as error:
+            self.broken = str(error)
 
     def sent(self, count: int) -> None:
         """Remember that so many more are on the other side; where that cannot be kept, say so and go on."""
@@ -120,7 +133,7 @@ class FedFile:
 
     def finish(self) -> list[str]:
         """All is sent: forget how far it came; what was seen in the file."""
-        if self._writes:
+        if self._writes and not self.broken:
             self._memory.unlink(missing_ok=True)
         return [] if self._order is None else self._order.findings()
 

@@ -40,7 +40,7 @@ def json_rows(path: Path) -> Iterator[Row]:
             found = _lines(file)
         for number, text in enumerate(found):
             reason = text if isinstance(text, str) else _unreadable(text)
-            yield Row(number, b"" if isinstance(text, str) else text, reason)
+            yield Row(number, b"" if reason is not None or isinstance(text, str) else text, reason=reason)
 
 
 def _unreadable(text: bytes) -> str | None:
@@ -148,6 +148,7 @@ class _Splitter:
         if self._is_long or len(text) > MAX_ROW_BYTES:
             yield _too_long()
         elif text:
-            yield text
+            # Line breaks are not part of any text in it.
+            yield text.replace(b"\n", b" ")
         self._element.clear()
         self._is_long = False

@@ -36,10 +36,12 @@ Unpacked = io.BufferedReader | gzip.GzipFile | bz2.BZ2File | lzma.LZMAFile
 
 
 class Row(NamedTuple):
-    """One event: its number in the file (from 0) and its JSON; or why it cannot be one, as `reason`."""
+    """One event: its number in the file (from 0), its JSON in one line, and the file where there are several;
+    `reason` says why it cannot be one, and then there is no JSON."""
 
     number: int
     body: bytes
+    file: str = ""
     reason: str | None = None
 
 

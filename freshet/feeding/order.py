@@ -104,7 +104,7 @@ class InOrder:
     def _place(self, row: Row) -> Timed:
         try:
             glance = _decoder.decode(row.body)
-        except msgspec.DecodeError:
+        except (msgspec.DecodeError, UnicodeDecodeError):
             return Timed(self._newest, row, acts=False)
         self.n_rows += 1
         ts = glance.ts

@@ -82,4 +82,4 @@ def _row(number: int, at: int, columns: list[tuple[str, _Column]], default_type:
             event.setdefault("type", default_type)
         return Row(number, msgspec.json.encode(event))
     except EventError as error:
-        return Row(number, b"", str(error))
+        return Row(number, b"", reason=str(error))

@@ -30,6 +30,7 @@ _RETRIES = 60
 _AGAIN = (429, 502, 503, 504)
 _LONGEST_WAIT_S = 60.0
 _MOST_REASONS = 1_000
+_ITS_BODY = (400, 413)
 
 
 class Refused(NamedTuple):
@@ -51,6 +52,8 @@ class SendReport:
     repeated: int = 0
     accepted_at: int = 0
     reasons: list[Refused] = field(default_factory=list)
+    broken: list[str] = field(default_factory=list)
+    """Why files could not be read to their end."""
 
     def refuse(self, row: int, reason: str, file: str = "") -> None:
         """Count a refused row."""
@@ -138,13 +141,13 @@ class Sender:
             if status == 202:
                 self._count(chunk, answer, report, doubtful)
                 return
-            if status == 400 and len(chunk) > 1:
-                # One unreadable line makes the whole body unreadable: find it by halves.
+            if status in _ITS_BODY and len(chunk) > 1:
+                # One unreadable or very long line makes the whole body so: find it by halves.
                 middle = len(chunk) // 2
                 self._post(chunk[:middle], report, doubtful)
                 self._post(chunk[middle:], report, doubtful)
                 return
-            if status == 400:
+            if status in _ITS_BODY:
                 report.refuse(chunk[0].number, str(answer.get("detail", "unreadable")), chunk[0].file)
                 return
             if status not in _AGAIN:
@@ -245,7 +248,10 @@ def deliver(
     report = SendReport()
     started, sent = clock.monotonic_s(), 0
     for chunk in _batches(rows, batch):
-        post(chunk, report, resumed and not sent)
+        bad = [Refused(row.number, row.reason, row.file) for row in chunk if row.reason is not None]
+        report.refuse_all(bad, doubtful=False)
+        if good := [row for row in chunk if row.reason is None]:
+            post(good, report, resumed and not sent)
         sent += len(chunk)
         on_progress(chunk)
         if rate > 0:

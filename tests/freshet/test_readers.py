@@ -17,9 +17,10 @@ import pytest
 from freshet.feeding import count_rows, read_rows
 from stream.errors import EventError
 
+T = 1_700_000_000_000
 EVENTS = [
-    {"type": "click", "ts": 1, "user_id": "007", "item_id": "a", "value": 1.5},
-    {"type": "click", "ts": 2, "user_id": "u", "item_id": "b", "value": 2.5},
+    {"type": "click", "ts": T + 1, "user_id": "007", "item_id": "a", "value": 1.5},
+    {"type": "click", "ts": T + 2, "user_id": "u", "item_id": "b", "value": 2.5},
 ]
 LINES = "".join(json.dumps(event) + "\n" for event in EVENTS).encode()
 
@@ -30,6 +31,17 @@ def table() -> pa.Table:
 
 def as_csv(path: Path) -> None:
     pa_csv.write_csv(table(), path)
+
+
+def csv_bytes() -> bytes:
+    out = pa.BufferOutputStream()
+    pa_csv.write_csv(table(), out)
+    return bytes(out.getvalue())
+
+
+def as_lz4(path: Path) -> None:
+    with pa.CompressedOutputStream(str(path), "lz4") as out:
+        out.write(LINES)
 
 
 def as_zst(path: Path) -> None:
@@ -43,7 +55,16 @@ WRITERS: dict[str, Callable[[Path], object]] = {
     "e.jsonl.bz2": lambda path: path.write_bytes(bz2.compress(LINES)),
     "e.ndjson.xz": lambda path: path.write_bytes(lzma.compress(LINES)),
     "e.jsonl.zst": as_zst,
+    "e.jsonl.lz4": as_lz4,
+    "mark.jsonl": lambda path: path.write_bytes(b"\xef\xbb\xbf" + LINES),
+    "array.json": lambda path: path.write_bytes(json.dumps(EVENTS).encode()),
+    "envelope.json": lambda path: path.write_bytes(json.dumps({"events": EVENTS}, indent=1).encode()),
+    "array.jsonl": lambda path: path.write_bytes(b"".join(b"[%b]\n" % line for line in LINES.splitlines())),
+    "laid-out.json": lambda path: path.write_bytes(
+        "\n".join(json.dumps(event, indent=2) for event in EVENTS).encode()
+    ),
     "e.csv": as_csv,
+    "mark.csv": lambda path: path.write_bytes(b"\xef\xbb\xbf" + csv_bytes().replace(b"\n", b"\r")),
     "e.parquet": lambda path: pq.write_table(table(), path),
 }
 
@@ -70,7 +91,21 @@ def test_parquet_knows_its_length(tmp_path: Path) -> None:
     assert count_rows(tmp_path / "e.parquet") == 2
 
 
-@pytest.mark.parametrize(("name", "data"), [("e.xml", b"<a/>"), ("e.parquet", b"no"), ("e.jsonl.gz", b"no")])
+@pytest.mark.parametrize(
+    ("name", "data"),
+    [
+        ("e.xml", b"<a/>"),
+        ("e.parquet", b"no"),
+        ("e.jsonl.gz", b"no"),
+        ("e.csv", b""),
+        ("e.parquet", b""),
+        ("e.jsonl", "{}".encode("utf-16")),
+        ("e.csv", b"a;b\n1;2\n"),
+        ("e.csv", b"ts,ts\n1,2\n"),
+        ("e.json", b'[{"type": "click"'),
+        ("e.jsonl", gzip.compress(b"{}")),
+    ],
+)
 def test_a_file_that_cannot_be_read_is_named(tmp_path: Path, name: str, data: bytes) -> None:
     (tmp_path / name).write_bytes(data)
     with pytest.raises(EventError, match=name):

@@ -139,7 +139,7 @@ def test_a_wall_clock_replay_lives_through_acceptance_times(settings: Settings) 
 def test_progress_is_told(settings: Settings) -> None:
     told: list[int] = []
     line = b'{"type": "click", "ts": %d, "user_id": "u", "item_id": "a"}'
-    source = LinesSource(line % n for n in range(2_500))
+    source = LinesSource(line % (1_700_000_000_000 + n) for n in range(2_500))
     driven = drive(Pipeline(settings, _KEY), source, join=settings.join, progress=told.append)
     assert told == [1_000, 2_000]
     assert driven.events == 2_500

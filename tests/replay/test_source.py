@@ -88,15 +88,16 @@ def test_bad_lines_are_left_out_with_their_reason() -> None:
         ({"items": ["a", "a"]}, "items"),
         ({"weights": [1.0, 2.0]}, "clusters"),
         ({"ts": -1}, "ts"),
+        ({"ts": 1_700_000_000}, "milliseconds expected"),
         ({"context": {"features": ["x"]}}, "context.features"),
         ({"context": {"deep": json.loads("[" * 40 + "]" * 40)}}, "levels"),
     ],
 )
 def test_a_decision_in_a_file_keeps_the_rules_of_events(wrong: dict[str, Any], says: str) -> None:
     fields = {
-        "type": "decision", "ts": 5, "user_id": "u", "request_id": "r", "items": ["a"], "propensities": [0.5],
+        "type": "decision", "ts": 1_700_000_000_000, "user_id": "u", "request_id": "r", "items": ["a"], "propensities": [0.5],
         "policy": "uniform", "clusters": [0], "weights": [1.0],
     }  # fmt: skip
     source = LinesSource([json.dumps(fields | wrong).encode(), json.dumps(fields).encode()])
-    assert _times(source) == [5]
+    assert _times(source) == [1_700_000_000_000]
     assert source.skipped == 1 and says in source.reasons[0]
