@@ -6,7 +6,7 @@ import numpy as np
 
 from freshet.config import Settings
 from learners.ids import IdMap
-from stream.events import Click, Decision, Forget, Impression, ItemEvent, LoggedEvent
+from stream.events import FIRST_TS, Click, Decision, Forget, Impression, ItemEvent, LoggedEvent
 
 __all__ = ["WARM_USERS", "look_up_many", "warm_events"]
 
@@ -30,7 +30,7 @@ def warm_events(settings: Settings, n_features: int) -> list[tuple[int, list[Log
     """
     features = np.ones((len(_ITEMS), n_features), "<f4").tobytes()
     # One step an hour, so that nothing is late and the windows of the step before it close.
-    at = [hour * _HOUR_MS for hour in range(1, 6)]
+    at = [FIRST_TS + hour * _HOUR_MS for hour in range(1, 6)]
     decision = Decision(
         request_id="r", ts=at[2], user_id="known", items=list(_ITEMS[:3]), propensities=[0.5] * 3,
         policy=settings.policy.name, clusters=[0], weights=[1.0], features=features, others=[_ITEMS[3]],

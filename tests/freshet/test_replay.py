@@ -25,6 +25,8 @@ from stream.log import Record
 
 _KEY = b"sixteen bytes or more"
 
+T = 1_700_000_000_000
+
 
 def _events(n_slates: int) -> list[LoggedEvent]:
     events: list[LoggedEvent] = [ItemEvent(item_id=item, ts=0) for item in "abcdefgh"]
@@ -74,9 +76,7 @@ def test_a_data_folder_is_scored_and_its_policies_are_compared(folder: Path, tmp
 def test_a_file_of_clicks_alone_has_a_catalogue_of_what_it_mentions(tmp_path: Path) -> None:
     file, out = tmp_path / "clicks.jsonl.gz", tmp_path / "out.json"
     lines = [
-        json.dumps(
-            {"type": "click", "ts": 1_700_000_000_000 + n, "user_id": f"u{n % 15}", "item_id": f"i{n % 7}"}
-        )
+        json.dumps({"type": "click", "ts": T + n, "user_id": f"u{n % 15}", "item_id": f"i{n % 7}"})
         for n in range(30)
     ]
     file.write_bytes(gzip.compress("\n".join([*lines, "{"]).encode()))
@@ -121,9 +121,9 @@ def test_asking_the_state_changes_nothing() -> None:
 def _fashion(n_slates: int, period: int) -> list[LoggedEvent]:
     """Slates of four from 24 items, one a minute; which quarter of them is liked changes every `period`."""
     rng = np.random.default_rng(7)
-    events: list[LoggedEvent] = [ItemEvent(item_id=f"i{n}", ts=0) for n in range(24)]
+    events: list[LoggedEvent] = [ItemEvent(item_id=f"i{n}", ts=T) for n in range(24)]
     for n in range(n_slates):
-        ts, shown = n * 60_000, [f"i{item}" for item in rng.permutation(24)[:4]]
+        ts, shown = T + n * 60_000, [f"i{item}" for item in rng.permutation(24)[:4]]
         events.append(
             Decision(
                 request_id=f"r{n}", ts=ts, user_id=f"u{n % 9}", items=shown, propensities=[0.5] * 4,
@@ -188,7 +188,7 @@ def _replayed(log: Path, *flags: str) -> dict[str, Any]:
 
 def test_backfilled_history_is_lived_through_as_the_same_history_in_a_file(tmp_path: Path) -> None:
     # A click comes first: items do not move the time of history.
-    events = [Click(ts=0, user_id="first", item_id="i0"), *_fashion(300, 50)]
+    events = [Click(ts=T, user_id="first", item_id="i0"), *_fashion(300, 50)]
     file = tmp_path / "log.jsonl"
     file.write_bytes(b"\n".join(encode_events([event])[1:-1] for event in events))
     folder = _folder(tmp_path / "data", events, backfill=True)

@@ -95,8 +95,8 @@ def test_bad_lines_are_left_out_with_their_reason() -> None:
 )
 def test_a_decision_in_a_file_keeps_the_rules_of_events(wrong: dict[str, Any], says: str) -> None:
     fields = {
-        "type": "decision", "ts": 1_700_000_000_000, "user_id": "u", "request_id": "r", "items": ["a"], "propensities": [0.5],
-        "policy": "uniform", "clusters": [0], "weights": [1.0],
+        "type": "decision", "ts": 1_700_000_000_000, "user_id": "u", "request_id": "r", "items": ["a"],
+        "propensities": [0.5], "policy": "uniform", "clusters": [0], "weights": [1.0],
     }  # fmt: skip
     source = LinesSource([json.dumps(fields | wrong).encode(), json.dumps(fields).encode()])
     assert _times(source) == [1_700_000_000_000]

@@ -111,7 +111,7 @@ def test_an_endless_body_is_refused_as_soon_as_it_is_too_long(system: Any) -> No
 
 
 def test_history_goes_its_own_way(system: Any, kit: Any) -> None:
-    system.send(kit.click("historic", "i1", 1_000), backfill=True)
+    system.send(kit.click("historic", "i1", kit.t0), backfill=True)
     last = system.service.backend.log.read(system.service.backend.log.end() - 1, 1)[0]
     assert last.backfill and json.loads(last.body)[0]["user_id"] == "historic"
 
