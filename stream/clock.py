@@ -2,10 +2,27 @@
 
 from __future__ import annotations
 
+import os
 import time
 from typing import Protocol
 
-__all__ = ["Clock", "ManualClock", "WallClock"]
+from stream.steady import SteadyTime
+
+__all__ = ["OFFSET_VARIABLE", "Clock", "ManualClock", "WallClock"]
+
+OFFSET_VARIABLE = "FRESHET_CLOCK_OFFSET"
+"""In the environment of children: the offset (ms) that their parent trusts, for one that starts in a leap."""
+
+
+def _stated_offset() -> float | None:
+    try:
+        return float(os.environ[OFFSET_VARIABLE])
+    except (KeyError, ValueError):
+        return None
+
+
+# One for the process, so that all its parts have the same time.
+_steady = SteadyTime(_stated_offset())
 
 
 class Clock(Protocol):
@@ -20,9 +37,13 @@ class Clock(Protocol):
     def sleep_s(self, seconds: float) -> None:
         """Let `seconds` pass."""
 
+    @property
+    def steady(self) -> SteadyTime:
+        """What is trusted of the wall clock."""
+
 
 class WallClock:
-    """The machine's clock.
+    """The machine's clock, as far as it is trusted (`SteadyTime`): the same for the whole process.
 
     Example:
         >>> WallClock().now_ms() > 1_700_000_000_000
@@ -31,7 +52,13 @@ class WallClock:
 
     def now_ms(self) -> float:
         """Milliseconds since the Unix epoch, with a fraction."""
-        return time.time_ns() / 1e6
+        return _steady.read(time.time_ns() / 1e6, time.clock_gettime_ns(time.CLOCK_BOOTTIME) / 1e6)
+
+    @property
+    def steady(self) -> SteadyTime:
+        """What is trusted of the wall clock."""
+        self.now_ms()
+        return _steady
 
     def monotonic_s(self) -> float:
         """Seconds of the monotonic clock."""
@@ -54,6 +81,8 @@ class ManualClock:
 
     def __init__(self, start_ms: float = 0.0) -> None:
         self._now_ms = float(start_ms)
+        self.steady = SteadyTime()
+        """Always trusted, unless it is read with other times."""
 
     def now_ms(self) -> float:
         """The time it was set to."""
