@@ -25,6 +25,7 @@ from stream.events import LoggedEvent
 from stream.forget import ForgetBook
 from stream.frame import Frame
 from stream.join import Joiner
+from stream.steady import AHEAD_MS
 
 __all__ = ["Pipeline"]
 
@@ -112,6 +113,12 @@ class Pipeline:
         self._maintained_ms = frame["maintained_ms"]
         self._moved_users = Touched()
         self._moved_users.put(frame["moved_users"])
+
+    def rewind(self, now_ms: int) -> None:
+        """Time was wrong and is `now_ms`: both streams begin again from there, with all that was learned."""
+        for joiner in self.joiners.values():
+            joiner.rewind(now_ms, now_ms + AHEAD_MS)
+        self._maintained_ms = min(self._maintained_ms, now_ms)
 
     # -- learning --------------------------------------------------------------------------------------------
 

@@ -10,7 +10,7 @@ import msgspec
 
 from serving.asgi import Response, header, read_body
 from serving.backend import EventIntake
-from serving.errors import BusyError
+from serving.errors import BusyError, UnavailableError
 from serving.metrics import EventMetrics
 from serving.requests import AcceptedAnswer, RejectedView
 from serving.routing import Request
@@ -72,6 +72,9 @@ class Gateway:
             BusyError: the learner or the intake is at its bound.
             LogError: the events could not be stored (a full disk, say); none of them was.
         """
+        if self._mode == "wall" and self._clock.steady.lost:
+            msg = f"worker: nothing is taken, for {self._clock.steady.trouble}"
+            raise UnavailableError(msg)
         body = await read_body(request.scope, request.receive, self._settings.max_body_bytes)
         kind = (header(request.scope, b"content-type") or b"").partition(b";")[0].strip().lower()
         self._batches += 1

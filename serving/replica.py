@@ -31,6 +31,7 @@ _READ_DELTAS = 32
 _READ_BYTES = 4 << 20
 _POLL_S = 0.25
 _MAX_UNAPPLIED = 64
+_MOST_AHEAD_MS = 5_000
 
 
 class DeltaReader(Protocol):
@@ -309,6 +310,11 @@ class Replica:
         """What is missing to be caught up; empty when nothing is. None: however old what is served is."""
         if self._thread is not None and not self._thread.is_alive() and not self._stopping.is_set():
             return "rows are followed no longer, which is unexpected: the log says why; restart this worker"
+        if (ahead_ms := self.absorbed_at - self._clock.now_ms()) > _MOST_AHEAD_MS:
+            return (
+                f"what is absorbed is {ahead_ms / 1e3:.0f} s ahead of the clock, which was or is wrong; see "
+                "`freshet doctor --data DIR`"
+            )
         if self.absorbed_at == 0:
             return "the learner has not been heard of yet; is its process running?"
         if self._announced.seq > self.seq:

@@ -218,6 +218,7 @@ class Service:
         why = (
             # What cannot be stored cannot be learned either: the cause is told before what follows from it.
             self.writer.why_not_ready()
+            or (self.clock.steady.trouble if self.clock.steady.lost else "")
             or self.backend.why_not_caught_up()
             or self.backend.why_not_ready()
             or replica.why_not_ready(self.backend.ready_lag_ms)
@@ -226,7 +227,12 @@ class Service:
         )
         marks = MarksView(replica.absorbed_at, replica.marks.items, replica.marks.policies)
         return ReadyAnswer(
-            not why, why or self.backend.degraded(), replica.seq, replica.absorbed_at, replica.lag_ms, marks
+            not why,
+            why or self.clock.steady.trouble or self.backend.degraded(),
+            replica.seq,
+            replica.absorbed_at,
+            replica.lag_ms,
+            marks,
         )
 
     def _why_not_indexed(self) -> str:
@@ -259,6 +265,7 @@ class Service:
             **{f"index_{name}": value for name, value in self.maintenance.figures().items()},
             **self.backend.figures(),
             "ready": float(self.readiness().ready),
+            "clock_leap_ms": self.clock.steady.leap_ms,
             "replica_seq": replica.seq,
             "absorbed_at_ms": replica.absorbed_at,
             "watermark_ms": replica.watermark,

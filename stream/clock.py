@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import time
 from typing import Protocol
@@ -23,6 +24,8 @@ def _stated_offset() -> float | None:
 
 # One for the process, so that all its parts have the same time.
 _steady = SteadyTime(_stated_offset())
+_BOOT = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
+_log = logging.getLogger(__name__)
 
 
 class Clock(Protocol):
@@ -52,7 +55,11 @@ class WallClock:
 
     def now_ms(self) -> float:
         """Milliseconds since the Unix epoch, with a fraction."""
-        return _steady.read(time.time_ns() / 1e6, time.clock_gettime_ns(time.CLOCK_BOOTTIME) / 1e6)
+        was_right = not _steady.leap_ms
+        now_ms = _steady.read(time.time_ns() / 1e6, time.clock_gettime_ns(_BOOT) / 1e6)
+        if was_right is bool(_steady.leap_ms):
+            _log.error("%s", _steady.trouble or "the machine's clock is trusted again")
+        return now_ms
 
     @property
     def steady(self) -> SteadyTime:

@@ -374,6 +374,17 @@ class Joiner:
             self._n_bytes -= weight_of(decision)
         return decision
 
+    def rewind(self, now_ms: int, latest_ms: int) -> None:
+        """Time was wrong and is `now_ms`: what is later than `latest_ms` goes, whatever waits goes on."""
+        if self.watermark <= latest_ms:
+            return
+        self._open = {name: slate for name, slate in self._open.items() if slate.ts <= latest_ms}
+        self._unshown = {name: each for name, each in self._unshown.items() if each.ts <= latest_ms}
+        frame = self.snapshot()
+        for what, at in (("waiting", 2), ("seen", 0), ("erased", 0)):
+            frame[what] = [each for each in frame[what] if each[at] <= latest_ms]
+        self.restore(frame | {"watermark": now_ms})
+
     # State
 
     def snapshot(self) -> Frame:

@@ -4,12 +4,34 @@ from __future__ import annotations
 
 import threading
 
-__all__ = ["ADOPT_MS", "LEAP_MS", "SteadyTime"]
+__all__ = ["ADOPT_MS", "AHEAD_MS", "LEAP_MS", "SteadyTime", "why_ahead"]
 
 LEAP_MS = 60_000
 """A difference up to this is followed: steps and slewing of NTP. Beyond it the clock has leapt."""
 ADOPT_MS = 300_000
 """How long a leap forward must last to be the right time: a machine that was stopped, say."""
+
+AHEAD_MS = 300_000
+"""How far ahead of the present a stored time may be: as far as events of clients may be by default."""
+
+
+def why_ahead(what: str, at_ms: int, now_ms: float) -> str:
+    """That a stored time has not come yet, and what to do; empty where it is not ahead by more than that.
+
+    Example:
+        >>> why_ahead("the watermark of ./data", 3_700_000, 100_000.0)
+        'the watermark of ./data is 3600 s ahead of the clock: it was written while the clock was wrong, or \
+the clock is behind now. Nothing would be learned before it comes. Set the clock right; if it is, mend the \
+folder with `freshet doctor --data DIR --repair-clock`'
+    """
+    ahead_ms = at_ms - now_ms
+    if ahead_ms <= AHEAD_MS:
+        return ""
+    return (
+        f"{what} is {ahead_ms / 1e3:.0f} s ahead of the clock: it was written while the clock was wrong, or "
+        "the clock is behind now. Nothing would be learned before it comes. Set the clock right; if it is, "
+        "mend the folder with `freshet doctor --data DIR --repair-clock`"
+    )
 
 
 class SteadyTime:
@@ -20,7 +42,7 @@ class SteadyTime:
 
     * The wall clock is ahead by up to a minute: it is followed at once.
     * It is behind by up to a minute: time goes on at half speed until they meet, and never back.
-    * It is ahead by more: it has leapt. Time goes on without it; if it stays so for five minutes, it is right.
+    * It is ahead by more: it has leapt. Time goes on without it; if that lasts five minutes, it is right.
     * It is behind by more: it has leapt back, and is not followed, however long: events of the time between
       are written already. `leap_ms` says so until it comes back; else see the guide on operating.
 
@@ -72,6 +94,11 @@ class SteadyTime:
             return 0.0
         self.leap_ms, self.leapt_for_ms = 0, 0.0
         return ahead_ms
+
+    @property
+    def lost(self) -> bool:
+        """Whether nobody knows what time it is: the clock has been behind for a minute."""
+        return self.leap_ms < 0 and self.leapt_for_ms > LEAP_MS
 
     @property
     def trouble(self) -> str:

@@ -13,12 +13,14 @@ from pathlib import Path
 from typing import Annotated, NamedTuple
 
 import typer
+from rich.markup import escape
 from rich.table import Table
 
 from freshet import __version__
 from freshet.cli.output import console, json_target, write_json
 from freshet.config import load_settings
 from freshet.errors import SettingsError
+from freshet.run.clock_repair import repair_clock, why_folder_ahead
 from stream.clock import Clock, WallClock
 from stream.errors import FreshetError
 from stream.folder import DataFolder
@@ -45,6 +47,14 @@ def doctor(
     port: Annotated[
         int | None, typer.Option(min=1, max=65_535, help="Also see if this port is free.")
     ] = None,
+    mend_clock: Annotated[
+        bool,
+        typer.Option(
+            "--repair-clock",
+            help="Let time begin again now in --data: the clock was wrong while it was used.",
+        ),
+    ] = False,
+    config: Annotated[Path | None, typer.Option(exists=True, dir_okay=False, help="A freshet.toml.")] = None,
     json_out: Annotated[
         Path | None, typer.Option("--json", callback=json_target, help="Write the findings here.")
     ] = None,
@@ -53,6 +63,8 @@ def doctor(
 
     Example: `freshet doctor --data ./freshet-data --port 8080`
     """
+    if mend_clock:
+        _repair_clock(data, config)
     checks: list[Callable[[], _Finding]] = [
         _python,
         _settings,
@@ -63,7 +75,7 @@ def doctor(
     if port is not None:
         checks.append(lambda: _port(port))
     if data is not None:
-        checks += [lambda: _folder(data), lambda: _letters(data)]
+        checks += [lambda: _folder(data), lambda: _clock(data, config), lambda: _letters(data)]
     findings = [*(check() for check in checks), *_packages()]
     table = Table("", "what", "found", "what to do", title=f"freshet {__version__}", title_justify="left")
     marks = {"ok": "[green]ok[/]", "warn": "[yellow]look[/]", "bad": "[red]bad[/]"}
@@ -148,6 +160,32 @@ def _folder(data: Path) -> _Finding:
     except FreshetError as error:
         return _Finding(f"data folder {data}", "bad", str(error), "see docs/guides/operating.md")
     return _Finding(f"data folder {data}", "ok", facts)
+
+
+def _clock(data: Path, config: Path | None) -> _Finding:
+    if not (data / "freshet.json").is_file():
+        return _Finding("times stored", "ok", "no data folder, none kept")
+    try:
+        why = why_folder_ahead(data, load_settings(config), WallClock())
+    except FreshetError as error:
+        return _Finding("times stored", "bad", str(error), "mend the data folder first")
+    if why:
+        advice = (
+            f"set the clock right; if it is, stop Freshet and `freshet doctor --data {data} --repair-clock`"
+        )
+        return _Finding("times stored", "bad", why.partition(":")[0], advice)
+    return _Finding("times stored", "ok", "none that has not come")
+
+
+def _repair_clock(data: Path | None, config: Path | None) -> None:
+    if data is None:
+        msg = "expected --data with the folder to mend"
+        raise typer.BadParameter(msg, param_hint="--repair-clock")
+    settings, clock = load_settings(config), WallClock()
+    if not why_folder_ahead(data, settings, clock):
+        console.print(f"{escape(str(data))}: no time that has not come; nothing was changed")
+        return
+    console.print(escape(repair_clock(data, settings, clock)))
 
 
 def _letters(data: Path) -> _Finding:

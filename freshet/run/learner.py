@@ -31,8 +31,9 @@ from stream.presence import Watch
 from stream.private import private_files
 from stream.room import has_room
 from stream.scrub import LearnerScrub
+from stream.steady import why_ahead
 
-__all__ = ["build_engine", "fingerprint", "main"]
+__all__ = ["build_engine", "fingerprint", "main", "refuse_future"]
 
 _LONGEST_WAIT_S = 30.0
 _GOOD_S = 60.0
@@ -83,6 +84,18 @@ def build_engine(
     )
 
 
+def refuse_future(engine: LocalEngine, folder: DataFolder, settings: Settings) -> None:
+    """Go on only where time has come as far as what was learned.
+
+    Raises:
+        StartError: the clock was wrong, or is.
+    """
+    now_ms, watermark = WallClock().now_ms(), engine.watermark if settings.clock == "wall" else 0
+    what = f"what was learned in {folder.path}"
+    if why := why_ahead(what, max(engine.absorbed_at, watermark), now_ms):
+        raise StartError(why)
+
+
 class _Patience:
     """How long to wait before all is taken up anew: 1, 2, 4, … 30 s; a good minute begins it again."""
 
@@ -123,6 +136,7 @@ def _learn(folder: DataFolder, settings: Settings, workers: int, stop: StopFlag)
             engine.recover()
         except SnapshotError as error:
             raise StartError(str(error)) from error
+        refuse_future(engine, folder, settings)
 
         def told() -> bool:
             watch.refuse()

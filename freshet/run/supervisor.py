@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import IO, cast
 
 from freshet.errors import SettingsError, StartError
-from stream.clock import Clock
+from stream.clock import OFFSET_VARIABLE, Clock
 from stream.errors import SnapshotError, may_pass
 
 __all__ = ["HOPELESS", "LATER", "ProcessSpec", "Supervisor", "exit_code"]
@@ -102,6 +102,7 @@ class Supervisor:
             StartError: a child keeps dying before it has come up, or says that starting it again cannot help;
                 its last exit code is named.
         """
+        self._clock.now_ms()  # a leap is seen between two looks
         for child in self._children.values():
             code = child.process.poll()
             if code is None:
@@ -167,7 +168,11 @@ class Supervisor:
         # `-m` would look for modules in the folder where the user stands first: a stranger's `queue.py` there
         # must not run, nor in children of the child.
         lifeline = {"FRESHET_LIFELINE": str(self._lifeline_read), "PYTHONSAFEPATH": "1"}
-        environment = {**os.environ, **lifeline}
+        # A child that starts while the clock is wrong must not believe it.
+        self._clock.now_ms()
+        offset_ms = self._clock.steady.offset_ms
+        steady = {} if offset_ms is None else {OFFSET_VARIABLE: repr(offset_ms)}
+        environment = {**os.environ, **lifeline, **steady}
         process = subprocess.Popen(
             [sys.executable, *spec.arguments],
             stdin=subprocess.PIPE,

@@ -123,6 +123,11 @@ class Driver:
         """Where the tickers stand; call it after `flush`."""
         return {"live": self._tickers[False].last, "backfill": self._tickers[True].last}
 
+    def rewind(self, now_ms: int) -> None:
+        """Time was ahead of the wall clock: it is `now_ms`."""
+        for ticker in self._tickers.values():
+            ticker.last = min(ticker.last, now_ms // ticker.tick_ms * ticker.tick_ms)
+
     def restore(self, frame: Frame) -> None:
         """Put the tickers back."""
         self._tickers[False].last, self._tickers[True].last = frame["live"], frame["backfill"]

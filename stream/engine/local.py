@@ -99,9 +99,24 @@ class LocalEngine:
         return self._absorbed_at
 
     @property
+    def watermark(self) -> int:
+        """Time of the last live tick (ms), 0 before the first."""
+        return self._driver.watermark
+
+    @property
     def positions(self) -> dict[str, int]:
         """Committed position of each source."""
         return dict(self._positions)
+
+    def rewind(self, now_ms: int) -> None:
+        """Time was wrong and is `now_ms`; the step has been told. A snapshot makes it last.
+
+        Raises:
+            SnapshotError: it was not written.
+        """
+        self._driver.rewind(now_ms)
+        self._absorbed_at = min(self._absorbed_at, now_ms)
+        self._leap()
 
     def recover(self) -> int:
         """Bring the step to the last commit; returns the number of records that were run again.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Mapping, Sequence
-from itertools import groupby
+from itertools import accumulate, groupby
 from operator import itemgetter
 
 from stream.commits import Span
@@ -29,9 +29,11 @@ def merge_reads(
         >>> [(source, record.pos) for source, record in order], bound
         ([('a', 1), ('b', 1)], 5)
     """
-    bound = min((reads[name][-1].accepted_at for name, more in unfinished.items() if more), default=None)
+    # Never falling within a log, also where a clock was wrong and was mended: no record overtakes another.
+    times = {name: list(accumulate((r.accepted_at for r in read), max)) for name, read in reads.items()}
+    bound = min((times[name][-1] for name, more in unfinished.items() if more), default=None)
     queues = [
-        [(record.accepted_at, name, record) for record in reads[name]]
+        [(at, name, record) for at, record in zip(times[name], reads[name], strict=True)]
         for name in sorted(reads)
         if reads[name]
     ]

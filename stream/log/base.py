@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from typing import Literal, NamedTuple, Protocol
 
 from stream.events import EVENT_SCHEMA
+from stream.steady import LEAP_MS
 
-__all__ = ["EventLog", "EventReader", "Record", "RecordKind"]
+__all__ = ["EventLog", "EventReader", "Record", "RecordKind", "stamp"]
 
 RecordKind = Literal["events", "decision"]
 
@@ -16,8 +17,8 @@ class Record(NamedTuple):
     """One entry of a log: a bundle of events, or one decision.
 
     `body` is JSON as `stream.codec` writes it. `accepted_at` is wall ms when the record was handed in; a log
-    raises it to that of the record before, so it never falls. `request_id` is set for decisions only and is
-    what they are found by. `schema` is the number of the event schema. `pos` is given by the log.
+    raises it to that of the record before, so it never falls (`stamp`). `request_id` is set for decisions
+    only and is what they are found by. `schema` is the number of the event schema. `pos` is given by the log.
     """
 
     kind: RecordKind
@@ -27,6 +28,17 @@ class Record(NamedTuple):
     request_id: str | None = None
     schema: int = EVENT_SCHEMA
     pos: int = 0
+
+
+def stamp(newest: int, accepted_at: int) -> int:
+    """The `accepted_at` of a record behind one at `newest`: no earlier, unless by so much that the clock was
+    wrong and has been mended.
+
+    Example:
+        >>> stamp(90_000, 50_000), stamp(900_000, 50_000)
+        (90000, 50000)
+    """
+    return accepted_at if newest - accepted_at > LEAP_MS else max(newest, accepted_at)
 
 
 class EventReader(Protocol):

@@ -6,7 +6,7 @@ import threading
 from collections.abc import Sequence
 
 from stream.errors import LogError
-from stream.log.base import Record
+from stream.log.base import Record, stamp
 
 __all__ = ["MemoryLog"]
 
@@ -37,7 +37,7 @@ class MemoryLog:
             first = len(self._records) + 1
             newest = self._records[-1].accepted_at if self._records else 0
             for offset, record in enumerate(records):
-                newest = max(newest, record.accepted_at)
+                newest = stamp(newest, record.accepted_at)
                 self._records.append(record._replace(pos=first + offset, accepted_at=newest))
                 if record.request_id is not None:
                     self._decisions.setdefault(record.request_id, record.body)

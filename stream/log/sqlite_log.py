@@ -17,7 +17,7 @@ from stream.database import Database
 from stream.dead_letters import DEAD_LETTERS, DeadLetters
 from stream.errors import StorageError
 from stream.filelock import FileLock
-from stream.log.base import Record, RecordKind
+from stream.log.base import Record, RecordKind, stamp
 
 __all__ = ["EVENTS_LAYOUT", "SQLiteLog", "SQLiteLogReader"]
 
@@ -144,7 +144,7 @@ class SQLiteLog(SQLiteLogReader):
             rows = []
             for record in records:
                 pos += 1
-                newest = max(newest, record.accepted_at)
+                newest = stamp(newest, record.accepted_at)
                 decision = record.kind == "decision"
                 fixed = (pos, decision, record.schema, record.backfill, newest)
                 rows.append((*fixed, record.request_id, record.body))

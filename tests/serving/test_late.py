@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import msgspec
+
+from stream.clock import WallClock
+from stream.folder import DataFolder
+from stream.frame import pack
 
 DAY = 86_400_000
 
@@ -50,3 +55,14 @@ def test_an_old_item_is_taken_live(run: Any, kit: Any, tmp_path: Path) -> None:
     settings = msgspec.structs.replace(kit.settings, clock="wall")
     with run(tmp_path / "data", settings, learner=False) as system:
         assert system.send(kit.item("a", kit.t0))["accepted"] == 1
+
+
+def test_what_is_absorbed_ahead_of_the_clock_is_not_ready(run: Any, kit: Any, tmp_path: Path) -> None:
+    folder = DataFolder(tmp_path / "data")
+    folder.prepare(1)
+    with closing(folder.commit_log()) as commits:
+        ahead = int(WallClock().now_ms()) + 3_600_000
+        commits.commit(1, [], pack({}), absorbed_at=ahead, watermark=ahead)
+    with run(tmp_path / "data", learner=False) as system:
+        answer = system.client.get("/readyz")
+    assert answer.status_code == 503 and "ahead of the clock" in answer.json()["detail"]
