@@ -31,14 +31,9 @@ def learner(path: Path, now_ms: int) -> Iterator[tuple[LocalEngine, Pipeline]]:
     sources = folder.readers()
     pipeline = Pipeline(SETTINGS, folder.key)
     with closing(folder.commit_log()) as commits:
-        engine = LocalEngine(
-            pipeline,
-            sources,
-            commits,
-            folder.snapshot_store(),
-            clock=clock,
-            fingerprint=fingerprint(SETTINGS),
-        )
+        mark = fingerprint(SETTINGS)
+        store = folder.snapshot_store()
+        engine = LocalEngine(pipeline, sources, commits, store, clock=clock, fingerprint=mark)
         engine.recover()
         yield engine, pipeline
     for source in sources.values():
@@ -50,8 +45,8 @@ def append(path: Path, accepted_at: int, *events: LoggedEvent) -> None:
         log.append([Record("events", encode_events(list(events)), accepted_at)])
 
 
-def click(user: str, ts: int, **more: str) -> Click:
-    return Click(ts=ts, user_id=user, item_id="a", **more)
+def click(user: str, ts: int) -> Click:
+    return Click(ts=ts, user_id=user, item_id="a")
 
 
 @pytest.fixture
