@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import gzip
 from collections import Counter
 from collections.abc import Sequence
 from typing import Any
@@ -174,7 +175,7 @@ def letters(shard: JoinShard) -> list[Letter]:
 @pytest.mark.parametrize(
     ("value", "says"),
     [
-        (b"\xff\x00", "cannot be read"),
+        (b'{"type": "click", "item_id": "caf\xe9"}', "cannot be read"),
         (b"", "cannot be read"),
         (b'{"type": "click", "ts": 5}', "item_id"),
         (b'{"type": "click", "ts": 1700000000000, "item_id": "a"}', "user_id or request_id"),
@@ -194,6 +195,13 @@ def test_a_poisoned_record_is_a_dead_letter_with_its_place_and_bytes(value: byte
     assert says in letter.reason
     assert (letter.topic, letter.partition, letter.offset, letter.at) == ("events", 2, 41, 99)
     assert base64.b64decode(letter.original) == value[:65_536] and letter.n_bytes == len(value)
+
+
+def test_of_bytes_that_are_no_text_a_letter_keeps_a_note() -> None:
+    shard = JoinShard(2, part)
+    shard.on_records([SourceRecord(41, gzip.compress(b"ann"), None, 99)])
+    (letter,) = letters(shard)
+    assert base64.b64decode(letter.original).startswith(b"(23 bytes of gzip, not kept")
 
 
 @pytest.mark.parametrize(

@@ -114,7 +114,7 @@ def test_blocks_before_and_after_items_become_one_record() -> None:
 
 
 def test_a_segment_is_cut_into_records_of_a_bounded_size() -> None:
-    whole = clicked(*(slate(f"r{n}", context={"text": "x" * 1_000}) for n in range(20)))
+    whole = clicked(*(slate(f"r{n}", context=b"x" * 1_000) for n in range(20)))
     values = list(bounded(whole, 5_000))
     parts = [decode_segment(value) for value in values]
     assert max(map(len, values)) <= 5_000
@@ -122,7 +122,7 @@ def test_a_segment_is_cut_into_records_of_a_bounded_size() -> None:
 
 
 def test_what_cannot_be_cut_comes_whole() -> None:
-    assert len(list(bounded(clicked(slate(context={"text": "x" * 9_000})), 5_000))) == 1
+    assert len(list(bounded(clicked(slate(context=b"x" * 9_000)), 5_000))) == 1
 
 
 @pytest.mark.parametrize(
