@@ -68,7 +68,9 @@ class FolderBackend:
         self._chores = (commits, claims, learned)
         self._unlearned = Unlearned(self._waiting_logs, learned.positions)
         own = [log.database.path for log in self._logs.values()]
-        self._watch = Watch(folder.presence([*own, commits.database.path], logs_of=own), clock)
+        self._watch = Watch(
+            folder.presence([*own, commits.database.path, folder.claims_path], logs_of=own), clock
+        )
         self._housekeeper = Housekeeper(
             Housekeeping(self._logs, commits, folder.key, engine, clock, claims),
             lambda: [entry.id for entry in commits.pending()],

@@ -38,6 +38,7 @@ class Housekeeper:
     ) -> None:
         self._chores, self._forgets, self._lost, self._folder = chores, forgets, lost, folder
         self._full = False
+        self._said = ""
         self._due = max(forgets(), default=0)
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._loop, name="housekeeping", daemon=True)
@@ -71,7 +72,10 @@ class Housekeeper:
             if not self.clean:
                 self.clean = not any(forget <= self._due for forget in self._forgets())
         except FreshetError as error:
-            _log.warning("%s", error)
+            # Twice a second the same, for as long as a disk is full.
+            if self._said != (said := str(error)):
+                _log.warning("%s", said)
+            self._said = said
 
     def _loop(self) -> None:
         while not self._stop.wait(_EVERY_S):

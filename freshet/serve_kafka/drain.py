@@ -48,6 +48,7 @@ class Drain:
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._loop, name="drain", daemon=True)
         self._trimmed_s = float("-inf")
+        self._said = ""
         self.sent = 0
 
     def start(self) -> None:
@@ -91,7 +92,9 @@ class Drain:
             except BrokerError as error:
                 self._link.failed(error)
             except FreshetError as error:
-                _log.warning("%s; decisions are sent a little later", error)
+                if self._said != (said := str(error)):
+                    _log.warning("%s; decisions are sent a little later", said)
+                self._said = said
                 self._stop.wait(_POLL_S)
 
     def _send(self) -> bool:

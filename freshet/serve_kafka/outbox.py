@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from stream.engine import EngineSettings
-from stream.errors import LogError
+from stream.errors import LogError, StorageError
 from stream.log import Record, SQLiteLog, SQLiteLogReader
 from stream.retention import Retention
 
@@ -95,7 +96,10 @@ class Outbox:
         """The brokers have everything up to `position`. A note that is lost costs that it is sent again."""
         sql = "SELECT count(*), coalesce(sum(length(body)), 0) FROM records WHERE pos > ? AND pos <= ?"
         ((n, size),) = self._log.database.read(sql, (self._sent, position))
-        self._log.database.write("INSERT OR REPLACE INTO meta VALUES('sent',?)", (position,), durable=False)
+        # On a full disk it is noted here only: else the same would be sent again and again.
+        with suppress(StorageError):
+            sql = "INSERT OR REPLACE INTO meta VALUES('sent',?)"
+            self._log.database.write(sql, (position,), durable=False)
         with self._mutex:
             self._sent = position
             self.n_waiting -= n

@@ -69,3 +69,11 @@ def test_two_workers_cannot_share_one(outbox: Outbox, tmp_path: Path) -> None:
     with pytest.raises(LogError, match="in use by process"):
         Outbox(tmp_path / "outbox.db")
     assert outbox.n_waiting == 0
+
+
+def test_what_was_sent_is_not_sent_again_while_the_disk_refuses_the_note(outbox: Outbox) -> None:
+    positions = outbox.append([decision(n) for n in range(3)])
+    outbox._log.database.read("PRAGMA query_only=ON")
+    outbox.sent(positions[1])
+    assert [record.request_id for record in outbox.waiting(10)] == ["r2"]
+    outbox._log.database.read("PRAGMA query_only=OFF")
