@@ -55,9 +55,7 @@ class _ExactSearch:
             eligible &= np.isin(c.group[:n] + 1, groups)
         norms = np.sqrt(np.einsum("ij,ij->i", data, data))
         near = np.where(eligible & (norms > 0), data @ query / np.maximum(norms, 1e-12), _NEVER)
-        k = min(k, int(np.count_nonzero(near > _NEVER)))
-        best = np.argpartition(-near, k - 1)[:k] if k else np.zeros(0, np.int64)
-        return _Near(best[np.lexsort((best, -near[best]))].astype(np.int32))
+        return _Near(_largest(near, min(k, int(np.count_nonzero(near > _NEVER)))))
 
 
 class _ExactItems(ItemIndex):
@@ -72,9 +70,20 @@ class _ExactItems(ItemIndex):
         """Look at the catalogue anew."""
         c = self._catalogue
         entered = np.where(c.known & ~c.deleted, c.entered_ms, -1)
-        n = min(self._n_newest, int(np.count_nonzero(entered >= 0)))
-        rows = np.argpartition(-entered, n - 1)[:n] if n else np.zeros(0, np.int64)
-        self.newest = rows[np.lexsort((rows, -entered[rows]))].astype(np.int32)
+        self.newest = _largest(entered, min(self._n_newest, int(np.count_nonzero(entered >= 0))))
+
+
+def _largest(values: npt.NDArray[Any], n: int) -> Int32:
+    """Rows of the `n` largest values, largest first; of equal ones the lower row, as where answers are made.
+
+    Items often enter together, so which of equals are in decides what a policy could have chosen.
+    """
+    if n == 0:
+        return np.zeros(0, np.int32)
+    bar = np.partition(values, values.size - n)[values.size - n]
+    above = np.flatnonzero(values > bar)
+    rows = np.concatenate([above, np.flatnonzero(values == bar)[: n - above.size]])
+    return rows[np.lexsort((rows, -values[rows]))].astype(np.int32)
 
 
 class StateRecommender:
