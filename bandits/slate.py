@@ -20,10 +20,14 @@ _NONE = np.zeros(0, np.int32)
 
 
 class Offered(NamedTuple):
-    """What a policy could have placed: `rows` (n,) that are listed, and how many more `outside` of them."""
+    """What a policy could have placed: `rows` (n,) that are listed, and how many more `outside` of them.
+
+    `hidden` (m,) are rows that are neither: none of them could have been placed.
+    """
 
     rows: Int32
     outside: int = 0
+    hidden: Int32 = _NONE
 
 
 @dataclass(frozen=True, slots=True)

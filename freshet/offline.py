@@ -132,7 +132,9 @@ class StateRecommender:
             viewed = (revive_context(slate.context) or {}).get("item_id")
             asker, _ = self._asker(slate.user_id, len(slate.items), slate.ts, viewed)
             found = self._gather(asker, context, policy, slate.request_id)
-            return Offered(found.own, found.outside)
+            shown = self._parts.items.find(slate.items)
+            may_not = np.isin(shown, asker.blocked) | ~self._parts.catalogue.servable(shown, slate.ts)
+            return Offered(found.own, found.outside, shown[may_not])
 
         return choose
 

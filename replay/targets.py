@@ -100,14 +100,14 @@ class PolicyTarget:
         return self._find([*slate.items, *slate.others]) if own is None else own
 
     def propensities(self, slate: Slate) -> Float64:
-        """As if the policy decided every place; 0 from an unknown item on."""
+        """As if the policy decided every place; 0 from an item on that is unknown or could not be shown."""
         context = slate_context(slate)
         rows = self._find(slate.items)
-        unknown = np.flatnonzero(rows < 0)
-        n_known = int(unknown[0]) if unknown.size else rows.size
-        out = np.zeros(rows.size)
         found = self._candidates(slate, context)
-        offered, outside = found if isinstance(found, Offered) else (found, 0)
+        offered, outside, hidden = found if isinstance(found, Offered) else Offered(found)
+        impossible = np.flatnonzero((rows < 0) | np.isin(rows, hidden))
+        n_known = int(impossible[0]) if impossible.size else rows.size
+        out = np.zeros(rows.size)
         offered = np.unique(offered[offered >= 0]).astype(np.int32)
         if slate.eligible:
             outside = max(0, slate.eligible - offered.size)

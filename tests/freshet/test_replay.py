@@ -229,6 +229,10 @@ def test_a_random_log_foretells_nothing(tmp_path: Path) -> None:
     logged = found["policies"]["(logged)"]
     assert logged["first"]["ips"]["low"] <= 1 / 5 <= logged["first"]["ips"]["high"]
     assert 0.99 < logged["all"]["ips"]["low"] < 1.0 == logged["all"]["ips"]["mean"]
+    # The log shows again what was clicked, and the target does not: such slates weigh nothing, others more.
+    uniform = found["policies"]["uniform"]["all"]
+    assert uniform["mean_weight"]["low"] <= 1.0 <= uniform["mean_weight"]["high"]
+    assert 0.0 < uniform["unsupported_share"] < 0.2 and uniform["warnings"] == []
 
 
 def test_mirrors_do_not_change_what_is_learned() -> None:

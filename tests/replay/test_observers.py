@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from bandits import BetaThompson, Uniform
+from bandits import BetaThompson, Offered, Uniform
 from replay.drive import Observer, drive
 from replay.errors import ReplayError
 from replay.estimators import ESTIMATORS, estimate
@@ -167,6 +167,13 @@ def test_a_dislike_is_no_positive() -> None:
     )
     assert scored.result.positives == 1
     assert scored.result.slate_auc.mean == 0.0
+
+
+def test_what_could_not_be_shown_is_not_taken_for_one_of_those_that_nobody_listed() -> None:
+    offered = Offered(_find(["a"]), outside=3, hidden=_find(["c"]))
+    target = PolicyTarget("uniform", Uniform(), _find, candidates=lambda slate, context: offered)
+    slate = Slate(request_id="r", user_id="u", ts=0, items=["b", "c", "a"], clusters=[0], weights=[1.0])
+    np.testing.assert_allclose(target.propensities(slate), [1 / 4, 0.0, 0.0])
 
 
 def test_each_slate_that_is_left_out_is_counted_under_its_reason() -> None:
