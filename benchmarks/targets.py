@@ -45,6 +45,8 @@ TARGETS = (
     Target("kafka_pipeline", 40_000, 150_000),
     Target("kafka_freshness", 150, 30),
     Target("kafka_freshness", 700, 150, "p99"),
+    Target("kafka_freshness_policy", 300, 60),
+    Target("kafka_freshness_policy", 1_000, 300, "p99"),
     Target("kafka_takeover", 10, 2),
     Target("kafka_serve_bootstrap", 60, 15),
 )
