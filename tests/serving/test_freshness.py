@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -74,6 +75,22 @@ def test_while_all_is_well_the_sums_are_those_of_a_stopwatch(system: Any, kit: A
     assert after.count(NAMES[0]) - before.count(NAMES[0]) == 20
     # The stopwatch reads the answer to the click before it looks at the row, and looks every 2 ms.
     assert 0 < after.sum_s(NAMES[0]) - before.sum_s(NAMES[0]) <= took_s + 0.02
+
+
+def test_under_load_every_click_counts_once_and_none_is_slower_than_the_stopwatch(
+    system: Any, kit: Any
+) -> None:
+    before, began_s, n_posts, n_each = Measured(system), CLOCK.now_ms() / 1e3, 12, 200
+    bodies = (
+        [kit.click(f"load{n}-{k}", f"i{k % 40}", kit.t0 + 9) for k in range(n_each)] for n in range(n_posts)
+    )
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(lambda events: system.send(*events), bodies))
+    wait_until(lambda: Measured(system).count(NAMES[0]) == before.count(NAMES[0]) + n_posts * n_each)
+    took_s = CLOCK.now_ms() / 1e3 - began_s
+    mean_s = (Measured(system).sum_s(NAMES[0]) - before.sum_s(NAMES[0])) / (n_posts * n_each)
+    assert 0 < mean_s <= took_s
+    wait_until(lambda: Measured(system).waiting_s(NAMES[0]) == 0.0)
 
 
 def test_what_another_worker_accepted_counts_here_as_well(run: Any, kit: Any, tmp_path: Path) -> None:
