@@ -14,10 +14,12 @@ from stream.codec import decode_events
 from stream.errors import BrokerError, FrameError
 from stream.events import Event
 from stream.kafka.bundles import too_large
+from stream.kafka.layout import LAYOUT
 from stream.kafka.partitioning import partition_of, routing_id
 from stream.kafka.producer import EventProducer
 from stream.kafka.reader import PartitionReader
 from stream.kafka.settings import KafkaSettings
+from stream.kafka.topics import describe_topics
 from stream.lateness import EventTimeGate, LateGate, WallGate, without_late
 
 __all__ = ["KafkaSender", "history_marks"]
@@ -113,11 +115,13 @@ async def history_marks(settings: KafkaSettings, clock: Clock) -> dict[int, int]
     """By partition of `events`, how far history has come there (ms), as JOIN's owners wrote it down.
 
     Raises:
-        BrokerError: no broker answers, or the topic is not there.
+        BrokerError: no broker answers.
     """
-    reader = PartitionReader(settings, clock)
     found: dict[int, int] = {}
     topic = settings.topic("control")
+    if topic not in describe_topics(settings, [each for each in LAYOUT if each.name == "control"]):
+        return found  # nobody has learned anything there
+    reader = PartitionReader(settings, clock)
     try:
         begin, end = await reader.start_of(topic, 0), await reader.end_of(topic, 0)
         async for records in reader.read(topic, 0, begin, end):

@@ -8,6 +8,7 @@ from concurrent.futures import Future
 from types import TracebackType
 from typing import Any
 
+from stream.clock import Clock, WallClock
 from stream.errors import BrokerError, OverloadedError
 from stream.events import LoggedEvent
 from stream.kafka.bundles import Bundle, bundled, headers_of
@@ -40,6 +41,7 @@ class EventProducer:
 
     def __init__(self, settings: KafkaSettings) -> None:
         self._settings = settings
+        self._clock: Clock = WallClock()
         self._topic = settings.topic("events")
         self._lock = threading.Lock()
         self._in_flight = 0
@@ -115,7 +117,13 @@ class EventProducer:
         try:
             with translated(self._settings):
                 sent = producer.send(
-                    self._topic, bundle.value, bundle.key.encode(), headers, partition=bundle.partition
+                    self._topic,
+                    bundle.value,
+                    bundle.key.encode(),
+                    headers,
+                    partition=bundle.partition,
+                    # Not the client's own, which follows a clock that is wrong.
+                    timestamp_ms=int(self._clock.now_ms()),
                 )
         except BrokerError as error:
             self._landed(bundle)

@@ -13,6 +13,7 @@ import msgspec
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError, ProducerFenced
 
+from stream.clock import WallClock
 from stream.engine.shard import Output, Recovered, SourceRecord
 from stream.errors import BrokerError, FencedError, FrameError, LogError, SnapshotError
 from stream.frame import MALFORMED, Frame, pack, unpack
@@ -282,13 +283,15 @@ class KafkaShardStore:
     ) -> None:
         """Write the records of one partition in order, packed here: sent singly each would cost ten times."""
         topic, partition = self._settings.topic(place[0]) if place[0] else self._state, place[1]
+        # Not the client's own time, which follows a clock that is wrong.
+        at = int(WallClock().now_ms())
         left = iter(records)
         record = next(left, None)
         while record is not None:
             batch = producer.create_batch()
             # A batch that is full refuses; its first record it always takes.
             while record is not None and batch.append(
-                timestamp=None, key=record.key, value=record.value, headers=list(record.headers)
+                timestamp=at, key=record.key, value=record.value, headers=list(record.headers)
             ):
                 record = next(left, None)
             batch.close()

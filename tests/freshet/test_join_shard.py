@@ -13,6 +13,8 @@ from zlib import crc32
 import msgspec
 import pytest
 
+from freshet.config import Settings
+from freshet.following import RowFollower
 from freshet.shards.join import JoinShard
 from freshet.shards.letters import Letter
 from stream.block_codec import decode_item, decode_segment
@@ -341,3 +343,19 @@ class TestJoinShard(ShardStepContract):
         }
         items = [item for s in read(outputs) if isinstance(s, ItemsBlock) for item in s.items]
         return flat, Counter(item.item_id for item in items)
+
+
+def test_how_far_history_has_come_is_told_once_and_followed_by_servers() -> None:
+    shard, follower = JoinShard(2, part), RowFollower(Settings())
+    history = (("backfill", b"1"),)
+    clicks = [Click(ts=1_700_000_000_500 - n, item_id="a", user_id="u") for n in (0, 300_000)]
+    shard.on_records([SourceRecord(n, encode_events([c]), headers=history) for n, c in enumerate(clicks)])
+    [told] = [output for output in shard.take() if output.topic == "control"]
+    shard.on_records(
+        [SourceRecord(2, encode_events([ItemEvent(ts=1_800_000_000_000, item_id="a")]), headers=history)]
+    )
+    assert not [output for output in shard.take() if output.topic == "control"], "an item is no news of time"
+    follower.add("control", told.partition, told.key or b"", told.value)
+    again = RowFollower(Settings())
+    again.restore(follower.snapshot())
+    assert follower.history == again.history == {2: 1_700_000_000_000}

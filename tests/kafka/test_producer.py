@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
-from kafka import KafkaConsumer, TopicPartition
+from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 from typer.testing import CliRunner
 
 from freshet.cli import app
-from stream.codec import decode_logged
+from freshet.shards.join import JoinShard
+from stream.codec import decode_logged, encode_events
+from stream.engine.shard import SourceRecord
 from stream.errors import BrokerError
 from stream.events import Click, LoggedEvent
 from stream.kafka import KafkaSettings
@@ -26,6 +29,7 @@ from stream.testing_kafka import free_port
 
 pytestmark = pytest.mark.kafka
 
+T0 = 1_700_000_000_000
 EVENTS = [topic for topic in LAYOUT if topic.name == "events"]
 
 
@@ -38,7 +42,7 @@ def ready(topics: KafkaSettings) -> KafkaSettings:
 
 def _clicks(n: int, text: str = "") -> tuple[list[LoggedEvent], list[bytes]]:
     events: list[LoggedEvent] = [
-        Click(ts=1, item_id="tea", user_id=f"u{number % 7}", event_id=f"e{number}", session_id=text or None)
+        Click(ts=T0, item_id="tea", user_id=f"u{number % 7}", event_id=f"e{number}", session_id=text or None)
         for number in range(n)
     ]
     return events, [msgspec.json.encode(event) for event in events]
@@ -116,7 +120,7 @@ def feed(ready: KafkaSettings, tmp_path: Path) -> Callable[..., Any]:
     environment = {
         f"FRESHET_KAFKA_{name.upper()}": str(getattr(ready, name))
         for name in ("prefix", "partitions", "replication", "min_insync")
-    }
+    } | {"FRESHET_CLOCK": "event"}
     return lambda *words: CliRunner().invoke(
         app, ["feed", *map(str, words), "--kafka", ready.bootstrap], env=environment
     )
@@ -143,6 +147,28 @@ def test_feed_goes_on_where_it_stopped(
     (tmp_path / ".clicks.jsonl.freshet-resume").write_text(json.dumps(mark))
     assert feed(file).exit_code == 0
     assert sorted(event.event_id for event in _events_in(ready)) == [f"e{n}" for n in range(15, 20)]
+
+
+def test_feed_refuses_history_behind_what_was_learned(
+    feed: Callable[..., Any], ready: KafkaSettings, tmp_path: Path
+) -> None:
+    with admin_client(ready) as client:
+        client.create_topics({ready.topic("control"): {"num_partitions": 1}}, wait_for_metadata=True)
+    reached = 1_700_000_000_000
+    shard = JoinShard(0, lambda name: 0)
+    later = encode_events([Click(ts=reached, item_id="a", user_id="u")])
+    shard.on_records([SourceRecord(0, later, headers=(("backfill", b"1"),))])
+    told = [output for output in shard.take() if output.topic == "control"]
+    with closing(KafkaProducer(bootstrap_servers=ready.bootstrap)) as producer:
+        for output in told:  # what JOIN's owner of each partition says
+            for partition in range(ready.partitions):
+                producer.send(ready.topic("control"), output.value, f"history/{partition}".encode()).get(10)
+    file = tmp_path / "older.jsonl"
+    older = [Click(ts=reached - 86_400_000, item_id="a", user_id=f"u{n}") for n in range(20)]
+    file.write_bytes(b"\n".join(map(msgspec.json.encode, older)))
+    ran = feed(file, "--backfill", "--json", "-")
+    assert ran.exit_code == 1 and json.loads(ran.stdout)["accepted"] == 0
+    assert "history is loaded up to 2023-11-14T22:13:20Z" in " ".join(ran.stderr.split())
 
 
 def test_feed_to_two_places_is_a_wrong_call(feed: Callable[..., Any], tmp_path: Path) -> None:
