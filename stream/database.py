@@ -97,7 +97,8 @@ class Database:
         if readonly and not path.is_file():
             msg = f"{path.name} is not there; expected it in {path.parent}; has the writer been started?"
             raise LogError(msg)
-        if not readonly:
+        # Opening and closing a file takes away the locks that other connections of this process hold on it.
+        if not readonly and not path.exists():
             _make(path)
         with self._translated("opened"):
             uri = f"{path.absolute().as_uri()}?mode={'ro' if readonly else 'rw'}"

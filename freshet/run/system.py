@@ -65,7 +65,8 @@ class EmbeddedSystem:
         learner = ProcessSpec("learner", ("-m", "freshet.run.learner", where, count), given=given)
         # Stopped in this order: the workers drain, then the learner takes what they left.
         self._supervisor = Supervisor([*workers, learner], clock)
-        self._watch = Watch(self._folder.presence(), clock)
+        self._presence = self._folder.presence()  # as prepared: an older folder is raised by that
+        self._watch = Watch(self._presence, clock)
 
     @property
     def url(self) -> str:
@@ -116,7 +117,7 @@ class EmbeddedSystem:
         codes = self._supervisor.stop()
         self._socket.close()
         try:
-            self._folder.refuse_lost()
+            self._presence.refuse()
             self._folder.refuse_missing_files()
             self._finish_forgets()
         except StorageError as error:
