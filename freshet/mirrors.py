@@ -15,24 +15,28 @@ from stream.frame import Frame, pack, unpack
 __all__ = ["Mirror", "MirroredPipeline", "parse_interval"]
 
 _UNITS_MS = {"s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
+_LONGEST_MS = 3_653 * 86_400_000
 
 
 def parse_interval(text: str) -> int:
     """``30s``, ``5m``, ``1.5h`` or ``1d`` in milliseconds.
 
     Raises:
-        SettingsError: it is written otherwise, or shorter than a second.
+        SettingsError: it is written otherwise, shorter than a second or longer than ten years.
 
     Example:
         >>> parse_interval("1.5h")
         5400000
     """
     match = re.fullmatch(r"(\d+(?:\.\d+)?)([smhd])", text.strip())
-    interval = round(float(match[1]) * _UNITS_MS[match[2]]) if match else 0
-    if interval < 1_000:
-        msg = f"an interval of at least a second was expected, like 30s, 5m, 1.5h or 1d; got {text!r}"
+    interval = float(match[1]) * _UNITS_MS[match[2]] if match else 0.0
+    if not 1_000 <= interval <= _LONGEST_MS:
+        msg = (
+            "an interval from a second to ten years was expected, like 30s, 5m, 1.5h or 1d; "
+            f"got {text[:40]!r}"
+        )
         raise SettingsError(msg)
-    return interval
+    return round(interval)
 
 
 class Mirror:

@@ -93,9 +93,7 @@ def prediction_notes(driven: Driven, scored: PrequentialResult) -> list[str]:
     notes = []
     if not scored.positives:
         clicks = driven.kinds.get("Click", 0)
-        why = (
-            f"none of {clicks:,} clicks counts for anything; see JOIN" if clicks else "the log holds no click"
-        )
+        why = f"no click of {clicks:,} is a positive; see JOIN" if clicks else "the log holds no click"
         notes.append(f"nothing was predicted: {why} ({_contents(driven)})")
     if not scored.slate_auc.count:
         shown = driven.outcomes.get("shown", 0)
@@ -133,11 +131,11 @@ def left_out_note(left_out: Mapping[str, int]) -> str:
 
     Example:
         >>> left_out_note({"never_shown": 3})
-        '3 slates were left out: 3 decisions that were never shown'
+        '3 slates were left out: decisions that were never shown (3)'
     """
     counts = {name: n for name, n in left_out.items() if n}
     if not counts:
         return ""
-    reasons = "; ".join(f"{n:,} {LEFT_OUT[name]}" for name, n in counts.items())
+    reasons = "; ".join(f"{LEFT_OUT[name]} ({n:,})" for name, n in counts.items())
     total = sum(counts.values())
     return f"{total:,} {'slate was' if total == 1 else 'slates were'} left out: {reasons}"

@@ -21,9 +21,11 @@ def simulate(
     policy: Annotated[
         list[str] | None, typer.Option(help=f"Again for each; all when left out: {', '.join(POLICIES)}.")
     ] = None,
-    rounds: Annotated[int, typer.Option(min=1, help="Decisions of one item each.")] = 3_000,
-    seeds: Annotated[int, typer.Option(min=1, help="Runs of each policy; an interval needs two.")] = 5,
-    items: Annotated[int, typer.Option(min=2, help="Items to choose from.")] = 20,
+    rounds: Annotated[int, typer.Option(min=1, max=10_000_000, help="Decisions of one item each.")] = 3_000,
+    seeds: Annotated[
+        int, typer.Option(min=1, max=10_000, help="Runs of each policy; an interval needs two.")
+    ] = 5,
+    items: Annotated[int, typer.Option(min=2, max=100_000, help="Items to choose from.")] = 20,
     every: Annotated[int, typer.Option(min=1, help="Learn only every so many rounds.")] = 1,
     seed: Annotated[
         int, typer.Option(min=0, max=2**32 - 1, help="The world; the runs are numbered from it.")
