@@ -13,7 +13,7 @@ from stream.codec import decode_logged
 from stream.commits import CommitReader, Span, TickMark
 from stream.errors import EventError
 from stream.events import Click, Decision, Impression, ItemEvent, LoggedEvent, Tick
-from stream.log import EventReader, Record, SQLiteLogReader
+from stream.log import DAMAGED, EventReader, Record, SQLiteLogReader
 from stream.rules import MAX_NESTING, broken_own_rule, broken_rule, nesting, too_deep
 from stream.times import broken_ts
 
@@ -216,6 +216,8 @@ class FolderSource:
 
     def _events(self, name: str, record: Record) -> Iterator[Entry]:
         try:
+            if record.damaged:
+                raise EventError(DAMAGED)
             events = decode_logged(record.body, record.schema)
         except EventError as error:
             self.skipped += 1

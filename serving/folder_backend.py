@@ -72,7 +72,7 @@ class FolderBackend:
             folder.presence([*own, commits.database.path, folder.claims_path], logs_of=own), clock
         )
         self._housekeeper = Housekeeper(
-            Housekeeping(self._logs, commits, folder.key, engine, clock, claims),
+            Housekeeping(self._logs, commits, engine, clock, claims),
             lambda: [entry.id for entry in commits.pending()],
             self.lost,
             folder.path,

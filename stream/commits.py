@@ -13,15 +13,17 @@ merged the second time may differ from what was published before the power went;
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import sqlite3
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
 import msgspec
 
+from stream.checksum import checksum
 from stream.database import Database
-from stream.dead_letters import DEAD_LETTERS, DeadLetter, DeadLetters
+from stream.dead_letters import DEAD_LETTERS, LETTERS_UPGRADE, DeadLetter, DeadLetters
 from stream.errors import LogError, StorageError
 from stream.filelock import FileLock
 
@@ -30,13 +32,14 @@ __all__ = [
     "BehindError",
     "CommitLog",
     "CommitReader",
+    "Cuts",
     "Delta",
     "Pending",
     "Span",
     "TickMark",
 ]
 
-COMMITS_LAYOUT = 1
+COMMITS_LAYOUT = 2
 _PAGE_BYTES = 1 << 15  # a delta of megabytes costs a third of what it does in pages of 4 KiB
 _SHRINK_BYTES = 16 << 20
 
@@ -44,17 +47,30 @@ _SCRIPT = (
     """
 CREATE TABLE IF NOT EXISTS commits(
   seq INTEGER PRIMARY KEY, absorbed_at INTEGER NOT NULL, watermark INTEGER NOT NULL, merge BLOB NOT NULL,
-  size INTEGER NOT NULL, frame BLOB NOT NULL);
+  size INTEGER NOT NULL, frame BLOB NOT NULL, checksum BLOB);
 CREATE TABLE IF NOT EXISTS positions(source TEXT PRIMARY KEY, pos INTEGER NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS snapshots(seq INTEGER PRIMARY KEY, at INTEGER NOT NULL, positions BLOB NOT NULL);
 CREATE TABLE IF NOT EXISTS scrubs(
   id INTEGER PRIMARY KEY AUTOINCREMENT, user BLOB NOT NULL, ts INTEGER NOT NULL, seq INTEGER NOT NULL,
   UNIQUE(user, ts));
-CREATE TABLE IF NOT EXISTS scrub_requests(
-  request BLOB PRIMARY KEY, scrub INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS scrub_cuts(
+  scrub INTEGER NOT NULL, source TEXT NOT NULL, letter INTEGER NOT NULL, pos INTEGER NOT NULL,
+  spans BLOB NOT NULL, PRIMARY KEY(scrub, source, letter, pos)) WITHOUT ROWID;
 """
     + DEAD_LETTERS
 )
+
+
+def _upgrade(connection: sqlite3.Connection, _found: int) -> None:
+    """From layout 1, where the owners of the logs searched them."""
+    connection.execute("ALTER TABLE commits ADD COLUMN checksum BLOB")
+    connection.execute(LETTERS_UPGRADE)
+    connection.execute("DROP TABLE IF EXISTS scrub_requests")
+    # Forgets that were ready then are searched for again.
+    connection.execute(
+        "UPDATE meta SET value=(SELECT min(id) - 1 FROM scrubs) "
+        "WHERE name='ready_scrub' AND EXISTS(SELECT 1 FROM scrubs WHERE id <= value)"
+    )
 
 
 class Span(msgspec.Struct, frozen=True, array_like=True, tag="s"):
@@ -93,12 +109,22 @@ class Pending(NamedTuple):
     seq: int
 
 
+class Cuts(NamedTuple):
+    """What is to go from one record of a log, or (`letter`) which dead letter: spans of bytes of its body."""
+
+    source: str
+    letter: bool
+    pos: int
+    spans: list[tuple[int, int]]
+
+
 class BehindError(LogError):
     """The deltas that follow are gone; start again from the newest snapshot."""
 
 
 _MERGE = msgspec.msgpack.Decoder(list[Span | TickMark])
 _POSITIONS = msgspec.msgpack.Decoder(dict[str, int])
+_SPANS = msgspec.msgpack.Decoder(list[tuple[int, int]])
 
 
 class CommitReader:
@@ -124,25 +150,69 @@ class CommitReader:
         """Deltas `after_seq + 1`, `after_seq + 2`, … without a hole; empty when there is nothing newer.
 
         Raises:
-            BehindError: the next one was dropped (retention, a forget, a restart after power loss).
+            BehindError: the next one was dropped (retention, a forget, a restart after power loss), or was
+            changed on the disk.
         """
         last = self.last_seq()
-        sql = "SELECT seq, absorbed_at, watermark, frame FROM commits WHERE seq > ? ORDER BY seq LIMIT ?"
-        found = [Delta(*row) for row in self.database.read_some(sql, (after_seq, limit), max_bytes)]
+        sql = (
+            f"SELECT seq, absorbed_at, watermark, {self._checksum}, CAST(frame AS BLOB) FROM commits "
+            "WHERE seq > ? ORDER BY seq LIMIT ?"
+        )
+        rows = self.database.read_some(sql, (after_seq, limit), max_bytes)
+        found = [
+            Delta(seq, absorbed_at, watermark, frame)
+            for seq, absorbed_at, watermark, check, frame in rows
+            if check is None or check[4:] == checksum([frame], seq)
+        ]
         deltas = [delta for n, delta in enumerate(found, after_seq + 1) if delta.seq == n]
         if not deltas and last > after_seq:
             msg = (
-                f"delta {after_seq + 1} is no longer kept, the last is {last}; start from the newest snapshot"
+                f"delta {after_seq + 1} is no longer kept or damaged, the last is {last}; start from the "
+                "newest snapshot"
             )
             raise BehindError(msg)
         return deltas
 
     def merge_order(self, after_seq: int, limit: int = 256) -> list[tuple[int, list[Span | TickMark]]]:
-        """What was merged in which order by the commits behind `after_seq`."""
+        """What was merged in which order by the commits behind `after_seq`.
+
+        Raises:
+            LogError: one was changed on the disk.
+        """
         rows = self.database.read(
-            "SELECT seq, merge FROM commits WHERE seq > ? ORDER BY seq LIMIT ?", (after_seq, limit)
+            f"SELECT seq, CAST(merge AS BLOB), {self._checksum} FROM commits "
+            "WHERE seq > ? ORDER BY seq LIMIT ?",
+            (after_seq, limit),
         )
-        return [(seq, self.decode_merge(merge)) for seq, merge in rows]
+        for seq, merge, check in rows:
+            if check is not None and check[:4] != checksum([merge], seq):
+                raise LogError(self.say_damaged(seq))
+        return [(seq, self.decode_merge(merge)) for seq, merge, _ in rows]
+
+    def first_damaged(self) -> int:
+        """The first commit whose bytes are not those that were written, 0 if there is none."""
+        after = 0
+        sql = (
+            f"SELECT seq, {self._checksum}, CAST(merge AS BLOB), CAST(frame AS BLOB) FROM commits "
+            "WHERE seq > ? ORDER BY seq LIMIT 16"
+        )
+        while rows := self.database.read_some(sql, (after,), 32 << 20):
+            after = rows[-1][0]
+            for seq, check, merge, frame in rows:
+                if check is not None and check != checksum([merge], seq) + checksum([frame], seq):
+                    return int(seq)
+        return 0
+
+    def say_damaged(self, seq: int) -> str:
+        """What is wrong with a damaged commit, and what to do."""
+        return (
+            f"{self.database.path.name}: commit {seq} was changed on the disk, its checksum differs; restore "
+            "learner.db and the snapshots from one backup, and check the disk"
+        )
+
+    @property
+    def _checksum(self) -> str:
+        return "checksum" if self.database.layout >= COMMITS_LAYOUT else "NULL"
 
     @staticmethod
     def decode_merge(merge: bytes) -> list[Span | TickMark]:
@@ -178,9 +248,17 @@ class CommitReader:
         """Files may be rewritten for pending forgets up to this id."""
         return self.database.meta("ready_scrub")
 
-    def scrub_requests(self) -> set[bytes]:
-        """Keyed hashes of request ids whose attributed clicks belong to a pending forget."""
-        return {bytes(row[0]) for row in self.database.read("SELECT request FROM scrub_requests")}
+    def cuts(self, source: str, done: int, upto: int) -> Iterator[Cuts]:
+        """What is to go from a log for pending forgets with `done < id <= upto`, in order."""
+        found = (done, 2, 0)
+        sql = (
+            "SELECT scrub, letter, pos, spans FROM scrub_cuts WHERE source=? AND scrub <= ? "
+            "AND (scrub, letter, pos) > (?, ?, ?) ORDER BY scrub, letter, pos LIMIT 500"
+        )
+        while rows := self.database.read(sql, (source, upto, *found)):
+            for scrub, letter, pos, spans in rows:
+                found = (scrub, letter, pos)
+                yield Cuts(source, bool(letter), pos, _SPANS.decode(spans))
 
     def dead_letters(self) -> DeadLetters:
         """What the learner could not read."""
@@ -213,7 +291,12 @@ class CommitLog(CommitReader):
         try:
             # Deltas are large and many, so freed pages are not zeroed one by one: a forget rewrites the file.
             self.database = Database(
-                path, schema=COMMITS_LAYOUT, script=_SCRIPT, page_bytes=_PAGE_BYTES, zero_freed_pages=False
+                path,
+                schema=COMMITS_LAYOUT,
+                script=_SCRIPT,
+                upgrade=_upgrade,
+                page_bytes=_PAGE_BYTES,
+                zero_freed_pages=False,
             )
         except BaseException:
             self._held.close()
@@ -241,11 +324,13 @@ class CommitLog(CommitReader):
         """
         parts = [frame] if isinstance(frame, bytes) else frame
         size = sum(map(len, parts))
-        row = (seq, absorbed_at, watermark, msgspec.msgpack.encode(merge), size, size)
+        order = msgspec.msgpack.encode(merge)
+        check = checksum([order], seq) + checksum(parts, seq)
+        row = (seq, absorbed_at, watermark, order, size, size, check)
         reached = {entry.source: entry.last for entry in merge if isinstance(entry, Span)}
         letters, forgets = list(letters), list(forgets)
         with self.database.transaction(durable=False) as connection:
-            connection.execute("INSERT INTO commits VALUES(?,?,?,?,?,zeroblob(?))", row)
+            connection.execute("INSERT INTO commits VALUES(?,?,?,?,?,zeroblob(?),?)", row)
             # Written into its place, megabytes are copied once; as a value of the row, three times.
             with connection.blobopen("commits", "frame", seq) as blob:
                 for part in parts:
@@ -280,16 +365,18 @@ class CommitLog(CommitReader):
         sql = "SELECT coalesce(sum(size), 0) FROM commits WHERE seq > ?"
         return int(self.database.read(sql, (seq,))[0][0])
 
-    def add_scrub_requests(self, requests: Iterable[tuple[bytes, int]]) -> None:
-        """Keep (keyed hash of a request id, id of its pending forget)."""
-        with self.database.transaction(durable=False) as connection:
-            connection.executemany("INSERT OR IGNORE INTO scrub_requests VALUES(?,?)", list(requests))
+    def add_cuts(self, scrub: int, cuts: Iterable[Cuts]) -> None:
+        """Keep what is to go for the pending forgets up to `scrub`."""
+        rows = [(scrub, x.source, x.letter, x.pos, msgspec.msgpack.encode(x.spans)) for x in cuts]
+        if rows:
+            with self.database.transaction(durable=False) as connection:
+                connection.executemany("INSERT OR REPLACE INTO scrub_cuts VALUES(?,?,?,?,?)", rows)
 
     def finish_scrubs(self, upto: int) -> None:
         """Every file is free of the pending forgets with `id <= upto`."""
         with self.database.transaction(durable=True) as connection:
             connection.execute("DELETE FROM scrubs WHERE id <= ?", (upto,))
-            connection.execute("DELETE FROM scrub_requests WHERE scrub <= ?", (upto,))
+            connection.execute("DELETE FROM scrub_cuts WHERE scrub <= ?", (upto,))
 
     def dead_letters(self) -> DeadLetters:
         """What the learner could not read."""

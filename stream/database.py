@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import os
 import sqlite3
-import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from stream.errors import DiskFullError, LogError, StorageError, storage_error
+from stream.fairlock import FairLock
 from stream.presence import Presence
 from stream.room import require_room
 
@@ -54,6 +54,8 @@ class Database:
         path: the file; a writer creates it.
         schema: number of its layout; a file with a larger one is refused.
         script: statements that create missing tables, run by a writer.
+        upgrade: raises a file of an older layout, given its number, before the script runs; both happen
+            together or not at all.
         readonly: open an existing file for reading only.
         still: for a reader that comes to look once: a file that nobody has open is read as it lies, and no
             file is made beside it; it may lie on a disk that cannot be written.
@@ -66,7 +68,7 @@ class Database:
         checkpoint_bytes: of the write-ahead log, after which the next commit moves it into the file and waits
             for the disk; who cannot wait sets it high and calls `checkpoint_aside`.
 
-    Calls from several threads are serialised.
+    Calls from several threads are served in turn.
 
     Raises:
         LogError: missing, damaged, foreign, newer, or locked; `DiskFullError` when there is no room.
@@ -78,6 +80,7 @@ class Database:
         *,
         schema: int,
         script: str = "",
+        upgrade: Callable[[sqlite3.Connection, int], None] | None = None,
         readonly: bool = False,
         still: bool = False,
         timeout_s: float = 10.0,
@@ -92,7 +95,8 @@ class Database:
         self._zero_freed_pages = zero_freed_pages
         self._checkpoint_bytes = checkpoint_bytes
         self._aside: sqlite3.Connection | None = None
-        self._lock = threading.RLock()
+        self._lock = FairLock()
+        self._upgrade = upgrade
         self._synchronous: bool | None = None
         if readonly and not path.is_file():
             msg = f"{path.name} is not there; expected it in {path.parent}; has the writer been started?"
@@ -133,6 +137,8 @@ class Database:
             )
             raise LogError(msg)
         execute(f"PRAGMA secure_delete={'ON' if self._zero_freed_pages else 'FAST'}")
+        self.layout: int = found
+        """Number of the file's layout; for a reader it may be an older one."""
         if self.readonly:
             return
         if not tables:
@@ -145,8 +151,24 @@ class Database:
         if max_bytes is not None:
             execute(f"PRAGMA max_page_count={max(1, max_bytes // page)}").fetchone()
         if not tables or found < schema:
+            self._make(schema, script)
+        (self.layout,) = execute("PRAGMA user_version").fetchone()
+
+    def _make(self, schema: int, script: str) -> None:
+        """Create what is missing and raise an older layout, together or not at all."""
+        execute = self._connection.execute
+        execute("BEGIN IMMEDIATE")
+        try:
+            (found,) = execute("PRAGMA user_version").fetchone()  # another process may have been faster
+            if self._upgrade is not None and 0 < found < schema:
+                self._upgrade(self._connection, found)
             stamp = f"PRAGMA application_id={_APPLICATION_ID}; PRAGMA user_version={schema};"
-            self._connection.executescript(f"BEGIN IMMEDIATE; {META} {script} {stamp} COMMIT;")
+            for statement in _statements(f"{META} {script} {stamp}"):
+                execute(statement)
+            execute("COMMIT")
+        finally:
+            if self._connection.in_transaction:
+                execute("ROLLBACK")
 
     @contextmanager
     def _translated(self, doing: str) -> Iterator[None]:
@@ -317,3 +339,14 @@ def _make(path: Path) -> None:
     except OSError as error:
         msg = f"{path.name} could not be opened ({error.strerror or error}); check the owner and the disk"
         raise storage_error(msg, error) from error
+
+
+def _statements(script: str) -> Iterator[str]:
+    """The statements of a script, one by one: run as a whole they would end the transaction before them."""
+    waiting = ""
+    for piece in script.split(";"):
+        waiting += piece + ";"
+        if sqlite3.complete_statement(waiting):
+            if waiting.strip("; \n"):
+                yield waiting
+            waiting = ""

@@ -39,7 +39,7 @@ from stream.snapshot import sync_folder
 
 __all__ = ["FOLDER_FORMAT", "DataFolder"]
 
-FOLDER_FORMAT = 1
+FOLDER_FORMAT = 2
 """Number of the layout; raised with any file format inside, so an older program refuses the whole folder."""
 
 _KEY_BYTES = 32
@@ -201,6 +201,14 @@ class DataFolder:
             if damage := database.damage():
                 msg = f"{database.path} is damaged ({damage}); restore it from a backup"
                 raise LogError(msg)
+        for source, log in logs.items():
+            if pos := log.first_damaged():
+                raise LogError(log.say_damaged(pos))
+            if n := log.dead_letters.damaged():
+                msg = f"{source}.db: {n} dead letters were changed on the disk; check the disk"
+                raise LogError(msg)
+        if seq := commits.first_damaged():
+            raise LogError(commits.say_damaged(seq))
         folder.snapshot_store().load()
         _close(commits, logs)
         return f"format {FOLDER_FORMAT}, {len(logs)} logs, {seq} commits, {n_pending} forgets to finish"
@@ -233,8 +241,9 @@ class DataFolder:
         if not commits.database.meta(_KEY_MARK):
             commits.database.set_meta(_KEY_MARK, self._key_mark())
         commits.close()
-        Claims(self.claims_path).close()
+        Claims(self.claims_path, self.key).close()
         self.snapshots_path.mkdir(mode=0o700, exist_ok=True)
+        self._raise_format()
 
     def strays(self) -> list[str]:
         """Files that look like Freshet's and were put there by others, as copies are."""
@@ -243,6 +252,16 @@ class DataFolder:
             *(name for name in sorted(logs) if not _LOG.fullmatch(name)),
             *(f"snapshots/{name}" for name in self.snapshot_store().strays()),
         ]
+
+    def _raise_format(self) -> None:
+        """Note that the files are of this program's layouts now: an older one refuses them."""
+        file, header = self.path / "freshet.json", msgspec.json.encode(_Header(FOLDER_FORMAT))
+        if file.read_bytes() != header:
+            aside = file.with_name(f"{file.name}.{os.getpid()}.aside")
+            aside.touch(0o600)
+            aside.write_bytes(header)
+            aside.replace(file)
+            sync_folder(self.path)
 
     def refuse_missing_files(self) -> None:
         """Refuse a folder of which a part was deleted or put in from elsewhere.
@@ -381,7 +400,7 @@ class DataFolder:
 
     def claims(self) -> Claims:
         """Open the claims."""
-        return Claims(self.claims_path)
+        return Claims(self.claims_path, self.key)
 
     def _require(self, file: Path) -> None:
         # `prepare` makes what is missing. One that came into being later would be empty, and look like all.

@@ -8,8 +8,8 @@ from stream.clock import Clock
 from stream.commits import CommitReader
 from stream.engine.settings import EngineSettings
 from stream.log import Claims, SQLiteLog
+from stream.log_scrub import LogScrub
 from stream.retention import Retention
-from stream.scrub import LogScrub
 
 __all__ = ["Housekeeping"]
 
@@ -22,7 +22,6 @@ class Housekeeping:
     Args:
         logs: the logs that this process writes, by name (`DataFolder.owned`).
         commits: the learner's file.
-        key: the folder's secret.
         settings: how much is kept.
         clock: wall time for ages, monotonic time between two passes of retention.
         claims: the folder's claims, if there are several workers.
@@ -35,12 +34,11 @@ class Housekeeping:
         self,
         logs: Mapping[str, SQLiteLog],
         commits: CommitReader,
-        key: bytes,
         settings: EngineSettings,
         clock: Clock,
         claims: Claims | None = None,
     ) -> None:
-        self._scrubs = [LogScrub(name, log, commits, key, claims) for name, log in logs.items()]
+        self._scrubs = [LogScrub(name, log, commits, claims) for name, log in logs.items()]
         self._retention = [Retention(name, log, commits, settings, claims) for name, log in logs.items()]
         self._logs = list(logs.values())
         self._clock = clock

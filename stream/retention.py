@@ -11,6 +11,9 @@ from stream.log import Claims, SQLiteLog
 __all__ = ["Covered", "Retention"]
 
 _SLICE = 2_000
+_SLICE_BYTES = 4 << 20  # overwritten in one transaction, behind which appends wait
+_SHRUNK_PAGES = 2_048
+_PATIENCE_S = 0.02  # appends wait as long; what is not cut now is cut the next time
 _DAY_MS = 86_400_000
 
 
@@ -58,20 +61,23 @@ class Retention:
         while n := self._drop_slice(self._log.database, covered, before):
             dropped += n
         if dropped:
-            self._log.database.checkpoint()
+            self._log.database.checkpoint_aside()
+            self._log.database.checkpoint(timeout_s=_PATIENCE_S)
         return dropped
 
     def _drop_slice(self, database: Database, covered: int, before: int) -> int:
-        sql = "SELECT pos, accepted_at, length(body) FROM records WHERE pos <= ? ORDER BY pos LIMIT ?"
+        # Rows of two bytes are emptied ones that are still there.
+        sql = (
+            "SELECT pos, accepted_at, length(body) FROM records WHERE pos <= ? AND length(body) > 2 "
+            "ORDER BY pos LIMIT ?"
+        )
         excess = database.size() - (self._settings.keep_mb << 20)
-        cut = 0
+        cut = n = weight = 0
         for pos, accepted_at, size in database.read(sql, (covered, _SLICE)):
-            if accepted_at >= before and excess <= 0:
+            if (accepted_at >= before and excess <= 0) or (n and weight + size > _SLICE_BYTES):
                 break
-            cut, excess = pos, excess - size
-        if not cut:
-            return 0
-        with database.transaction(durable=False) as connection:
-            n: int = connection.execute("DELETE FROM records WHERE pos <= ?", (cut,)).rowcount
-        database.shrink(1 << 14)
+            cut, n, weight, excess = pos, n + 1, weight + size, excess - size
+        if cut:
+            self._log.drop(cut)
+            database.shrink(_SHRUNK_PAGES)
         return n

@@ -121,24 +121,38 @@ def _is_word_in(word: bytes, data: bytes) -> bool:
     return False
 
 
-def plain_spellings(data: bytes) -> Iterator[bytes]:
+def plain_spellings(data: bytes, depth: int = 2) -> Iterator[bytes]:
     """The bytes as they are, and what they say where backslashes, percent signs or ampersands escape.
 
+    `depth` times one in another, such as JSON in a string of JSON.
+
     Example:
-        >>> list(plain_spellings(b"a%20b"))
-        [b'a%20b', b'a b']
+        >>> list(plain_spellings(b"a%20b")), list(plain_spellings(b"a%2520b"))
+        ([b'a%20b', b'a b'], [b'a%2520b', b'a%20b', b'a b'])
     """
     yield data
-    if b"\\" in data:
-        yield _ESCAPE.sub(_unescaped, data)
-    if b"%" in data:
-        yield unquote_to_bytes(data)
-        if b"+" in data:
-            yield unquote_to_bytes(data.replace(b"+", b" "))
-    elif b"+" in data:
-        yield data.replace(b"+", b" ")
-    if b"&" in data:
-        yield html.unescape(data.decode("utf-8", "surrogateescape")).encode("utf-8", "surrogateescape")
+    if depth:
+        for read in (_read_escapes, _read_percents, _read_form, _read_entities):
+            if (plain := read(data)) != data:
+                yield from plain_spellings(plain, depth - 1)
+
+
+def _read_escapes(data: bytes) -> bytes:
+    return _ESCAPE.sub(_unescaped, data) if b"\\" in data else data
+
+
+def _read_percents(data: bytes) -> bytes:
+    return unquote_to_bytes(data) if b"%" in data else data
+
+
+def _read_form(data: bytes) -> bytes:
+    return unquote_to_bytes(data.replace(b"+", b" ")) if b"+" in data else data
+
+
+def _read_entities(data: bytes) -> bytes:
+    if b"&" not in data:
+        return data
+    return html.unescape(data.decode("utf-8", "surrogateescape")).encode("utf-8", "surrogatepass")
 
 
 def _unescaped(match: re.Match[bytes]) -> bytes:

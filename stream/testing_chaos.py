@@ -251,7 +251,7 @@ def _write(path: Path, source: str, first: int, acks: Path, forgets: bool, event
     make = cast(Callable[[int, int], Record], _named(events))
     folder, clock = DataFolder(path), WallClock()
     log, commits = folder.writer(source), folder.commit_reader()
-    keeper = Housekeeping({source: log}, commits, folder.key, SETTINGS, clock)
+    keeper = Housekeeping({source: log}, commits, SETTINGS, clock)
     learner = SocketNotifier([folder.socket_path("learner")])
     with acks.open("ab", buffering=0) as file:
         while not stop():

@@ -20,7 +20,7 @@ from stream.events import LoggedEvent
 from stream.folder import DataFolder
 from stream.kafka.bundles import too_large
 from stream.kafka.producer import EventProducer
-from stream.log import Record
+from stream.log import DAMAGED, Record
 
 __all__ = ["FolderToKafka"]
 
@@ -151,6 +151,8 @@ class FolderToKafka:
     def _piece(self, name: str, place: str, record: Record, *, backfill: bool) -> _Piece:
         piece = _Piece(place, record.pos, backfill, [], [])
         try:
+            if record.damaged:
+                raise EventError(DAMAGED)
             raw = raw_events(upgrade(record.schema, record.body))
             events = decode_logged(record.body, record.schema)
         except EventError as error:

@@ -149,7 +149,7 @@ class EmbeddedSystem:
             if not commits.pending():
                 return
             logs = {name: folder.writer(name, settings) for name in folder.sources()}
-            chores = Housekeeping(logs, commits, folder.key, settings, self._clock, claims)
+            chores = Housekeeping(logs, commits, settings, self._clock, claims)
             while not chores.run():
                 self._clock.sleep_s(0.01)
             for log in logs.values():

@@ -15,7 +15,7 @@ from stream.dead_letters import DeadLetter
 from stream.errors import BrokerError, EventError, FreshetError
 from stream.events import LoggedEvent
 from stream.kafka.bundles import too_large
-from stream.log import Record
+from stream.log import DAMAGED, Record
 
 __all__ = ["Drain"]
 
@@ -121,6 +121,8 @@ class Drain:
         for record in records:
             text = record.body[1:-1]  # an array of one decision
             try:
+                if record.damaged:
+                    raise EventError(DAMAGED)
                 (event,) = decode_logged(record.body, record.schema)
             except (EventError, ValueError) as error:
                 self._bury(record, str(error))

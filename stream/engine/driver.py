@@ -18,7 +18,7 @@ from stream.errors import EventError, LogError
 from stream.events import EVENT_SCHEMA, Forget, LoggedEvent
 from stream.frame import Frame
 from stream.lateness import BEHAVIOUR
-from stream.log import Record
+from stream.log import DAMAGED, Record
 from stream.step import Measured, Step
 
 __all__ = ["ClockMode", "Driver"]
@@ -57,6 +57,9 @@ class Driver:
         Raises:
             LogError: a newer program wrote it.
         """
+        if record.damaged:
+            self._bury(source, record, DAMAGED)
+            return
         if record.schema > EVENT_SCHEMA:
             msg = (
                 f"{source}/{record.pos} has event schema {record.schema}, this program reads {EVENT_SCHEMA}; "
@@ -72,8 +75,7 @@ class Driver:
         try:
             events = decode_learned(record.body, record.schema)
         except EventError as error:
-            place = f"{source}/{record.pos}"
-            self.letters.append(DeadLetter(record.accepted_at, str(error), place, record.body))
+            self._bury(source, record, str(error))
             return
         if by_event:
             self._feed_by_event(events, record)
@@ -84,6 +86,10 @@ class Driver:
         for event in events:
             if type(event) is Forget:
                 self.forgets.append((event.user_id, event.ts))
+
+    def _bury(self, source: str, record: Record, reason: str) -> None:
+        place = f"{source}/{record.pos}"
+        self.letters.append(DeadLetter(record.accepted_at, reason, place, record.body))
 
     def _feed_by_event(self, events: list[LoggedEvent], record: Record) -> None:
         ticker = self._tickers[record.backfill]

@@ -142,7 +142,7 @@ class LocalEngine:
         self._absorbed_at = max(self._absorbed_at, self._commits.absorbed()[0])
         self._keeper.recovered(n_records)
         if n_lost:
-            self._say(f"{n_lost} records that were not synced were lost, with the power or by a deleted file")
+            self._say(f"{n_lost} records were lost: not synced when the power went, or changed on the disk")
         if leap or n_lost:
             self._leap()
         elif self._scrubs and self._scrubs.waiting():
@@ -176,7 +176,7 @@ class LocalEngine:
                 taken = [record for record in records if record.pos <= entry.last]
                 for record in taken:
                     self._driver.feed(entry.source, record)
-                count += len(taken)
+                    count += not record.damaged
                 after = taken[-1].pos if len(taken) == len(records) else entry.last
             self._positions[entry.source] = entry.last
             fed, lost = fed + count, lost + entry.count - count
@@ -231,6 +231,8 @@ class LocalEngine:
 
     def _commit(self, merge: list[Span | TickMark], absorbed_at: int, n_records: int) -> None:
         letters, forgets = list(self._driver.letters), list(self._driver.forgets)
+        for letter in letters:
+            _log.warning("%s: %s", letter.place, letter.reason)
         frame = list(pack_parts(self._finish_batch()))
         hashed = [(self._scrubs.hash(user), ts) for user, ts in forgets] if self._scrubs else []
         self._commits.commit(

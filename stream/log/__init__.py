@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from stream.log.base import EventLog, EventReader, Record, RecordKind
+from stream.log.base import DAMAGED, EventLog, EventReader, Record, RecordKind
 from stream.log.claims import Claims
 from stream.log.memory import MemoryLog
 from stream.log.sqlite_log import SQLiteLog, SQLiteLogReader
 
 __all__ = [
+    "DAMAGED",
     "Claims",
     "EventLog",
     "EventReader",

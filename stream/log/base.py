@@ -8,9 +8,16 @@ from typing import Literal, NamedTuple, Protocol
 from stream.events import EVENT_SCHEMA
 from stream.steady import LEAP_MS
 
-__all__ = ["EventLog", "EventReader", "Record", "RecordKind", "stamp"]
+__all__ = ["DAMAGED", "EventLog", "EventReader", "Record", "RecordKind", "stamp"]
 
 RecordKind = Literal["events", "decision"]
+
+
+DAMAGED = (
+    "the record was changed on the disk: its checksum differs; nothing is taken from it; restore the folder "
+    "from a backup if its events are needed, and check the disk"
+)
+"""Why a damaged record is not read, and what to do."""
 
 
 class Record(NamedTuple):
@@ -18,7 +25,8 @@ class Record(NamedTuple):
 
     `body` is JSON as `stream.codec` writes it. `accepted_at` is wall ms when the record was handed in; a log
     raises it to that of the record before, so it never falls (`stamp`). `request_id` is set for decisions
-    only and is what they are found by. `schema` is the number of the event schema. `pos` is given by the log.
+    only and is what they are found by. `schema` is the number of the event schema. `pos` is given by the log,
+    and so is `damaged`: the bytes are not those that were appended.
     """
 
     kind: RecordKind
@@ -28,6 +36,7 @@ class Record(NamedTuple):
     request_id: str | None = None
     schema: int = EVENT_SCHEMA
     pos: int = 0
+    damaged: bool = False
 
 
 def stamp(newest: int, accepted_at: int) -> int:

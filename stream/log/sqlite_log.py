@@ -6,40 +6,82 @@ bundles what arrives within a few milliseconds.
 
 from __future__ import annotations
 
+import sqlite3
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from hashlib import blake2b
 from itertools import chain
 from pathlib import Path
 from typing import Any
 
+from stream.checksum import checksum
+from stream.cuts import Span, cut
 from stream.database import Database
-from stream.dead_letters import DEAD_LETTERS, DeadLetters
-from stream.errors import StorageError
+from stream.dead_letters import DEAD_LETTERS, LETTERS_UPGRADE, DeadLetters
+from stream.emptying import delete_emptied
+from stream.errors import LogError, StorageError
 from stream.filelock import FileLock
-from stream.log.base import Record, RecordKind, stamp
+from stream.log.base import DAMAGED, Record, RecordKind, stamp
 
 __all__ = ["EVENTS_LAYOUT", "SQLiteLog", "SQLiteLogReader"]
 
-EVENTS_LAYOUT = 1
+EVENTS_LAYOUT = 2
 
-_SCRIPT = (
-    """
+_TABLE = """
 CREATE TABLE IF NOT EXISTS records(
   pos INTEGER PRIMARY KEY, decision INTEGER NOT NULL, schema INTEGER NOT NULL, backfill INTEGER NOT NULL,
-  accepted_at INTEGER NOT NULL, request_id TEXT, body BLOB NOT NULL);
-CREATE INDEX IF NOT EXISTS by_request ON records(request_id) WHERE request_id IS NOT NULL;
+  accepted_at INTEGER NOT NULL, request_id TEXT, body BLOB NOT NULL, request_hash INTEGER, checksum BLOB);
 """
-    + DEAD_LETTERS
+# The index holds no ids, only hashes: what SQLite moves about in it may leave copies behind.
+_INDEX = """
+CREATE INDEX IF NOT EXISTS by_request_hash ON records(request_hash) WHERE request_hash IS NOT NULL;
+INSERT OR IGNORE INTO meta VALUES('salt', random());
+"""
+_CLEAN = "INSERT OR IGNORE INTO meta SELECT 'clean', NOT EXISTS(SELECT 1 FROM records);"
+_SCRIPT = _TABLE + _INDEX + _CLEAN + DEAD_LETTERS
+_SELECT = (
+    "SELECT pos, decision, schema, backfill, accepted_at, request_id, checksum, CAST(body AS BLOB) "
+    "FROM records"
 )
-_SELECT = "SELECT pos, decision, schema, backfill, accepted_at, request_id, body FROM records"
 _KINDS: tuple[RecordKind, RecordKind] = ("events", "decision")
 _RESERVE = 1 << 16
 _MOVED_BYTES = 4 << 20  # appended; the write-ahead log holds whole pages and is two to three times as long
 _LONGEST_BYTES = 64 << 20  # of the write-ahead log, where nobody calls `relieve`
 _PAGE_BYTES = 4_096
 _AT_ONCE = 32  # rows up to which one statement adds them all
-_INSERT = "INSERT INTO records VALUES(?,?,?,?,?,?,?)"
+_INSERT = "INSERT INTO records VALUES(?,?,?,?,?,?,?,?,?)"
+_NOTHING = b"[]"
+_READ_AT_ONCE = 500
+
+
+def _upgrade(connection: sqlite3.Connection, _found: int) -> None:
+    """From layout 1, which found decisions by an index of request ids."""
+    for column in ("request_hash INTEGER", "checksum BLOB"):
+        connection.execute(f"ALTER TABLE records ADD COLUMN {column}")
+    connection.execute(LETTERS_UPGRADE)
+    connection.execute("INSERT OR IGNORE INTO meta VALUES('salt', random())")
+    ((salt,),) = connection.execute("SELECT value FROM meta WHERE name='salt'")
+    connection.create_function("request_hash", 1, lambda text: _hash(text, salt))
+    # A row cannot be given its hash without being moved: the hashes of these stand in a table of their own.
+    connection.execute(
+        "CREATE TABLE early_requests(hash INTEGER, pos INTEGER, PRIMARY KEY(hash, pos)) WITHOUT ROWID"
+    )
+    connection.execute(
+        "INSERT INTO early_requests SELECT request_hash(request_id), pos FROM records "
+        "WHERE request_id IS NOT NULL"
+    )
+    connection.execute("DROP INDEX IF EXISTS by_request")
+
+
+def _hash(request_id: str, salt: int) -> int:
+    key = salt.to_bytes(8, "little", signed=True)
+    data = request_id.encode("utf-8", "surrogatepass")
+    return int.from_bytes(blake2b(data, digest_size=8, key=key).digest(), "little", signed=True)
+
+
+def _check(pos: int, decision: int, backfill: int, body: bytes) -> bytes:
+    return checksum([body], pos << 2 | decision << 1 | backfill)
 
 
 class SQLiteLogReader:
@@ -52,16 +94,34 @@ class SQLiteLogReader:
     def __init__(self, path: Path, *, still: bool = False) -> None:
         self.database = Database(path, schema=EVENTS_LAYOUT, readonly=True, still=still)
         self.dead_letters = DeadLetters(self.database)
+        self._look()
+
+    def _look(self) -> None:
+        """What an older file does not have."""
+        old = self.database.layout < EVENTS_LAYOUT
+        self._select = _SELECT.replace("checksum", "NULL") if old else _SELECT
+        self._salt = self.database.meta("salt")
+        self._early = bool(self.database.read("SELECT 1 FROM sqlite_master WHERE name='early_requests'"))
 
     def read(self, after: int, limit: int, max_bytes: int = 8 << 20) -> list[Record]:
         """Records behind `after`, see `EventReader.read`."""
-        sql = f"{_SELECT} WHERE pos > ? ORDER BY pos LIMIT ?"
-        return [
-            Record(_KINDS[decision], body, accepted_at, bool(backfill), request_id, schema, pos)
-            for pos, decision, schema, backfill, accepted_at, request_id, body in self.database.read_some(
-                sql, (after, limit), max_bytes
-            )
-        ]
+        sql = f"{self._select} WHERE pos > ? ORDER BY pos LIMIT ?"
+        return [self._record(*row) for row in self.database.read_some(sql, (after, limit), max_bytes)]
+
+    @staticmethod
+    def _record(
+        pos: int,
+        decision: int,
+        schema: int,
+        backfill: int,
+        accepted_at: int,
+        request_id: str | None,
+        check: bytes | None,
+        body: bytes,
+    ) -> Record:
+        damaged = check is not None and check != _check(pos, decision, backfill, body)
+        kind = _KINDS[decision]
+        return Record(kind, body, accepted_at, bool(backfill), request_id, schema, pos, damaged)
 
     def end(self) -> int:
         """Position of the last record in the file, 0 when there is none."""
@@ -72,11 +132,42 @@ class SQLiteLogReader:
         return max(self.database.meta("reserved"), self.end())
 
     def find_decision(self, request_id: str) -> bytes | None:
-        """Body of the first decision logged for a request."""
-        rows = self.database.read(
-            "SELECT body FROM records WHERE request_id=? ORDER BY pos LIMIT 1", (request_id,)
-        )
-        return bytes(rows[0][0]) if rows else None
+        """Body of the first decision logged for a request.
+
+        Raises:
+            LogError: it is damaged.
+        """
+        record = self._find(request_id)
+        if record is not None and record.damaged:
+            raise LogError(self.say_damaged(record.pos))
+        return bytes(record.body) if record is not None else None
+
+    def _find(self, request_id: str) -> Record | None:
+        digest = _hash(request_id, self._salt)
+        wheres: list[tuple[str, int | str]] = [("request_hash=?", digest)]
+        if self._early:
+            wheres.insert(0, ("pos IN (SELECT pos FROM early_requests WHERE hash=?)", digest))
+        if self.database.layout < EVENTS_LAYOUT:
+            wheres = [("request_id=?", request_id)]
+        for where, key in wheres:
+            sql = f"{self._select} WHERE {where} AND request_id=? ORDER BY pos LIMIT 1"
+            for row in self.database.read(sql, (key, request_id)):
+                return self._record(*row)
+        return None
+
+    def first_damaged(self) -> int:
+        """Position of the first record whose bytes are not those that were appended, 0 if there is none."""
+        after = 0
+        while records := self.read(after, _READ_AT_ONCE):
+            after = records[-1].pos
+            for record in records:
+                if record.damaged:
+                    return record.pos
+        return 0
+
+    def say_damaged(self, pos: int) -> str:
+        """What is wrong with a damaged record, and what to do."""
+        return f"{self.database.path.name}, position {pos}: {DAMAGED}"
 
     def close(self) -> None:
         """Close the file."""
@@ -123,12 +214,15 @@ class SQLiteLog(SQLiteLogReader):
                 path,
                 schema=EVENTS_LAYOUT,
                 script=_SCRIPT,
+                upgrade=_upgrade,
                 max_bytes=max_bytes,
                 checkpoint_bytes=_LONGEST_BYTES,
             )
             self._reserved = self.database.meta("reserved")
             self._end = max(self._reserved, super().end())
             rows = self.database.read("SELECT accepted_at FROM records ORDER BY pos DESC LIMIT 1")
+            self._look()
+            self._drop_early()
         except BaseException:
             self._held.close()
             raise
@@ -136,6 +230,18 @@ class SQLiteLog(SQLiteLogReader):
         self._mutex = threading.Lock()
         self._unmoved = 0
         self.dead_letters = DeadLetters(self.database, max_count=max_letters, max_bytes=max_letter_bytes)
+
+    def _drop_early(self) -> None:
+        """Once no row of an older layout is left."""
+        if not self._early:
+            return
+        sql = "SELECT coalesce((SELECT pos FROM records WHERE length(body) > ? ORDER BY pos LIMIT 1), 0)"
+        ((first,),) = self.database.read(sql, (len(_NOTHING),))
+        ((last,),) = self.database.read("SELECT coalesce(max(pos), 0) FROM early_requests")
+        if first > last or not first:
+            with self.database.transaction(durable=True) as connection:
+                connection.execute("DROP TABLE early_requests")
+            self._early = False
 
     def append(self, records: Sequence[Record], *, durable: bool = True) -> list[int]:
         """Add records in one transaction, see `EventLog.append`."""
@@ -145,12 +251,17 @@ class SQLiteLog(SQLiteLogReader):
             for record in records:
                 pos += 1
                 newest = stamp(newest, record.accepted_at)
-                decision = record.kind == "decision"
-                fixed = (pos, decision, record.schema, record.backfill, newest)
-                rows.append((*fixed, record.request_id, record.body))
+                decision, request_id, body = record.kind == "decision", record.request_id, record.body
+                rows.append(
+                    (
+                        *(pos, decision, record.schema, record.backfill, newest, request_id, body),
+                        None if request_id is None else _hash(request_id, self._salt),
+                        _check(pos, decision, record.backfill, body),
+                    )
+                )
             reserve = pos > self._reserved
             if rows and not reserve and len(rows) <= _AT_ONCE:
-                sql = f"{_INSERT}{',(?,?,?,?,?,?,?)' * (len(rows) - 1)}"
+                sql = f"{_INSERT}{',(?,?,?,?,?,?,?,?,?)' * (len(rows) - 1)}"
                 self.database.write(sql, list(chain.from_iterable(rows)), durable=durable)
             else:
                 self._append_many(rows, pos + _RESERVE if reserve else 0, durable)
@@ -182,6 +293,49 @@ class SQLiteLog(SQLiteLogReader):
         if self._unmoved >= _MOVED_BYTES:
             self._unmoved = 0
             self.database.checkpoint_aside()
+
+    def cut(self, cuts: Mapping[int, Sequence[Span]]) -> int:
+        """Overwrite parts of bodies, by position, where they stand; returns the bytes of the bodies changed.
+
+        No row moves, so no copy of what was cut remains in the file. Cutting twice changes nothing.
+        """
+        size = 0
+        with self.database.transaction(durable=False) as connection:
+            for pos, spans in cuts.items():
+                sql = f"{self._select} WHERE pos=?"
+                for row in connection.execute(sql, (pos,)).fetchall():
+                    size += self._cut(connection, self._record(*row), spans)
+        self._unmoved += size
+        return size
+
+    def _cut(self, connection: sqlite3.Connection, record: Record, spans: Sequence[Span]) -> int:
+        pos, (text, changed) = record.pos, cut(record.body, spans)
+        if text.translate(None, b" \t\r\n") == _NOTHING:
+            self._empty(connection, pos, pos)
+            return len(text)
+        with connection.blobopen("records", "body", pos) as blob:
+            for start, end in changed:
+                blob.seek(start)
+                blob.write(text[start:end])
+        # What was damaged before stays so.
+        check = bytes(4) if record.damaged else _check(pos, record.kind == "decision", record.backfill, text)
+        connection.execute("UPDATE records SET checksum=? WHERE pos=? AND checksum IS NOT NULL", (check, pos))
+        return len(text)
+
+    @staticmethod
+    def _empty(connection: sqlite3.Connection, first: int, last: int) -> None:
+        # A row that only gets smaller stays where it is.
+        sql = (
+            "UPDATE records SET body=?, request_id=NULL, request_hash=NULL, checksum=NULL "
+            "WHERE pos BETWEEN ? AND ? AND length(body) > ?"
+        )
+        connection.execute(sql, (_NOTHING, first, last, len(_NOTHING)))
+
+    def drop(self, upto: int) -> None:
+        """Drop the records up to a position; nothing of them remains in the file, see `stream.emptying`."""
+        with self.database.transaction(durable=False) as connection:
+            self._empty(connection, 0, upto)
+            delete_emptied(connection, "records", "pos", upto)
 
     def close(self) -> None:
         """Give the unused positions back and close the file."""

@@ -42,7 +42,7 @@ from stream.kafka.partitioning import partition_of
 from stream.kafka.reader import PartitionReader
 from stream.kafka.topics import create_topics
 from stream.log import Record
-from stream.scrub import LogScrub
+from stream.log_scrub import LogScrub
 
 pytestmark = [pytest.mark.kafka, pytest.mark.timeout(600)]
 
@@ -157,7 +157,7 @@ def _scrub(path: Path) -> None:
     """What a worker does once forgets are learned."""
     folder = DataFolder(path)
     with closing(folder.writer("events-0")) as log, closing(folder.commit_reader()) as commits:
-        assert LogScrub("events-0", log, commits, folder.key).run()
+        assert LogScrub("events-0", log, commits).run()
 
 
 def _rows_of(path: Path, settings: Settings) -> dict[str, dict[bytes, bytes]]:

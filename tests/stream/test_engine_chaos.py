@@ -42,7 +42,7 @@ def test_forgotten_users_are_in_no_file_however_often_their_scrubbing_was_killed
     chaos.stop()
     folder = chaos.folder
     logs, commits = {name: folder.writer(name) for name in folder.sources()}, folder.commit_reader()
-    assert Housekeeping(logs, commits, folder.key, SETTINGS, WallClock()).run()
+    assert Housekeeping(logs, commits, SETTINGS, WallClock()).run()
     frame, _ = folder.snapshot_store().load()
     assert frame is not None and chaos.accepted() <= set(frame["step"]["seen"])
     held = b"".join(path.read_bytes() for path in folder.path.rglob("*") if path.is_file())

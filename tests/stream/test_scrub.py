@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from urllib.parse import quote
 
 import msgspec
 import pytest
@@ -17,7 +18,8 @@ from stream.folder import DataFolder
 from stream.frame import pack
 from stream.housekeeping import Housekeeping
 from stream.log import Record
-from stream.scrub import LearnerScrub, LogScrub
+from stream.log_scrub import LogScrub
+from stream.scrub import LearnerScrub
 from stream.testing_log import CountingStep
 
 ID = 'marlène "m" o\'hara'
@@ -45,10 +47,11 @@ class World:
         self.logs = {name: self.folder.writer(name) for name in self.folder.sources()}
         self.commits = self.folder.commit_log()
         self.readers = self.folder.readers()
-        self.step, scrubs = CountingStep(), LearnerScrub(self.commits, self.readers, self.folder.key)
+        self.step = CountingStep()
+        self.scrubs = LearnerScrub(self.commits, self.readers, self.folder.key)
         self.engine = LocalEngine(
             self.step, self.readers, self.commits, self.folder.snapshot_store(), clock=ManualClock(1_000),
-            settings=EngineSettings(forget_s=0), scrubs=scrubs,
+            settings=EngineSettings(forget_s=0), scrubs=self.scrubs,
         )  # fmt: skip
         self.engine.recover()
 
@@ -58,7 +61,7 @@ class World:
         self.commits.close()
 
     def scrub(self, source: str) -> LogScrub:
-        return LogScrub(source, self.logs[source], self.commits, self.folder.key)
+        return LogScrub(source, self.logs[source], self.commits)
 
     def fill(self) -> None:
         decision = Decision(request_id="req-7", ts=10, user_id=ID, items=["i1"], propensities=[1], policy="p")
@@ -98,7 +101,7 @@ def test_after_a_forget_the_id_is_in_no_file_and_others_keep_theirs(world: World
     assert [record.pos for record in world.logs["events-0"].read(0, 99)] == [1, 2, 3]
     assert world.engine.run_once() == 0
     world.engine.finish()
-    assert world.commits.pending() == [] and world.commits.scrub_requests() == set()
+    assert world.commits.pending() == [] and not list(world.commits.cuts("events-0", 0, 99))
 
 
 def test_a_restart_after_scrubbing_gives_the_same_bits(world: World) -> None:
@@ -159,9 +162,7 @@ def test_housekeeping_scrubs_every_log_it_looks_after(world: World) -> None:
     world.engine.finish()
     claims = world.folder.claims()
     claims.claim("req-7", "events-0", at=10)
-    keeper = Housekeeping(
-        world.logs, world.commits, world.folder.key, EngineSettings(), ManualClock(1_000), claims
-    )
+    keeper = Housekeeping(world.logs, world.commits, EngineSettings(), ManualClock(1_000), claims)
     assert keeper.pending() and keeper.run() and not keeper.pending()
     claims.close()
     assert files_with(world.path, b"req-7") == []
@@ -182,3 +183,51 @@ def test_appending_goes_on_while_a_file_is_rewritten(world: World) -> None:
     assert scrubbing.result() and n > 0
     assert sum(b"new" in record.body for record in log.read(0, 1 << 20)) == n
     assert not any(ESCAPED in record.body for record in log.read(0, 1 << 20))
+
+
+def test_unknown_fields_and_contexts_of_others_lose_the_id_and_nothing_else(world: World) -> None:
+    click = {"type": "click", "ts": 15, "item_id": ID, "user_id": "carl", "value": 2, "event_id": "kept"}
+    free = {"friend": ID, "note": {"seen": [f"with {ID}."]}, "page": "home"}
+    shown = {"type": "impression", "ts": 15, "user_id": "carl", "request_id": "q", "items": ["i1"]}
+    events = [click | free, shown | {"context": {"by": ID}, "placement": "top"}]
+    log = world.logs["events-1"]
+    (pos,) = log.append([Record("events", msgspec.json.encode(events), 15)])
+    world.engine.finish()
+    assert world.scrub("events-1").run()
+    (record,) = log.read(pos - 1, 1)
+    assert msgspec.json.decode(record.body) == [click | {"page": "home"}, shown | {"placement": "top"}]
+    assert not record.damaged
+
+
+def test_dead_letters_lose_the_id_in_every_spelling(world: World) -> None:
+    letters = {
+        "form": f"user_id={quote(ID)}&item_id=i1".encode(),
+        "html": b"mail from marl&#232;ne &quot;m&quot; o'hara",
+        "json in json": msgspec.json.encode(msgspec.json.encode([ID]).decode()),
+        "another's": b"user_id=marl",
+    }
+    log = world.logs["events-1"]
+    log.dead_letters.add(DeadLetter(16, "unreadable", place, text) for place, text in letters.items())
+    world.engine.finish()
+    assert world.scrub("events-1").run()
+    assert [letter.place for letter in log.dead_letters.newest()] == ["another's"]
+
+
+def test_forgets_that_keep_coming_do_not_hold_up_the_first(world: World) -> None:
+    world.engine.run_once()
+    world.engine.snapshot()
+    while world.commits.ready_scrub() == 0:
+        assert world.scrubs.advance()
+        world.scrubs.begin(world.engine.seq, world.engine.positions)
+    assert all(world.scrub(source).run() for source in world.logs)
+    assert files_with(world.path / "snapshots", ESCAPED) == []
+    assert b"i4" not in b"".join(record.body for record in world.logs["events-1"].read(0, 99))
+
+
+def test_a_record_stays_where_it_is_when_others_of_its_bundle_go(world: World) -> None:
+    (before,) = world.logs["events-1"].read(0, 1)
+    world.engine.finish()
+    assert world.scrub("events-1").run()
+    (after,) = world.logs["events-1"].read(0, 1)
+    assert len(after.body) == len(before.body) and not after.damaged
+    assert after.body.index(b'"kept"') == before.body.index(b'"kept"')

@@ -1,0 +1,68 @@
+"""Of what leaves a log nothing remains in the file, whatever SQLite moved about before."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from stream.dead_letters import DeadLetter, DeadLetters
+from stream.log import Record, SQLiteLog
+
+TAG = re.compile(rb"<(\d{8})>")
+SIZES = [(60,), (300,), (700, 1_000), (3_000, 9_000), (20, 400, 20_000)]
+
+
+def body(pos: int, size: int) -> bytes:
+    return (b"<%08d>" % pos * (size // 10 + 1))[: max(size, 10)]
+
+
+def in_file(log: SQLiteLog) -> set[int]:
+    log.database.checkpoint()
+    return {int(tag) for tag in TAG.findall(log.database.path.read_bytes())}
+
+
+@pytest.mark.parametrize("sizes", SIZES)
+def test_records_that_were_dropped_or_cut_are_nowhere(tmp_path: Path, sizes: tuple[int, ...]) -> None:
+    rng, log, live = np.random.default_rng(sizes[0]), SQLiteLog(tmp_path / "events-0.db"), set[int]()
+    dropped = 0
+    for _ in range(60):
+        first, size = log.end() + 1, int(rng.integers(2, 80))
+        bodies = [body(pos, int(rng.choice(sizes))) for pos in range(first, first + size)]
+        group = [Record("decision", text, 5, request_id=str(rng.random())) for text in bodies]
+        live |= set(log.append(group, durable=False))
+        if rng.random() < 0.3:
+            dropped = int(rng.integers(dropped, max(live) + 1))
+            log.drop(dropped)
+            log.database.shrink(50)
+        for pos in rng.permutation(sorted(live))[:20].tolist():
+            log.cut({pos: [(0, len(record.body)) for record in log.read(pos - 1, 1)]})
+            live.discard(pos)
+        live = {pos for pos in live if pos > dropped}
+    assert in_file(log) == live
+    log.drop(max(live))
+    assert in_file(log) == set()
+    log.close()
+
+
+def test_request_ids_are_in_no_index(tmp_path: Path) -> None:
+    log = SQLiteLog(tmp_path / "events-0.db")
+    for n in np.random.default_rng(1).permutation(3_000):
+        log.append([Record("decision", b"{}  ", 5, request_id=f"<{n:08}>")], durable=False)
+    log.drop(2_000)
+    assert len(in_file(log)) == 1_000
+    log.close()
+
+
+def test_letters_that_went_are_nowhere(tmp_path: Path) -> None:
+    log = SQLiteLog(tmp_path / "events-0.db")
+    letters = DeadLetters(log.database, max_count=700)
+    for n in range(1, 3_000, 30):
+        letters.add(DeadLetter(at, "unreadable", f"request/{at}", body(at, 60)) for at in range(n, n + 30))
+    kept = {letter.at for letter in letters.newest(1_000)}
+    assert len(kept) == 700 and in_file(log) == kept
+    letters.empty(key for key, _, _ in letters.after(0, 50))
+    assert len(in_file(log)) == letters.count() == 650
+    log.close()
