@@ -207,8 +207,8 @@ class DataFolder:
             if n := log.dead_letters.damaged():
                 msg = f"{source}.db: {n} dead letters were changed on the disk; check the disk"
                 raise LogError(msg)
-        if seq := commits.first_damaged():
-            raise LogError(commits.say_damaged(seq))
+        if damaged := commits.first_damaged():
+            raise LogError(commits.say_damaged(damaged))
         folder.snapshot_store().load()
         _close(commits, logs)
         return f"format {FOLDER_FORMAT}, {len(logs)} logs, {seq} commits, {n_pending} forgets to finish"

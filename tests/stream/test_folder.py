@@ -30,7 +30,7 @@ def test_a_second_system_on_the_folder_is_refused_by_name(tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize(
-    ("content", "words"), [(b'{"format": 2}', "format 2.*upgrade"), (b"{", "damaged"), (b"", "damaged")]
+    ("content", "words"), [(b'{"format": 3}', "format 3.*upgrade"), (b"{", "damaged"), (b"", "damaged")]
 )
 def test_a_newer_or_damaged_folder_is_refused(tmp_path: Path, content: bytes, words: str) -> None:
     (tmp_path / "freshet.json").write_bytes(content)
@@ -63,7 +63,7 @@ def test_describing_a_folder_changes_nothing(tmp_path: Path) -> None:
         DataFolder.describe(tmp_path)
     assert list(tmp_path.iterdir()) == []
     DataFolder(tmp_path).prepare(2)
-    assert DataFolder.describe(tmp_path).startswith("format 1, 2 logs, 0 commits")
+    assert DataFolder.describe(tmp_path).startswith("format 2, 2 logs, 0 commits")
 
 
 def _learned(path: Path) -> DataFolder:
