@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple, Protocol, runtime_checkable
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from stream.engine.shard import Shard
+from stream.kafka.mapping import Tally
 
 __all__ = ["Lag", "Running", "WorkerMetrics"]
 
@@ -43,6 +44,12 @@ class Lag(NamedTuple):
 @runtime_checkable
 class _Buries(Protocol):
     n_letters: int
+
+
+@runtime_checkable
+class _Maps(Protocol):
+    @property
+    def tallies(self) -> Sequence[Tally]: ...
 
 
 @runtime_checkable
@@ -113,8 +120,18 @@ def _of_steps(running: Iterable[Running]) -> Iterator[Metric]:
     outcomes = CounterMetricFamily(
         "freshet_shard_outcomes", "Outcomes of JOIN since the take-over.", labels=["partition", "outcome"]
     )
+    mapped = CounterMetricFamily(
+        "freshet_shard_source_records",
+        "Records of topics of others by source, and whether its `where` held.",
+        labels=["partition", "source", "where"],
+    )
     for one in running:
         step = one.shard.step
+        if isinstance(step, _Maps):
+            for tally in step.tallies:
+                place = [str(one.partition), tally.source]
+                mapped.add_metric([*place, "held"], tally.held)
+                mapped.add_metric([*place, "passed over"], tally.passed_over)
         if isinstance(step, _Buries):
             letters.add_metric(_labels(one), step.n_letters)
         if isinstance(step, _Joins):
@@ -122,7 +139,7 @@ def _of_steps(running: Iterable[Running]) -> Iterator[Metric]:
             inherited = one.shard.figures.inherited
             for outcome, count in step.counters.items():
                 outcomes.add_metric([str(one.partition), outcome], count - inherited.get(outcome, 0))
-    yield from (pressure, letters, outcomes)
+    yield from (pressure, letters, outcomes, mapped)
 
 
 def _labels(one: Running) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 
 from freshet.shards.letters import letter_about
@@ -9,11 +10,13 @@ from stream.engine.shard import Headers, Output, SourceRecord
 from stream.events import LoggedEvent
 from stream.frame import Frame
 from stream.kafka.bundles import ACCEPTED, bundled, headers_of
-from stream.kafka.mapping import SourceMapping
+from stream.kafka.mapping import SourceMapping, Tally
 from stream.kafka.mapping import SourceRecord as Foreign
 from stream.kafka.sources import SourceSettings
 
-__all__ = ["SourceShard"]
+__all__ = ["SourceShard", "deaf_sources"]
+
+_MANY = 100
 
 _HEADERS: Headers = tuple(headers_of(False))
 
@@ -34,7 +37,8 @@ class SourceShard:
     Example:
         >>> views = SourceSettings("views", "click", {"item_id": "sku", "user_id": "$key"})
         >>> shard = SourceShard("views", 3, [views], 4)
-        >>> shard.on_records([SourceRecord(7, b'{"sku": 12}', b"ann", 5), SourceRecord(8, b"{")])
+        >>> shard.on_records([SourceRecord(7, b'{"sku": 12}', b"ann", 1_700_000_000_000)])
+        >>> shard.on_records([SourceRecord(8, b"{")])
         >>> [(output.topic, output.partition, output.key) for output in shard.take()]
         [('dead-letters', 3, b'views/3/8'), ('events', 2, b'ann')]
     """
@@ -56,6 +60,11 @@ class SourceShard:
         self._letters: list[Output] = []
         self.n_letters = 0
         """Dead letters since this object was made."""
+
+    @property
+    def tallies(self) -> list[Tally]:
+        """For each source of the topic, the records since this object was made that its `where` held for."""
+        return self._mapping.tallies(self._topic)
 
     def on_records(self, records: Sequence[SourceRecord]) -> None:
         """Map records in the order of their offsets."""
@@ -92,3 +101,22 @@ class SourceShard:
     def restore(self, frame: Frame) -> None:
         """Nothing comes back."""
         del frame
+
+
+def deaf_sources(steps: Iterable[object]) -> list[str]:
+    """Sources whose `where` held for none of many records: it is probably not what was meant.
+
+    Example:
+        >>> acts = SourceSettings("acts", "click", {"item_id": "i", "user_id": "u"}, where={"what": "buy"})
+        >>> shard = SourceShard("acts", 0, [acts], 1)
+        >>> shard.on_records([SourceRecord(n, b'{"what": "view"}') for n in range(100)])
+        >>> deaf_sources([shard])
+        ['acts, click where what = buy']
+    """
+    held: Counter[str] = Counter()
+    passed_over: Counter[str] = Counter()
+    for step in steps:
+        for tally in step.tallies if isinstance(step, SourceShard) else ():
+            held[tally.source] += tally.held
+            passed_over[tally.source] += tally.passed_over
+    return [source for source, count in passed_over.items() if count >= _MANY and not held[source]]

@@ -18,7 +18,7 @@ from freshet.shards.item_replica import FollowingStep, ItemReplica
 from freshet.shards.items import ItemsShard
 from freshet.shards.join import JoinShard
 from freshet.shards.metrics import Lag, Running, WorkerMetrics
-from freshet.shards.sources import SourceShard
+from freshet.shards.sources import SourceShard, deaf_sources
 from freshet.shards.users import UsersShard
 from stream.clock import Clock
 from stream.engine.faust_engine import FaustEngine
@@ -82,6 +82,7 @@ class Worker:
         self._replica = ItemReplica(kafka) if "users" in steps else None
         self.lags: list[Lag] = []
         self._sources: dict[str, str] = {}
+        self._deaf: set[str] = set()
         self.engines = {stage.name: self._engine(stage) for stage in self._stages(steps)}
 
     # What runs
@@ -216,6 +217,10 @@ class Worker:
                 self.lags = [await self._lag(one) for one in self.running()]
             except LogError as error:
                 _log.warning("how far the partitions are behind is not known: %s", error)
+            for source in deaf_sources(one.shard.step for one in self.running()):
+                if source not in self._deaf:
+                    self._deaf.add(source)
+                    _log.warning("source %s: none of the records so far is one; is `where` as meant?", source)
 
     async def _lag(self, one: Running) -> Lag:
         topic = self._sources[one.name]

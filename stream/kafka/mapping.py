@@ -6,27 +6,24 @@ dead letter with the topic, partition and offset it stood at, and the reason.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
 import msgspec
 
 from stream.codec import decode_events
 from stream.dead_letters import DeadLetter, kept_original
+from stream.errors import EventError
 from stream.events import LoggedEvent
+from stream.fields import as_ms, convert
 from stream.kafka.bundles import too_large
-from stream.kafka.sources import SourceSettings
+from stream.kafka.sources import SourceSettings, said
 
-__all__ = ["Mapped", "SourceMapping", "SourceRecord", "map_record"]
+__all__ = ["Mapped", "SourceMapping", "SourceRecord", "Tally", "map_record"]
 
-_PER_MS = {"us": 1_000, "ns": 1_000_000}
 _TIMES = ("ts", "available_from", "available_until")
-_TEXTS = (
-    *("user_id", "item_id", "request_id", "event_id", "session_id", "kind", "group"),
-    *("policy", "placement", "experiment", "source"),
-)
 _NOTHING: Any = object()
 
 
@@ -55,8 +52,17 @@ class Mapped:
     letters: list[DeadLetter] = field(default_factory=list)
 
 
+@dataclass(slots=True)
+class Tally:
+    """Records of a source that its `where` held for, and others."""
+
+    source: str
+    held: int = 0
+    passed_over: int = 0
+
+
 class SourceMapping:
-    """All sources together; it keeps nothing between records.
+    """All sources together; it keeps nothing between records but how many there were.
 
     Args:
         sources: of any number of topics.
@@ -71,9 +77,9 @@ class SourceMapping:
 
     def __init__(self, sources: Iterable[SourceSettings], *, dimension: int | None = None) -> None:
         self._dimension = dimension
-        self._by_topic: dict[str, list[SourceSettings]] = {}
+        self._by_topic: dict[str, list[tuple[SourceSettings, Tally]]] = {}
         for source in sources:
-            self._by_topic.setdefault(source.topic, []).append(source)
+            self._by_topic.setdefault(source.topic, []).append((source, Tally(source.name)))
 
     @property
     def topics(self) -> tuple[str, ...]:
@@ -84,32 +90,44 @@ class SourceMapping:
         """Map records, in order; a topic that is in no source gives nothing."""
         mapped = Mapped()
         for record in records:
-            for source in self._by_topic.get(record.topic, ()):
-                map_record(source, record, mapped, dimension=self._dimension)
+            for source, tally in self._by_topic.get(record.topic, ()):
+                held = map_record(source, record, mapped, dimension=self._dimension)
+                tally.held += held
+                tally.passed_over += not held
         return mapped
+
+    def tallies(self, topic: str) -> list[Tally]:
+        """For each source of a topic, what became of the records so far."""
+        return [tally for _, tally in self._by_topic.get(topic, ())]
 
 
 def map_record(
     source: SourceSettings, record: SourceRecord, into: Mapped, *, dimension: int | None = None
-) -> None:
-    """Add what one record is, by one of its sources: an event, a dead letter, or nothing."""
+) -> bool:
+    """Add what one record is, by one of its sources: an event, a dead letter, or nothing; whether `where`
+    held."""
     try:
         body = _body(source, record)
         if body is None:
-            return
+            return False
         raw = msgspec.json.encode(body)
-    except ValueError as error:  # also JSON that cannot be read, and text that is no UTF-8
+    except (ValueError, EventError) as error:  # also JSON that cannot be read, and text that is no UTF-8
         into.letters.append(_letter(record, str(error)))
-        return
+        return True
     decoded = decode_events(raw, ndjson=True, dimension=dimension)
     reason = decoded.rejected[0].reason if decoded.rejected else too_large(raw)
     if reason is not None:
-        name = reason.partition(":")[0]
-        origin = f" (mapped from {source.fields[name]})" if name in source.fields else ""
-        into.letters.append(_letter(record, reason + origin))
-        return
+        into.letters.append(_letter(record, reason + _origin(source, reason)))
+        return True
     into.events += decoded.events
     into.raw += decoded.raw
+    return True
+
+
+def _origin(source: SourceSettings, reason: str) -> str:
+    """Where the field stood that a reason begins with."""
+    name = re.split(r"[:.\[]", reason, maxsplit=1)[0]
+    return f" (mapped from {source.fields[name]})" if name in source.fields else ""
 
 
 def _letter(record: SourceRecord, reason: str) -> DeadLetter:
@@ -120,19 +138,19 @@ def _body(source: SourceSettings, record: SourceRecord) -> dict[str, Any] | None
     """The event as JSON would have it; None for a record that `where` passes over."""
     value = _value(source, record)
     for path, wanted in source.where.items():
-        if _text(_at(value, path, record)) != wanted:
+        if said(_at(value, path, record)) != said(wanted):
             return None
     body = {"type": source.type, **source.constants}
     for name, path in source.fields.items():
         found = _at(value, path, record)
         if found is _NOTHING or found is None:
             continue
-        if name in _TIMES and path != "$timestamp":
-            body[name] = _ms(found, source.time, name, path)
-        elif name == "items" and isinstance(found, list):
-            body[name] = [_text(element) for element in found]
-        else:
-            body[name] = _text(found) if name in _TEXTS else found
+        unit = "ms" if path == "$timestamp" else source.time
+        try:
+            body[name] = as_ms(name, found, unit) if name in _TIMES else convert(name, found)
+        except EventError as error:
+            msg = f"{error} (mapped from {path})"
+            raise EventError(msg) from error
     if record.value is None:
         body["deleted"] = True
     body.setdefault("ts", record.timestamp)
@@ -182,26 +200,3 @@ def _walk(value: Any, steps: Sequence[str]) -> Any:
         else:
             return _NOTHING
     return value
-
-
-def _text(value: Any) -> Any:
-    """Whole numbers as text, for many ids are numbers; anything else stays and is judged as it is."""
-    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
-
-
-def _ms(value: Any, unit: str, name: str, path: str) -> int:
-    """A time in ms since 1970."""
-    try:
-        if unit == "iso":
-            moment = datetime.fromisoformat(value)
-            moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-            return round(moment.timestamp() * 1_000)
-        if isinstance(value, bool):
-            raise TypeError
-        if unit == "s":
-            return round(float(value) * 1_000)
-        return int(value) // _PER_MS.get(unit, 1)
-    except (TypeError, ValueError, OverflowError) as error:
-        shown = msgspec.json.encode(value).decode()[:60]
-        msg = f"{name}: expected a time in {unit}, got {shown} (mapped from {path})"
-        raise ValueError(msg) from error

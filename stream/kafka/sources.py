@@ -9,7 +9,7 @@ from msgspec import Meta
 
 from stream.events import Click, Forget, Impression, ItemEvent
 
-__all__ = ["EVENT_TYPES", "SourceSettings"]
+__all__ = ["EVENT_TYPES", "SourceSettings", "said"]
 
 EVENT_TYPES: dict[str, type[msgspec.Struct]] = {
     "impression": Impression,
@@ -19,6 +19,22 @@ EVENT_TYPES: dict[str, type[msgspec.Struct]] = {
 }
 
 _PLACES = ("$key", "$timestamp")
+
+
+def said(value: Any) -> Any:
+    """A value as `where` compares it: booleans and whole numbers as text, a boolean's text in small letters.
+
+    Example:
+        >>> said(True), said("TRUE"), said(7), said(7.0), said(None)
+        ('true', 'true', '7', '7', None)
+    """
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, str):
+        return value.lower() if value.lower() in ("true", "false") else value
+    if isinstance(value, int) or (isinstance(value, float) and value.is_integer()):
+        return str(int(value))
+    return value
 
 
 class SourceSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -41,10 +57,23 @@ class SourceSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     or `*` picks from a list: `products.*.id`), or `$key` or `$timestamp` of the record."""
     constants: dict[str, Any] = {}
     """Fields of the event that are always the same, such as `kind = "purchase"`."""
-    where: dict[str, str] = {}
-    """Path and the text that must stand there; records with another one are passed over."""
+    where: dict[str, str | bool | int] = {}
+    """Path and the text, boolean or whole number that must stand there, whichever way it is written; records
+    with another one are passed over."""
     time: Literal["ms", "s", "us", "ns", "iso"] = "ms"
     """Unit of times since 1970, or `iso` for text such as `2024-05-01T12:00:00Z`; without zone it is UTC."""
+
+    @property
+    def name(self) -> str:
+        """What messages call it.
+
+        Example:
+            >>> fields = {"item_id": "sku", "user_id": "$key"}
+            >>> SourceSettings("acts", "click", fields, where={"ok": True}).name
+            'acts, click where ok = true'
+        """
+        where = " and ".join(f"{path} = {said(wanted)}" for path, wanted in self.where.items())
+        return f"{self.topic}, {self.type}" + (f" where {where}" if where else "")
 
     def __post_init__(self) -> None:
         known = {field.name: field for field in msgspec.structs.fields(EVENT_TYPES[self.type])}

@@ -67,6 +67,39 @@ def test_only_records_that_where_holds_for_are_taken() -> None:
     assert _map(source, {"action": "view"}).letters == []
 
 
+@pytest.mark.parametrize(
+    ("wanted", "value"), [(True, True), ("true", True), ("True", "TRUE"), (7, 7.0), ("7", 7)]
+)
+def test_where_takes_booleans_and_numbers_whichever_way_they_are_written(wanted: Any, value: Any) -> None:
+    source = msgspec.structs.replace(CLICKS, where={"ok": wanted})
+    good = {"who": {"id": "ann"}, "what": "tea", "at": AT}
+    assert [len(_map(source, good | {"ok": ok}).events) for ok in (value, False, None)] == [1, 0, 0]
+
+
+def test_how_often_where_held_is_counted_for_each_source() -> None:
+    source = msgspec.structs.replace(CLICKS, where={"ok": True})
+    mapping = SourceMapping([source])
+    bodies = [
+        msgspec.json.encode({"who": {"id": "u"}, "what": "i", "at": AT, "ok": ok}) for ok in (True, False)
+    ]
+    mapping.on_records([SourceRecord("shop.clicks", 0, n, AT, None, body) for n, body in enumerate(bodies)])
+    [tally] = mapping.tallies("shop.clicks")
+    assert (tally.source, tally.held, tally.passed_over) == ("shop.clicks, click where ok = true", 1, 1)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "found"),
+    [
+        ("value", "2.5", 2.5), ("user_id", 7.0, "7"), ("ts", f"{AT}.0", AT),
+        ("ts", "2023-11-14T22:13:20Z", AT), ("session_id", 12, "12"),
+    ],
+)  # fmt: skip
+def test_values_mean_what_they_mean_in_files(name: str, value: Any, found: Any) -> None:
+    source = SourceSettings("t", "click", {"item_id": "i", "user_id": "u"} | {name: "it"})
+    (event,) = _map(source, {"i": "a", "u": "b", "it": value}).events
+    assert getattr(event, name) == found
+
+
 def test_one_topic_can_feed_two_kinds_of_events() -> None:
     views = msgspec.structs.replace(CLICKS, where={"a": "view"}, constants={"kind": "view"})
     buys = msgspec.structs.replace(CLICKS, where={"a": "buy"}, constants={"kind": "buy"})

@@ -118,6 +118,52 @@ def test_each_record_is_mapped_once_though_the_worker_is_killed(
         theirs.close()
 
 
+def test_topics_are_read_whatever_codec_others_write_with(topics: KafkaSettings, tmp_path: Path) -> None:
+    create_topics(topics)
+    codecs = ["gzip", "snappy", "lz4", "zstd"]
+    admin = KafkaAdminClient(bootstrap_servers=topics.bootstrap)
+    theirs = {codec: f"{topics.prefix}views-{codec}" for codec in codecs}
+    admin.create_topics(
+        [NewTopic(t, 1, 1, topic_configs={"compression.type": codec}) for codec, t in theirs.items()]
+    )
+    admin.close()
+    click = {"type": "click", "fields": {"user_id": "who", "item_id": "what"}}
+    more = [click | {"topic": topic} for topic in theirs.values()]
+    worker = WorkerProcess(
+        topics, tmp_path / "worker.log", {"FRESHET_KAFKA_SOURCES": msgspec.json.encode(more).decode()}
+    )
+    consumer = KafkaConsumer(bootstrap_servers=topics.bootstrap, isolation_level="read_committed")
+    places = [TopicPartition(topics.topic("events"), p) for p in range(topics.partitions)]
+    consumer.assign(places)
+    for place in places:
+        consumer.seek(place, 0)
+    found: set[str] = set()
+
+    def all_found() -> bool:
+        for records in consumer.poll(timeout_ms=100).values():
+            for record in records:
+                found.update(e["item_id"] for e in msgspec.json.decode(record.value) if e["type"] == "click")
+        return found >= {*codecs, "own"}
+
+    try:
+        producer = KafkaProducer(bootstrap_servers=topics.bootstrap)
+        for codec, topic in theirs.items():
+            producer.send(topic, b'{"who": "ann", "what": "%s"}' % codec.encode())
+        producer.close()
+        own = KafkaProducer(bootstrap_servers=topics.bootstrap, compression_type="zstd")
+        own.send(
+            topics.topic("events"),
+            b'[{"type":"click","ts":1700000000000,"user_id":"u","item_id":"own"}]',
+            partition=0,
+        )
+        own.close()
+        wait_until(all_found, 60, "everything is mapped")
+        assert worker.stop() == 0
+    finally:
+        worker.kill()
+        consumer.close()
+
+
 def test_a_topic_that_is_not_there_is_named(topics: KafkaSettings) -> None:
     create_topics(topics)
     arguments = ["work", "--kafka", topics.bootstrap, "--prefix", topics.prefix]
