@@ -14,6 +14,7 @@ import inspect
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from types import UnionType
 from typing import Any, Literal, get_args, get_origin
 
 import msgspec
@@ -155,6 +156,8 @@ def _type_name(kind: Any) -> str:
     arguments = get_args(kind)
     if type(None) in arguments:  # left out means something of its own
         return _type_name(next(argument for argument in arguments if argument is not type(None)))
+    if get_origin(kind) is UnionType:
+        return " or ".join(_type_name(argument) for argument in arguments)
     if get_origin(kind) is Literal:
         return " or ".join(f'`"{choice}"`' for choice in arguments)
     if get_origin(kind) is tuple:
