@@ -16,6 +16,7 @@ from freshet.cli.output import console, json_target, log_to_stderr, read_setting
 from freshet.feeding import Row, Sender, SendReport
 from freshet.feeding.files import FedFile, FedRows, Feedable, merged, note_sent
 from freshet.feeding.sample import count_sample, sample_rows
+from freshet.feeding.sender import Refused
 from stream.clock import WallClock
 
 __all__ = ["feed"]
@@ -134,6 +135,7 @@ def _add(total: SendReport, report: SendReport, name: str, unit: str = "row") ->
     total.repeated += report.repeated
     total.broken += report.broken
     total.accepted_at = report.accepted_at or total.accepted_at
+    total.reasons += [Refused(row, reason, file or name) for row, reason, file in report.reasons]
     for row, reason, file in report.reasons[:_SHOWN]:
         place = f"{file or name}, {unit} {row if unit == 'record' else row + 1}"
         console.print(f"[yellow]{escape(place)}[/]: {escape(reason)}")

@@ -192,9 +192,12 @@ def test_several_files_of_history_are_one_sequence_and_a_refusal_names_file_and_
         return taken(len(events), [{"index": 12, "reason": LATE}])
 
     with answering(answer) as (url, _):
-        ran = CliRunner().invoke(app, ["feed", str(newer), str(older), "--backfill", "--to", url])
+        words = ["feed", str(newer), str(older), "--backfill", "--to", url, "--json", str(tmp_path / "out")]
+        ran = CliRunner().invoke(app, words)
     assert sent == IN_TIME[:20] and ran.exit_code == 1
     assert f"{newer}, row 3: ts: expected at least" in "".join(ran.output.split("\n"))
+    [refused] = json.loads((tmp_path / "out").read_text("utf-8"))["reasons"]
+    assert (refused["file"], refused["row"]) == (str(newer), 2)
 
 
 def test_history_that_was_interrupted_goes_on_where_its_order_was(tmp_path: Path) -> None:
