@@ -96,18 +96,22 @@ class _Search:
         events = _slims(record)
         if events is None:
             return [(0, len(record.body))]
-        found: list[Span] = []
-        for event, (start, end) in zip(events, event_spans(record.body), strict=True):
-            if self.covers(event):
-                found.append((start, end))
-            elif self._users.found(raw := record.body[start:end]):
-                known = _KNOWN.get(event.type, set())
-                found += [
-                    (start + first, start + last)
-                    for name, first, last in member_spans(raw)
-                    if name not in known and name != "type" and self._users.found(raw[first:last])
-                ]
+        places = list(zip(events, event_spans(record.body), strict=True))
+        found = [span for event, span in places if self.covers(event)]
+        others = [(event, span) for event, span in places if not self.covers(event)]
+        # Seldom is an id anywhere in the others, and one look at them all is cheaper than one at each.
+        if self._users.found(b",".join([record.body[start:end] for _, (start, end) in others])):
+            for event, (start, end) in others:
+                found += self._free_members(event, record.body[start:end], start)
         return found
+
+    def _free_members(self, event: _Slim, raw: bytes, start: int) -> Iterator[Span]:
+        """Fields of another's event that Freshet does not know, or only keeps, in which an id stands."""
+        if self._users.found(raw):
+            known = _KNOWN.get(event.type, set())
+            for name, first, last in member_spans(raw):
+                if name not in known and name != "type" and self._users.found(raw[first:last]):
+                    yield start + first, start + last
 
     def covers(self, event: _Slim) -> bool:
         """Whether the event is to go: by its user, or by its request if it names no user."""
@@ -186,26 +190,31 @@ class LearnerScrub:
             if (user := self._known.get(entry.user)) is not None:
                 until[user] = max(entry.ts, until.get(user, entry.ts))
         scrub, requests = max(entry.id for entry in pending), set[str]()
-        search = _Search(until, requests)
-        for source, record in self._read(positions):
-            if record is None:
-                yield
-            elif spans := search.spans(record):
-                requests.update(search.requests_in(record))
-                self._commits.add_cuts(scrub, [Cuts(source, False, record.pos, spans)])
+        search = _Search(until, set())
+        yield from self._search_records(search, scrub, positions, requests)
         if requests:
             search = _Search(until, requests)
-            for source, record in self._read(positions):
-                if record is None:
-                    yield
-                elif spans := search.spans(record):
-                    self._commits.add_cuts(scrub, [Cuts(source, False, record.pos, spans)])
+            yield from self._search_records(search, scrub, positions, set())
         yield from self._search_letters(search, scrub)
         # With the deltas up to the snapshot gone this file is small, so it is simply written anew.
         self._commits.database.vacuum()
         while not self._commits.database.checkpoint(timeout_s=0.05):
             yield
         self._commits.database.set_meta("ready_scrub", scrub)
+
+    def _search_records(
+        self, search: _Search, scrub: int, positions: Mapping[str, int], requests: set[str]
+    ) -> Iterator[None]:
+        """Note what is to go, and gather the requests of the users to forget."""
+        cuts: list[Cuts] = []
+        for source, record in self._read(positions):
+            if record is None:
+                self._commits.add_cuts(scrub, cuts)
+                cuts = []
+                yield
+            elif spans := search.spans(record):
+                requests.update(search.requests_in(record))
+                cuts.append(Cuts(source, False, record.pos, spans))
 
     def _read(self, positions: Mapping[str, int]) -> Iterator[tuple[str, Record | None]]:
         """All records up to the positions; None after every slice."""

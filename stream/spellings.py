@@ -14,18 +14,14 @@ from collections.abc import Iterable, Iterator
 from hashlib import sha256
 from urllib.parse import unquote_to_bytes
 
-import numpy as np
-from numpy.typing import NDArray
-
 __all__ = ["Spellings", "note_of_unreadable", "plain_spellings"]
 
 _FEW = 8
 _MIN_ENCODED = 4  # bytes; shorter ids would be found in any base64
 _MAX_ENCODED = 64  # ids
 _STRAY = 8  # one byte in so many may be none of text
-_WORD = np.zeros(256, np.bool_)
-_WORD[[*range(48, 58), *range(65, 91), *range(97, 123)]] = True
-_WORD_BYTES = frozenset(np.flatnonzero(_WORD).tolist())
+_WORD_BYTES = frozenset(b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz")
+_RUN = re.compile(rb"[0-9A-Za-z]+")
 _ESCAPE = re.compile(rb'((?:\\u[0-9a-fA-F]{4})+)|\\x([0-9a-fA-F]{2})|\\(["\\/bfnrt\'])')
 _SHORT = {b"b": b"\b", b"f": b"\f", b"n": b"\n", b"r": b"\r", b"t": b"\t"}
 _CONTROL = bytes(set(range(32)) - {9, 10, 13}) + b"\x7f"
@@ -56,17 +52,16 @@ class Spellings:
 
     def __init__(self, ids: Iterable[str]) -> None:
         self._ids = {text.encode() for text in ids if text}
-        self._lengths = sorted({len(one) for one in self._ids})
         long = [one for one in self._ids if len(one) >= _MIN_ENCODED]
         self._encoded = [form for one in long for form in _base64(one)] if len(long) <= _MAX_ENCODED else []
-        self._starts: NDArray[np.bool_] | None = None
-        if len(self._ids) > _FEW:
-            self._starts = np.zeros(1 << 16, np.bool_)
-            for one in self._ids:
-                if len(one) > 1:
-                    self._starts[one[0] << 8 | one[1]] = True
-                else:
-                    self._starts[one[0] << 8 : (one[0] + 1) << 8] = True
+        # Of many ids only those are looked for of which the longest run of letters and digits is there.
+        self._by_run: dict[bytes, list[bytes]] = {}
+        self._plain = list(self._ids) if len(self._ids) <= _FEW else []
+        for one in () if self._plain else self._ids:
+            run = max(_RUN.findall(one), key=len, default=b"")
+            (self._by_run.setdefault(run, []) if run else self._plain).append(one)
+        shortest = min(map(len, self._by_run), default=1)
+        self._runs = re.compile(rb"[0-9A-Za-z]{%d,}" % shortest)
 
     def __len__(self) -> int:
         return len(self._ids)
@@ -80,33 +75,12 @@ class Spellings:
         return encoded and any(form in data for form in self._encoded)
 
     def _stands_in(self, data: bytes) -> bool:
-        if self._starts is None:
-            return any(_is_word_in(one, data) for one in self._ids)
-        return any(self._matches(data, at) for at in self._candidates(data))
-
-    def _matches(self, data: bytes, at: int) -> bool:
-        n = len(data)
-        for length in self._lengths:
-            end = at + length
-            if end > n:
-                return False
-            if (end == n or data[end] not in _WORD_BYTES or data[end - 1] not in _WORD_BYTES) and data[
-                at:end
-            ] in self._ids:
-                return True
-        return False
-
-    def _candidates(self, data: bytes) -> Iterator[int]:
-        """Places where a word of one of the ids may begin."""
-        if self._starts is None or not data:
-            return
-        text = np.frombuffer(data + b"\0", np.uint8)
-        pairs = text[:-1].astype(np.uint16) << 8 | text[1:]
-        begins = self._starts[pairs]
-        # A word goes on where this byte and the one before are both letters or digits.
-        word = _WORD[text[:-1]]
-        begins[1:] &= ~(word[1:] & word[:-1])
-        yield from np.flatnonzero(begins).tolist()
+        if any(_is_word_in(one, data) for one in self._plain):
+            return True
+        if not self._by_run:
+            return False
+        found = self._by_run.keys() & self._runs.findall(data)
+        return any(_is_word_in(one, data) for run in found for one in self._by_run[run])
 
 
 def _is_word_in(word: bytes, data: bytes) -> bool:
