@@ -97,7 +97,7 @@ def feed(
             _add(total, copied, str(path), unit="record")
     log_to_stderr("feed")
     sources: list[Feedable] = [
-        FedFile(path, default_type, history=backfill, restart=restart) for path in paths if path.is_file()
+        FedFile(path, default_type, history=backfill, restart=restart) for path in paths if not path.is_dir()
     ]
     if sample:
         rows = sample_rows(int(WallClock().now_ms()))

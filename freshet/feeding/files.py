@@ -88,9 +88,10 @@ class FedFile:
         self._mark: dict[str, int] = {"size": stat.st_size, "mtime": stat.st_mtime_ns}
         if history:
             self._mark["ordered"] = 1
-        self.start = 0 if restart else self._resume_from()
+        # A pipe is read once.
+        self._writes = path.is_file()
+        self.start = self._resume_from() if self._writes and not restart else 0
         self._sent = self.start
-        self._writes = True
         self.broken = ""
         """Why it could not be read to its end, and how far it was; what came before that is given."""
 

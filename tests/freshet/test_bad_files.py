@@ -7,6 +7,8 @@ import datetime as dt
 import gzip
 import json
 import lzma
+import os
+import threading
 from collections.abc import Callable
 from decimal import Decimal
 from pathlib import Path
@@ -242,3 +244,23 @@ def test_parquet_that_is_damaged_in_the_middle_says_so(tmp_path: Path) -> None:
     path.write_bytes(packed)
     with pytest.raises(EventError, match=r"cannot be read: .* \(row \d+ reached\)"):
         list(read_rows(path))
+
+
+@pytest.mark.parametrize("name", ["e.jsonl", "e.csv"])
+def test_a_pipe_is_read_like_a_file_and_nothing_is_remembered_of_it(tmp_path: Path, name: str) -> None:
+    text = '{"item_id":"a"}\n' if name == "e.jsonl" else "item_id\na\n"
+    os.mkfifo(tmp_path / name)
+    writer = threading.Thread(target=(tmp_path / name).write_text, args=(text,))
+    writer.start()
+    file = FedFile(tmp_path / name, None, history=False, restart=False)
+    bodies = [timed.row.body for timed in file.rows()]
+    file.sent(1)
+    writer.join()
+    left = [path.name for path in tmp_path.iterdir()]
+    assert (bodies, file.broken, left) == ([b'{"item_id":"a"}'], "", [name])
+
+
+def test_an_empty_file_of_lines_has_no_rows(tmp_path: Path) -> None:
+    for name in ("e.jsonl", "e.json"):
+        (tmp_path / name).write_bytes(b"")
+        assert list(read_rows(tmp_path / name)) == []

@@ -34,7 +34,8 @@ pytestmark = pytest.mark.kafka
 EVENTS = [topic for topic in LAYOUT if topic.name == "events"]
 # Said instead where the broker's last word came in one piece with the end of the connection.
 _LOST = "hangs up before it answers; look whether `protocol`, the port in `bootstrap` and `sasl_mechanism`"
-ANN = [Forget(user_id="ann", ts=1)], [b'{"type":"forget","user_id":"ann","ts":1}']
+AT = 1_700_000_000_000
+ANN = [Forget(user_id="ann", ts=AT)], [b'{"type":"forget","user_id":"ann","ts":%d}' % AT]
 
 
 @pytest.fixture(scope="module")
@@ -156,7 +157,7 @@ def test_a_producer_outlives_its_brokers(ways: dict[str, KafkaSettings], secured
 def test_a_worker_joins_through_tls_with_a_password(ways: dict[str, KafkaSettings], mechanism: str) -> None:
     ways = {name: msgspec.structs.replace(found, prefix=f"{mechanism}-") for name, found in ways.items()}
     create_topics(ways["plain"])
-    click, login = Click(user_id="ann", item_id="tea", ts=1), {"sasl_mechanism": mechanism}
+    click, login = Click(user_id="ann", item_id="tea", ts=AT), {"sasl_mechanism": mechanism}
     secured = msgspec.structs.replace(ways["password"], **login)
     with WorkerThread(Settings(kafka=secured, work=WorkerSettings(session_s=6.0))) as worker:
         with EventProducer(secured) as producer:

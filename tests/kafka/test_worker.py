@@ -86,7 +86,7 @@ def test_an_aborted_event_is_never_joined(ready: KafkaSettings) -> None:
     with WorkerThread(settings(ready)):
         for number in range(6):
             producer.begin_transaction()
-            click = Click(ts=5_000, user_id="ann", item_id=f"i{number}")
+            click = Click(ts=1_700_000_000_000, user_id="ann", item_id=f"i{number}")
             producer.send(ready.topic("events"), encode_events([click]), partition=0).get(10)
             (producer.commit_transaction if number % 2 else producer.abort_transaction)()
         producer.close()
