@@ -23,6 +23,7 @@ SETTINGS: Settings = load_settings(
         "policy": {"name": "epsilon_greedy", "others": ["thompson", "diag_lin_ucb"]},
     },
 )
+T0 = 1_700_000_000_000
 ITEMS = ("good", "bad", "other")
 WAYS: list[dict[str, Any]] = [{"value": -1.0}, {"kind": "dislike"}]
 
@@ -41,10 +42,13 @@ def shown(user: str, ts: int, item: str, **more: Any) -> list[LoggedEvent]:
 
 def dislikes(way: Any, **more: Any) -> list[LoggedEvent]:
     """Ten users click on `good` and dislike `bad`."""
-    events: list[LoggedEvent] = [ItemEvent(item_id=item, ts=0) for item in ITEMS]
+    events: list[LoggedEvent] = [ItemEvent(item_id=item, ts=T0) for item in ITEMS]
     for n in range(10):
-        events += [*organic(f"u{n}", 1_000 * n, "good"), *way(f"u{n}", 1_000 * n + 10, "bad", **more)]
-    return [*events, Tick(ts=100_000)]
+        events += [
+            *organic(f"u{n}", T0 + 1_000 * n, "good"),
+            *way(f"u{n}", T0 + 1_000 * n + 10, "bad", **more),
+        ]
+    return [*events, Tick(ts=T0 + 100_000)]
 
 
 def embedded(events: list[LoggedEvent]) -> Pipeline:
@@ -63,7 +67,7 @@ def test_a_dislike_lowers_an_item_and_is_no_click(way: Any, more: dict[str, Any]
     parts = embedded(dislikes(way, **more)).parts
     good, bad, _ = rows(parts).tolist()
     assert parts.items.clicks[[good, bad]].tolist() == [10, 0]
-    popular = parts.popularity.scores(10_000, 0, np.array([good, bad], np.int32))
+    popular = parts.popularity.scores(T0 + 10_000, 0, np.array([good, bad], np.int32))
     assert popular == pytest.approx([10, -10], abs=0.1)
     assert parts.popularity.top(9, 0).tolist() == [good]
     assert parts.mf.item_bias(np.array([bad]))[0] < -0.1
@@ -83,7 +87,7 @@ def test_a_dislike_is_no_click_in_the_measures(more: dict[str, Any]) -> None:
 def test_a_disliked_item_stands_below_one_that_nobody_knows() -> None:
     parts = embedded(dislikes(organic, value=-1.0)).parts
     features = parts.ranker.features(
-        20_000, -1, rows(parts), popularity=parts.popularity, cooccurrence=parts.cooccurrence,
+        T0 + 20_000, -1, rows(parts), popularity=parts.popularity, cooccurrence=parts.cooccurrence,
         histories=parts.history, mf=parts.mf,
     )  # fmt: skip
     good, bad, other = parts.ranker.score(features).tolist()
@@ -109,13 +113,15 @@ def test_a_replica_and_a_snapshot_know_what_was_only_disliked() -> None:
             copy.named()[name].apply(frame)
     at = rows(parts)
     for other in (copy, restored):
-        assert other.popularity.scores(9, 0, at).tolist() == parts.popularity.scores(9, 0, at).tolist()
+        assert (
+            other.popularity.scores(T0 + 9, 0, at).tolist() == parts.popularity.scores(T0 + 9, 0, at).tolist()
+        )
 
 
 @pytest.mark.parametrize("way", [organic, shown])
 def test_both_engines_learn_the_same_from_dislikes(way: Any) -> None:
     events = [*dislikes(way, value=-1.0), *dislikes(way, kind="dislike"), *dislikes(way, kind="view")]
-    events = [e for e in events if not isinstance(e, Tick)] + [Tick(ts=100_000)]
+    events = [e for e in events if not isinstance(e, Tick)] + [Tick(ts=T0 + 100_000)]
     settings = msgspec.structs.replace(
         SETTINGS, learn=msgspec.structs.replace(SETTINGS.learn, negatives=0, shown_weight=0.0)
     )
@@ -126,7 +132,9 @@ def test_both_engines_learn_the_same_from_dislikes(way: Any) -> None:
     chain.settle()
     theirs, ours = chain.items[0].parts, one.parts
     here, there = rows(ours), rows(theirs)
-    assert theirs.popularity.scores(9, 0, there) == pytest.approx(ours.popularity.scores(9, 0, here))
+    assert theirs.popularity.scores(T0 + 9, 0, there) == pytest.approx(
+        ours.popularity.scores(T0 + 9, 0, here)
+    )
     assert theirs.mf.item_bias(there) == pytest.approx(ours.mf.item_bias(here))
     assert theirs.items.clicks[there].tolist() == ours.items.clicks[here].tolist()
     for name in ("epsilon_greedy", "thompson"):

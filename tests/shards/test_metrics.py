@@ -12,6 +12,8 @@ from stream.engine.shard import Shard
 from stream.engine.shard_memory import MemoryPartition, MemoryShardStore
 from stream.events import Click
 
+T0 = 1_700_000_000_000
+
 
 def organic(shard: Shard) -> float:
     """The counter of organic clicks."""
@@ -28,7 +30,7 @@ def organic(shard: Shard) -> float:
 async def taken_over() -> tuple[float, float, float]:
     partition = MemoryPartition()
     for n in range(7):
-        partition.append(encode_events([Click(ts=n + 1, user_id="ann", item_id=f"i{n}")]))
+        partition.append(encode_events([Click(ts=T0 + n, user_id="ann", item_id=f"i{n}")]))
     first, second = (
         Shard(JoinShard(0, lambda name: 0), MemoryShardStore(partition), ManualClock()) for _ in range(2)
     )
@@ -36,7 +38,7 @@ async def taken_over() -> tuple[float, float, float]:
     await first.deliver(partition.records)
     await second.open()
     before = organic(second)
-    await second.deliver([partition.append(encode_events([Click(ts=9, user_id="bob", item_id="x")]))])
+    await second.deliver([partition.append(encode_events([Click(ts=T0 + 9, user_id="bob", item_id="x")]))])
     return organic(first), before, organic(second)
 
 
