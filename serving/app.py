@@ -11,8 +11,10 @@ from collections.abc import Awaitable, Callable
 
 from serving.asgi import Receive, Response, Scope, Send, header, send_response
 from serving.auth import Gate
+from serving.bodies import BodyBudget
 from serving.errors import MissingError, ServingError, UnavailableError
 from serving.metrics import HttpMetrics
+from serving.origin import OriginGate
 from serving.problems import problem_response
 from serving.routing import Request, Route, Router
 from serving.settings import ServeSettings
@@ -55,7 +57,8 @@ class _NotAllowedError(ServingError):
 class Application:
     """Answers every request: with a handler's response or with a problem, never with silence.
 
-    Bounds: `settings.max_concurrent` requests in progress, beyond it 503 at once.
+    Bounds: `settings.max_concurrent` requests in progress, beyond it 503 at once, but for questions about
+    health; `settings.max_receiving_bytes` of large bodies.
     """
 
     def __init__(
@@ -64,6 +67,8 @@ class Application:
         self.router = router
         self._settings, self._clock, self._metrics, self._lifespan = settings, clock, metrics, lifespan
         self._gate = Gate(settings.auth)
+        self._origins = OriginGate(settings.allowed_hosts, asked_for_tokens=settings.auth.configured)
+        self.bodies = BodyBudget(settings.max_receiving_bytes)
         self.in_progress = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -88,29 +93,33 @@ class Application:
             raise
         finally:
             self.in_progress -= 1
+            self.bodies.release(scope)
             path = route.path if route else "(none)"
             self._metrics.seen(path, status, self._clock.monotonic_s() - began_s)
 
     async def _respond(self, scope: Scope, receive: Receive) -> tuple[Route | None, Response]:
         route: Route | None = None
         try:
-            if self.in_progress > self._settings.max_concurrent:
-                msg = (
-                    f"worker: {self._settings.max_concurrent} requests are in progress; try again in a second"
-                )
-                raise UnavailableError(msg)
             raw_path = scope.get("raw_path") or scope["path"].encode()
             match = self.router.match(scope["method"], raw_path)
             route = match.route
+            if route is None or not route.always:
+                self._check(scope)
             if route is None:
                 return None, self._lost(scope, match.allowed)
             self._gate.check(route.right, header(scope, b"authorization"))
-            return route, await route.handler(Request(scope, receive, match.params))
+            return route, await route.handler(Request(scope, receive, match.params, self.bodies))
         except FreshetError as error:
             response = problem_response(error, retry_after_s=self._settings.retry_after_s)
             if response.status == 500:
                 _log.error("%s %s failed: %s", scope["method"], scope["path"], error)
             return route, response
+
+    def _check(self, scope: Scope) -> None:
+        if self.in_progress > self._settings.max_concurrent:
+            msg = f"worker: {self._settings.max_concurrent} requests are in progress; try again in a second"
+            raise UnavailableError(msg)
+        self._origins.check(scope)
 
     def _lost(self, scope: Scope, allowed: tuple[str, ...]) -> Response:
         if allowed:

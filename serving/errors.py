@@ -4,10 +4,11 @@ ServingError
 ├── RequestError           the request cannot be served as it is
 │   ├── UnreadableError       400  the body is no JSON
 │   ├── UnauthorisedError     401  no token, or an unknown one
-│   ├── ForbiddenError        403  the token opens something else
+│   ├── ForbiddenError        403  the token opens something else, or the host or origin is foreign
 │   ├── MissingError          404  no such user, item or page
 │   ├── ConflictError         409  the request id was used with another body
 │   ├── TooLargeError         413  the body is over the limit
+│   ├── UnsupportedTypeError  415  the body is not said to be JSON, or is compressed
 │   └── FieldError            422  a field does not fit; it is named
 ├── BusyError              429  a bound is reached; try again later
 ├── UnavailableError       503  cannot be done now (full disk, stopping, not caught up)
@@ -31,6 +32,7 @@ __all__ = [
     "UnauthorisedError",
     "UnavailableError",
     "UnreadableError",
+    "UnsupportedTypeError",
 ]
 
 
@@ -62,10 +64,10 @@ class UnauthorisedError(RequestError):
 
 
 class ForbiddenError(RequestError):
-    """The token is good for something else."""
+    """The token is good for something else, or without tokens the host or origin is foreign."""
 
     status = 403
-    title = "Token does not open this"
+    title = "Not allowed"
 
 
 class MissingError(RequestError):
@@ -87,6 +89,13 @@ class TooLargeError(RequestError):
 
     status = 413
     title = "Body too large"
+
+
+class UnsupportedTypeError(RequestError):
+    """The body is not said to be what is read here; it was not read."""
+
+    status = 415
+    title = "Unsupported type of body"
 
 
 class FieldError(RequestError):

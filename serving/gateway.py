@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections import Counter
 from collections.abc import Callable, Mapping
+from functools import partial
 from math import ceil
 from typing import Literal
 
 import msgspec
 
-from serving.asgi import Response, header, read_body
+from serving.asgi import JSON_TYPE, Response
 from serving.backend import EventIntake
+from serving.bodies import media_type, read_body
 from serving.errors import BusyError, UnavailableError
 from serving.metrics import EventMetrics
 from serving.requests import AcceptedAnswer, RejectedView
 from serving.routing import Request
 from serving.settings import ServeSettings
 from stream.clock import Clock
-from stream.codec import Decoded, decode_events
+from stream.codec import MAX_REASONS, Decoded, decode_events
 from stream.dead_letters import DeadLetter, kept_original
 from stream.errors import EventError
 from stream.events import Event, Forget, ItemEvent
@@ -26,6 +30,8 @@ __all__ = ["NDJSON_TYPE", "Gateway"]
 
 NDJSON_TYPE = b"application/x-ndjson"
 
+_TYPES = (JSON_TYPE, NDJSON_TYPE)
+_AT_ONCE_BYTES = 16_384
 _MAX_LETTERS = 100  # of one request; the rest are counted
 _encoder = msgspec.json.Encoder()
 
@@ -61,6 +67,7 @@ class Gateway:
         self._settings, self._clock, self._metrics = settings, clock, metrics
         self._name, self._dim, self._mode, self._gates = name, dim, mode, gates
         self._batches = 0
+        self._large = asyncio.Lock()
         self.latest_ts = 0
 
     async def post(self, request: Request) -> Response:
@@ -68,6 +75,7 @@ class Gateway:
 
         Raises:
             TooLargeError: the body is over the limit.
+            UnsupportedTypeError: it is not said to be JSON.
             EventError: the body as a whole cannot be read.
             BusyError: the learner or the intake is at its bound.
             LogError: the events could not be stored (a full disk, say); none of them was.
@@ -75,11 +83,13 @@ class Gateway:
         if self._mode == "wall" and self._clock.steady.lost:
             msg = f"worker: nothing is taken, for {self._clock.steady.trouble}"
             raise UnavailableError(msg)
-        body = await read_body(request.scope, request.receive, self._settings.max_body_bytes)
-        kind = (header(request.scope, b"content-type") or b"").partition(b";")[0].strip().lower()
+        ndjson = media_type(request.scope, _TYPES) == NDJSON_TYPE
+        limit = self._settings.max_body_bytes
+        body = await read_body(request.scope, request.receive, limit, request.budget)
         self._batches += 1
         place = f"{self._name}/{self._batches}"
-        decoded = self._decode(body, ndjson=kind == NDJSON_TYPE, place=place)
+        decoded = await self._open(body, ndjson=ndjson, place=place)
+        del body
         self._require_room(decoded)
         gate = self._gates[decoded.backfill]
         passage = gate.enter(decoded.events)
@@ -91,8 +101,10 @@ class Gateway:
             stored = True
         finally:
             gate.leave(passage, stored=stored)
-        rejected = [RejectedView(r.index, r.reason) for r in decoded.rejected]
-        return Response(202, _encoder.encode(AcceptedAnswer(len(decoded.raw), accepted_at, rejected)))
+        n_rejected = len(decoded.rejected)
+        told = [RejectedView(r.index, r.reason) for r in decoded.rejected[:MAX_REASONS]]
+        answer = AcceptedAnswer(len(decoded.raw), accepted_at, told, n_rejected)
+        return Response(202, _encoder.encode(answer))
 
     def _require_room(self, decoded: Decoded) -> None:
         if self._pressure() >= 1.0 and not all(map(_relieves, decoded.events)):
@@ -102,17 +114,23 @@ class Gateway:
             )
             raise BusyError(msg)
 
-    def _decode(self, body: bytes, *, ndjson: bool, place: str) -> Decoded:
+    async def _open(self, body: bytes, *, ndjson: bool, place: str) -> Decoded:
         now = self._clock.now_ms()
-        latest = int(now) + self._settings.max_ahead_ms if self._mode == "wall" else None
+        decode = partial(
+            decode_events,
+            body,
+            ndjson=ndjson,
+            dimension=self._dim,
+            latest_ts=int(now) + self._settings.max_ahead_ms if self._mode == "wall" else None,
+            object_bytes=self._settings.max_object_bytes,
+            max_events=self._settings.max_events,
+        )
         try:
-            return decode_events(
-                body,
-                ndjson=ndjson,
-                dimension=self._dim,
-                latest_ts=latest,
-                object_bytes=self._settings.max_object_bytes,
-            )
+            if len(body) <= _AT_ONCE_BYTES:
+                return decode()
+            # Beside the loop, so that others are answered, and one at a time, so that one's memory is enough.
+            async with self._large:
+                return await asyncio.to_thread(decode)
         except EventError as error:
             self._metrics.rejected("body")
             self._bury([DeadLetter(int(now), str(error), place, kept_original(body))])
@@ -122,8 +140,10 @@ class Gateway:
         """Count and keep what was refused."""
         if decoded.rejected:
             now = self._clock.now_ms()
-            for rejection in decoded.rejected:
-                self._metrics.rejected(rejection.reason)
+            # What stands before the colon is the field: few, where reasons may be many.
+            fields = Counter(rejection.reason.partition(":")[0] for rejection in decoded.rejected)
+            for field, n in fields.items():
+                self._metrics.rejected(field, n)
             refused = zip(decoded.rejected[:_MAX_LETTERS], decoded.refused, strict=False)
             self._bury([DeadLetter(int(now), r.reason, f"{place}/{r.index}", raw) for r, raw in refused])
 

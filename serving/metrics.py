@@ -105,15 +105,15 @@ class EventMetrics:
         """Count accepted events."""
         self._accepted.inc(n)
 
-    def rejected(self, reason: str) -> None:
-        """Count one refused event."""
+    def rejected(self, reason: str, n: int = 1) -> None:
+        """Count events refused for one reason."""
         # What stands before the colon names the field or kind; what follows quotes the sender.
         label = reason.partition(":")[0][:40]
         if label not in self._reasons:
             if len(self._reasons) >= 64:
                 label = "other"
             self._reasons.add(label)
-        self._rejected.labels(label).inc()
+        self._rejected.labels(label).inc(n)
 
 
 class LearnerMetrics(Collector):

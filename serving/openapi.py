@@ -93,7 +93,9 @@ def _operation(route: Route) -> dict[str, Any]:
 
 
 def _refusals(route: Route) -> tuple[int, ...]:
-    return () if route.right == "none" else (401, 403)
+    if route.right != "none":
+        return (401, 403)
+    return () if route.always else (403,)
 
 
 def _answer(status: int, shape: Any) -> dict[str, Any]:

@@ -8,10 +8,12 @@ from serving.asgi import Response
 from serving.errors import (
     BusyError,
     ServingError,
+    TooLargeError,
     UnauthorisedError,
     UnavailableError,
     UnreadableError,
 )
+from stream.envelope import TooManyEventsError
 from stream.errors import EventError, FreshetError, LogError, OverloadedError
 
 __all__ = ["PROBLEM_TYPE", "Problem", "problem_response"]
@@ -52,6 +54,8 @@ def problem_response(error: FreshetError, *, retry_after_s: int) -> Response:
 def _translate(error: FreshetError) -> ServingError:
     if isinstance(error, ServingError):
         return error
+    if isinstance(error, TooManyEventsError):
+        return TooLargeError(str(error))
     if isinstance(error, EventError):
         return UnreadableError(str(error))
     if isinstance(error, OverloadedError):

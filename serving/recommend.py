@@ -8,7 +8,8 @@ from typing import Literal, Protocol
 
 import msgspec
 
-from serving.asgi import Response, read_body
+from serving.asgi import JSON_TYPE, Response
+from serving.bodies import media_type, read_body
 from serving.decisions import Circumstances, DecisionMaker
 from serving.errors import BusyError, ConflictError, FieldError, UnavailableError
 from serving.metrics import RecommendMetrics
@@ -33,6 +34,7 @@ from stream.log import Record
 
 __all__ = ["ClaimBook", "DecisionFinder", "Recommender", "RequestIds"]
 
+_TYPES = (JSON_TYPE,)
 _CLAIM_WAIT_S = 0.25
 _CLAIM_POLL_S = 0.002
 
@@ -120,7 +122,9 @@ class Recommender:
                 "raise [join] max_pending"
             )
             raise BusyError(msg)
-        body = await read_body(request.scope, request.receive, self._settings.max_recommend_bytes)
+        media_type(request.scope, _TYPES)
+        limit = self._settings.max_recommend_bytes
+        body = await read_body(request.scope, request.receive, limit, request.budget)
         asked = decode_recommend(body, self._settings.max_object_bytes)
         self._maker.check(asked)
         self._check_ts(asked)

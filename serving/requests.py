@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from hashlib import blake2b
-from math import isfinite
 from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import Meta
 
 from serving.errors import FieldError, UnreadableError
-from stream.events import FIRST_TS, LAST_TS, MAX_ID_BYTES, MAX_SLATE
+from stream.envelope import unreadable_member
+from stream.events import FIRST_TS, LAST_TS, MAX_ID_BYTES, MAX_SLATE, MAX_VALUE
 from stream.rules import MAX_OBJECT_BYTES, reason_of
 from stream.times import broken_ts
+from stream.wide_numbers import may_be_wide, wide_number
 
 __all__ = [
     "MAX_EXCLUDE",
@@ -113,11 +114,15 @@ class RejectedView(msgspec.Struct):
 
 
 class AcceptedAnswer(msgspec.Struct):
-    """Answer of ``POST /v1/events``: everything that is not rejected is durable."""
+    """Answer of ``POST /v1/events``: everything that is not rejected is durable.
+
+    `rejected` lists the first thousand of the `n_rejected` that were refused.
+    """
 
     accepted: int
     accepted_at: int
     rejected: list[RejectedView]
+    n_rejected: int
 
 
 class EdgeView(msgspec.Struct):
@@ -233,6 +238,9 @@ def decode_recommend(body: bytes, object_bytes: int = MAX_OBJECT_BYTES) -> Recom
     except msgspec.ValidationError as error:
         raise FieldError(_named(error, body)) from error
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        # One text that cannot be read costs its field, as it costs its event elsewhere: it is named.
+        if (named := unreadable_member(body)) is not None:
+            raise FieldError(_quoted(named)) from error
         msg = f"body: expected a JSON object in UTF-8, could not read it: {error}"
         raise UnreadableError(msg) from error
     except RecursionError as error:
@@ -241,6 +249,8 @@ def decode_recommend(body: bytes, object_bytes: int = MAX_OBJECT_BYTES) -> Recom
     _check_times(request)
     _check_bytes(request)
     if request.context is not None:
+        if may_be_wide(body) and (wide := wide_number("context", request.context)):
+            raise FieldError(_quoted(wide))
         _check_context(request.context)
     return request
 
@@ -293,6 +303,11 @@ def _check_times(request: RecommendRequest) -> None:
         raise FieldError(msg)
 
 
+def _quoted(reason: str) -> str:
+    field, _, rest = reason.partition(": ")
+    return f"field '{field}': {rest}"
+
+
 def _check_bytes(request: RecommendRequest) -> None:
     for name in ("user_id", "request_id", "placement", "session_id", "experiment", "policy"):
         value = getattr(request, name)
@@ -326,9 +341,9 @@ def _check_context(context: dict[str, Any]) -> None:
     features = context.get("features")
     if features is not None:
         fits = isinstance(features, list) and len(features) <= _MAX_FEATURES
-        if not fits or not all(type(x) in (int, float) and isfinite(x) for x in features):
+        if not fits or not all(type(x) in (int, float) and -MAX_VALUE <= x <= MAX_VALUE for x in features):
             came = f"{len(features)} values" if isinstance(features, list) else type(features).__name__
-            msg = f"field 'context.features': expected at most {_MAX_FEATURES} finite numbers, got {came}"
+            msg = f"field 'context.features': expected at most {_MAX_FEATURES} numbers up to {MAX_VALUE:g}, got {came}"
             raise FieldError(msg)
     item_id = context.get("item_id")
     if item_id is not None and not (isinstance(item_id, str) and item_id):

@@ -12,7 +12,7 @@ from serving.errors import UnavailableError
 from serving.gateway import Gateway
 from serving.metrics import METRICS_TYPE, exposition
 from serving.openapi import document
-from serving.page import PAGE_TYPE, page
+from serving.page import PAGE_TYPE, page, page_headers
 from serving.recommend import Recommender
 from serving.requests import (
     AcceptedAnswer,
@@ -24,7 +24,7 @@ from serving.requests import (
     RecommendRequest,
     UserAnswer,
 )
-from serving.routing import Request, Route
+from serving.routing import Handler, Request, Route
 from serving.views import NEIGHBOURS, Views
 from stream.schema import Feed
 
@@ -67,7 +67,7 @@ class Status:
 
     async def page(self, _request: Request) -> Response:
         """The live page."""
-        return Response(200, page(), PAGE_TYPE)
+        return Response(200, page(), PAGE_TYPE, page_headers())
 
 
 def build_routes(
@@ -83,7 +83,7 @@ def build_routes(
             right="write",
             answers={202: AcceptedAnswer},
             body={"application/json": Feed, "application/x-ndjson": _NDJSON},
-            problems=(400, 413, 429),
+            problems=(400, 413, 415, 429),
         ),
         Route(
             "POST",
@@ -92,7 +92,7 @@ def build_routes(
             "Ask for items",
             answers={200: RecommendAnswer},
             body={"application/json": RecommendRequest},
-            problems=(400, 409, 413, 422, 429),
+            problems=(400, 409, 413, 415, 422, 429),
         ),
         Route("GET", "/v1/items/{id}", views.item, "One item", answers={200: ItemAnswer}, problems=(404,)),
         Route(
@@ -105,11 +105,15 @@ def build_routes(
             problems=(404, 422),
         ),
         Route("GET", "/v1/users/{id}", views.user, "One user", answers={200: UserAnswer}, problems=(404,)),
-        Route("GET", "/healthz", status.healthz, "Alive", right="none", answers={200: HealthAnswer}),
-        Route("GET", "/readyz", status.readyz, "Caught up", right="none", answers={200: ReadyAnswer}),
+        _health("/healthz", status.healthz, "Alive", HealthAnswer),
+        _health("/readyz", status.readyz, "Caught up", ReadyAnswer),
         Route("GET", "/metrics", status.metrics, "Prometheus", answers={200: "text/plain"}),
         Route("GET", "/openapi.json", status.openapi, "This", right="none", answers={200: _ANY}),
         Route("GET", "/", status.page, "The live page", right="none", answers={200: "text/html"}),
     ]
     status.schema = _encoder.encode(document(routes, version))
     return routes
+
+
+def _health(path: str, handler: Handler, summary: str, answer: type) -> Route:
+    return Route("GET", path, handler, summary, right="none", answers={200: answer}, always=True)

@@ -9,17 +9,23 @@ from urllib.parse import parse_qsl, unquote_to_bytes
 
 from serving.asgi import Receive, Response, Scope
 from serving.auth import Right
+from serving.bodies import BodyBudget
 from serving.errors import FieldError, MissingError
 
-__all__ = ["Match", "Parameter", "Request", "Route", "Router", "query_int"]
+__all__ = ["Handler", "Match", "Parameter", "Request", "Route", "Router", "query_int"]
 
 
 class Request(NamedTuple):
-    """What a handler gets: `params` are the decoded parts of the path in braces, in order."""
+    """What a handler gets: `params` are the decoded parts of the path in braces, in order; `budget` is for
+    reading its body."""
 
     scope: Scope
     receive: Receive
     params: tuple[str, ...]
+    budget: BodyBudget
+
+
+Handler = Callable[[Request], Awaitable[Response]]
 
 
 class Parameter(NamedTuple):
@@ -38,17 +44,19 @@ class Route:
 
     `path` is exact, or has parts in braces. `body` maps a content type to its struct or schema; `answers`
     maps a status to the struct of its body, or to a content type for text; `problems` lists error statuses.
+    `always`: answered from any host, and with however many requests in progress: a question about health.
     """
 
     method: str
     path: str
-    handler: Callable[[Request], Awaitable[Response]]
+    handler: Handler
     summary: str
     right: Right = "read"
     answers: dict[int, Any] = field(default_factory=dict)
     body: dict[str, Any] = field(default_factory=dict)
     query: tuple[Parameter, ...] = ()
     problems: tuple[int, ...] = ()
+    always: bool = False
 
 
 class Match(NamedTuple):

@@ -15,6 +15,7 @@ from bandits import DiagLinUcb
 from index import LiveIndex, Maintenance
 from serving.app import Application, Lifespan
 from serving.backend import Backend
+from serving.connections import Connections
 from serving.decisions import DecisionMaker
 from serving.freshness import Freshness
 from serving.gateway import Gateway
@@ -101,6 +102,7 @@ class Service:
             max_requests=serve.max_queued_requests,
             lost=backend.lost,
         )
+        self.connections = Connections(serve)
         self.letters = LetterBox(self.writer, backend.bury)
         self.maker = DecisionMaker(models, self.index, serve, epsilon=config.epsilon, seed=config.seed)
         self._age_timer: asyncio.TimerHandle | None = None
@@ -281,6 +283,8 @@ class Service:
             "failed_group_commits": writer.failures,
             "dead_letters_dropped": self.letters.dropped,
             "requests_in_progress": self.app.in_progress,
+            "connections": len(self.connections),
+            "body_bytes_held": self.app.bodies.held_bytes,
             "join_pressure": float(self._join.get("pressure", 0.0)),
             "users": len(self.models.users),
             "items": len(self.models.items),

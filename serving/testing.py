@@ -97,7 +97,14 @@ class LiveWorker:
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port = int(self._listener.getsockname()[1])
         self.url = f"http://127.0.0.1:{self.port}"
-        config = uvicorn.Config(service.app, log_level="warning", ws="none", lifespan="on")
+        config = uvicorn.Config(
+            service.app,
+            http=service.connections.protocol,
+            log_level="warning",
+            ws="none",
+            lifespan="on",
+            timeout_keep_alive=service.config.serve.keep_alive_s,  # type: ignore[arg-type]
+        )
         self._server = _Server(config)
         self._thread = threading.Thread(target=self._run, name="worker", daemon=True)
 

@@ -75,10 +75,11 @@ def run_worker(service: Service, listener: socket.socket, *, warm: Callable[[], 
     # The writer's and the index's threads need the interpreter for microseconds, again and again: a commit
     # asks for it half a dozen times, and every answer waits for its commit.
     sys.setswitchinterval(_SWITCH_S)
+    service.connections.fit_files()
     config = uvicorn.Config(
         service.app,
         loop="uvloop",
-        http="httptools",
+        http=service.connections.protocol,
         ws="none",
         lifespan="on",
         log_level="warning",
@@ -87,6 +88,7 @@ def run_worker(service: Service, listener: socket.socket, *, warm: Callable[[], 
         server_header=False,
         date_header=False,
         backlog=_BACKLOG,
+        timeout_keep_alive=service.config.serve.keep_alive_s,  # type: ignore[arg-type]
         timeout_graceful_shutdown=service.config.serve.stop_timeout_s,
     )
     _Server(config).run(sockets=[listener])

@@ -7,13 +7,14 @@ current one.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import TypeVar
 
 import msgspec
 
+from stream.envelope import open_body, unreadable_member
 from stream.errors import EventError
 from stream.events import (
     EVENT_SCHEMA,
@@ -26,9 +27,11 @@ from stream.events import (
     LoggedEvent,
     Tick,
 )
-from stream.rules import MAX_NESTING, MAX_OBJECT_BYTES, broken_rule, hint, nesting, reason_of, too_deep
+from stream.rules import MAX_NESTING, MAX_OBJECT_BYTES, broken_rule, nesting, reason_of, too_deep
+from stream.wide_numbers import may_be_wide
 
 __all__ = [
+    "MAX_REASONS",
     "Decoded",
     "Rejection",
     "decode_events",
@@ -41,12 +44,6 @@ __all__ = [
 ]
 
 
-class _Envelope(msgspec.Struct):
-    events: msgspec.Raw
-    backfill: bool | None = None
-
-
-_envelope_decoder = msgspec.json.Decoder(_Envelope)
 _raws_decoder = msgspec.json.Decoder(list[msgspec.Raw])
 _event_decoder = msgspec.json.Decoder(Event)
 _events_decoder = msgspec.json.Decoder(list[Event])
@@ -57,6 +54,12 @@ _learned_decoder = msgspec.json.Decoder(_LearnedEvent | list[_LearnedEvent])
 _encoder = msgspec.json.Encoder()
 
 T = TypeVar("T")
+
+MAX_REASONS = 1_000
+"""Refused events of one body whose reasons are told; the others are counted."""
+
+_ONE_MORE = f"event: refused; reasons are told for the first {MAX_REASONS} of a body"
+_SLICE_BYTES = 128 << 10
 
 _UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError)
 
@@ -96,6 +99,7 @@ def decode_events(
     dimension: int | None = None,
     latest_ts: int | None = None,
     object_bytes: int = MAX_OBJECT_BYTES,
+    max_events: int | None = None,
 ) -> Decoded:
     """Read what a client sent; one bad event does not refuse the others.
 
@@ -106,8 +110,10 @@ def decode_events(
         dimension: numbers that an item's `vector` must have; None takes any.
         latest_ts: the largest `ts` accepted now, in ms; None takes any.
         object_bytes: the most that a `context` or `attributes` may take as JSON.
+        max_events: the most events that are taken at once; None takes any number.
 
     Raises:
+        TooManyEventsError: there are more than `max_events`.
         EventError: the body as a whole cannot be read.
 
     Example:
@@ -120,39 +126,48 @@ def decode_events(
         >>> record_bytes(decoded)
         b'[{"type": "forget", "user_id": "u", "ts": 1700000000000}]'
     """
-    text = bytes(body)
-    if ndjson:
-        raws, backfill = [line for line in map(bytes.strip, text.split(b"\n")) if line], False
-        array = b"[" + b",".join(raws) + b"]"
-    else:
-        array, raws, backfill = _open(text)
+    raws, backfill, array = open_body(bytes(body), ndjson=ndjson, max_events=max_events)
     limits = _Limits(dimension, latest_ts, object_bytes)
-    events = _all_good(array, len(raws), limits)
-    if events is not None:
-        return Decoded(events, raws, [], [], backfill)
-    return _one_by_one(raws, limits, backfill)
+    decoded = Decoded([], [], [], [], backfill)
+    if len(body) <= _SLICE_BYTES:
+        _read_slice(raws, array, 0, limits, decoded)
+        return decoded
+    # No decoding of one slice keeps the interpreter for long: beside it, in other threads, answers go on.
+    for start, end in _slices(raws):
+        _read_slice(raws[start:end], None, start, limits, decoded)
+    return decoded
 
 
-def _open(text: bytes) -> tuple[bytes, list[bytes], bool]:
-    """The array of events, its elements, and whether they are history."""
-    try:
-        envelope = _envelope_decoder.decode(text)
-        raws = _raws_decoder.decode(envelope.events)
-    except _UNREADABLE as error:
-        msg = f'the body cannot be read: expected JSON like {{"events": [...], "backfill": false}}: {error}'
-        raise EventError(msg + hint(text)) from error
-    except RecursionError as error:
-        msg = f"the body cannot be read: expected at most {MAX_NESTING} levels of arrays and objects an event"
-        raise EventError(msg) from error
-    return bytes(envelope.events), [bytes(raw) for raw in raws], bool(envelope.backfill)
+def _slices(raws: Sequence[bytes]) -> Iterator[tuple[int, int]]:
+    start = size = 0
+    for place, raw in enumerate(raws, 1):
+        size += len(raw)
+        if size >= _SLICE_BYTES:
+            yield start, place
+            start, size = place, 0
+    if start < len(raws):
+        yield start, len(raws)
+
+
+def _read_slice(
+    raws: Sequence[bytes], array: bytes | None, first: int, limits: _Limits, decoded: Decoded
+) -> None:
+    """Read the events from place `first` on into `decoded`; `array` is all of them, if it is at hand."""
+    events = _all_good(b"[%b]" % b",".join(raws) if array is None else array, len(raws), limits)
+    if events is None:
+        _one_by_one(raws, first, limits, decoded)
+    else:
+        decoded.events += events
+        decoded.raw += raws
 
 
 def _all_good(array: bytes, n: int, limits: _Limits) -> list[Event] | None:
     """The events if there is nothing to say against any of them: the short way, one decoding for all."""
     ascii_only = array.isascii() and b"\\u" not in array
+    plain = ascii_only and not may_be_wide(array)
     try:
         events = _events_decoder.decode(array)
-        if not ascii_only:
+        if not plain:
             # Fields that no event has are skipped without a look at their text, and are logged all the same.
             str(array, "utf-8")
             _anything_decoder.decode(array)
@@ -172,21 +187,19 @@ def _all_good(array: bytes, n: int, limits: _Limits) -> list[Event] | None:
     return events
 
 
-def _one_by_one(raws: Sequence[bytes], limits: _Limits, backfill: bool) -> Decoded:
-    decoded = Decoded([], [], [], [], backfill)
-    for index, raw in enumerate(raws):
-        event = _read(raw, limits)
+def _one_by_one(raws: Sequence[bytes], first: int, limits: _Limits, decoded: Decoded) -> None:
+    for index, raw in enumerate(raws, first):
+        event = _read(raw, limits, tells=len(decoded.rejected) < MAX_REASONS)
         if isinstance(event, str):
             decoded.rejected.append(Rejection(index, event))
             decoded.refused.append(raw)
         else:
             decoded.events.append(event)
             decoded.raw.append(raw)
-    return decoded
 
 
-def _read(raw: bytes, limits: _Limits) -> Event | str:
-    """One event, or the reason why it is refused."""
+def _read(raw: bytes, limits: _Limits, *, tells: bool) -> Event | str:
+    """One event, or the reason why it is refused; finding it out takes long, so it is told of some only."""
     try:
         levels = nesting(raw)
         if levels > MAX_NESTING:
@@ -195,7 +208,10 @@ def _read(raw: bytes, limits: _Limits) -> Event | str:
         str(raw, "utf-8")
         _anything_decoder.decode(raw)
     except _UNREADABLE as error:
-        return reason_of(error, raw)
+        if not tells:
+            return _ONE_MORE
+        named = None if isinstance(error, msgspec.ValidationError) else unreadable_member(raw)
+        return named or reason_of(error, raw)
     except RecursionError:
         return too_deep(nesting(raw))
     reason = broken_rule(

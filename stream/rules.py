@@ -24,6 +24,7 @@ from stream.events import (
     Tick,
 )
 from stream.times import TIME_FIELDS, broken_instant, broken_ts, not_ms
+from stream.wide_numbers import may_be_wide, wide_number
 
 __all__ = [
     "MAX_NESTING",
@@ -113,7 +114,7 @@ def _broken_item(item: ItemEvent, dimension: int | None) -> str | None:
 
 
 def large_object(field: str, value: Any, most: int | None) -> str | None:
-    """Why an object of a client's making is too large to be kept, or None.
+    """Why an object of a client's making is too large to be kept, or a number in it is, or None.
 
     Example:
         >>> large_object("context", {"page": "x" * 50}, 40)
@@ -121,8 +122,10 @@ def large_object(field: str, value: Any, most: int | None) -> str | None:
     """
     if most is None or not value:
         return None
-    n_bytes = len(msgspec.json.encode(value))
-    return f"{field}: expected at most {most} bytes as JSON, got {n_bytes}" if n_bytes > most else None
+    text = msgspec.json.encode(value)
+    if len(text) > most:
+        return f"{field}: expected at most {most} bytes as JSON, got {len(text)}"
+    return wide_number(field, value) if may_be_wide(text) else None
 
 
 _numbers = attrgetter(*(f.name for f in msgspec.structs.fields(Decision) if f.type in (int, int | None)))
