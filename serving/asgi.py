@@ -35,7 +35,6 @@ class Response(NamedTuple):
     headers: list[tuple[bytes, bytes]] = []  # noqa: RUF012 - a named tuple's default is never changed
 
 
-
 def header(scope: Scope, name: bytes) -> bytes | None:
     """The first header called `name` (lower case), if it came."""
     for key, value in scope["headers"]:

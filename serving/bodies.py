@@ -61,7 +61,8 @@ def media_type(scope: Scope, expected: Sequence[bytes]) -> bytes:
         UnsupportedTypeError: it is said to be something else, or nothing, or it is compressed.
 
     Example:
-        >>> media_type({"headers": [(b"content-type", b"Application/JSON; charset=utf-8")]}, [b"application/json"])
+        >>> scope = {"headers": [(b"content-type", b"Application/JSON; charset=utf-8")]}
+        >>> media_type(scope, [b"application/json"])
         b'application/json'
     """
     coding = header(scope, b"content-encoding")
@@ -74,7 +75,7 @@ def media_type(scope: Scope, expected: Sequence[bytes]) -> bytes:
     if kind not in expected:
         wanted = b" or ".join(expected).decode()
         shown = "none" if came is None else repr(came.decode("latin-1")[:80])
-        msg = f"content-type: expected {wanted}, got {shown}; send the header 'content-type: {expected[0].decode()}'"
+        msg = f"content-type: expected {wanted}, got {shown}"
         raise UnsupportedTypeError(msg)
     return kind
 
@@ -96,9 +97,9 @@ async def read_body(scope: Scope, receive: Receive, limit: int, budget: BodyBudg
         raise TooLargeError(msg)
     message = await receive()
     body: bytes = message.get("body", b"")
-    if message["type"] == "http.request" and not message.get("more_body", False) and len(body) <= FREE_BYTES:
-        if len(body) <= limit:
-            return body
+    whole = message["type"] == "http.request" and not message.get("more_body", False)
+    if whole and len(body) <= min(limit, FREE_BYTES):
+        return body
     chunks, size = [], 0
     while True:
         if message["type"] == "http.disconnect":

@@ -62,7 +62,7 @@ class _BoundError(Exception):
 class Connection(HttpToolsProtocol):
     """A connection of a worker; `look` is called about once a second and ends what takes too long.
 
-    Bounds: `MAX_HEAD_BYTES` of a head, `MAX_PIPELINED` requests, uvicorn's 64 KiB of a body that nobody reads.
+    Bounds: `MAX_HEAD_BYTES` of a head, `MAX_PIPELINED` requests, and 64 KiB of a body that nobody reads.
     """
 
     def __init__(self, keeper: Keeper, **given: Any) -> None:
@@ -179,7 +179,7 @@ class Connection(HttpToolsProtocol):
         elif self.flow.read_paused or self._body_bytes >= receive_s * bytes_s:
             self.since_s, self._body_bytes = now_s, 0
         else:
-            detail = f"body: expected {bytes_s} bytes a second at least, {self._body_bytes} came in {receive_s:g} s"
+            detail = f"body: expected {bytes_s} bytes a second, {self._body_bytes} came in {receive_s:g} s"
             self._refuse(408, "Request too slow", f"{detail}; send smaller batches, or faster")
 
     def _takes_answers(self, now_s: float) -> bool:

@@ -74,8 +74,8 @@ of yours leads here, add it to serve.allowed_hosts, or ask for tokens
         name = _bare(host.decode("latin-1"))
         if not is_own_name(name) and name not in self._allowed:
             msg = (
-                f"host: {name[:100]!r} is no name of this Freshet; if a proxy or a name of yours leads here, add "
-                "it to serve.allowed_hosts, or ask for tokens"
+                f"host: {name[:100]!r} is no name of this Freshet; if a proxy or a name of yours leads here, "
+                "add it to serve.allowed_hosts, or ask for tokens"
             )
             raise ForbiddenError(msg)
         if len(self._known) < 64:
@@ -86,8 +86,8 @@ of yours leads here, add it to serve.allowed_hosts, or ask for tokens
         if netloc and (netloc == host.lower() or _bare(netloc) in self._allowed):
             return
         msg = (
-            f"origin: a page of {origin[:100]!r} may not write here, expected one of {host[:100]!r}; if it is "
-            "yours, add its host to serve.allowed_hosts, or ask for tokens"
+            f"origin: a page of {origin[:100]!r} may not write here, expected one of {host[:100]!r}; if it "
+            "is yours, add its host to serve.allowed_hosts, or ask for tokens"
         )
         raise ForbiddenError(msg)
 

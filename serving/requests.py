@@ -343,7 +343,8 @@ def _check_context(context: dict[str, Any]) -> None:
         fits = isinstance(features, list) and len(features) <= _MAX_FEATURES
         if not fits or not all(type(x) in (int, float) and -MAX_VALUE <= x <= MAX_VALUE for x in features):
             came = f"{len(features)} values" if isinstance(features, list) else type(features).__name__
-            msg = f"field 'context.features': expected at most {_MAX_FEATURES} numbers up to {MAX_VALUE:g}, got {came}"
+            most = f"{_MAX_FEATURES} finite numbers up to {MAX_VALUE:g}"
+            msg = f"field 'context.features': expected at most {most}, got {came}"
             raise FieldError(msg)
     item_id = context.get("item_id")
     if item_id is not None and not (isinstance(item_id, str) and item_id):

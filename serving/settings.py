@@ -78,17 +78,17 @@ class ServeSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     max_events: _Positive = 150_000
     """Events of one body; beyond it callers get 413. No body of 8 MiB holds so many that could be good."""
     max_receiving_bytes: _Positive = 64 * 1024 * 1024
-    """Bodies that a worker holds at a time, from arrival to answer, 64 KiB of each left out; beyond it callers
-    get 429."""
+    """Bodies that a worker holds at a time, from arrival to answer, 64 KiB of each left out; beyond it
+    callers get 429."""
     receive_s: Annotated[float, msgspec.Meta(gt=0, le=3_600)] = 10.0
     """Longest time for a request's URL and headers, for the first byte of a connection, and between two looks
     at how fast a body comes; beyond it callers get 408."""
     receive_bytes_s: _Count = 16_384
     """Slowest body, in bytes a second, looked at every `receive_s`; beyond it callers get 408."""
     keep_alive_s: Annotated[float, msgspec.Meta(gt=0, le=86_400)] = 75.0
-    """How long a connection may wait for its next request. Longer than what a proxy in front keeps its own."""
+    """How long a connection may wait for its next request; more than a proxy in front keeps its own."""
     max_connections: _Positive = 8_192
-    """Connections of a worker, fewer where it may open fewer files; beyond it the longest silent are closed."""
+    """Connections of a worker, fewer where it may open fewer files; beyond it the longest silent go."""
     max_object_bytes: _Positive = MAX_OBJECT_BYTES
     """Largest `context` of a request or impression, and largest `attributes` of an item, as JSON; beyond it
     that request or event is refused. They are kept as long as the slate or the item is."""
@@ -118,8 +118,8 @@ class ServeSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     snapshot_s: Annotated[float, msgspec.Meta(gt=0)] = 300.0
     """On Kafka: time between two copies of all rows on disk, from which a restart goes on."""
     allowed_hosts: tuple[str, ...] = ()
-    """Names by which Freshet may be called besides addresses, single words and names of own networks, while no
-    token is asked for: a proxy's, a page's. `*` takes any."""
+    """Names by which Freshet may be called besides addresses, single words and names of own networks, while
+    no token is asked for: a proxy's, a page's. `*` takes any."""
     auth: AuthSettings = AuthSettings()
     insecure: bool = False
     """Listen on other addresses than loopback without asking for tokens."""

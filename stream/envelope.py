@@ -111,7 +111,7 @@ def unreadable_member(text: bytes) -> str | None:
             said = f"text that cannot be read: {error}"
             if _SURROGATE.search(value) and not isinstance(error, RecursionError):
                 said = "half a character (a surrogate without its other half)"
-            return f"{name[:64]}: expected JSON in UTF-8, got {said}"
+            return f"{name[:64]}: expected JSON in UTF-8, got {said}{hint(b':' + value)}"
     return None
 
 
@@ -138,7 +138,9 @@ def _require_few(array: bytes, max_events: int | None) -> None:
 
 
 def _too_many(n: int, what: str, most: int) -> TooManyEventsError:
-    return TooManyEventsError(f"body: at most {most} events are taken at once, {n} {what} came; send smaller batches")
+    return TooManyEventsError(
+        f"body: at most {most} events are taken at once, {n} {what} came; send smaller batches"
+    )
 
 
 def _unreadable(said: str, text: bytes) -> EventError:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -59,10 +61,15 @@ def parts(text: bytes, most: int) -> list[bytes] | None:
     """
     text = text.strip()
     commas = _commas(text)
-    if commas is None or len(commas) >= most or _KINDS[text[0]] != _OPEN or ord("]}"[text[0] == 123]) != text[-1]:
+    if (
+        commas is None
+        or len(commas) >= most
+        or _KINDS[text[0]] != _OPEN
+        or ord("]}"[text[0] == 123]) != text[-1]
+    ):
         return None
     places = [0, *commas.tolist(), len(text) - 1]
-    found = [text[start + 1 : end].strip() for start, end in zip(places, places[1:], strict=False)]
+    found = [text[start + 1 : end].strip() for start, end in pairwise(places)]
     if found == [b""]:
         return []
     return None if b"" in found else found

@@ -147,7 +147,8 @@ def test_a_field_that_does_not_fit_is_named(system: Any, body: dict[str, Any], f
     "body", [b"", b"{", b"nonsense", b'{"user_id": "\xff"}', b'{"user_id": "u", "k": NaN}', b"[" * 100_000]
 )
 def test_what_is_no_json_is_refused(system: Any, body: bytes) -> None:
-    answer = system.client.post("/v1/recommend", content=body)
+    json_type = {"content-type": "application/json"}
+    answer = system.client.post("/v1/recommend", content=body, headers=json_type)
     assert answer.status_code in (400, 422) and answer.json()["detail"]
 
 
@@ -188,3 +189,24 @@ def test_what_is_not_absorbed_in_time_makes_the_answer_stale(run: Any, kit: Any,
         assert system.ask(after=accepted_at)["stale"] is True
         assert system.ask()["stale"] is False
         assert "freshet_stale_answers_total 1.0" in system.client.get("/metrics").text
+
+
+@pytest.mark.parametrize(
+    ("member", "field"),
+    [
+        (b'"context": {"features": [%s]}' % (b"1" * 400), "context.features[0]"),
+        (b'"context": {"x": {"y": -%s}}' % (b"1" * 4_000), "context.x.y"),
+        (b'"context": {"features": [1e308]}', "context.features"),
+        (b'"context": {"features": [1e400]}', "context"),
+        (b'"context": {"x": %s}' % (b"1" * 5_000), "context"),
+        (b'"context": {"title": "cut off \\ud83d"}', "context"),
+        (b'"session_id": "\xff"', "session_id"),
+        (b'"k": %s' % (b"1" * 400), "k"),
+        (b'"ts": %s' % (b"1" * 400), "ts"),
+    ],
+)
+def test_what_no_machine_holds_is_refused_by_field(system: Any, member: bytes, field: str) -> None:
+    body = b'{"user_id": "u", %s}' % member
+    headers = {"content-type": "application/json"}
+    answer = system.client.post("/v1/recommend", content=body, headers=headers)
+    assert answer.status_code == 422 and f"field '{field}" in answer.json()["detail"]
