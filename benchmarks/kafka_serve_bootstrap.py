@@ -104,7 +104,10 @@ def _serve_once(settings: Any, folder: Path) -> float:
             clock.sleep_s(0.02)
         took_s = clock.monotonic_s() - began_s
         body = json.dumps({"user_id": "u7", "k": 10}).encode()
-        answer = json.load(urllib.request.urlopen(f"{server.url}/v1/recommend", body))
+        asking = urllib.request.Request(
+            f"{server.url}/v1/recommend", body, {"content-type": "application/json"}
+        )
+        answer = json.load(urllib.request.urlopen(asking))
         assert len(answer["items"]) == 10 and answer["fallback"] is None, answer
         return took_s
     finally:

@@ -58,7 +58,8 @@ def _serve_once(path: Path, clock: WallClock) -> None:
 
 def _answers(system: EmbeddedSystem) -> int:
     connection = http.client.HTTPConnection(system.host, system.port, timeout=60)
-    connection.request("POST", "/v1/recommend", json.dumps({"user_id": "user-1", "k": 20}))
+    asked, json_type = json.dumps({"user_id": "user-1", "k": 20}), {"content-type": "application/json"}
+    connection.request("POST", "/v1/recommend", asked, json_type)
     answer = json.loads(connection.getresponse().read())
     connection.close()
     return len(answer["items"])

@@ -87,11 +87,12 @@ def _show(bar: Progress, task: TaskID, index: int, result: DemoResult) -> None:
 def _stay_up(system: EmbeddedSystem, settings: Settings, result: DemoResult, clock: WallClock) -> None:
     ts = int(result.ts_ms[-1])
     console.print(f"\nFreshet stays up at {system.url} (clock: {settings.clock}); Ctrl-C ends it. Try:")
+    json_type = "-H 'content-type: application/json'"
     for line in (
-        f'curl -s {system.url}/v1/recommend -d \'{{"user_id": "u2850", "k": 5}}\'',
-        f"curl -s {system.url}/v1/events -d "
+        f'curl -s {system.url}/v1/recommend {json_type} -d \'{{"user_id": "u2850", "k": 5}}\'',
+        f"curl -s {system.url}/v1/events {json_type} -d "
         f'\'{{"events": [{{"type": "click", "ts": {ts}, "user_id": "me", "item_id": "1300854"}}]}}\'',
-        f'curl -s {system.url}/v1/recommend -d \'{{"user_id": "me", "k": 5}}\'',
+        f'curl -s {system.url}/v1/recommend {json_type} -d \'{{"user_id": "me", "k": 5}}\'',
         f"curl -s {system.url}/v1/items/1300854/neighbours",
         f"curl -s {system.url}/metrics | grep freshet_",
     ):

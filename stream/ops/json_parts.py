@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -69,7 +67,7 @@ def parts(text: bytes, most: int) -> list[bytes] | None:
     ):
         return None
     places = [0, *commas.tolist(), len(text) - 1]
-    found = [text[start + 1 : end].strip() for start, end in pairwise(places)]
+    found = [text[start + 1 : end].strip() for start, end in zip(places[:-1], places[1:], strict=True)]
     if found == [b""]:
         return []
     return None if b"" in found else found
