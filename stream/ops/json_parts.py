@@ -66,8 +66,9 @@ def parts(text: bytes, most: int) -> list[bytes] | None:
         or ord("]}"[text[0] == 123]) != text[-1]
     ):
         return None
-    places = [0, *commas.tolist(), len(text) - 1]
-    found = [text[start + 1 : end].strip() for start, end in zip(places[:-1], places[1:], strict=True)]
+    inner = commas.tolist()
+    starts, ends = [0, *inner], [*inner, len(text) - 1]
+    found = [text[start + 1 : end].strip() for start, end in zip(starts, ends, strict=True)]
     if found == [b""]:
         return []
     return None if b"" in found else found
