@@ -27,7 +27,7 @@ def not_ms(value: Any) -> str:
         >>> not_ms(1_795_832_000_000_000).partition("; ")[2]
         'this looks like microseconds: divided by 1000'
     """
-    said = f"milliseconds expected (from 2001 to 2199), got {value}"
+    said = f"milliseconds expected (from 2001 to 2199), got {str(value)[:40]}"
     unit = _unit_of(value) if isinstance(value, int | float) else None
     if unit is None:
         return said
@@ -37,7 +37,7 @@ def not_ms(value: Any) -> str:
 
 def _unit_of(value: float) -> tuple[str, int, int] | None:
     for name, times, over in _UNITS:
-        if FIRST_TS <= value * times / over < LAST_TS:
+        if FIRST_TS * over <= value * times < LAST_TS * over:
             return name, times, over
     return None
 
