@@ -100,7 +100,7 @@ def unreadable_member(text: bytes) -> str | None:
     """Which member of a JSON object no parser takes, and why, as a reason; None if none can be named.
 
     Example:
-        >>> unreadable_member(b'{"a": 1, "title": "cut off \\ud83d"}')
+        >>> unreadable_member(b'{"a": 1, "title": "cut off \\\\ud83d"}')
         'title: expected JSON in UTF-8, got half a character (a surrogate without its other half)'
     """
     for name, value in (members(text) or {}).items():

@@ -189,7 +189,7 @@ def test_text_that_is_none_is_refused_even_in_unknown_fields(bad: bytes) -> None
 @pytest.mark.parametrize("n", [1, 5_000])
 def test_what_no_parser_takes_costs_its_event_in_either_form(bad: bytes, reason: str, n: int) -> None:
     good = json.dumps(CLICK).encode()
-    broken = b'{"type": "click", "ts": 5, "user_id": "u", "item_id": "a", "x": %s}' % bad
+    broken = b'{"type": "click", "ts": 1700000000005, "user_id": "u", "item_id": "a", "x": %s}' % bad
     events = [good] * n + [broken, good]
     as_json = decode_events(b'{"backfill": false, "events": [%s]}' % b",".join(events))
     as_lines = decode_events(b"\n".join(events), ndjson=True)
@@ -199,12 +199,12 @@ def test_what_no_parser_takes_costs_its_event_in_either_form(bad: bytes, reason:
 
 def test_numbers_that_no_machine_holds_are_refused_by_field() -> None:
     wide = b"1" * 400
-    shown = b'{"type": "impression", "ts": 5, "user_id": "u", "request_id": "r", "items": ["a"]'
+    shown = b'{"type": "impression", "ts": 1700000000005, "user_id": "u", "request_id": "r", "items": ["a"]'
     texts = [
-        b'{"type": "item", "ts": 5, "item_id": "a", "attributes": {"x": [%s]}}' % wide,
+        b'{"type": "item", "ts": 1700000000005, "item_id": "a", "attributes": {"x": [%s]}}' % wide,
         shown + b', "context": {"features": [%s]}}' % wide,
         b'{"type": "click", "ts": %s, "user_id": "u", "item_id": "a"}' % wide,
-        b'{"type": "click", "ts": 5, "user_id": "u", "item_id": "a", "value": %s}' % wide,
+        b'{"type": "click", "ts": 1700000000005, "user_id": "u", "item_id": "a", "value": %s}' % wide,
     ]
     decoded = decode_events(b"\n".join(texts), ndjson=True)
     fields = [rejection.reason.partition(":")[0] for rejection in decoded.rejected]
