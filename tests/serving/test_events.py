@@ -40,8 +40,8 @@ def test_lines_of_json_are_taken_too(system: Any, kit: Any) -> None:
     assert answer.json()["accepted"] == 3 and answer.json()["rejected"][0]["index"] == 3
 
 
-CLICK = {"type": "click", "ts": 5, "user_id": "u", "item_id": "a"}
-SHOWN = {"type": "impression", "ts": 5, "user_id": "u", "request_id": "r"}
+CLICK = {"type": "click", "ts": 1_700_000_000_000, "user_id": "u", "item_id": "a"}
+SHOWN = {"type": "impression", "ts": 1_700_000_000_000, "user_id": "u", "request_id": "r"}
 BAD: list[dict[str, Any]] = [
     CLICK | {"type": "divination"},
     {"ts": 5},
@@ -55,7 +55,7 @@ BAD: list[dict[str, Any]] = [
     SHOWN | {"items": ["a"], "propensities": [1.5]},
     SHOWN | {"items": ["a"], "propensities": [0]},
     SHOWN | {"type": "decision", "items": [], "propensities": [], "policy": "p"},
-    {"type": "item", "ts": 5, "item_id": "a", "vector": [1.0, 2.0]},
+    {"type": "item", "ts": 1_700_000_000_000, "item_id": "a", "vector": [1.0, 2.0]},
 ]
 
 

@@ -34,7 +34,7 @@ def post_until_refused(url: str, thread: int) -> list[str]:
     accepted = []
     with httpx.Client(base_url=url, timeout=60) as client:
         for n in range(100_000):
-            event = {"type": "click", "ts": 5, "user_id": f"{thread}-{n}", "item_id": "a"}
+            event = {"type": "click", "ts": 1_700_000_000_000, "user_id": f"{thread}-{n}", "item_id": "a"}
             try:
                 answer = client.post("/v1/events", json={"events": [event]})
             except httpx.HTTPError:
