@@ -33,7 +33,7 @@ __all__ = ["run"]
 _PARTITIONS, _SLATE, _OTHERS, _CLUSTERS = 4, 20, 20, 4
 _N_ITEMS, _N_USERS = 3_000, 20_000
 _CLICKS = 0.05
-_GAP_MS = 2
+_T0, _GAP_MS = 1_700_000_000_000, 2
 _BATCH = 2_000  # slates that JOIN commits at once, over all partitions
 _WINDOW_MS, _LATENESS_MS = 2_000, 1_000
 
@@ -59,7 +59,7 @@ def _events(n_slates: int, n_features: int) -> Iterator[list[LoggedEvent]]:
         for number in range(first, first + _BATCH):
             ranks = np.unique(np.searchsorted(popular, rng.random(6 * _SLATE)))
             chosen = [items[rank] for rank in rng.permutation(ranks)[: _SLATE + _OTHERS]]
-            ts, user = number * _GAP_MS, f"user-{rng.integers(_N_USERS):05d}"
+            ts, user = _T0 + number * _GAP_MS, f"user-{rng.integers(_N_USERS):05d}"
             decision = Decision(
                 request_id=f"req-{number}", ts=ts, user_id=user, items=chosen[:_SLATE],
                 propensities=[0.05] * _SLATE, policy="diag_lin_ucb",
@@ -70,7 +70,7 @@ def _events(n_slates: int, n_features: int) -> Iterator[list[LoggedEvent]]:
             places = np.flatnonzero(rng.random(_SLATE) < _CLICKS).tolist()
             clicks = (Click(ts=ts + 1, request_id=f"req-{number}", item_id=chosen[place]) for place in places)
             batch += [decision, *clicks]
-        yield [*batch, Tick(ts=(first + _BATCH) * _GAP_MS)]
+        yield [*batch, Tick(ts=_T0 + (first + _BATCH) * _GAP_MS)]
 
 
 def _join(batch: Sequence[LoggedEvent], joins: Sequence[JoinShard], offset: int) -> list[list[Output]]:

@@ -155,10 +155,11 @@ def broken_own_rule(event: Decision | Tick) -> str | None:
 def _broken_ids(decision: Decision) -> str | None:
     items, others = decision.items, decision.others
     n = len(items)
-    if not 1 <= n <= MAX_SLATE or len(set(items)) != n:
-        return f"items: expected 1 to {MAX_SLATE} distinct ids, got {n} of which {len(set(items))} differ"
+    # None: nothing could be shown, and the answer is logged all the same.
+    if n > MAX_SLATE or len(set(items)) != n:
+        return f"items: expected up to {MAX_SLATE} distinct ids, got {n} of which {len(set(items))} differ"
     request_id, user_id = decision.request_id, decision.user_id
-    longest = max(max(map(len, items)), max(map(len, others), default=0), len(request_id), len(user_id))
+    longest = max(map(len, (*items, *others, request_id, user_id)))
     # Only long text can be over the limit in bytes: a character is at most four.
     if 4 * longest > MAX_ID_BYTES or not request_id or not user_id or "" in items or "" in others:
         named = (("request_id", [request_id]), ("user_id", [user_id]), ("items", items), ("others", others))
@@ -181,7 +182,7 @@ def _broken_odds(decision: Decision) -> str | None:
     )
     if len(odds) != n:
         return f"propensities: expected one for each of {n} items, got {len(odds)}"
-    if not (min(odds) > 0.0 and max(odds) <= _ONE):
+    if odds and not (min(odds) > 0.0 and max(odds) <= _ONE):
         return f"propensities: expected numbers above 0 and at most 1, got {_short(odds)}"
     if len(clusters) != len(weights) or not all(0 <= c < 2**31 for c in clusters):
         return "clusters: expected a number below 2**31 for each of the weights"

@@ -16,7 +16,7 @@ from freshet.config import Settings, load_settings
 from freshet.parts import Parts, build_parts
 from freshet.pipeline import Pipeline
 from freshet.testing_chain import Chain, batches, logged_world
-from stream.events import LoggedEvent, Tick
+from stream.events import Decision, LoggedEvent, Tick
 from stream.step import Step
 from stream.testing import drive
 
@@ -217,3 +217,13 @@ def test_a_hundred_thousand_events_give_the_same_policy_state(n: int) -> None:
     # Measured: 0.07 and 0.34 of the mean length; two embedded engines that draw others are as far apart.
     distances = mean_distances(chain, pipeline)
     assert distances["users"] < 0.15 and distances["items"] < 0.5
+
+
+def test_an_answer_without_any_item_is_no_dead_letter() -> None:
+    chain, shown = Chain(SETTINGS, 2), world(300)
+    nothing = Decision(
+        request_id="empty", ts=shown[0].ts, user_id="u1", items=[], propensities=[], policy="uniform"
+    )
+    chain.feed([nothing, *shown])
+    assert sum(join.n_letters for join in chain.joins) == 0
+    assert sum(int(join.counters["closed"]) for join in chain.joins) > 0
