@@ -53,12 +53,13 @@ class BodyBudget:
 
 
 def media_type(scope: Scope, expected: Sequence[bytes]) -> bytes:
-    """What the body is said to be, one of `expected`, which are in lower case.
+    """What the body is said to be, one of `expected`, which are in lower case; the first, if nothing is said.
 
     A browser sends any other type to strangers' servers without asking them; so no page of others can write.
+    It may send a body of no type, but then it says whose page it is: only programs say neither.
 
     Raises:
-        UnsupportedTypeError: it is said to be something else, or nothing, or it is compressed.
+        UnsupportedTypeError: it is said to be something else, a page says nothing, or it is compressed.
 
     Example:
         >>> scope = {"headers": [(b"content-type", b"Application/JSON; charset=utf-8")]}
@@ -71,6 +72,8 @@ def media_type(scope: Scope, expected: Sequence[bytes]) -> bytes:
         msg = f"content-encoding: expected the body as it is, got {shown!r}; send it uncompressed"
         raise UnsupportedTypeError(msg)
     came = header(scope, b"content-type")
+    if came is None and header(scope, b"origin") is None:
+        return expected[0]
     kind = (came or b"").partition(b";")[0].strip().lower()
     if kind not in expected:
         wanted = b" or ".join(expected).decode()

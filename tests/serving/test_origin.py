@@ -23,8 +23,13 @@ def post(system: Any, **headers: str) -> Any:
 )
 def test_a_body_is_taken_only_as_what_no_page_of_others_can_send(system: Any, kind: str) -> None:
     for path in ("/v1/events", "/v1/recommend"):
-        answer = system.client.post(path, content=EVENTS, headers={"content-type": kind} if kind else {})
+        said = {"content-type": kind} if kind else {"origin": str(system.client.base_url).rstrip("/")}
+        answer = system.client.post(path, content=EVENTS, headers=said)
         assert answer.status_code == 415 and "application/json" in answer.json()["detail"]
+
+
+def test_a_program_need_not_say_that_it_sends_json(system: Any) -> None:
+    assert system.client.post("/v1/events", content=EVENTS).status_code == 202
 
 
 def test_a_compressed_body_is_refused_as_one(system: Any) -> None:
