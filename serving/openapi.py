@@ -36,7 +36,7 @@ def document(routes: Sequence[Route], version: str) -> dict[str, Any]:
         >>> async def alive(request): ...
         >>> route = Route("GET", "/healthz", alive, "Alive", right="none", answers={200: "text/plain"})
         >>> sorted(document([route], "1")["paths"]["/healthz"]["get"]["responses"])
-        ['200', '500', '503']
+        ['200', '403', '500', '503']
     """
     paths: dict[str, dict[str, Any]] = {}
     for route in routes:
