@@ -217,7 +217,7 @@ class Joiner:
             self._outbox.shown(slate)
         else:
             self.counters["upgraded"] += 1
-            self._n_bytes -= weight_of(foreign)
+            self._n_bytes -= foreign.n_bytes
             self._attribution.upgrade(foreign, slate, self._outbox)
         if self._waiting:
             for mark, user_id in self._waiting.take(slate.request_id):
@@ -356,12 +356,13 @@ class Joiner:
     def _keep(self, slate: OpenSlate) -> None:
         self._open[slate.request_id] = slate
         self._closing.add(slate.ts, slate)
-        self._n_bytes += weight_of(slate)
+        slate.n_bytes = weight_of(slate)
+        self._n_bytes += slate.n_bytes
 
     def _drop(self, slate: OpenSlate) -> None:
         del self._open[slate.request_id]
         self._attribution.let_go(slate)
-        self._n_bytes -= weight_of(slate)
+        self._n_bytes -= slate.n_bytes
 
     def _keep_unshown(self, decision: Decision) -> None:
         self._unshown[decision.request_id] = decision

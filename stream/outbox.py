@@ -42,7 +42,7 @@ class OpenSlate(Slate, kw_only=True, gc=False):
     `marks`: the joined clicks by identity. `aside`: clicks that did not fit an undecided slate, kept in case
     its decision is still to come. `taught`: places whose first positive has already left, though their reward
     is not above zero now; ~place where it is the first dislike that has. `serial` and `ref` say where the
-    slate lies in the block that is being filled.
+    slate lies in the block that is being filled. `n_bytes` is `weight_of` it, once it is kept.
     """
 
     marks: dict[tuple[str, str] | str, Mark] | None = None
@@ -50,6 +50,7 @@ class OpenSlate(Slate, kw_only=True, gc=False):
     taught: list[int] | None = None
     serial: int = -1
     ref: int = -1
+    n_bytes: int = 0
 
 
 _SLATE_BYTES = 700
@@ -57,7 +58,7 @@ _SLATE_BYTES = 700
 _PLAIN = tuple(
     name
     for name in OpenSlate.__struct_fields__
-    if name not in {"context", "rewards", "rows", "marks", "aside", "taught", "serial", "ref"}
+    if name not in {"context", "rewards", "rows", "marks", "aside", "taught", "serial", "ref", "n_bytes"}
 )
 
 
