@@ -34,6 +34,8 @@ __all__ = [
 ]
 
 _DAY_MS = 86_400_000
+_LARGEST = 10**15  # 31,000 years in ms, a petabyte
+_MOST_ROWS = 2**31 - 1  # rows are numbered in 32 bits
 Positive = Annotated[int, Meta(ge=1)]
 
 AdmissionRule = Literal["threshold", "share", "equal"]
@@ -81,12 +83,12 @@ class LearnSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The same as `ttl_ms`, for items alone."""
     maintain_ms: Positive = 60_000
     """Time between looks at expiry, centroids and graph."""
-    max_users: Annotated[int, Meta(ge=8)] = 4_000_000
+    max_users: Annotated[int, Meta(ge=8, le=_MOST_ROWS)] = 4_000_000
     """Rows of users, at most; above seven eighths of it the longest untouched are dropped."""
-    max_items: Annotated[int, Meta(ge=8)] = 4_000_000
+    max_items: Annotated[int, Meta(ge=8, le=_MOST_ROWS)] = 4_000_000
     """Rows of items, at most, bounded likewise, but items that are in the catalogue are dropped last, and a
     sixteenth of the rows is theirs alone; a worker reserves address space, not memory, for all."""
-    seed: int = 0
+    seed: Annotated[int, Meta(ge=0, le=2**32 - 2)] = 0
     """What first vectors, sampled negatives and the draws of decisions are derived from."""
 
 
@@ -162,15 +164,37 @@ def load_settings(
     _merge(merged, flags or {})
     _refuse_not_finite(merged, "")
     try:
-        return msgspec.convert(merged, Settings, strict=False)
+        settings = msgspec.convert(merged, Settings, strict=False)
     except msgspec.ValidationError as error:
         msg = f"settings: {explained(str(error), merged, Settings)}; see docs/reference/settings.md"
         raise SettingsError(msg) from None
+    _refuse_out_of_range(settings, "")
+    return settings
 
 
 def settings_digest(settings: Settings) -> bytes:
     """The settings as canonical JSON: equal bytes mean equal behaviour of a learner."""
     return msgspec.json.encode(settings, order="deterministic")
+
+
+def _refuse_out_of_range(value: object, path: str) -> None:
+    """Numbers that no setting means and no machine holds: children would end on them, again and again.
+
+    Raises:
+        SettingsError: one of them; the message names it.
+    """
+    if isinstance(value, msgspec.Struct):
+        for field in msgspec.structs.fields(value):
+            _refuse_out_of_range(getattr(value, field.name), f"{path}{field.name}.")
+    elif isinstance(value, tuple | list):
+        for one in value:
+            _refuse_out_of_range(one, path)
+    elif isinstance(value, dict):
+        for key, one in value.items():
+            _refuse_out_of_range(one, f"{path}{key}.")
+    elif isinstance(value, int | float) and not abs(value) <= _LARGEST:
+        msg = f"settings: {path[:-1]}: expected a number up to {_LARGEST}, got {value}"
+        raise SettingsError(msg)
 
 
 def _refuse_not_finite(values: Mapping[str, Any], path: str) -> None:

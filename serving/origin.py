@@ -64,6 +64,9 @@ of yours leads here, add it to serve.allowed_hosts, or ask for tokens
         if self._passes:
             return
         host = header(scope, b"host") or b""
+        if sum(name == b"host" for name, _ in scope["headers"]) > 1:
+            msg = "host: expected one, got several"
+            raise ForbiddenError(msg)
         if host not in self._known:
             self._check_host(host)
         origin = None if scope["method"] in ("GET", "HEAD") else header(scope, b"origin")
@@ -96,5 +99,6 @@ def _bare(host: str) -> str:
     """A host without its port and brackets, in lower case."""
     host = host.strip().lower()
     if host.startswith("["):
-        return host[1:].partition("]")[0]
+        address, _, port = host[1:].partition("]")
+        return address if not port or (port[1:].isdigit() and port[0] == ":") else host
     return host.rpartition(":")[0].rstrip(".") if host.count(":") == 1 else host.rstrip(".")

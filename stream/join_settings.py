@@ -65,7 +65,7 @@ class JoinSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     @property
     def floor(self) -> float:
         """The least reward of one shown item."""
-        return min(-self.cap, *self.weights.values())
+        return min((-self.cap, *self.weights.values()))
 
     def __post_init__(self) -> None:
         for name in (

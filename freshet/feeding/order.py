@@ -17,6 +17,7 @@ _MOST_ROWS = 500_000
 _MOST_BYTES = 128 << 20
 _JUMP_MS = 30 * 86_400_000
 _FEW = 100  # one row in so many may lie behind a jump
+_SHORT, _YEAR_MS = 10, 365 * 86_400_000
 
 
 class Timed(NamedTuple):
@@ -127,8 +128,13 @@ class InOrder:
     def _give(self, ready: list[Timed]) -> Iterator[Timed]:
         for timed in ready:
             self._jumped.append(timed)
-            if not self._is_far(timed.ts) or len(self._jumped) * _FEW > self.n_rows:
+            if not self._is_far(timed.ts) or len(self._jumped) > self._n_few(timed.ts):
                 yield from self._let_go()
+
+    def _n_few(self, ts: int) -> int:
+        """How many rows may lie behind a jump: of a short file one, if it is years away."""
+        is_absurd = self.n_rows >= _SHORT and ts - self._given > _YEAR_MS
+        return max(self.n_rows // _FEW, int(is_absurd))
 
     def _is_far(self, ts: int) -> bool:
         """Whether it lies behind a jump, seen from what was given so far."""

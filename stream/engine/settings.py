@@ -28,7 +28,7 @@ class EngineSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Least time between two snapshots taken early because a user was forgotten."""
     snapshot_mb: _Positive = 256
     """Bytes of deltas after which a snapshot is written early."""
-    keep_days: Annotated[float, msgspec.Meta(gt=0)] = 7.0
+    keep_days: Annotated[float, msgspec.Meta(gt=0, le=36_500)] = 7.0
     """Age at which events and decisions are dropped, once two snapshots hold what they taught."""
     keep_mb: _Positive = 4_096
     """Size of one worker's file above which the oldest records are dropped early, likewise."""
@@ -38,5 +38,5 @@ class EngineSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Dead letters kept by each writing process."""
     max_letter_mb: Annotated[int, msgspec.Meta(ge=0)] = 64
     """Bytes of dead letters kept by each writing process."""
-    letter_days: Annotated[float, msgspec.Meta(gt=0)] = 7.0
+    letter_days: Annotated[float, msgspec.Meta(gt=0, le=36_500)] = 7.0
     """Age at which dead letters are dropped: nobody can say whose words are in them."""

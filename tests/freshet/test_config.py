@@ -94,6 +94,29 @@ def test_a_value_out_of_range_and_a_variable_that_is_no_json_are_named() -> None
         load_settings(environ={"FRESHET_SERVE_SOURCES": "{bad"})
 
 
+@pytest.mark.parametrize(
+    ("name", "value", "says"),
+    [
+        ("FRESHET_ENGINE_SNAPSHOT_S", "inf", "engine.snapshot_s: expected a number up to"),
+        ("FRESHET_SERVE_AFTER_WAIT_MS", "9" * 20, "serve.after_wait_ms: expected a number up to"),
+        ("FRESHET_LEARN_HALF_LIVES_MS", f"[1, {'9' * 20}]", "learn.half_lives_ms: expected a number up to"),
+        ("FRESHET_JOIN_WEIGHTS", '{"click": 1e300}', "join.weights"),
+        ("FRESHET_LEARN_SEED", "-1", "learn.seed"),
+        ("FRESHET_LEARN_MAX_ITEMS", "9000000000000", "learn.max_items"),
+        ("FRESHET_ENGINE_KEEP_DAYS", "1e300", "engine.keep_days"),
+    ],
+)
+def test_a_number_that_no_machine_holds_is_refused_before_anything_starts(
+    name: str, value: str, says: str
+) -> None:
+    with pytest.raises(SettingsError, match=says):
+        load_settings(environ={name: value})
+
+
+def test_no_kind_of_click_need_be_worth_anything() -> None:
+    assert load_settings(environ={"FRESHET_JOIN_WEIGHTS": "{}"}).join.floor == -1.0
+
+
 def test_a_password_may_look_like_anything_and_is_never_shown() -> None:
     settings = load_settings(environ={"FRESHET_KAFKA_PASSWORD": "[hidden"})
     assert settings.kafka.password == "[hidden"

@@ -59,6 +59,12 @@ def test_one_row_from_the_future_is_left_out_and_makes_nothing_late() -> None:
     assert "30,000 days after all others (the first is row 51) and left out" in order.findings()[-1]
 
 
+def test_of_a_short_file_a_row_that_is_years_away_is_left_out_and_months_are_none() -> None:
+    few, two = InOrder(), InOrder()
+    assert given(few, [*IN_TIME[:20], T0 + 30_000 * DAY]) == IN_TIME[:20] and len(few.jumped) == 1
+    assert given(two, [T0, T0 + 3_000 * DAY]) == [T0, T0 + 3_000 * DAY]
+
+
 def test_a_log_with_gaps_is_given_whole() -> None:
     times = [T0 + n * 50 * DAY for n in range(200)]
     order = InOrder()

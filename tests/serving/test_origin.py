@@ -42,6 +42,7 @@ def test_a_compressed_body_is_refused_as_one(system: Any) -> None:
     [
         ({"host": "rebound.evil.example"}, 403),
         ({"host": "127.0.0.1.evil.example"}, 403),
+        ({"host": "[::1]evil.example"}, 403),
         ({"host": "evil.example:8080", "origin": "http://evil.example:8080"}, 403),
         ({"origin": "http://evil.example"}, 403),
         ({"origin": "null"}, 403),
