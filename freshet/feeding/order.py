@@ -45,8 +45,8 @@ class InOrder:
     * From the first that is, rows are sorted by `ts`, half a million rows or 128 MiB at a time; equal times
       keep their order. Rows that had to move further are `n_late`.
     * Rows at the very end that lie further away than a month, and than the whole log before them is long, are
-      not given at all where they are at most one in a hundred: `jumped`. One wrong clock among
-      them would make everything that is loaded afterwards late.
+      not given at all where they are at most one in a hundred, or a single one that is more than a year away
+      from ten or more: `jumped`. One wrong clock among them would make all that is loaded afterwards late.
     * An item or a forget has no place in time: it stays behind the rows that came before it, and a row whose
       time cannot be read stays where it stands.
 
