@@ -45,6 +45,7 @@ class EventsBehind:
         self._consumer: Any = None
         self._partitions = [_Partition(number) for number in range(settings.partitions)]
         self._found: Mapping[str, float] = {}
+        self._still: set[str] = set()  # kinds whose marks stand still
         self._told = False
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._loop, name="behind", daemon=True)
@@ -81,9 +82,11 @@ class EventsBehind:
         marks = {kind: mark for kind, mark in self._marks_by_kind().items() if mark < now - self._patience_ms}
         if not marks or not any(self._marks().users):  # nobody has been heard of: nothing says where to begin
             self._found = {}
-            for partition in self._partitions:
-                partition.begin()
+            self._begin()
             return
+        if marks.keys() - self._still:  # what was read for others has not been looked at for these
+            self._begin()
+        self._still = set(marks)
         try:
             with translated(self._settings):
                 found = self._read(marks)
@@ -92,6 +95,11 @@ class EventsBehind:
                 _log.warning("events are not looked at for what waits: %s", error)
             self._told, found = True, {kind: mark + 1 for kind, mark in marks.items()}
         self._found = found
+
+    def _begin(self) -> None:
+        self._still = set()
+        for partition in self._partitions:
+            partition.begin()
 
     def _read(self, marks: Mapping[str, int]) -> dict[str, float]:
         if self._consumer is None:
