@@ -10,6 +10,7 @@ from learners.encode import encode
 from learners.errors import LearnerError, ReplicaError, ShapeError
 from learners.history import Histories, Pairs
 from learners.mf import MatrixFactorisation, TouchedRows
+from learners.part import Column, Part, PartSpec, Table
 from learners.popularity import Popularity
 from learners.ranker import Ranker
 from learners.rows import RowBlock
@@ -19,17 +20,21 @@ __all__ = [
     "Admission",
     "Catalogue",
     "CoOccurrence",
+    "Column",
     "EmbeddingTable",
     "Histories",
     "Learner",
     "LearnerError",
     "MatrixFactorisation",
     "Pairs",
+    "Part",
+    "PartSpec",
     "Popularity",
     "Ranker",
     "ReplicaError",
     "RowBlock",
     "ShapeError",
+    "Table",
     "TouchedRows",
     "encode",
 ]

@@ -1,0 +1,247 @@
+"""What a part is: one thing that learns, with all that engines, replicas and topics need to know of it.
+
+A part says in its `PartSpec` what replicas need of it, by side: a row for each user, a row for each item, or
+columns that all share. Everything else follows from that: the embedded frames, the rows on Kafka, restarts
+and removals. The columns are the same on every way; embedded, rows stand by number, on Kafka by id.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any, Literal, NamedTuple, get_args
+
+import numpy as np
+import numpy.typing as npt
+
+from learners.errors import LearnerError, ReplicaError
+from learners.rows import RowBlock
+from stream.frame import Frame
+
+__all__ = ["SIDES", "Column", "Columns", "Part", "PartSpec", "Side", "Table", "check_columns"]
+
+Int32 = npt.NDArray[np.int32]
+Columns = dict[str, npt.NDArray[Any]]
+"""Arrays by column name; the lengths (n,) int32 of a ragged dimension stand under the dimension's name."""
+
+Side = Literal["user", "item", "shared"]
+SIDES: tuple[Side, ...] = get_args(Side)
+
+_NO_ROWS = np.zeros(0, np.int32)
+_NO_COLUMNS: Mapping[Any, Any] = MappingProxyType({})
+
+
+class Column(NamedTuple):
+    """One number, or array of numbers, of each row.
+
+    `shape` is what a row has of it; a word as its first entry names a ragged dimension: rows differ in
+    length, and columns that name the same dimension have the same lengths. With `ref` the numbers are rows of
+    that side's table here and become its ids on the wire. `merge` matters for shared columns: "owner" has
+    one writer, of "sum" each partition has a share, and whoever follows adds them.
+    """
+
+    name: str
+    dtype: str
+    shape: tuple[int | str, ...] = ()
+    ref: Literal["user", "item"] | None = None
+    merge: Literal["owner", "sum"] = "owner"
+
+    @property
+    def ragged(self) -> str:
+        """The name of its ragged dimension; empty where it has none.
+
+        Example:
+            >>> Column("neighbours", "i4", ("neighbour",)).ragged, Column("bias", "f4").ragged
+            ('neighbour', '')
+        """
+        first = self.shape[0] if self.shape else 0
+        return first if isinstance(first, str) else ""
+
+
+class Table(NamedTuple):
+    """Columns that an owner of users sends to owners of items, routed by the column `to` (None: to all)."""
+
+    columns: tuple[Column, ...]
+    to: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PartSpec:
+    """What replicas need by side, what owners of users send to owners of items, and which parts it reads.
+
+    Raises:
+        LearnerError: a side, a name or a dtype that cannot be.
+
+    Example:
+        >>> spec = PartSpec({"item": (Column("bias", "<f4"),)})
+        >>> [column.name for column in spec.sides["item"]]
+        ['bias']
+    """
+
+    sides: Mapping[Side, tuple[Column, ...]] = field(default_factory=dict)
+    parcel: Mapping[str, Table] = field(default_factory=dict)
+    needs: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Refuse what no row could carry."""
+        for side, columns in self.sides.items():
+            if side not in SIDES:
+                msg = f"a part has sides {', '.join(SIDES)}; got {side!r}"
+                raise LearnerError(msg)
+            _check_names(side, columns)
+        for table, (columns, to) in self.parcel.items():
+            _check_names(table, columns)
+            if to is not None and to not in {column.name for column in columns if column.ref == "item"}:
+                msg = f"table {table!r} is routed by {to!r}, which is none of its columns with ref 'item'"
+                raise LearnerError(msg)
+
+
+def _check_names(where: str, columns: tuple[Column, ...]) -> None:
+    names = [column.name for column in columns] + list({c.ragged for c in columns if c.ragged})
+    twice = {name for name in names if names.count(name) > 1 or name in {"rows", ""}}
+    if twice:
+        msg = f"{where}: a column or dimension is called {sorted(twice)[0]!r} twice, or as no other may be"
+        raise LearnerError(msg)
+    for column in columns:
+        if np.dtype(column.dtype).kind not in "iufb":
+            msg = f"{where}: column {column.name!r} holds numbers or booleans, not {column.dtype!r}"
+            raise LearnerError(msg)
+
+
+class Part:
+    """A base whose hooks do nothing: a part writes those that it needs, and nobody asks what class it is.
+
+    Learning: `learn_users` runs where a block's users are owned and returns what the owners of its items
+    need, by table of the spec's `parcel`; `learn_items` runs where items are owned; `learn_lists` where whole
+    slates are learned in one order. `inbox` holds what the parts in `needs` returned for the same block.
+
+    Replication: `touched` says which rows changed, `export` gives their columns, `adopt` takes them over on a
+    replica. A removed row is touched, too: it exports what a new row has.
+
+    Example:
+        >>> class Clicks(Part):
+        ...     spec = PartSpec({"item": (Column("clicks", "i8"),)})
+        ...     def __init__(self):
+        ...         self.clicks, self.new = np.zeros(9, np.int64), [4]
+        ...     def touched(self, side):
+        ...         rows, self.new = np.array(self.new, np.int32), []
+        ...         return rows
+        ...     def export(self, side, rows):
+        ...         return {"clicks": self.clicks[rows]}
+        ...     def adopt(self, side, rows, columns):
+        ...         self.clicks[rows] = columns["clicks"]
+        >>> here, there = Clicks(), Clicks()
+        >>> here.clicks[4] = 7
+        >>> there.apply(here.changes())
+        >>> int(there.clicks[4]), here.changes()
+        (7, {})
+    """
+
+    spec: PartSpec = PartSpec()
+
+    # -- learning --------------------------------------------------------------------------------------------
+
+    def learn_users(
+        self, block: RowBlock, inbox: Mapping[str, Mapping[str, Columns]]
+    ) -> Mapping[str, Columns]:
+        """Learn the users' side of a block; what the items' owners need of it."""
+        return _NO_COLUMNS
+
+    def learn_items(self, block: RowBlock, parcel: Mapping[str, Columns]) -> None:
+        """Learn the items' side of a block, and what came in a parcel; either may be empty."""
+
+    def learn_lists(self, block: RowBlock) -> None:
+        """Learn whole slates, in the one order of their topic."""
+
+    def tick(self, now_ms: int) -> None:
+        """Event time has reached `now_ms`."""
+
+    def remove(self, side: Side, rows: Int32) -> None:
+        """Forget these rows; they may be given to others."""
+
+    # -- replication -----------------------------------------------------------------------------------------
+
+    def touched(self, side: Side) -> Int32:
+        """The rows that changed since the last call, ascending; of "shared" one row or none."""
+        return _NO_ROWS
+
+    def export(self, side: Side, rows: Int32) -> Columns:
+        """The columns of `rows` (n,), as the spec has them; of "shared" the columns themselves."""
+        return {}
+
+    def adopt(self, side: Side, rows: Int32, columns: Mapping[str, npt.NDArray[Any]]) -> None:
+        """On a replica: take over these columns of `rows` (n,)."""
+
+    def notes(self) -> Columns:
+        """What the measures read: alarms and figures, small."""
+        return {}
+
+    def changes(self) -> Frame:
+        """What changed since the last call, by side; sides without a change are left out."""
+        frame: Frame = {}
+        for side in self.spec.sides:
+            rows = self.touched(side)
+            if rows.size:
+                frame[side] = {"rows": rows, **self.export(side, rows)}
+        return frame
+
+    def apply(self, frame: Frame) -> None:
+        """On a replica: take over one `changes()`; frames come in commit order.
+
+        Raises:
+            ReplicaError: the frame has other columns than the spec.
+        """
+        for side in SIDES:
+            if side in frame:
+                columns = dict(frame[side])
+                rows = columns.pop("rows")
+                check_columns(self.spec.sides[side], rows.size, columns, shared=side == "shared")
+                self.adopt(side, rows, columns)
+
+    # -- state -----------------------------------------------------------------------------------------------
+
+    def snapshot(self) -> Frame:
+        """A copy of all state, which may be more than replicas need."""
+        return {}
+
+    def restore(self, frame: Frame) -> None:
+        """Become the state that `snapshot` described."""
+
+
+def check_columns(
+    columns: tuple[Column, ...], n: int, came: Mapping[str, npt.NDArray[Any]], *, shared: bool = False
+) -> None:
+    """That arrays are those of `columns` for `n` rows; more columns than these are let pass.
+
+    Raises:
+        ReplicaError: one is missing, or has another type or shape.
+
+    Example:
+        >>> check_columns((Column("bias", "f4"),), 2, {"bias": np.zeros(3, np.float32)})
+        Traceback (most recent call last):
+        learners.errors.ReplicaError: column 'bias': expected float32 of shape (2,), got float32 of shape (3,)
+    """
+    lengths: dict[str, int] = {}
+    for column in columns:
+        name = column.ragged
+        if name and not shared and name not in lengths:
+            found = came.get(name)
+            if found is None or found.shape != (n,) or found.dtype.kind != "i" or (found < 0).any():
+                msg = f"lengths {name!r}: expected {n} of them, got {_kind_of(found)}"
+                raise ReplicaError(msg)
+            lengths[name] = int(found.sum())
+    for column in columns:
+        array, dtype = came.get(column.name), np.dtype(column.dtype)
+        rest = column.shape[1:] if column.ragged else column.shape
+        wanted: tuple[Any, ...] = (*rest,) if shared else (lengths.get(column.ragged, n), *rest)
+        fits = array is not None and array.dtype == dtype
+        if fits and array is not None:
+            fits = (array.shape[1:] == rest) if shared and column.ragged else array.shape == wanted
+        if not fits:
+            msg = f"column {column.name!r}: expected {dtype} of shape {wanted}, got {_kind_of(array)}"
+            raise ReplicaError(msg)
+
+
+def _kind_of(array: npt.NDArray[Any] | None) -> str:
+    return "nothing" if array is None else f"{array.dtype} of shape {array.shape}"
