@@ -60,7 +60,14 @@ def unit(angle: float) -> NDArray[np.float32]:
 
 
 def recall_of(index: VectorIndex, oracle: VectorIndex, queries: NDArray[np.float32], k: int = 10) -> float:
-    """Mean share of the oracle's `k` nearest that `index` finds."""
+    """Mean share of the oracle's `k` nearest that `index` finds.
+
+    Raises:
+        IndexInputError: `k` is below 1, or there are no queries.
+    """
+    if k < 1 or not len(queries):
+        msg = f"recall is taken of k >= 1 and at least one query; got k={k} and {len(queries)} queries"
+        raise IndexInputError(msg)
     found = [np.intersect1d(index.search(q, k).rows, oracle.search(q, k).rows).size for q in queries]
     return float(np.mean(found)) / k
 

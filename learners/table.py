@@ -200,18 +200,18 @@ class EmbeddingTable:
 
     def admit(self, ids: Sequence[str], ts: int) -> Int32:
         """As `rows`, past the admission rule (a catalogue's own items); -1 only where the table is full."""
-        for name in ids:
-            if name not in self._row:
-                self._enter(name, key_of(name), ts)
-        self.settle()
-        rows = self.find(ids)
-        self._touch(rows[rows >= 0], ts)
-        return rows
+        return self.admit_each(ids, [ts] * len(ids))
 
-    def admit_each(self, ids: Sequence[str], times: Sequence[int]) -> Int32:
-        """`admit` for distinct `ids` (n,), each sighted at its own time; the same as one by one."""
-        for name, ts in zip(ids, times, strict=True):
-            if name not in self._row:
+    def admit_each(
+        self, ids: Sequence[str], times: Sequence[int], reserved: npt.NDArray[np.bool_] | None = None
+    ) -> Int32:
+        """`admit` for distinct `ids` (n,), each sighted at its own time; the same as one by one.
+
+        Those that `reserved` (n,) does not mark, where it is given, get none of the last `reserve` rows.
+        """
+        passes = [True] * len(ids) if reserved is None else reserved.tolist()
+        for name, ts, may in zip(ids, times, passes, strict=True):
+            if name not in self._row and (may or not self._refuses()):
                 self._enter(name, key_of(name), ts)
         self.settle()
         rows = self.find(ids)
@@ -231,10 +231,14 @@ class EmbeddingTable:
         key = key_of(name)
         if not self._gate.passes(key):
             return -1
-        if len(self._ids) - len(self._free) >= self._most_sighted:  # rows that wait for the next tick count
-            self.refused += 1
-            return -1
-        return self._enter(name, key, ts)
+        return -1 if self._refuses() else self._enter(name, key, ts)
+
+    def _refuses(self) -> bool:
+        full = (
+            len(self._ids) - len(self._free) >= self._most_sighted
+        )  # rows that wait for the next tick count
+        self.refused += full
+        return full
 
     def _enter(self, name: str, key: int, ts: int) -> int:
         if self._free:

@@ -10,23 +10,21 @@ import numpy as np
 import numpy.typing as npt
 
 from freshet.following.checks import check_id, check_vector, differ, only_finite
-from freshet.following.numbering import Numbering
+from freshet.following.places import OWNED, ItemPlaces
 from freshet.following.tables import table_changes
-from freshet.shards.rows import ItemRow, Neighbours, Popular
+from freshet.shards.rows import ItemRow, Neighbours, PolicyRow, Popular
 from learners.catalogue import ALWAYS_MS
 from learners.groups import GroupNames
 from stream.block_codec import decode_item
 from stream.events import ItemEvent
 from stream.frame import Frame
 
-__all__ = ["HAS_POLICY", "ItemFrames"]
+__all__ = ["ItemFrames"]
 
 Int32 = npt.NDArray[np.int32]
 Int64 = npt.NDArray[np.int64]
 Float64 = npt.NDArray[np.float64]
 
-_OWNED, HAS_POLICY = 1, 2
-_NO_ROWS = np.zeros(0, np.int32)
 _NOBODY = ItemEvent(item_id="-", ts=0)
 _json = msgspec.json.Encoder()
 _LARGEST_STEP = 1_000.0  # half-lives; beyond it nothing is left of a float64
@@ -38,10 +36,11 @@ class ItemFrames:
     The topics come in any order, so an id gets its row from whoever names it first: its own row, the
     policies, a history or a list of neighbours. It is in the item table while `item-vectors` has a row of
     it, and is served while the catalogue has it, too. Rows that are only named, by histories and neighbours,
-    are let go together when they are more than an eighth of `max_rows`, or when others need them.
+    are let go together when they are more than an eighth of `max_rows`, or when others need them. Where more
+    than `max_rows` are followed the catalogue's own come first (`ItemPlaces`).
 
-    Grows with the ids: what `Numbering` takes and 13 bytes each; and with the catalogue, whose rows are kept
-    as they came, 100 bytes more each.
+    Grows with the ids: what `Numbering` takes and 21 bytes each; and with the catalogue, whose rows are kept
+    as they came, 100 bytes more each, and those that find no place whole.
 
     Args:
         dim: of vectors.
@@ -53,15 +52,16 @@ class ItemFrames:
     def __init__(
         self, dim: int, max_rows: int, half_lives_ms: Sequence[int], slots: int, pair_half_life_ms: int
     ) -> None:
-        self.numbering = Numbering(max_rows)
+        self.places = ItemPlaces(max_rows, self._is_listed)
+        self.numbering = self.places.numbering
         self.pending: dict[str, ItemRow | None] = {}
         self._said: dict[str, bytes] = {}
+        self._deleted: set[str] = set()
         self._resaid: dict[str, ItemEvent | None] = {}
         self._groups, self._group = GroupNames(), np.zeros(0, np.int32)
         self._dim, self._half_lives = dim, np.array(half_lives_ms, np.int64)
         self._half_lives_list = self._half_lives.tolist()
         self._slots, self._pair_half_life, self._pair_reference = slots, pair_half_life_ms, 0
-        self._marks = np.zeros(0, np.uint8)
         self._entered = np.zeros(0, np.int64)
         self._reference = np.zeros(self._half_lives.size, np.int64)
         self.refused = 0
@@ -95,52 +95,34 @@ class ItemFrames:
         """
         if value is None:
             self._said.pop(name, None)
+            self._deleted.discard(name)
             self._resaid[name] = None
         else:
             item = decode_item(value)
             check_id(name, item.item_id)
             self._said[name], self._resaid[name] = value, item
+            (self._deleted.add if item.deleted else self._deleted.discard)(name)
+
+    def _is_listed(self, name: str) -> bool:
+        return name in self._said and name not in self._deleted
 
     # -- rows ------------------------------------------------------------------------------------------------
 
     def mention(self, names: list[str]) -> Int32:
         """Rows (n,) of ids that something else than their own row names; -1 where all are taken."""
-        rows = self.numbering.rows(names)
+        rows = self.places.give(names)
         size = self.numbering.size
-        if size > self._marks.size:
-            more = max(size, self._marks.size * 5 // 4) - self._marks.size
-            self._marks = np.append(self._marks, np.zeros(more, np.uint8))
+        if size > self._entered.size:
+            more = max(size, self._entered.size * 5 // 4) - self._entered.size
             self._entered = np.append(self._entered, np.zeros(more, np.int64))
             self._group = np.append(self._group, np.full(more, -1, np.int32))
         return rows
 
-    def mark(self, rows: Int32, mark: int, *, on: bool) -> None:
-        """Note that `rows` (n,) have something, or have it no longer."""
-        if on:
-            self._marks[rows] |= np.uint8(mark)
-        else:
-            self._marks[rows] &= np.uint8(0xFF ^ mark)
-
-    @property
-    def n_owned(self) -> int:
-        """Items with a row in `item-vectors`."""
-        return int(np.count_nonzero(self._marks & _OWNED))
-
-    def settle(self) -> Int32:
-        """To be called before each round of frames: rows that are let go in it, mostly none.
-
-        They may be given out again at once: only histories and lists of neighbours know them, and those let
-        go of them before anything else.
-        """
-        numbering = self.numbering
-        numbering.settle()
-        n, most = len(numbering), numbering.max_rows
-        n_named = n - int(np.count_nonzero(self._marks[: numbering.size]))
-        if n_named <= most // 8 and n + len(self.pending) <= most:
-            return _NO_ROWS
-        gone = np.flatnonzero(numbering.taken & (self._marks[: numbering.size] == 0)).astype(np.int32)
-        numbering.drop(gone.tolist())
-        numbering.settle()
+    def settle(self, policies: dict[str, PolicyRow | None]) -> Int32:
+        """As `ItemPlaces.settle`, whose rules it follows; `policies` is what came of them."""
+        self.places.relist(list(self._resaid))
+        gone = self.places.settle(self.pending, policies)
+        self.mention([])  # room for what has been placed
         return gone
 
     # -- frames ----------------------------------------------------------------------------------------------
@@ -151,21 +133,20 @@ class ItemFrames:
         resaid, self._resaid = self._resaid, {}
         gone = self.numbering.known([name for name, row in pending.items() if row is None])
         items = self._finite([row for row in pending.values() if row is not None])
-        rows = self.mention([item.item_id for item in items])
-        if rows.size and rows.min() < 0:
-            kept = rows >= 0
-            items = [item for item, here in zip(items, kept.tolist(), strict=True) if here]
-            rows = rows[kept]
-        removed = gone[self._marks[gone] & _OWNED != 0]
-        new = self._marks[rows] & _OWNED == 0
-        self.mark(removed, _OWNED, on=False)
-        self._entered[removed] = 0
-        self.mark(rows, _OWNED, on=True)
+        places, rows = self.places, self.numbering.find([item.item_id for item in items])
+        new = ~places.has(rows, OWNED)
+        places.mark(rows, OWNED, on=True)
+        places.touch(rows, np.array([item.touched_at for item in items], np.int64))
+        left = gone[places.has(gone, OWNED)]
+        places.mark(left, OWNED, on=False)
+        emptied = np.concatenate([left, places.evicted])
+        self._entered[emptied] = 0
+        removed = emptied[~np.isin(emptied, rows)]  # the others have new owners already
         frame: Frame = {}
-        if rows.size or removed.size:
+        if rows.size or emptied.size:
             every = np.concatenate([rows, removed])
             names = [item.item_id for item in items]
-            frame["items"] = table_changes(self._dim, rows, names, items, new, removed)
+            frame["items"] = table_changes(self._dim, rows, names, items, new, emptied)
             bias = np.array([*(item.bias for item in items), *[0.0] * removed.size], np.float32)
             frame["mf"] = {"item_rows": every, "item_bias": bias}
             frame["popularity"] = self._popularity(
@@ -178,7 +159,7 @@ class ItemFrames:
         other = rows[new | (entered != self._entered[rows])]
         self._entered[rows] = entered
         told = self.numbering.known(list(resaid))
-        changed = np.union1d(other, told[self._marks[told] & _OWNED != 0]).astype(np.int32)
+        changed = np.union1d(other, told[places.has(told, OWNED)]).astype(np.int32)
         if changed.size or removed.size:
             frame["catalogue"] = self._catalogue(changed, removed, resaid)
         return frame
@@ -282,11 +263,11 @@ class ItemFrames:
         """All that was followed up to the last `take`."""
         size = self.numbering.size
         return {
-            "numbering": self.numbering.snapshot(),
+            **self.places.snapshot(),
             "said": dict(self._said),
+            "deleted": sorted(self._deleted),
             "group_names": self._groups.snapshot(),
             "group": self._group[:size].copy(),
-            "marks": self._marks[:size].copy(),
             "entered": self._entered[:size].copy(),
             "reference": self._reference.copy(),
             "pair_reference": self._pair_reference,
@@ -294,16 +275,20 @@ class ItemFrames:
 
     def restore(self, frame: Frame) -> None:
         """Become what `snapshot` described."""
-        self.numbering.restore(frame["numbering"])
         self._said, self._resaid = dict(frame["said"]), {}
+        if "deleted" in frame:
+            self._deleted = set(frame["deleted"])
+        else:
+            self._deleted = {name for name, value in self._said.items() if decode_item(value).deleted}
+        self.places.restore(frame)
         if "group" in frame:
             self._group = frame["group"].copy()
             self._groups.restore(frame["group_names"])
         else:  # written before groups could leave: those of then stay
             names = frame["groups"]
-            self._group = np.full(self._marks.size, -1, np.int32)
+            self._group = np.full(frame["marks"].size, -1, np.int32)
             self._groups.restore_names(names, np.arange(len(names), dtype=np.int32), len(names))
-        self._marks, self._entered = frame["marks"].copy(), frame["entered"].copy()
+        self._entered = frame["entered"].copy()
         self._reference = frame["reference"].copy()
         self._pair_reference = frame["pair_reference"]
         self.pending = {}

@@ -57,6 +57,10 @@ class Numbering:
         """The id that has a row, None for nobody."""
         return self._ids[row]
 
+    def find(self, names: Sequence[str]) -> Int32:
+        """Rows (n,) of ids, -1 for those that have none."""
+        return self._rows.find(names)
+
     def known(self, names: Sequence[str]) -> Int32:
         """The rows of those ids that have one."""
         rows = self._rows.find(names)

@@ -9,7 +9,8 @@ import numpy.typing as npt
 
 from bandits import DEFAULT_CLUSTER, Policy
 from freshet.following.checks import check_id, only_finite
-from freshet.following.items import HAS_POLICY, ItemFrames
+from freshet.following.items import ItemFrames
+from freshet.following.places import HAS_POLICY
 from freshet.shards.carried import carrier_of
 from freshet.shards.rows import PolicyRow
 from stream.frame import Frame
@@ -69,11 +70,14 @@ class PolicyFrames:
         found = only_finite(found, "<f4", lambda row: row.affinities)
         self.refused += len(all_found) - len(found)
         rows = self._items.mention([row.item_id for row in found])
+        places = self._items.places
+        places.keep_policies(rows, found)
         if rows.size and rows.min() < 0:
             found = [row for row, here in zip(found, (rows >= 0).tolist(), strict=True) if here]
             rows = rows[rows >= 0]
-        self._items.mark(gone, HAS_POLICY, on=False)
-        self._items.mark(rows, HAS_POLICY, on=True)
+        places.mark(gone, HAS_POLICY, on=False)
+        places.mark(rows, HAS_POLICY, on=True)
+        gone = np.union1d(gone, places.evicted[~np.isin(places.evicted, rows)]).astype(np.int32)
         every = np.concatenate([rows, gone])
         found += [PolicyRow(item_id="-")] * gone.size
         frame: Frame = {}

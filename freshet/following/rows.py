@@ -78,14 +78,20 @@ class RowFollower:
     @property
     def size(self) -> int:
         """Users and items that have a row."""
-        return len(self._users.numbering) + self._items.n_owned
+        return len(self._users.numbering) + self._items.places.n_owned
 
     @property
     def refused(self) -> int:
         """Rows passed over: an id found all rows taken (more are followed than `max_users` or `max_items`
         allow), or a number is not finite."""
-        full = self._users.numbering.refused + self._items.numbering.refused
+        places = self._items.places
+        full = self._users.numbering.refused + places.numbering.refused + places.refused
         return full + self._users.refused + self._items.refused + self._policies.refused
+
+    @property
+    def waiting(self) -> int:
+        """Items of the catalogue that find no row: there are more of them than `max_items`."""
+        return len(self._items.places.items.listed)
 
     @property
     def history(self) -> dict[int, int]:
@@ -135,7 +141,7 @@ class RowFollower:
 
     def take(self) -> Frame:
         """All that came since the last call, as changes by part; parts of which nothing came are left out."""
-        gone = self._items.settle()
+        gone = self._items.settle(self._policies.pending)
         users, control = self._users.take(), self._control.take()
         policies, items = self._policies.take(self._control.clusters), self._items.take()
         biases = {**items.pop("mf", _NO_ITEM_BIASES), **users.pop("mf", _NO_USER_BIASES)}

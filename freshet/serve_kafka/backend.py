@@ -231,6 +231,7 @@ class KafkaBackend:
             "follower_lag_records": self.reader.n_lag,
             "rows_read": self.reader.n_rows,
             "rows_refused": self.reader.n_refused,
+            "items_without_row": self.reader.n_waiting,
             "row_copies": self._copies.written,
             "queued_events_bytes": self._intake.queued_bytes,
         }

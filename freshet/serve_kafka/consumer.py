@@ -15,6 +15,7 @@ __all__ = ["Came", "LostRowsError", "RowConsumer", "topic_ids"]
 
 _FETCH_BYTES = 8 << 20
 _CONNECT_MS = 3_000
+_FIRST = "catalogue"
 
 
 class LostRowsError(BrokerError):
@@ -47,6 +48,9 @@ def topic_ids(settings: KafkaSettings) -> dict[str, str]:
 
 class RowConsumer:
     """A consumer without group; for one thread.
+
+    What the catalogue had when this was made is read before anything else: where there are more rows than
+    places, one must know whose they are.
 
     Args:
         settings: where the brokers are.
@@ -106,6 +110,12 @@ class RowConsumer:
                 raise LostRowsError(msg)
             self._consumer.seek(place, start)
             self._next[place] = start
+        self._later = [place for place, name in self._places.items() if name != _FIRST]
+        self._consumer.pause(*self._later)
+
+    def _catalogue_is_read(self) -> bool:
+        names = self._places.items()
+        return all(self._position(place) >= self.ends[place] for place, name in names if name == _FIRST)
 
     def poll(self, timeout_s: float, at_most: int) -> list[Came]:
         """What has come, in order for each partition; empty when nothing does in time.
@@ -115,6 +125,9 @@ class RowConsumer:
             BrokerError: the brokers refuse.
         """
         with translated(self._settings):
+            if self._later and self._catalogue_is_read():
+                self._consumer.resume(*self._later)
+                self._later = []
             try:
                 batches = self._consumer.poll(int(timeout_s * 1e3), max_records=at_most)
             except (theirs.OffsetOutOfRangeError, theirs.LogTruncationError) as error:

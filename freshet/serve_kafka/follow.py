@@ -82,6 +82,11 @@ class RowReader:
         return self._n_unreadable + self._follower.refused
 
     @property
+    def n_waiting(self) -> int:
+        """Items of the catalogue that find no row."""
+        return self._follower.waiting
+
+    @property
     def connected(self) -> bool:
         """Whether a consumer is there."""
         return self._consumer is not None

@@ -138,7 +138,8 @@ class ItemsShard:
         foreign = np.flatnonzero(self._homes.of(block.names) != self._partition)
         if foreign.size:
             names = [block.names[n] for n in foreign.tolist()]
-            rows[foreign] = table.admit_each(names, latest[foreign].tolist())
+            none_reserved = np.zeros(foreign.size, np.bool_)  # those rows are for items of this partition
+            rows[foreign] = table.admit_each(names, latest[foreign].tolist(), none_reserved)
         return rows
 
     def _follow(self, moved: CentroidsMoved) -> None:

@@ -91,6 +91,7 @@ class UsersShard:
         self._told = (0, 0)
         self._moved_users = Touched()
         self._clicks = AcceptedTimes()
+        self._listed = np.zeros(0, np.bool_)  # items that their owners have in the catalogue, by row
         self._waiting: list[FeedbackBlock] = []
         self._out: dict[int, list[Segment]] = {}
 
@@ -170,13 +171,18 @@ class UsersShard:
         newest = list({row.item_id: row for row in rows if len(row.vector) == 4 * table.dim}.values())
         if not newest:
             return
-        at = table.admit_each([row.item_id for row in newest], [row.touched_at for row in newest])
+        listed = np.array([row.entered_at > 0 for row in newest], np.bool_)
+        names, times = [row.item_id for row in newest], [row.touched_at for row in newest]
+        at = table.admit_each(names, times, reserved=listed)
         has_place = at >= 0
         at = at[has_place]
         vectors = vectors_of(newest, table.dim)[has_place]
         taken = table.adopt(at, vectors, np.array([row.version for row in newest], np.int64)[has_place])
         bias = np.array([row.bias for row in newest], np.float32)[has_place]
         self.parts.mf.adopt(taken, bias[np.isin(at, taken)])
+        if table.size > self._listed.size:
+            self._listed = np.append(self._listed, np.zeros(table.size - self._listed.size, np.bool_))
+        self._listed[at] = listed[has_place]
 
     # -- time ------------------------------------------------------------------------------------------------
 
@@ -198,7 +204,9 @@ class UsersShard:
     def _maintain(self, now_ms: int) -> None:
         parts = self.parts
         self.forgotten.prune(now_ms - self.settings.join.forget_horizon_ms)
-        parts.remove_items(parts.items.tick(now_ms))
+        gone = parts.items.tick(now_ms, self._listed)
+        self._listed[gone[gone < self._listed.size]] = False
+        parts.remove_items(gone)
         self._drop_users(parts.users.tick(now_ms))
         if self._partition != _SHARED:
             return
@@ -246,6 +254,7 @@ class UsersShard:
             "maintained_ms": self._maintained_ms,
             "told": list(self._told),
             "moved_users": self._moved_users.peek(),
+            "listed": self._listed.copy(),
         }
 
     def restore(self, frame: Frame) -> None:
@@ -258,6 +267,8 @@ class UsersShard:
         self._told = tuple(frame["told"])
         self._moved_users = Touched()
         self._moved_users.put(frame["moved_users"])
+        # Older snapshots do not say it: the items' rows, which are all taken over again, do.
+        self._listed = frame.get("listed", np.zeros(0, np.bool_)).copy()
         self._waiting, self._out = [], {}
 
 

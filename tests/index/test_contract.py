@@ -6,11 +6,12 @@ import inspect
 from functools import partial
 from typing import cast
 
+import numpy as np
 import pytest
 
 import index
-from index import LiveIndex, LiveSettings
-from index.testing import MakeIndex, VectorIndexContract
+from index import IndexInputError, LiveIndex, LiveSettings
+from index.testing import MakeIndex, VectorIndexContract, recall_of
 
 FOUND: dict[str, MakeIndex] = {
     name: cast("MakeIndex", kind)
@@ -32,6 +33,13 @@ def make(request: pytest.FixtureRequest) -> MakeIndex:
 
 class TestEveryIndex(VectorIndexContract):
     pass
+
+
+@pytest.mark.parametrize(("k", "n"), [(0, 1), (-1, 1), (10, 0)])
+def test_recall_of_nothing_is_refused_with_what_was_asked(k: int, n: int) -> None:
+    index = LiveIndex(2, 8)
+    with pytest.raises(IndexInputError, match=f"got k={k} and {n} queries"):
+        recall_of(index, index, np.ones((n, 2), np.float32), k)
 
 
 def test_the_discovery_finds_both() -> None:

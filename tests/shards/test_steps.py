@@ -15,15 +15,16 @@ from freshet.errors import SettingsError
 from freshet.parts import build_parts
 from freshet.shards.items import ItemsShard
 from freshet.shards.letters import Letter
-from freshet.shards.rows import Progress, decode_progress, decode_user_row
+from freshet.shards.rows import ItemRow, Progress, decode_progress, decode_user_row
 from freshet.shards.users import UsersShard
 from freshet.testing_chain import Chain, batches, logged_world
 from stream.block_codec import decode_segment, encode_segment
 from stream.blocks import CLICK, CLOSED, ORGANIC, SHOWN, FeedbackBlock, Forgotten, ItemsBlock, Segment, Slate
 from stream.engine.shard import Output, ShardStep, SourceRecord
 from stream.errors import LogError
+from stream.events import ItemEvent
 from stream.frame import pack, unpack
-from stream.item_blocks import CentroidsMoved, Ticked
+from stream.item_blocks import CentroidsMoved, ItemPairs, Ticked
 from stream.testing_blocks import told
 from stream.testing_shard import ShardStepContract
 
@@ -233,6 +234,34 @@ def test_only_a_newer_row_of_an_item_replaces_the_replica() -> None:
     at = shard.parts.items.find(["i1"])
     assert shard.parts.mf.item_bias(at).tolist() == [0.25]
     assert parts.items.version[parts.items.find(["i0"])] == rows["i0"].version
+
+
+def test_ids_outside_the_catalogue_neither_evict_the_replica_of_it_nor_keep_it_out() -> None:
+    shard = UsersShard(0, lambda name: 0, with_few_items(), 1)
+    item = ItemRow(item_id="tea", vector=np.ones(8, "<f4").tobytes(), version=1, touched_at=1, entered_at=1)
+    stranger = msgspec.structs.replace(item, entered_at=0, touched_at=9)
+    shard.apply_items([msgspec.structs.replace(item, item_id=f"i{n}") for n in range(20)])
+    shard.apply_items([msgspec.structs.replace(stranger, item_id=f"x{n}") for n in range(60)])
+    shard.apply_items([msgspec.structs.replace(item, item_id=f"late{n}") for n in range(4)])
+    again = UsersShard(0, lambda name: 0, with_few_items(), 1)
+    again.restore(unpack(pack(shard.snapshot())))
+    give(again, Ticked(0, 90_000, 90_000))
+    table, names = again.parts.items, [*(f"i{n}" for n in range(20)), *(f"late{n}" for n in range(4))]
+    assert (table.find(names) >= 0).all() and len(table) == 56
+
+
+def test_neighbours_of_other_partitions_take_none_of_the_rows_kept_for_the_catalogue() -> None:
+    items = ItemsShard(0, lambda name: int(name.startswith("x")), with_few_items(), 2)
+    n = np.zeros(99, np.int64)
+    pairs = ItemPairs([*(f"x{k}" for k in range(99)), "tea"], n + 99, np.arange(99), n, n)
+    give(items, ItemsBlock([ItemEvent(item_id="tea", ts=5)]), pairs)
+    give(items, ItemsBlock([ItemEvent(item_id=f"i{n}", ts=5) for n in range(4)]), offset=2)
+    assert (items.parts.items.find([f"i{n}" for n in range(4)]) >= 0).all()
+
+
+def with_few_items() -> Settings:
+    learn = msgspec.structs.replace(SETTINGS.learn, max_items=64, ttl_ms=0)
+    return msgspec.structs.replace(SETTINGS, learn=learn)
 
 
 def test_a_user_row_tells_what_was_clicked() -> None:
