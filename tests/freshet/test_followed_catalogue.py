@@ -63,7 +63,7 @@ def is_whole(server: RowServer, name: str, clicks: int = 7) -> bool:
 def test_the_catalogue_takes_rows_from_ids_outside_it_in_any_order(seed: int, every: int) -> None:
     names = [f"i{n}" for n in range(12)]
     outputs = flood(60) + [output for name in names for output in [said(name), *learned(name)]]
-    np.random.default_rng(seed).shuffle(outputs)  # type: ignore[arg-type]
+    np.random.default_rng(seed).shuffle(outputs)
     server = server_of()
     server.follow(outputs, every=every)
     assert all(is_whole(server, name) for name in names)

@@ -19,6 +19,7 @@ from freshet.errors import StartError
 from freshet.parts import build_parts
 from freshet.run.worker import worker_config
 from freshet.serve_kafka.backend import KafkaBackend
+from freshet.serve_kafka.consumer import RowConsumer
 from freshet.serve_kafka.run import followed_topics
 from freshet.testing_serve import RowWriter, events_in, item_rows, user_row
 from freshet.testing_work import WorkerThread
@@ -113,6 +114,18 @@ def test_rows_in_the_topics_are_what_is_served(ready: KafkaSettings, rows: RowWr
         gone = partition_of("i5", 4)
         rows.write([Output(t, gone, None, b"i5") for t in ("catalogue", "item-vectors")], absorbed_at=T0 + 70)
         assert "i5" not in [item["item_id"] for item in server.ask(k=20, after=T0 + 70)["items"]]
+
+
+def test_the_catalogue_is_read_before_any_other_row(ready: KafkaSettings, rows: RowWriter) -> None:
+    rows.write(films())
+    consumer = RowConsumer(ready, None)
+    polls: list[set[str]] = []
+    while consumer.left():
+        polls.append({record.topic for record in consumer.poll(1.0, 5_000)})
+    consumer.close()
+    others = {"item-vectors", "policy", "user-vectors"}
+    first = next(n for n, topics in enumerate(polls) if topics & others)
+    assert {"catalogue"} == set().union(*polls[:first]) and set().union(*polls[first:]) <= others
 
 
 def test_the_loop_closes_with_real_workers(ready: KafkaSettings, tmp_path: Path) -> None:

@@ -252,8 +252,8 @@ def test_ids_outside_the_catalogue_neither_evict_the_replica_of_it_nor_keep_it_o
 
 def test_neighbours_of_other_partitions_take_none_of_the_rows_kept_for_the_catalogue() -> None:
     items = ItemsShard(0, lambda name: int(name.startswith("x")), with_few_items(), 2)
-    n = np.zeros(99, np.int64)
-    pairs = ItemPairs([*(f"x{k}" for k in range(99)), "tea"], n + 99, np.arange(99), n, n)
+    tea, strangers, ts = np.full(99, 99, np.int32), np.arange(99, dtype=np.int32), np.zeros(99, np.int64)
+    pairs = ItemPairs([*(f"x{n}" for n in range(99)), "tea"], tea, strangers, ts, ts)
     give(items, ItemsBlock([ItemEvent(item_id="tea", ts=5)]), pairs)
     give(items, ItemsBlock([ItemEvent(item_id=f"i{n}", ts=5) for n in range(4)]), offset=2)
     assert (items.parts.items.find([f"i{n}" for n in range(4)]) >= 0).all()
