@@ -22,9 +22,13 @@ from stream.errors import FreshetError
 EXCUSED = {
     "Catalogue": "metadata of items, not a learner; it has tests of its own",
     "Admission": "a frozen record of settings; its rules are tested with the table in test_admission.py",
+    "Column": "a tuple of a part's specification",
     "Learner": "the protocol itself",
     "Pairs": "columns without behaviour, returned by Histories.learn",
+    "Part": "the base class; its example runs it",
+    "PartSpec": "a frozen record; what it refuses is tested with parts",
     "RowBlock": "columns without behaviour, checked in test_encode.py",
+    "Table": "a tuple of a part's specification",
     "TouchedRows": "a tuple returned by MatrixFactorisation.learn",
 }
 
