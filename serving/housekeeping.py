@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import logging
-import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from stream.errors import FreshetError
 from stream.housekeeping import Housekeeping
 from stream.room import has_free
+from stream.turns import Turns
 
 __all__ = ["Housekeeper"]
 
@@ -40,19 +40,16 @@ class Housekeeper:
         self._full = False
         self._said = ""
         self._due = max(forgets(), default=0)
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._loop, name="housekeeping", daemon=True)
+        self._turns = Turns("housekeeping", _EVERY_S, self.turn)
         self.clean = self._due == 0
 
     def start(self) -> None:
         """Begin."""
-        self._thread.start()
+        self._turns.start()
 
     def stop(self) -> None:
         """End, after what is ready to be forgotten has been taken out."""
-        self._stop.set()
-        if self._thread.is_alive():
-            self._thread.join()
+        self._turns.stop()
         self.turn()
 
     @property
@@ -76,7 +73,3 @@ class Housekeeper:
             if self._said != (said := str(error)):
                 _log.warning("%s", said)
             self._said = said
-
-    def _loop(self) -> None:
-        while not self._stop.wait(_EVERY_S):
-            self.turn()

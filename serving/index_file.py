@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import logging
-import threading
 from pathlib import Path
 
 from index import LiveIndex, load_index, save_index
 from stream.clock import Clock
 from stream.errors import SnapshotError
+from stream.turns import Turns
 
 __all__ = ["IndexFile"]
 
@@ -32,8 +32,7 @@ class IndexFile:
 
     def __init__(self, index: LiveIndex, path: Path, clock: Clock, *, writes: bool) -> None:
         self._index, self._path, self._clock, self._writes = index, path, clock, writes
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._loop, name="index-file", daemon=True)
+        self._turns = Turns("index-file", _LOOK_S, self._look)
         self._written_s = clock.monotonic_s()
         self._written = self._state()
         self.writes = 0
@@ -55,13 +54,11 @@ class IndexFile:
         if self._writes:
             for leftover in self._path.parent.glob(f"{self._path.name}.*.aside"):
                 leftover.unlink(missing_ok=True)
-            self._thread.start()
+            self._turns.start()
 
     def stop(self) -> None:
         """End; what has changed since the last time is written."""
-        self._stop.set()
-        if self._thread.is_alive():
-            self._thread.join()
+        self._turns.stop()
         if self._writes and self._state() != self._written:
             self.write()
 
@@ -90,7 +87,6 @@ class IndexFile:
         aged = self._clock.monotonic_s() - self._written_s >= _EVERY_S
         return aged and linked - self._written[1] > _CHANGED * self._index.size
 
-    def _loop(self) -> None:
-        while not self._stop.wait(_LOOK_S):
-            if self._is_due():
-                self.write()
+    def _look(self) -> None:
+        if self._is_due():
+            self.write()

@@ -24,7 +24,7 @@ class KeptRows:
         ...     kept.put(name, b"row", listed=name == "tea")
         >>> kept.first(9), len(kept.listed)
         (['tea', 'x2'], 1)
-        >>> kept.relist(["tea", "x2"], [False, True])
+        >>> kept.relist(["x2", "tea"], [True, False])
         >>> kept.first(9)
         ['x2', 'tea']
     """

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import threading
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -14,6 +13,7 @@ from stream.errors import BrokerError, EventError
 from stream.kafka import KafkaSettings
 from stream.kafka.bundles import ACCEPTED, accepted_times
 from stream.kafka.connection import client_options, kafka, translated
+from stream.turns import Turns
 from stream.unlearned import kinds_of
 
 __all__ = ["EventsBehind"]
@@ -47,18 +47,18 @@ class EventsBehind:
         self._found: Mapping[str, float] = {}
         self._still: set[str] = set()  # kinds whose marks stand still
         self._told = False
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._loop, name="behind", daemon=True)
+        self._turns = Turns("behind", _LOOK_S, self._look)
 
     def start(self) -> None:
         """Begin to look."""
-        self._thread.start()
+        self._turns.start()
 
     def stop(self) -> None:
         """Look no longer."""
-        self._stop.set()
-        if self._thread.is_alive():
-            self._thread.join()
+        self._turns.stop()
+        if self._consumer is not None:
+            self._consumer.close()
+            self._consumer = None
 
     def oldest(self) -> dict[str, float]:
         """When the oldest that waits was accepted, wall ms, by kind, as of the last look."""
@@ -68,14 +68,6 @@ class EventsBehind:
     def _marks_by_kind(self) -> dict[str, int]:
         marks = self._marks()
         return {"users": marks.absorbed_at, "items": marks.items, "policies": marks.policies}
-
-    def _loop(self) -> None:
-        try:
-            while not self._stop.wait(_LOOK_S):
-                self._look()
-        finally:
-            if self._consumer is not None:
-                self._consumer.close()
 
     def _look(self) -> None:
         now = self._clock.now_ms()
@@ -113,7 +105,7 @@ class EventsBehind:
             )
         found: dict[str, float] = {}
         for partition in self._partitions:
-            if self._stop.is_set():
+            if self._turns.stopped:
                 break
             partition.pass_over(marks)
             if not partition.first.keys() >= marks.keys():
