@@ -345,7 +345,7 @@ class EmbeddingTable:
         self._free += self._quarantine
         self._quarantine = []
         full = len(self._row) > self.max_rows - self.max_rows // 8
-        if not full and (self.ttl_ms == 0 or now_ms - self._swept_ms < self.sweep_ms):
+        if not full and (self.ttl_ms == 0 or 0 <= now_ms - self._swept_ms < self.sweep_ms):
             return _NO_ROWS
         self._swept_ms = now_ms
         rows = self.live

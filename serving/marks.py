@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from itertools import zip_longest
 from typing import Any, NamedTuple
@@ -46,15 +47,21 @@ class Marks(NamedTuple):
         """As `read` takes them, under the key ``marks``."""
         return {"users": list(self.users), "items": self.items, "policies": self.policies}
 
-    def later(self, other: Marks) -> Marks:
-        """The later of each: a mark never falls.
+    def later(self, other: Marks, latest: float = math.inf) -> Marks:
+        """The later of each: a mark never falls, unless it is beyond `latest` and so was never true.
 
         Example:
             >>> Marks((5, 9), 5, 5).later(Marks((7, 8), 4, 6))
             Marks(users=(7, 9), items=5, policies=6)
+            >>> Marks((9_000,), 5, 9_000).later(Marks((7,), 4, 6), latest=100)
+            Marks(users=(7,), items=5, policies=6)
         """
-        users = tuple(max(pair) for pair in zip_longest(self.users, other.users, fillvalue=0))
-        return Marks(users, max(self.items, other.items), max(self.policies, other.policies))
+
+        def chosen(mine: int, its: int) -> int:
+            return its if mine > latest else max(mine, its)
+
+        users = tuple(chosen(*pair) for pair in zip_longest(self.users, other.users, fillvalue=0))
+        return Marks(users, chosen(self.items, other.items), chosen(self.policies, other.policies))
 
     def lagging(self, now_ms: float, most_ms: int) -> dict[str, int]:
         """The kinds besides users that are more than `most_ms` behind `now_ms`, each with its lag in ms."""

@@ -249,7 +249,7 @@ class Replica:
         self._advance(Marks.read(frame, delta.absorbed_at))
 
     def _advance(self, marks: Marks) -> None:
-        self.marks = self.marks.later(marks)
+        self.marks = self.marks.later(marks, self._clock.now_ms() + _MOST_AHEAD_MS)
         for partition, waiting in self._waiting.items():
             mark = self._users_mark(partition)
             while waiting and waiting[0][0] <= mark:
@@ -313,7 +313,7 @@ class Replica:
         if (ahead_ms := self.absorbed_at - self._clock.now_ms()) > _MOST_AHEAD_MS:
             return (
                 f"what is absorbed is {ahead_ms / 1e3:.0f} s ahead of the clock, which was or is wrong; see "
-                "`freshet doctor --data DIR`"
+                "`freshet doctor --data DIR`, on Kafka `freshet topics repair-clock --dry-run`"
             )
         if self.absorbed_at == 0:
             return "the learner has not been heard of yet; is its process running?"

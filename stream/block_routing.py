@@ -70,7 +70,8 @@ class _Box:
 
     def tick(self, tick: Ticked) -> None:
         """Let a tick follow, in the place of one that nothing has followed."""
-        if self.segments and isinstance(self.segments[-1], Ticked):
+        before = self.segments[-1] if self.segments else None
+        if isinstance(before, Ticked) and not before.rewinds:
             self.segments.pop()
         self.segments.append(tick)
         self._close()

@@ -109,9 +109,11 @@ class CentroidsMoved:
 class Ticked:
     """Whatever partition `source` of the step before had absorbed at `ts` (ms) stands before this.
 
-    `watermark` is how far event time has come there, in ms.
+    `watermark` is how far event time has come there, in ms. A tick that `rewinds` says that time was wrong:
+    what its source said before counts no further than this.
     """
 
     source: int
     ts: int
     watermark: int
+    rewinds: bool = False

@@ -50,7 +50,9 @@ def item_frame(segment: ItemSegment) -> tuple[str, Frame]:
         ('tick', {'source': 2, 'ts': 90, 'watermark': 80})
     """
     if isinstance(segment, Ticked):
-        return "tick", {"source": segment.source, "ts": segment.ts, "watermark": segment.watermark}
+        frame = {"source": segment.source, "ts": segment.ts, "watermark": segment.watermark}
+        # To older programs it is a tick that says nothing new.
+        return "tick", frame | ({"rewinds": True} if segment.rewinds else {})
     if isinstance(segment, CentroidsMoved):
         return "centroids", {"centroids": segment.centroids}
     kind = next(kind for kind, (block, _) in _COLUMNS.items() if isinstance(segment, block))
@@ -68,7 +70,8 @@ def revive_item_block(frame: Frame) -> ItemSegment:
     """
     kind = frame["kind"]
     if kind == "tick":
-        return Ticked(*(_whole(frame, name) for name in ("source", "ts", "watermark")))
+        source, ts, watermark = (_whole(frame, name) for name in ("source", "ts", "watermark"))
+        return Ticked(source, ts, watermark, frame.get("rewinds") is True)
     if kind == "centroids":
         return CentroidsMoved(_centroids(frame))
     made, columns = _COLUMNS[kind]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 
-__all__ = ["ADOPT_MS", "AHEAD_MS", "LEAP_MS", "SteadyTime", "why_ahead"]
+__all__ = ["ADOPT_MS", "AHEAD_MS", "LEAP_MS", "SteadyTime", "why_ahead", "why_topics_ahead"]
 
 LEAP_MS = 60_000
 """A difference up to this is followed: steps and slewing of NTP. Beyond it the clock has leapt."""
@@ -24,13 +24,27 @@ def why_ahead(what: str, at_ms: int, now_ms: float) -> str:
 the clock is behind now. Nothing would be learned before it comes. Set the clock right; if it is, mend the \
 folder with `freshet doctor --data DIR --repair-clock`'
     """
-    ahead_ms = at_ms - now_ms
+    return _why(what, at_ms - now_ms, "mend the folder with `freshet doctor --data DIR --repair-clock`")
+
+
+def why_topics_ahead(what: str, at_ms: int, now_ms: float) -> str:
+    """The same of topics on Kafka.
+
+    Example:
+        >>> why_topics_ahead("events/3", 3_700_000, 100_000.0).rpartition("; ")[2]
+        'if it is, stop all workers and mend the topics with `freshet topics repair-clock`'
+    """
+    mend = "stop all workers and mend the topics with `freshet topics repair-clock`"
+    return _why(what, at_ms - now_ms, mend)
+
+
+def _why(what: str, ahead_ms: float, mend: str) -> str:
     if ahead_ms <= AHEAD_MS:
         return ""
     return (
         f"{what} is {ahead_ms / 1e3:.0f} s ahead of the clock: it was written while the clock was wrong, or "
         "the clock is behind now. Nothing would be learned before it comes. Set the clock right; if it is, "
-        "mend the folder with `freshet doctor --data DIR --repair-clock`"
+        f"{mend}"
     )
 
 

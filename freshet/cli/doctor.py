@@ -179,7 +179,7 @@ def _clock(data: Path, config: Path | None) -> _Finding:
 
 def _repair_clock(data: Path | None, config: Path | None) -> None:
     if data is None:
-        msg = "expected --data with the folder to mend"
+        msg = "expected --data with the folder to mend; topics on Kafka: `freshet topics repair-clock`"
         raise typer.BadParameter(msg, param_hint="--repair-clock")
     settings, clock = load_settings(config), WallClock()
     if not why_folder_ahead(data, settings, clock):

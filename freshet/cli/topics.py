@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.table import Table
 
 from freshet.cli.output import console, json_target, read_settings, write_json
+from stream.clock import WallClock
 from stream.kafka import KafkaSettings
 from stream.kafka.layout import LAYOUT, Difference
 
-__all__ = ["check", "create", "topics"]
+if TYPE_CHECKING:
+    from freshet.shards.clock_repair import Ahead
+
+__all__ = ["check", "create", "repair_clock", "topics"]
 
 topics = typer.Typer(help="Create and check the topics on Kafka.", no_args_is_help=True)
 
@@ -48,6 +54,57 @@ def check(kafka: Kafka = None, config: Config = None, json_out: JsonOut = None) 
 
     settings = _settings(kafka, config)
     _report(settings, check_topics(settings), [], json_out)
+
+
+@topics.command("repair-clock")
+def repair_clock(
+    kafka: Kafka = None,
+    prefix: Annotated[str | None, typer.Option(help="Before the names of topics and groups.")] = None,
+    clock: Annotated[str | None, typer.Option(help="`wall` or `event`, as the workers have it.")] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Only say what is ahead; 1 if anything is.")
+    ] = False,
+    config: Config = None,
+    json_out: JsonOut = None,
+) -> None:
+    """Let time begin again now where a worker's clock was wrong and is right again; stop all workers first.
+
+    Finds each partition whose time is more than five minutes ahead of this machine's clock and puts it back,
+    with everything that was learned; what is accepted and not learned yet is learned. Servers may go on:
+    their marks come right once workers run again.
+
+    Example: `freshet topics repair-clock --kafka localhost:9092 --dry-run`
+    """
+    from freshet.shards.clock_repair import refuse_running, times_ahead
+    from freshet.shards.clock_repair import repair_clock as repair
+    from stream.kafka.topics import require_topics
+
+    flags = {"clock": clock, "kafka": {"bootstrap": kafka, "prefix": prefix}}
+    settings, time = read_settings(config, flags), WallClock()
+    require_topics(settings.kafka)
+    refuse_running(settings)
+    found = asyncio.run(times_ahead(settings, time))
+    mends = bool(found) and not dry_run
+    if mends:
+        asyncio.run(repair(settings, time, found))
+    if json_out is not None:
+        write_json(json_out, {"ahead": [ahead._asdict() for ahead in found], "mended": mends})
+    if str(json_out) != "-":
+        _print_ahead(found, mends=mends)
+    if found and dry_run:
+        raise typer.Exit(1)
+
+
+def _print_ahead(found: Sequence[Ahead], *, mends: bool) -> None:
+    if not found:
+        console.print("no time that has not come; nothing was changed")
+        return
+    table = Table("step", "partition", "what", "ahead by", box=None)
+    for ahead in found:
+        table.add_row(ahead.step, str(ahead.partition), ahead.what, f"{ahead.ahead_ms / 1e3:,.0f} s")
+    console.print(table)
+    said = "time begins again now; start the workers" if mends else "nothing was changed"
+    console.print(f"{said}; items, policies and servers follow what the workers say", soft_wrap=True)
 
 
 def _settings(kafka: str | None, config: Path | None) -> KafkaSettings:

@@ -27,6 +27,7 @@ from stream.lateness import EventTimeGate, LateGate, WallGate
 from stream.presence import Presence, Watch
 from stream.private import mend_modes
 from stream.room import has_free
+from stream.steady import why_topics_ahead
 
 __all__ = ["COPY", "KafkaBackend"]
 
@@ -175,8 +176,13 @@ class KafkaBackend:
         if not has_free(self._folder, _LEAST_BYTES):
             return f"no room is left on the disk of {self._folder.name}: no decision can be kept; free space"
         if self._drain.alive and self._intake.alive:
-            return "" if self._link.away else self._why_not_even()
+            return "" if self._link.away else self._why_ahead() or self._why_not_even()
         return "nothing is sent to the brokers, which is unexpected: the log says why; restart this worker"
+
+    def _why_ahead(self) -> str:
+        marks = self.reader.marks
+        newest = max(*marks.users, marks.items, marks.policies)
+        return why_topics_ahead("what the workers say is learned", newest, self._clock.now_ms())
 
     def _why_not_even(self) -> str:
         """That items or policies are left behind by the users, as where nobody runs the step `items`.

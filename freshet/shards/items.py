@@ -68,7 +68,7 @@ class ItemsShard:
         self.marks = SourceMarks(n_partitions)
         """How far the owners of the users' partitions have come."""
         self.progress = Progress()
-        """What all of them have passed on; it never falls."""
+        """What all of them have passed on; it falls only where time was wrong."""
         self._rows = ItemRows(self.parts, partition, partition_of)
         self._clicks, self._items = AcceptedTimes(), AcceptedTimes()
         self._maintained_ms = 0
@@ -155,6 +155,9 @@ class ItemsShard:
         if not 0 <= tick.source < self.marks.n_sources:
             msg = f"tick of source {tick.source}, there are {self.marks.n_sources}"
             raise LearnerError(msg)
+        if tick.rewinds:
+            self._rewind(tick)
+            return
         self.marks.put(tick)
         now = self.marks.absorbed_at, self.marks.watermark
         self.progress = Progress(
@@ -168,6 +171,16 @@ class ItemsShard:
         parts = self.parts
         parts.remove_items(parts.items.tick(tick.watermark, parts.catalogue.listed))
         parts.graph.refresh(parts.items.data[: parts.items.size], self.settings.policy.refresh_budget)
+
+    def _rewind(self, tick: Ticked) -> None:
+        """Time was wrong: nothing here is further than the source that says so."""
+        self.marks.rewind(tick)
+        self.progress = Progress(
+            absorbed_at=min(self.progress.absorbed_at, tick.ts),
+            watermark=min(self.progress.watermark, tick.watermark),
+        )
+        if tick.source == self._partition:
+            self._maintained_ms = min(self._maintained_ms, tick.watermark)
 
     # -- records out -----------------------------------------------------------------------------------------
 

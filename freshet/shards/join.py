@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import msgspec
 
+from freshet.config import Settings
 from freshet.shards.letters import letter_about
 from freshet.shards.rows import encode_control
 from stream.block_codec import SEGMENT_VERSION, encode_item
@@ -22,10 +23,11 @@ from stream.frame import Frame
 from stream.item_blocks import Ticked
 from stream.join import Joiner, JoinSettings
 from stream.kafka.bundles import ACCEPTED, accepted_times
+from stream.kafka.partitioning import partition_of
 from stream.lateness import BEHAVIOUR
 from stream.rules import broken_own_rule, broken_rule
 
-__all__ = ["JoinShard"]
+__all__ = ["JoinShard", "join_shard"]
 
 _HEADERS: Headers = (("schema", b"%d" % SEGMENT_VERSION),)
 _LARGEST = 1_000_000  # brokers take 1,048,588 bytes a record by default, key, headers and frame included
@@ -219,6 +221,30 @@ class JoinShard:
         self._gather()
         self._segments.append(Ticked(self._partition, ts, max(joiner.watermark, 0)))
 
+    def ahead(self, latest_ms: int) -> dict[str, int]:
+        """Times kept here that are later than `latest_ms`, by what they are; none on the event clock."""
+        if self._by_event:
+            return {}
+        times = {"watermark": self.joiners[False].watermark, "history": self.joiners[True].watermark}
+        return {what: at for what, at in times.items() if at > latest_ms}
+
+    def rewind(self, now_ms: int, latest_ms: int) -> None:
+        """Time was wrong and is `now_ms`: what is later than `latest_ms` goes, whatever waits goes on."""
+        if self._by_event:
+            return
+        for joiner in self.joiners.values():
+            joiner.rewind(now_ms, latest_ms)
+        ticker = self._tickers[True]
+        if ticker.last > latest_ms:
+            ticker.last = now_ms // ticker.tick_ms * ticker.tick_ms
+            self._history_told = -1  # whoever refuses what is older must hear of it
+
+    def tell_rewound(self, now_ms: int) -> None:
+        """Tell all that follow: everything acknowledged at `now_ms` was here, and no later time was true."""
+        self._gather()
+        watermark = max(self.joiners[False].watermark, 0)
+        self._segments.append(Ticked(self._partition, now_ms, watermark, rewinds=True))
+
     def _gather(self) -> None:
         """Line up what has come out, so that outcomes of both streams leave in the order of the records."""
         self._segments += self.joiners[self._backfill].take()
@@ -291,3 +317,16 @@ class JoinShard:
         self._tickers[False].last, self._tickers[True].last = frame["tickers"]
         self._history_told = self._tickers[True].last
         self._segments, self._letters = [], []
+
+
+def join_shard(settings: Settings, partition: int) -> JoinShard:
+    """The step of a partition of `events`, as the settings of the whole system have it."""
+    return JoinShard(
+        partition,
+        lambda name: partition_of(name, settings.kafka.partitions),
+        settings.join,
+        mode=settings.clock,
+        tick_ms=settings.engine.tick_ms,
+        n_partitions=settings.kafka.partitions,
+        max_ahead_ms=settings.serve.max_ahead_ms,
+    )

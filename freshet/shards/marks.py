@@ -37,6 +37,20 @@ class SourceMarks:
         self._settle()
         return before != (self.absorbed_at, self.watermark)
 
+    def rewind(self, tick: Ticked) -> None:
+        """One of the sources had said times that had not come: it has come no further than `tick`.
+
+        Example:
+            >>> marks = SourceMarks(1)
+            >>> _ = marks.put(Ticked(0, 9_000_000, 9_000_000))
+            >>> marks.rewind(Ticked(0, 50, 40, rewinds=True))
+            >>> marks.absorbed_at, marks.watermark
+            (50, 40)
+        """
+        ts, watermark = self._newest[tick.source]
+        self._newest[tick.source] = (min(ts, tick.ts), min(watermark, tick.watermark))
+        self._settle()
+
     def _settle(self) -> None:
         self.absorbed_at = min(ts for ts, _ in self._newest)
         self.watermark = min(watermark for _, watermark in self._newest)

@@ -190,6 +190,9 @@ class UsersShard:
         if not 0 <= tick.source < self._n_partitions:
             self.reader.bury(record, f"tick of source {tick.source}, there are {self._n_partitions}")
             return
+        if tick.rewinds:
+            self._rewind(tick)
+            return
         if not self.marks.put(tick):
             return
         now, every = (self.marks.absorbed_at, self.marks.watermark), self.settings.learn.maintain_ms
@@ -200,6 +203,14 @@ class UsersShard:
         # At once, and to every partition of items: their rows are as old as the oldest of these marks.
         self._learn()
         self._send(dict.fromkeys(range(self._n_partitions), Ticked(self._partition, *now)))
+
+    def _rewind(self, tick: Ticked) -> None:
+        """Time was wrong: the marks fall to what is true, here and with the owners of items."""
+        self.marks.rewind(tick)
+        now = self.marks.absorbed_at, self.marks.watermark
+        self._maintained_ms = min(self._maintained_ms, now[1])
+        self._learn()
+        self._send(dict.fromkeys(range(self._n_partitions), Ticked(self._partition, *now, rewinds=True)))
 
     def _maintain(self, now_ms: int) -> None:
         parts = self.parts

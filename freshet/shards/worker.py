@@ -16,7 +16,7 @@ from freshet.config import Settings
 from freshet.errors import StartError
 from freshet.shards.item_replica import FollowingStep, ItemReplica
 from freshet.shards.items import ItemsShard
-from freshet.shards.join import JoinShard
+from freshet.shards.join import JoinShard, join_shard
 from freshet.shards.metrics import Lag, Running, WorkerMetrics
 from freshet.shards.sources import SourceShard, deaf_sources
 from freshet.shards.users import UsersShard
@@ -30,6 +30,7 @@ from stream.kafka.reader import PartitionReader, async_options
 from stream.kafka.settings import KafkaSettings
 from stream.kafka.shard_store import KafkaShardStore
 from stream.kafka.ticks import TickWriter
+from stream.steady import AHEAD_MS, why_topics_ahead
 
 __all__ = ["STEPS", "Worker"]
 
@@ -83,6 +84,7 @@ class Worker:
         self.lags: list[Lag] = []
         self._sources: dict[str, str] = {}
         self._deaf: set[str] = set()
+        self._ahead: set[int] = set()
         self.engines = {stage.name: self._engine(stage) for stage in self._stages(steps)}
 
     # What runs
@@ -100,16 +102,7 @@ class Worker:
             yield _Stage("items", "item-feedback", "state-items", self._items, gathers=10.0)
 
     def _join(self, partition: int) -> JoinShard:
-        settings = self._settings
-        return JoinShard(
-            partition,
-            self._partition_of,
-            settings.join,
-            mode=settings.clock,
-            tick_ms=settings.engine.tick_ms,
-            n_partitions=settings.kafka.partitions,
-            max_ahead_ms=settings.serve.max_ahead_ms,
-        )
+        return join_shard(self._settings, partition)
 
     def _source(self, topic: str, partition: int) -> SourceShard:
         settings = self._settings
@@ -217,10 +210,20 @@ class Worker:
                 self.lags = [await self._lag(one) for one in self.running()]
             except LogError as error:
                 _log.warning("how far the partitions are behind is not known: %s", error)
+            self._tell_of_wrong_times()
             for source in deaf_sources(one.shard.step for one in self.running()):
                 if source not in self._deaf:
                     self._deaf.add(source)
                     _log.warning("source %s: none of the records so far is one; is `where` as meant?", source)
+
+    def _tell_of_wrong_times(self) -> None:
+        now = int(self._clock.now_ms())
+        for one in self.running():
+            step = one.shard.step
+            times = step.ahead(now + AHEAD_MS) if isinstance(step, JoinShard) else {}
+            if times and one.partition not in self._ahead:
+                self._ahead.add(one.partition)
+                _log.error("%s", why_topics_ahead(f"events/{one.partition}", max(times.values()), now))
 
     async def _lag(self, one: Running) -> Lag:
         topic = self._sources[one.name]

@@ -291,6 +291,18 @@ class Shard:
         await self._learn(batch)
         await self._look_after()
 
+    async def amend(self, change: Callable[[], None]) -> None:
+        """Change the step otherwise than by a record. The snapshot that makes it last is written at once."""
+        await self._commit(empty=False)
+        change()
+        await self._save()
+
+    async def pass_over(self, position: int) -> None:
+        """Take what stands before `position` for learned, unread; no take-over runs it again."""
+        await self._commit(empty=False)
+        self._position = position
+        await self._save()
+
     def due_in_s(self) -> float | None:
         """Seconds until what has gathered should be committed with `emit`; None if there is nothing."""
         if not self._n_gathered:

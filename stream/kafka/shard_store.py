@@ -123,6 +123,15 @@ class KafkaShardStore:
             where = self._settings.bootstrap
             msg = f"{self._place} cannot be taken over: {error!r}; are the brokers at {where}?"
             raise BrokerError(msg) from error
+        return await self.look()
+
+    async def look(self) -> Recovered:
+        """What `recover` gives, without becoming the owner: true as long as nobody else is.
+
+        Raises:
+            SnapshotError: there are snapshots and none can be read.
+            BrokerError: the brokers do not answer.
+        """
         found = await self._restore()
         self._generations = {
             generation: max(chunks, default=-1) + 1 for generation, chunks in found.chunks.items()

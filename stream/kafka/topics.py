@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+from stream.errors import LogError
 from stream.kafka.connection import admin_client, kafka, theirs
 from stream.kafka.layout import LAYOUT, Difference, TopicFound, TopicLayout, differences, topic_configs
 from stream.kafka.settings import KafkaSettings
 
-__all__ = ["check_topics", "create_topics", "describe_topics", "missing_topics"]
+__all__ = ["check_topics", "create_topics", "describe_topics", "missing_topics", "require_topics"]
 
 
 def describe_topics(settings: KafkaSettings, layout: Iterable[TopicLayout] = LAYOUT) -> dict[str, TopicFound]:
@@ -30,6 +31,18 @@ def check_topics(settings: KafkaSettings, layout: Iterable[TopicLayout] = LAYOUT
     """
     chosen = list(layout)
     return differences(settings, describe_topics(settings, chosen), chosen)
+
+
+def require_topics(settings: KafkaSettings, layout: Iterable[TopicLayout] = LAYOUT) -> None:
+    """See that the topics are there, with the partitions that are wanted.
+
+    Raises:
+        LogError: they are not.
+        BrokerError: no broker answers, or it refuses.
+    """
+    wrong = [each for each in check_topics(settings, layout) if each.what in ("topic", "partitions")]
+    if wrong:
+        raise LogError("; ".join(map(str, wrong)))
 
 
 def missing_topics(settings: KafkaSettings, names: Iterable[str]) -> list[str]:
