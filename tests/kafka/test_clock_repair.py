@@ -107,8 +107,8 @@ def test_after_the_repair_clicks_are_learned_again_and_servers_marks_are_true(
         assert repair(kafka).exit_code == 0 and ahead(repair(kafka, "--dry-run")) == {}
         with WorkerThread(chosen):
             send(kafka, click("after"))
-            found = outcomes(kafka, 8, 30)
-            wait_until(lambda: client.get("/readyz").status_code == 200, timeout_s=60)
+            found = outcomes(kafka, 8, 120)  # the first start compiles
+            wait_until(lambda: client.get("/readyz").status_code == 200, timeout_s=120)
             marks = client.post("/v1/recommend", json={"user_id": "after"}).json()["versions"]["marks"]
             assert all(abs(mark - clock.now_ms()) < 60_000 for mark in marks.values())
     assert found == {("organic", name, "tea"): 4 for name in ("waited", "after")}
