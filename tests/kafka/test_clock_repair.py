@@ -87,7 +87,7 @@ def late(worker: WorkerThread) -> int:
 
 
 def test_after_the_repair_clicks_are_learned_again_and_servers_marks_are_true(
-    chosen: Settings, tmp_path: Path
+    chosen: Settings, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     kafka, clock = chosen.kafka, WallClock()
     with serving(tmp_path / "s", chosen) as client:
@@ -96,6 +96,7 @@ def test_after_the_repair_clicks_are_learned_again_and_servers_marks_are_true(
             send(kafka, click("lost"))
             wait_until(lambda: late(worker) == 4, timeout_s=60)
             wait_until(lambda: "topics repair-clock" in client.get("/readyz").text, timeout_s=60)
+            wait_until(lambda: "events/3 is 3153" in caplog.text)
             assert isinstance(refused := repair(kafka).exception, StartError)
             assert f"{kafka.prefix}join: " in str(refused)
         send(kafka, Tick(ts=int(clock.now_ms()) + YEAR))

@@ -79,6 +79,12 @@ def test_history_that_was_ahead_is_said_anew() -> None:
 
 def test_only_a_record_of_nothing_but_future_ticks_is_passed_over() -> None:
     future, past = Tick(ts=NOW + YEAR), Tick(ts=NOW)
-    arrays = [[future], [past], [future, past], [click(NOW + YEAR)], [future, future]]
+    arrays: list[list[LoggedEvent]] = [
+        [future],
+        [past],
+        [future, past],
+        [click(NOW + YEAR)],
+        [future, future],
+    ]
     found = [only_future_ticks(SourceRecord(0, encode_events(array)), NOW + 300_000) for array in arrays]
     assert found == [True, False, False, False, True]
