@@ -114,6 +114,12 @@ class Application:
             if response.status == 500:
                 _log.error("%s %s failed: %s", scope["method"], scope["path"], error)
             return route, response
+        except MemoryError as error:
+            # Not a fault of the code: this machine, or a limit on the process, has no more to give just now.
+            _log.error("%s %s failed: no memory is left: %s", scope["method"], scope["path"], error)
+            msg = "worker: no memory is left for this request; try again later, or send fewer events a body"
+            answer = UnavailableError(msg)
+            return route, problem_response(answer, retry_after_s=self._settings.retry_after_s)
 
     def _check(self, scope: Scope) -> None:
         if self.in_progress > self._settings.max_concurrent:

@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
+from prometheus_client import CollectorRegistry
 
+from serving.app import Application, Lifespan
+from serving.asgi import Response
 from serving.connection import MAX_HEAD_BYTES
 from serving.connections import raise_file_limit, room_for_connections
+from serving.metrics import HttpMetrics
+from serving.routing import Request, Route, Router
+from serving.settings import ServeSettings
 from serving.testing import wait_until
+from stream.clock import WallClock
 
 POST = b"POST /v1/events HTTP/1.1\r\nhost: a\r\ncontent-type: application/json\r\n"
 
@@ -139,3 +148,27 @@ def test_many_refused_events_are_counted_and_some_are_told(system: Any, kit: Any
     answer = system.send(*[{}] * 20_000, kit.click("u1", "i1"))
     assert answer["accepted"] == 1 and answer["n_rejected"] == 20_000
     assert [refused["index"] for refused in answer["rejected"]] == list(range(1_000))
+
+
+async def too_much(request: Request) -> Response:
+    return Response(200, bytes(1 << 62))
+
+
+async def nothing() -> None:
+    pass
+
+
+def test_a_request_that_no_memory_is_left_for_is_to_be_sent_again() -> None:
+    router = Router([Route("GET", "/much", too_much, "More than a machine holds")])
+    metrics = HttpMetrics(CollectorRegistry())
+    app = Application(router, ServeSettings(), WallClock(), metrics, Lifespan(nothing, nothing))
+
+    async def ask() -> httpx.Response:
+        async with httpx.AsyncClient(
+            transport=httpx.ASGITransport(app), base_url="http://localhost"
+        ) as client:
+            return await client.get("/much")
+
+    answer = asyncio.run(ask())
+    assert answer.status_code == 503 and "no memory is left" in answer.json()["detail"]
+    assert answer.headers["retry-after"] == "1"
