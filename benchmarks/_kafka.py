@@ -43,7 +43,7 @@ Record = tuple[int, str, bytes]
 def broker_in(folder: Path) -> Iterator[Any]:
     """A broker that answers, or None where there is none or no client for it."""
     try:
-        from stream.testing_kafka import NoBrokerError, running_broker
+        from tests.harness.broker import NoBrokerError, running_broker
     except (ImportError, LogError):
         yield None
         return

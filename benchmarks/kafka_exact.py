@@ -4,7 +4,7 @@ Two workers under a steady load; kill -9, SIGSTOP past the session and SIGCONT, 
 was sent is kept outside. Ours is `freshet work`; beside it a Faust agent that counts events in a `Table`,
 each event under a key of its own, so that every loss and every double shows: lost is what was not counted
 though something after it in its partition was; standing is what lies behind that at the end, 45 s after the
-last kill. Without the `kafka` extra or without a broker (`stream.testing_kafka` says where one is looked
+last kill. Without the `kafka` extra or without a broker (`tests.harness.broker` says where one is looked
 for) there are no rows.
 """
 
@@ -29,7 +29,7 @@ _ROUNDS = {True: 1, False: 4}
 def run(quick: bool) -> list[dict[str, Any]]:
     """Events lost and doubled of all that were sent; one round of kills when `quick`."""
     try:
-        from stream.testing_kafka import NoBrokerError, running_broker
+        from tests.harness.broker import NoBrokerError, running_broker
     except (ImportError, LogError):
         return []
     with tempfile.TemporaryDirectory(prefix="freshet-kafka-") as folder:
@@ -55,8 +55,8 @@ def run(quick: bool) -> list[dict[str, Any]]:
 
 
 def _ours(broker: Any, folder: Path, quick: bool) -> dict[str, Any]:
-    from freshet.testing_chaos import WorkersChaos
     from stream.kafka.topics import create_topics
+    from tests.harness.workers_chaos import WorkersChaos
 
     settings = broker.settings(prefix=f"ours-{os.getpid()}-")
     create_topics(settings)
@@ -65,11 +65,11 @@ def _ours(broker: Any, folder: Path, quick: bool) -> dict[str, Any]:
 
 
 def _bare(broker: Any, folder: Path, quick: bool) -> dict[str, Any]:
-    from freshet.testing_chaos import WorkersChaos
-    from freshet.testing_work import Follower, Load, WorkerProcess
     from stream.kafka.layout import TopicLayout
     from stream.kafka.partitioning import partition_of
     from stream.kafka.topics import create_topics
+    from tests.harness.workers import Follower, Load, WorkerProcess
+    from tests.harness.workers_chaos import WorkersChaos
 
     class BareLoad(Load):
         """One event a request, under a key of its own, and never twice."""

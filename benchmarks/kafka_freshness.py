@@ -52,8 +52,8 @@ def run(quick: bool) -> list[dict[str, Any]]:
 def _freshness(broker: Any, folder: Path, n_probes: int) -> list[dict[str, Any]]:
     from kafka import KafkaProducer
 
-    from freshet.testing_serve import ServeProcess
-    from freshet.testing_work import WorkerProcess
+    from tests.harness.servers import ServeProcess
+    from tests.harness.workers import WorkerProcess
 
     settings, world = fresh_topics(broker, "freshness"), World(start_ms=int(_CLOCK.now_ms()))
     producer = KafkaProducer(bootstrap_servers=settings.bootstrap, acks="all")

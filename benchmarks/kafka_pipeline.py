@@ -31,8 +31,8 @@ def run(quick: bool) -> list[dict[str, Any]]:
 def _pipeline(broker: Any, folder: Path, n_slates: int) -> dict[str, Any]:
     from kafka import KafkaProducer
 
-    from freshet.testing_sums import RowFollower
-    from freshet.testing_work import WorkerProcess
+    from tests.harness.sums import RowFollower
+    from tests.harness.workers import WorkerProcess
 
     settings, world = fresh_topics(broker, "pipeline"), World()
     producer = KafkaProducer(bootstrap_servers=settings.bootstrap, acks="all", linger_ms=5)
@@ -67,7 +67,7 @@ def _plain(broker: Any, folder: Path, n_records: int) -> dict[str, Any]:
     """A Faust agent as it comes: how many records it takes, and what that is in shown items."""
     from kafka import KafkaProducer
 
-    from freshet.testing_work import WorkerProcess
+    from tests.harness.workers import WorkerProcess
 
     settings = fresh_topics(broker, "plain")
     producer = KafkaProducer(bootstrap_servers=settings.bootstrap, acks="all", linger_ms=5)

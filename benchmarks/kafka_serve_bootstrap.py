@@ -53,7 +53,7 @@ def run(quick: bool) -> list[dict[str, Any]]:
 
 def _from_topics(quick: bool) -> list[dict[str, Any]]:
     try:
-        from stream.testing_kafka import NoBrokerError, running_broker
+        from tests.harness.broker import NoBrokerError, running_broker
     except (ImportError, LogError):
         return []
     with tempfile.TemporaryDirectory(prefix="freshet-kafka-") as folder:
@@ -90,7 +90,7 @@ def _measure(broker: Any, folder: Path, quick: bool) -> list[dict[str, Any]]:
 
 def _serve_once(settings: Any, folder: Path) -> float:
     """Start a server, wait until it is ready and answers; the seconds until then. It is stopped politely."""
-    from freshet.testing_serve import ServeProcess
+    from tests.harness.servers import ServeProcess
 
     clock = WallClock()
     began_s = clock.monotonic_s()
@@ -131,7 +131,7 @@ def _is_ready(server: Any) -> bool:
 
 def _fill(settings: Any, n_rows: int) -> int:
     """Write rows as workers do; how many there are."""
-    from freshet.testing_serve import RowWriter
+    from tests.harness.servers import RowWriter
 
     n_users, n_items = (int(n_rows * share) for share in _SHARES.values())
     writer, chunk, n = RowWriter(settings), [], 0
@@ -147,8 +147,8 @@ def _fill(settings: Any, n_rows: int) -> int:
 
 def _rows(n_users: int, n_items: int, n_partitions: int) -> Iterator[Any]:
     from freshet.shards.rows import Neighbours, PolicyRow, encode_row
-    from freshet.testing_serve import item_rows, user_row
     from stream.engine.shard import Output
+    from tests.harness.servers import item_rows, user_row
 
     rng = np.random.default_rng(1)
     for number in range(n_items):

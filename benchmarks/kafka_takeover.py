@@ -27,8 +27,8 @@ def run(quick: bool) -> list[dict[str, Any]]:
 def _takeover(broker: Any, folder: Path, n_users: int) -> dict[str, Any]:
     from kafka import KafkaProducer
 
-    from freshet.testing_sums import RowFollower
-    from freshet.testing_work import WorkerProcess
+    from tests.harness.sums import RowFollower
+    from tests.harness.workers import WorkerProcess
 
     settings, world = fresh_topics(broker, "takeover"), World()
     producer = KafkaProducer(bootstrap_servers=settings.bootstrap, acks="all", linger_ms=5)

@@ -11,9 +11,9 @@ import pytest
 from freshet.config import Settings, load_settings
 from freshet.parts import Parts, build_parts
 from freshet.pipeline import Pipeline
-from freshet.testing_chain import Chain, batches
 from stream.events import Click, Decision, ItemEvent, LoggedEvent, Tick
 from stream.frame import pack, unpack
+from tests.harness.chain import Chain, batches
 
 SETTINGS: Settings = load_settings(
     environ={},

@@ -9,11 +9,11 @@ import pytest
 
 from bandits.arms import ArmCounts
 from freshet.shards.rows import PolicyRow
-from freshet.testing_rows import RowServer, item_row, make_settings, names_of, row_record, user_row
 from stream.block_codec import encode_item
 from stream.engine.shard import Output
 from stream.events import ItemEvent
 from stream.frame import pack, unpack
+from tests.harness.rows import RowServer, item_row, make_settings, names_of, row_record, user_row
 
 MOST = 16
 CLUSTER = {"serving": np.zeros(1, "<i4").tobytes(), "affinities": np.ones(1, "<f4").tobytes()}

@@ -22,7 +22,15 @@ from freshet.shards.rows import (
     encode_control,
     encode_row,
 )
-from freshet.testing_rows import (
+from serving.marks import Marks
+from stream.block_codec import encode_item
+from stream.engine.shard import Output
+from stream.errors import FrameError, NewerFrameError
+from stream.events import Click, Forget, ItemEvent
+from stream.frame import pack, unpack
+from stream.step import Step
+from stream.testing import drive
+from tests.harness.rows import (
     RowPublisher,
     RowServer,
     assert_same_answers,
@@ -35,14 +43,6 @@ from freshet.testing_rows import (
     shuffled_rows,
     user_row,
 )
-from serving.marks import Marks
-from stream.block_codec import encode_item
-from stream.engine.shard import Output
-from stream.errors import FrameError, NewerFrameError
-from stream.events import Click, Forget, ItemEvent
-from stream.frame import pack, unpack
-from stream.step import Step
-from stream.testing import drive
 
 NEAR = Neighbours(half_life_ms=5)
 POPULAR = Popular(half_lives_ms=[5], reference=bytes(8), weights=bytes(8))

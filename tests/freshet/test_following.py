@@ -11,7 +11,11 @@ import pytest
 
 from freshet.config import load_settings
 from freshet.shards.rows import Neighbours, PolicyRow, Popular
-from freshet.testing_rows import (
+from stream.block_codec import encode_item
+from stream.engine.shard import Output
+from stream.events import ItemEvent, LoggedEvent, Tick
+from stream.frame import pack
+from tests.harness.rows import (
     DIM,
     RowPublisher,
     RowServer,
@@ -28,10 +32,6 @@ from freshet.testing_rows import (
     shuffled_rows,
     user_row,
 )
-from stream.block_codec import encode_item
-from stream.engine.shard import Output
-from stream.events import ItemEvent, LoggedEvent, Tick
-from stream.frame import pack
 
 
 @pytest.mark.parametrize("n_partitions", [1, 3])

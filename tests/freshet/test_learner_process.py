@@ -13,9 +13,9 @@ import msgspec
 import pytest
 
 from freshet.config import Settings
-from serving.testing import wait_until
 from stream.folder import DataFolder
 from stream.log import Record
+from tests.harness.live import wait_until
 
 
 @contextmanager

@@ -13,7 +13,7 @@ from freshet.config import Settings
 from freshet.parts import build_parts
 from freshet.run.warm import warm_frames
 from freshet.shards.warm import warm_shards
-from freshet.testing_chain import Chain, batches, logged_world
+from tests.harness.chain import Chain, batches, logged_world
 
 ROOMS = ("freshet", "stream", "learners", "bandits")
 N_FEATURES = build_parts(Settings()).ranker.n_features

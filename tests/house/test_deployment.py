@@ -16,7 +16,7 @@ from packaging.utils import canonicalize_name
 
 from freshet.cli import app
 from freshet.config import load_settings
-from stream.testing_kafka import BROKER_VERSION
+from tests.harness.broker import BROKER_VERSION
 
 OURS = "freshet:local"
 METRIC = re.compile(r"\bfreshet_[a-z0-9_]+")
@@ -95,7 +95,9 @@ def _sources(service: dict[str, Any]) -> list[str]:
 
 def test_the_broker_is_the_one_that_is_tested(services: dict[str, dict[str, Any]], root: Path) -> None:
     assert services["kafka"]["image"] == f"apache/kafka:{BROKER_VERSION}"
-    assert f"<version>{BROKER_VERSION}</version>" in (root / "stream/kafka/broker-pom.xml").read_text("utf-8")
+    assert f"<version>{BROKER_VERSION}</version>" in (root / "tests/harness/broker-pom.xml").read_text(
+        "utf-8"
+    )
 
 
 def test_every_image_has_a_version(

@@ -12,7 +12,7 @@ import pytest
 from kafka import KafkaAdminClient
 
 from stream.kafka import KafkaSettings
-from stream.testing_kafka import Broker, NoBrokerError, running_broker
+from tests.harness.broker import Broker, NoBrokerError, running_broker
 
 
 def _drop_forgotten_sockets() -> None:

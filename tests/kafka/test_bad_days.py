@@ -14,7 +14,6 @@ from typer.testing import CliRunner
 
 from freshet.cli import app
 from freshet.shards.rows import decode_item_row
-from freshet.testing_work import WorkerProcess
 from stream.clock import WallClock
 from stream.codec import encode_events
 from stream.engine.shard import Shard
@@ -26,8 +25,9 @@ from stream.kafka.partitioning import partition_of
 from stream.kafka.reader import PartitionReader
 from stream.kafka.shard_store import KafkaShardStore
 from stream.kafka.topics import create_topics
-from stream.testing_kafka import free_port, wait_until
 from stream.testing_shard import FoldingStep
+from tests.harness.broker import free_port, wait_until
+from tests.harness.workers import WorkerProcess
 
 pytestmark = [pytest.mark.kafka, pytest.mark.timeout(300)]
 

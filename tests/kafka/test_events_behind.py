@@ -7,13 +7,13 @@ from kafka import KafkaProducer
 
 from freshet.serve_kafka.behind import EventsBehind
 from serving.marks import Marks
-from serving.testing import wait_until
 from stream.clock import ManualClock, WallClock
 from stream.codec import encode_events
 from stream.events import Click
 from stream.kafka import KafkaSettings
 from stream.kafka.bundles import headers_of
 from stream.kafka.topics import create_topics
+from tests.harness.live import wait_until
 
 pytestmark = pytest.mark.kafka
 

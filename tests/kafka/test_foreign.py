@@ -12,10 +12,10 @@ from typing import Any
 
 import pytest
 
-from freshet.testing_work import WorkerProcess
 from stream.kafka import KafkaSettings
 from stream.kafka.partitioning import partition_of
 from stream.kafka.topics import create_topics
+from tests.harness.workers import WorkerProcess
 
 pytestmark = [pytest.mark.kafka, pytest.mark.timeout(300)]
 

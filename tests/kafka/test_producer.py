@@ -25,7 +25,7 @@ from stream.kafka.layout import LAYOUT
 from stream.kafka.partitioning import partition_of
 from stream.kafka.producer import EventProducer
 from stream.kafka.topics import create_topics
-from stream.testing_kafka import free_port
+from tests.harness.broker import free_port
 
 pytestmark = pytest.mark.kafka
 

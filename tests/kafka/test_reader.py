@@ -11,7 +11,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from stream.kafka import KafkaSettings
 from stream.kafka.reader import async_options, stop_consumer
 from stream.kafka.topics import create_topics
-from stream.testing_kafka import JavaBroker, broker_jars
+from tests.harness.broker import JavaBroker, broker_jars
 
 pytestmark = pytest.mark.kafka
 

@@ -17,7 +17,6 @@ from typer.testing import CliRunner
 from freshet.cli import app
 from freshet.config import Settings
 from freshet.serve_kafka.run import followed_topics
-from freshet.testing_work import WorkerThread, outcomes
 from stream.engine.worker_settings import WorkerSettings
 from stream.errors import BrokerError
 from stream.events import Click, Forget
@@ -26,8 +25,9 @@ from stream.kafka.connection import client_options, explained
 from stream.kafka.layout import LAYOUT
 from stream.kafka.producer import EventProducer
 from stream.kafka.topics import check_topics, create_topics
-from stream.testing_kafka import JavaBroker, NoBrokerError, broker_jars
-from stream.testing_kafka_secured import SECRET, secured_broker
+from tests.harness.broker import JavaBroker, NoBrokerError, broker_jars
+from tests.harness.secured_broker import SECRET, secured_broker
+from tests.harness.workers import WorkerThread, outcomes
 
 pytestmark = pytest.mark.kafka
 

@@ -21,10 +21,7 @@ from freshet.run.worker import worker_config
 from freshet.serve_kafka.backend import KafkaBackend
 from freshet.serve_kafka.consumer import RowConsumer
 from freshet.serve_kafka.run import followed_topics
-from freshet.testing_serve import RowWriter, events_in, item_rows, user_row
-from freshet.testing_work import WorkerThread
 from serving.service import Service
-from serving.testing import LiveWorker, wait_until
 from stream.clock import WallClock
 from stream.engine.shard import Output
 from stream.engine.worker_settings import WorkerSettings
@@ -34,6 +31,9 @@ from stream.kafka import KafkaSettings
 from stream.kafka.layout import LAYOUT
 from stream.kafka.partitioning import partition_of
 from stream.kafka.topics import create_topics, missing_topics
+from tests.harness.live import LiveWorker, wait_until
+from tests.harness.servers import RowWriter, events_in, item_rows, user_row
+from tests.harness.workers import WorkerThread
 
 pytestmark = pytest.mark.kafka
 

@@ -12,12 +12,12 @@ import httpx
 import pytest
 
 from freshet.serve_kafka.outbox import Outbox
-from freshet.testing_serve import RowWriter, ServeProcess, events_in, item_rows, user_row
 from stream.events import Click, Decision
 from stream.kafka import KafkaSettings
 from stream.kafka.topics import create_topics
 from stream.log import Record
-from stream.testing_kafka import JavaBroker, NoBrokerError, broker_jars, free_port, wait_until
+from tests.harness.broker import JavaBroker, NoBrokerError, broker_jars, free_port, wait_until
+from tests.harness.servers import RowWriter, ServeProcess, events_in, item_rows, user_row
 
 pytestmark = [pytest.mark.kafka, pytest.mark.timeout(300)]
 

@@ -16,12 +16,12 @@ from freshet.parts import build_parts
 from freshet.run.worker import worker_config
 from freshet.serve_kafka.backend import KafkaBackend
 from freshet.serve_kafka.run import followed_topics
-from freshet.testing_work import WorkerThread
 from serving.service import Service
-from serving.testing import LiveWorker, wait_until
 from stream.clock import WallClock
 from stream.kafka import KafkaSettings
 from stream.kafka.topics import create_topics
+from tests.harness.live import LiveWorker, wait_until
+from tests.harness.workers import WorkerThread
 
 pytestmark = pytest.mark.kafka
 

@@ -16,11 +16,11 @@ from typer.testing import CliRunner
 from freshet.cli import app
 from freshet.errors import StartError
 from freshet.shards.letters import Letter
-from freshet.testing_work import WorkerProcess
 from stream.kafka import KafkaSettings
 from stream.kafka.partitioning import partition_of
 from stream.kafka.topics import create_topics
-from stream.testing_kafka import wait_until
+from tests.harness.broker import wait_until
+from tests.harness.workers import WorkerProcess
 
 pytestmark = pytest.mark.kafka
 

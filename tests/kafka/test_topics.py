@@ -17,7 +17,7 @@ from stream.kafka import KafkaSettings
 from stream.kafka.connection import admin_client
 from stream.kafka.layout import LAYOUT
 from stream.kafka.topics import check_topics, create_topics
-from stream.testing_kafka import free_port
+from tests.harness.broker import free_port
 
 pytestmark = pytest.mark.kafka
 

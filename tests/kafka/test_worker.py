@@ -17,7 +17,6 @@ from freshet.cli import app
 from freshet.config import Settings
 from freshet.errors import StartError
 from freshet.shards.worker import Worker
-from freshet.testing_work import Load, WorkerThread, outcomes
 from stream.clock import WallClock
 from stream.codec import encode_events
 from stream.engine.worker_settings import WorkerSettings
@@ -26,7 +25,8 @@ from stream.events import Click
 from stream.join import JoinSettings
 from stream.kafka import KafkaSettings
 from stream.kafka.topics import create_topics
-from stream.testing_kafka import free_port, wait_until
+from tests.harness.broker import free_port, wait_until
+from tests.harness.workers import Load, WorkerThread, outcomes
 
 pytestmark = pytest.mark.kafka
 

@@ -12,11 +12,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from freshet.testing_chaos import WorkersChaos
-from freshet.testing_work import WorkerProcess
 from stream.kafka import KafkaSettings
 from stream.kafka.topics import create_topics
-from stream.testing_kafka import JavaBroker, broker_jars
+from tests.harness.broker import JavaBroker, broker_jars
+from tests.harness.workers import WorkerProcess
+from tests.harness.workers_chaos import WorkersChaos
 
 pytestmark = [pytest.mark.kafka, pytest.mark.chaos]
 

@@ -16,11 +16,11 @@ from freshet.parts import build_parts
 from freshet.pipeline import Pipeline
 from freshet.run.worker import folder_backend, worker_config
 from serving.service import Service
-from serving.testing import LiveLearner, LiveWorker, wait_until
 from stream.clock import WallClock
 from stream.engine import LocalEngine, NudgeSocket, SocketNotifier
 from stream.folder import DataFolder
 from stream.scrub import LearnerScrub
+from tests.harness.live import LiveLearner, LiveWorker, wait_until
 
 SETTINGS = Settings(
     clock="event", learn=LearnSettings(embedding_dim=8, max_users=4_096, max_items=4_096, maintain_ms=1_000)

@@ -10,8 +10,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from serving.testing import wait_until
 from stream.clock import WallClock
+from tests.harness.live import wait_until
 
 
 def letters(system: Any) -> list[Any]:

@@ -9,10 +9,10 @@ from typing import Any
 import msgspec
 import pytest
 
-from serving.testing import wait_until
 from stream.clock import WallClock
 from stream.folder import DataFolder
 from stream.log import Record
+from tests.harness.live import wait_until
 
 CLOCK = WallClock()
 KINDS = ("users", "policies", "items")

@@ -18,8 +18,8 @@ from serving.connections import raise_file_limit, room_for_connections
 from serving.metrics import HttpMetrics
 from serving.routing import Request, Route, Router
 from serving.settings import ServeSettings
-from serving.testing import wait_until
 from stream.clock import WallClock
+from tests.harness.live import wait_until
 
 POST = b"POST /v1/events HTTP/1.1\r\nhost: a\r\ncontent-type: application/json\r\n"
 

@@ -7,10 +7,10 @@ from typing import Any
 
 from serving.marks import Marks
 from serving.replica import Replica
-from serving.testing import wait_until
 from stream.clock import ManualClock
 from stream.commits import Delta
 from stream.frame import pack
+from tests.harness.live import wait_until
 
 NOW = 1_700_000_000_000
 

@@ -14,8 +14,8 @@ from typing import Any
 import httpx
 import msgspec
 
-from serving.testing import wait_until
 from stream.folder import DataFolder
+from tests.harness.live import wait_until
 
 
 def start(folder: DataFolder, settings: Any, listener: socket.socket) -> subprocess.Popen[bytes]:

@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from serving.testing import wait_until
 from serving.writer import GroupWriter
 from stream.clock import ManualClock
 from stream.errors import DiskFullError
 from stream.log import Record, SQLiteLog
+from tests.harness.live import wait_until
 
 LOST = {
     "the log": ("events-0.db", "events-0.db-wal"),

@@ -15,10 +15,10 @@ from bandits.arms import ArmCounts
 from freshet.config import Settings, load_settings
 from freshet.parts import Parts, build_parts
 from freshet.pipeline import Pipeline
-from freshet.testing_chain import Chain, batches, logged_world
 from stream.events import Decision, LoggedEvent, Tick
 from stream.step import Step
 from stream.testing import drive
+from tests.harness.chain import Chain, batches, logged_world
 
 SETTINGS: Settings = load_settings(
     environ={},

@@ -22,14 +22,14 @@ from freshet.shards.rows import (
     decode_user_row,
 )
 from freshet.shards.users import UsersShard
-from freshet.testing_chain import Chain
-from freshet.testing_rows import RowPublisher, RowServer, scripted
 from stream.block_codec import decode_item, decode_segment
 from stream.clock import ManualClock
 from stream.engine.shard import Output, Recovered, Shard, ShardStep, SourceRecord
 from stream.engine.shard_memory import MemoryPartition, MemoryShardStore
 from stream.errors import FrameError, FreshetError, LogError, SnapshotError
 from stream.frame import pack, unpack
+from tests.harness.chain import Chain
+from tests.harness.rows import RowPublisher, RowServer, scripted
 
 N = 400  # of each kind, each other: some milliseconds
 

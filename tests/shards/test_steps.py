@@ -17,7 +17,6 @@ from freshet.shards.items import ItemsShard
 from freshet.shards.letters import Letter
 from freshet.shards.rows import ItemRow, Progress, decode_progress, decode_user_row
 from freshet.shards.users import UsersShard
-from freshet.testing_chain import Chain, batches, logged_world
 from stream.block_codec import decode_segment, encode_segment
 from stream.blocks import CLICK, CLOSED, ORGANIC, SHOWN, FeedbackBlock, Forgotten, ItemsBlock, Segment, Slate
 from stream.engine.shard import Output, ShardStep, SourceRecord
@@ -25,8 +24,9 @@ from stream.errors import LogError
 from stream.events import ItemEvent
 from stream.frame import pack, unpack
 from stream.item_blocks import CentroidsMoved, ItemPairs, Ticked
-from stream.testing_blocks import told
 from stream.testing_shard import ShardStepContract
+from tests.harness.blocks import told
+from tests.harness.chain import Chain, batches, logged_world
 
 SETTINGS: Settings = load_settings(
     environ={},

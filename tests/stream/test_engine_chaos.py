@@ -12,8 +12,8 @@ import pytest
 from stream.clock import WallClock
 from stream.frame import pack
 from stream.housekeeping import Housekeeping
-from stream.testing_chaos import SETTINGS, Chaos, undisturbed
 from stream.testing_log import CountingStep
+from tests.harness.chaos import SETTINGS, Chaos, undisturbed
 
 # Three tenths for each test here; tests/system takes the other two fifths, with the whole pipeline.
 N_KILLS = 3 * int(os.environ.get("FRESHET_CHAOS_KILLS", "30")) // 10

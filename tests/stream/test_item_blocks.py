@@ -14,7 +14,7 @@ from stream.errors import FrameError, NewerFrameError
 from stream.frame import pack, unpack
 from stream.item_blocks import CentroidsMoved, ItemOutcomes, ItemPairs, ItemSamples, Ticked
 from stream.item_routing import route_outcomes, route_pairs, route_samples
-from stream.testing_blocks import told
+from tests.harness.blocks import told
 
 NAMES = [f"i{n}" for n in range(12)]
 HOME = np.arange(12, dtype=np.int32) % 3

@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from freshet.testing import chaos_pipeline
 from stream.frame import pack
-from stream.testing_chaos import SETTINGS, Chaos, undisturbed
+from tests.harness.chaos import SETTINGS, Chaos, undisturbed
+from tests.harness.chaos_pipeline import chaos_pipeline
 
 # Of the kills asked for, this test takes two fifths; the two of the bare engine take the rest.
 N_KILLS = 2 * int(os.environ.get("FRESHET_CHAOS_KILLS", "30")) // 5
@@ -21,8 +21,8 @@ CLICKS = 3
 @pytest.mark.chaos
 def test_the_learners_state_is_that_of_a_run_nobody_disturbed(tmp_path: Path) -> None:
     rng = np.random.default_rng(N_KILLS)
-    events = "stream.testing_chaos:mixed_events"
-    chaos = Chaos(tmp_path, 2, "freshet.testing:chaos_pipeline", rng, events=events)
+    events = "tests.harness.chaos:mixed_events"
+    chaos = Chaos(tmp_path, 2, "tests.harness.chaos_pipeline:chaos_pipeline", rng, events=events)
     chaos.kill(N_KILLS, longest_s=1.0)
     chaos.stop()
     frame, problems = chaos.folder.snapshot_store().load()

@@ -18,7 +18,6 @@ from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 
 from freshet.config import Settings
 from freshet.shards.worker import STEPS, Worker
-from freshet.testing_sums import Sums
 from stream.block_codec import decode_segment
 from stream.blocks import CLICK, CLOSED, ORGANIC, SHOWN, FeedbackBlock, ItemsBlock
 from stream.clock import Clock, WallClock
@@ -27,6 +26,7 @@ from stream.events import Click, Decision, ItemEvent, LoggedEvent
 from stream.kafka import KafkaSettings
 from stream.kafka.bundles import headers_of
 from stream.kafka.partitioning import partition_of, routing_id
+from tests.harness.sums import Sums
 
 __all__ = ["Follower", "Load", "WorkerProcess", "WorkerThread", "outcomes"]
 

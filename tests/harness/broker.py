@@ -37,7 +37,7 @@ __all__ = [
 
 BROKER_VERSION = "4.1.0"
 
-_POM = Path(__file__).with_name("kafka") / "broker-pom.xml"
+_POM = Path(__file__).with_name("broker-pom.xml")
 _HEAP = ("-Xmx512m", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC")
 _START_S = 60.0
 _CLUSTER = "RnJlc2hldCBvbiBLYWZrYQ"  # 16 bytes in base64; the tool takes a dash in front for an option

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import numpy as np
 
-from freshet.testing_sums import RowFollower
-from freshet.testing_work import Follower, Load, WorkerProcess
 from stream.clock import WallClock
 from stream.kafka import KafkaSettings
+from tests.harness.sums import RowFollower
+from tests.harness.workers import Follower, Load, WorkerProcess
 
 __all__ = ["WorkersChaos"]
 

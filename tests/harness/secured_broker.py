@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 from pathlib import Path
 
-from stream.testing_kafka import JavaBroker
+from tests.harness.broker import JavaBroker
 
 __all__ = ["SECRET", "secured_broker"]
 

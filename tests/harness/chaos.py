@@ -1,6 +1,6 @@
 """Real processes to kill: a writer and a learner on a data folder, and what must hold after any killing.
 
-Run as ``python -m stream.testing_chaos writer FOLDER SOURCE FIRST ACKS FORGETS EVENTS`` or ``… learner
+Run as ``python -m tests.harness.chaos writer FOLDER SOURCE FIRST ACKS FORGETS EVENTS`` or ``… learner
 FOLDER STEP``. Step and events are named ``module:factory``, so a whole pipeline is tried with the same
 harness; the events' factory makes a record of three clicks with the event ids ``e<first>`` and on.
 """
@@ -153,7 +153,7 @@ class Chaos:
         rng: np.random.Generator,
         *,
         forgets: bool = False,
-        events: str = "stream.testing_chaos:plain_clicks",
+        events: str = "tests.harness.chaos:plain_clicks",
     ) -> None:
         self.folder = DataFolder(path / "data", exclusive=True)
         self.folder.prepare(n_writers)
@@ -174,7 +174,7 @@ class Chaos:
             first = str(self._lives * _PER_LIFE)
             arguments = ["writer", str(self.folder.path), name, first, str(self._acks / first)]
             arguments += ["forgets" if self._forgets else "", self._events]
-        command = [sys.executable, "-m", "stream.testing_chaos", *arguments]
+        command = [sys.executable, "-m", "tests.harness.chaos", *arguments]
         return subprocess.Popen(command, stdout=subprocess.PIPE)
 
     def kill(self, n_times: int, longest_s: float) -> None:

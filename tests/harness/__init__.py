@@ -1,0 +1,1 @@
+"""What tests and benchmarks drive: a broker, real processes to kill, shards in memory, servers in threads."""
