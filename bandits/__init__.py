@@ -10,15 +10,15 @@ from __future__ import annotations
 
 from bandits.base import Beliefs, Choice, Context, Policy, Rule, RulePolicy
 from bandits.centroids import DEFAULT_CLUSTER, Centroids
-from bandits.diag_lin_ucb import DiagLinUcb
 from bandits.draws import Draws, Uniforms, request_key
-from bandits.epsilon_greedy import EpsilonGreedy
 from bandits.errors import PolicyError
 from bandits.graph import ClusterItemGraph
-from bandits.lin_ucb import LinUcb
+from bandits.policies.diag_lin_ucb import DiagLinUcb
+from bandits.policies.epsilon_greedy import EpsilonGreedy
+from bandits.policies.lin_ucb import LinUcb
+from bandits.policies.thompson import BetaThompson
+from bandits.policies.uniform import Uniform
 from bandits.slate import Offered, Slated, build_slate, slate_propensities, slate_weight
-from bandits.thompson import BetaThompson
-from bandits.uniform import Uniform
 from bandits.warm import warm_up
 
 __all__ = [

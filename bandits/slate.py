@@ -69,7 +69,7 @@ def build_slate(
         PolicyError: epsilon is not in 0..1, or k is negative.
 
     Example:
-        >>> from bandits.uniform import Uniform
+        >>> from bandits.policies.uniform import Uniform
         >>> nobody = Context(np.array([0], np.int32), np.ones(1, np.float32))
         >>> ranked, own = np.array([3, 1, 2], np.int32), np.array([7, 8], np.int32)
         >>> s = build_slate(ranked, Uniform(), own, nobody, epsilon=0.1, k=3, draws=Draws(1, "r1"))

@@ -21,7 +21,7 @@ import numpy as np
 from bandits.base import Context, Policy
 from bandits.draws import Draws
 from bandits.ops.arrays import Float64, Int32
-from bandits.uniform import Uniform
+from bandits.policies.uniform import Uniform
 from bandits.worlds import BernoulliWorld, World, play, row_block
 from learners.rows import RowBlock
 from stream.frame import pack, unpack

@@ -6,13 +6,13 @@ import numpy as np
 
 from bandits.base import Context
 from bandits.centroids import Centroids
-from bandits.diag_lin_ucb import DiagLinUcb
 from bandits.draws import Draws
-from bandits.epsilon_greedy import EpsilonGreedy
 from bandits.graph import ClusterItemGraph
-from bandits.lin_ucb import LinUcb
+from bandits.policies.diag_lin_ucb import DiagLinUcb
+from bandits.policies.epsilon_greedy import EpsilonGreedy
+from bandits.policies.lin_ucb import LinUcb
+from bandits.policies.thompson import BetaThompson
 from bandits.slate import build_slate
-from bandits.thompson import BetaThompson
 from bandits.worlds import row_block
 from stream.frame import pack, unpack
 

@@ -134,7 +134,7 @@ def play(world: World, policy: Policy, n_rounds: int, *, seed: int, every: int =
     """Let `policy` choose one item a round and learn `every` so many rounds (the delay of a stale table).
 
     Example:
-        >>> from bandits.uniform import Uniform
+        >>> from bandits.policies.uniform import Uniform
         >>> run = play(BernoulliWorld(2, seed=1, low=0.0, high=1.0), Uniform(), 400, seed=1)
         >>> 150 < float(run.regret.sum()) < 250
         True

@@ -1,0 +1,5 @@
+"""The policies, one a file."""
+
+from __future__ import annotations
+
+__all__: list[str] = []
