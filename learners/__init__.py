@@ -5,14 +5,14 @@ from __future__ import annotations
 from learners.admission import Admission
 from learners.base import Learner
 from learners.catalogue import Catalogue
-from learners.cooccurrence import CoOccurrence
 from learners.encode import encode
 from learners.errors import LearnerError, ReplicaError, ShapeError
-from learners.history import Histories, Pairs
-from learners.mf import MatrixFactorisation, TouchedRows
 from learners.part import Column, Part, PartSpec, Table
-from learners.popularity import Popularity
-from learners.ranker import Ranker
+from learners.parts.cooccurrence import CoOccurrence
+from learners.parts.factorisation import MatrixFactorisation, TouchedRows
+from learners.parts.history import Histories, Pairs
+from learners.parts.popularity import Popularity
+from learners.parts.ranker import Ranker
 from learners.rows import RowBlock
 from learners.table import EmbeddingTable
 

@@ -14,12 +14,12 @@ from typing import Any, ClassVar, NamedTuple
 import numpy as np
 
 from learners.admission import Admission
-from learners.cooccurrence import CoOccurrence
 from learners.encode import encode
-from learners.history import Histories
-from learners.mf import MatrixFactorisation
-from learners.popularity import Popularity
-from learners.ranker import Ranker
+from learners.parts.cooccurrence import CoOccurrence
+from learners.parts.factorisation import MatrixFactorisation
+from learners.parts.history import Histories
+from learners.parts.popularity import Popularity
+from learners.parts.ranker import Ranker
 from learners.rows import RowBlock
 from learners.table import EmbeddingTable
 from stream.blocks import CLICK, CLOSED, ORGANIC, SHOWN, FeedbackBlock, Slate

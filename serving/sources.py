@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bandits import Context, DiagLinUcb, Policy
-from learners.cooccurrence import Linked
+from learners.parts.cooccurrence import Linked
 from serving.item_index import ItemIndex
 from serving.models import Models
 from serving.ops.eligible import count_eligible, draw_eligible, hide

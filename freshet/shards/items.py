@@ -19,8 +19,8 @@ from freshet.shards.reading import SegmentReader
 from freshet.shards.rows import PROGRESS_KEY, Progress, encode_row
 from learners import LearnerError
 from learners.encode_items import encode_items
-from learners.history import Pairs
-from learners.mf import Samples
+from learners.parts.factorisation import Samples
+from learners.parts.history import Pairs
 from stream.accepted import AcceptedTimes, served_items
 from stream.blocks import ItemsBlock, Segment
 from stream.engine.shard import Output, SourceRecord

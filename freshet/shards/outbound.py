@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from learners.history import Pairs
-from learners.mf import Samples
+from learners.parts.factorisation import Samples
+from learners.parts.history import Pairs
 from learners.rows import RowBlock
 from learners.table import EmbeddingTable
 from stream.blocks import CLICK, CLOSED, ORGANIC, SHOWN, FeedbackBlock

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from learners import EmbeddingTable, LearnerError, MatrixFactorisation, ReplicaError, encode
-from learners.ops.mf import draw_negative
+from learners.ops.factorisation import draw_negative
 from learners.testing import TICK, blocks, organic_rows, random_stream
 from stream.blocks import CLOSED, FeedbackBlock, Slate
 

@@ -7,12 +7,12 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from learners.cooccurrence import CoOccurrence, Linked
 from learners.errors import LearnerError, ReplicaError
-from learners.history import Histories
-from learners.mf import MatrixFactorisation
 from learners.ops.ranking import blend_features, learn_clicks
-from learners.popularity import Popularity
+from learners.parts.cooccurrence import CoOccurrence, Linked
+from learners.parts.factorisation import MatrixFactorisation
+from learners.parts.history import Histories
+from learners.parts.popularity import Popularity
 from learners.rows import RowBlock
 from stream.frame import Frame
 

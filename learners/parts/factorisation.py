@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from learners.errors import LearnerError, ReplicaError
-from learners.ops.mf import Rates, Trace, dots, learn_block, learn_samples, score_rows
+from learners.ops.factorisation import Rates, Trace, dots, learn_block, learn_samples, score_rows
 from learners.rows import RowBlock
 from learners.table import EmbeddingTable
 from learners.touched import Touched, grown
@@ -115,8 +115,8 @@ class _Columns:
 class MatrixFactorisation:
     """Incremental implicit matrix factorisation over the vectors of two embedding tables.
 
-    z(u, i) = mean + b_u + b_i + p_u . q_i, trained by the logistic loss (learners/ops/mf.py has the
-    equations). A first or organic click is a positive with `negatives` sampled ones of weight
+    z(u, i) = mean + b_u + b_i + p_u . q_i, trained by the logistic loss (`learners.ops.factorisation` has
+    its equations). A first or organic click is a positive with `negatives` sampled ones of weight
     `negative_weight`, drawn from the last `ring` clicked items in proportion to their count ^ `power`. A
     first or organic dislike (a reward below 0) is one negative of weight 1, and is drawn for nobody. When a
     slate closes, its places without a reward are negatives of weight `shown_weight` * place^-`examination` (a

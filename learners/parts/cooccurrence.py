@@ -8,7 +8,6 @@ import numpy as np
 import numpy.typing as npt
 
 from learners.errors import LearnerError, ReplicaError
-from learners.history import Pairs
 from learners.ops.cooccurrence import (
     Lists,
     accumulate,
@@ -21,6 +20,7 @@ from learners.ops.cooccurrence import (
     sums_of,
     write_lists,
 )
+from learners.parts.history import Pairs
 from learners.touched import Touched, grown, roomier
 from stream.frame import Frame
 
