@@ -8,22 +8,18 @@ world.
 
 from __future__ import annotations
 
+from replay.diagnosis import Diagnosis, diagnose
 from replay.drive import Driven, Observer, drive
 from replay.errors import ReplayError
-from replay.estimators import (
-    ESTIMATORS,
-    Diagnosis,
-    Estimate,
-    Estimator,
-    Ips,
-    Rounds,
-    Snips,
-    diagnose,
-    estimate,
-)
+from replay.estimates import Estimate, estimate
+from replay.estimators import ESTIMATORS
+from replay.estimators.base import Estimator
+from replay.estimators.ips import Ips
+from replay.estimators.snips import Snips
 from replay.off_policy import OffPolicy
 from replay.open_bandit import OpenBanditLog, load_open_bandit
 from replay.prequential import Prequential, PrequentialResult, Recommender
+from replay.rounds import Rounds
 from replay.simulate import Simulation, make_policies, make_world, simulate
 from replay.source import Entry, FolderSource, LinesSource, LogSource, open_folder, seen_items
 from replay.targets import LoggedTarget, PolicyTarget, Target

@@ -12,7 +12,7 @@ import numpy as np
 
 from replay.drive import Observer
 from replay.errors import ReplayError
-from replay.estimators import Rounds
+from replay.rounds import Rounds
 from replay.targets import Target
 from stream.blocks import CLOSED, SHOWN, FeedbackBlock, Slate
 from stream.events import Decision, LoggedEvent

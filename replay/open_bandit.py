@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from replay.errors import ReplayError
-from replay.estimators import Rounds
+from replay.rounds import Rounds
 
 __all__ = ["OpenBanditLog", "load_open_bandit"]
 

@@ -13,7 +13,7 @@ from rich.table import Table
 
 from monitor import Interval
 from replay.drive import Driven
-from replay.estimators import Estimate
+from replay.estimates import Estimate
 from replay.prequential import PrequentialResult
 from replay.simulate import Simulation
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from replay.estimators import Estimator, Rounds, estimate
+from replay.estimates import estimate
+from replay.estimators.base import Estimator
+from replay.rounds import Rounds
 
 __all__ = ["EstimatorContract", "PlantedLogs"]
 
@@ -48,7 +50,7 @@ class EstimatorContract:
     """What every estimator must do; `bias` is what it may be off by at 400 rounds, 0 for an unbiased one.
 
     Example:
-        >>> from replay.estimators import Ips
+        >>> from replay.estimators.ips import Ips
         >>> class TestMine(EstimatorContract):
         ...     def make(self) -> Estimator:
         ...         return Ips()

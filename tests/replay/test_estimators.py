@@ -7,9 +7,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from replay.diagnosis import diagnose
 from replay.errors import ReplayError
-from replay.estimators import ESTIMATORS, Estimator, Ips, Rounds, Snips, diagnose, estimate
+from replay.estimates import estimate
+from replay.estimators import ESTIMATORS
+from replay.estimators.base import Estimator
+from replay.estimators.ips import Ips
+from replay.estimators.snips import Snips
 from replay.ops.weighting import effective_size, place_weights
+from replay.rounds import Rounds
 from replay.testing import EstimatorContract, PlantedLogs
 
 

@@ -11,7 +11,8 @@ import pytest
 from bandits import BetaThompson, Offered, Uniform
 from replay.drive import Observer, drive
 from replay.errors import ReplayError
-from replay.estimators import ESTIMATORS, estimate
+from replay.estimates import estimate
+from replay.estimators import ESTIMATORS
 from replay.off_policy import OffPolicy
 from replay.prequential import Prequential
 from replay.source import Entry

@@ -8,9 +8,12 @@ from pathlib import Path
 import pytest
 
 from monitor import mean_interval
+from replay.diagnosis import diagnose
 from replay.errors import ReplayError
-from replay.estimators import ESTIMATORS, Rounds, diagnose, estimate
+from replay.estimates import estimate
+from replay.estimators import ESTIMATORS
 from replay.open_bandit import OpenBanditLog, load_open_bandit
+from replay.rounds import Rounds
 
 
 def _load(campaign: str, policy: str) -> OpenBanditLog:

@@ -1,0 +1,34 @@
+"""Self-normalised inverse propensity scoring."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from replay.ops.weighting import snips_rounds
+from replay.rounds import Rounds
+
+__all__ = ["Snips"]
+
+Float64 = npt.NDArray[np.float64]
+
+
+class Snips:
+    """Self-normalised IPS: a ratio of means, biased by O(1/S), far less variable, bounded by the rewards
+    seen.
+
+    V_j = sum_s w_sj r_sj / sum_s w_sj at each place (Swaminathan and Joachims 2015); a constant added to all
+    rewards moves the estimate by just that constant. Holds nothing.
+
+    Example:
+        >>> log = Rounds.single(target=[0.5, 0.5, 0.0], logged=[0.5, 0.25, 0.5], rewards=[1.0, 0.0, 1.0])
+        >>> round(float(Snips().rounds(log).mean()), 4)
+        0.3333
+    """
+
+    name = "snips"
+    within_rewards = True
+
+    def rounds(self, log: Rounds) -> Float64:
+        """Linearised scores (S,), see `replay.ops.weighting.snips_rounds`."""
+        return snips_rounds(log.weights(), log.rewards, log.start)
