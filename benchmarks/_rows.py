@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from freshet.shards.rows import ItemRow, Neighbours, PolicyRow, Popular, Progress, UserRow, encode_row
 from learners import CoOccurrence
+from learning.rows.codec import ItemRow, Neighbours, PolicyRow, Popular, Progress, UserRow, encode_row
 from stream.block_codec import encode_item
 from stream.engine.shard import Output
 from stream.events import ItemEvent

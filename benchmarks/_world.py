@@ -26,7 +26,7 @@ import msgspec
 import numpy as np
 
 from freshet.config import Settings
-from freshet.pipeline import Pipeline
+from learning.pipeline import Pipeline
 from stream.clock import WallClock
 from stream.commits import Span
 from stream.engine import SocketNotifier

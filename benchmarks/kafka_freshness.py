@@ -29,7 +29,7 @@ from benchmarks._kafka import (
 )
 from benchmarks._load import Outcome, http_post, offer
 from freshet.demo.client import ApiClient
-from freshet.errors import StartError
+from learning.errors import StartError
 from stream.clock import WallClock
 from stream.codec import encode_events
 from stream.events import ItemEvent

@@ -17,10 +17,10 @@ from typing import Any
 import numpy as np
 
 from freshet.config import Settings, load_settings
-from freshet.parts import build_parts
-from freshet.shards.items import ItemsShard
-from freshet.shards.join import JoinShard
-from freshet.shards.users import UsersShard
+from learning.parts import build_parts
+from learning.shards.items import ItemsShard
+from learning.shards.join import JoinShard
+from learning.shards.users import UsersShard
 from stream.clock import WallClock
 from stream.codec import encode_events
 from stream.engine.shard import Output, ShardStep, SourceRecord

@@ -28,8 +28,8 @@ import numpy as np
 
 from benchmarks._rows import row_records
 from freshet.config import load_settings
-from freshet.following import RowFollower
-from freshet.parts import build_parts
+from learning.parts import build_parts
+from learning.rows.follow import RowFollower
 from stream.clock import WallClock
 from stream.engine.shard import Output
 from stream.errors import LogError
@@ -146,7 +146,7 @@ def _fill(settings: Any, n_rows: int) -> int:
 
 
 def _rows(n_users: int, n_items: int, n_partitions: int) -> Iterator[Any]:
-    from freshet.shards.rows import Neighbours, PolicyRow, encode_row
+    from learning.rows.codec import Neighbours, PolicyRow, encode_row
     from stream.engine.shard import Output
     from tests.harness.servers import item_rows, user_row
 

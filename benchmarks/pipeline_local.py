@@ -20,10 +20,10 @@ from typing import Any
 
 import numpy as np
 
-import freshet.pipeline
+import learning.pipeline
 import stream.engine.driver
 from freshet.config import Settings, load_settings
-from freshet.pipeline import Pipeline
+from learning.pipeline import Pipeline
 from stream.clock import WallClock
 from stream.codec import encode_events
 from stream.commits import CommitLog
@@ -119,7 +119,7 @@ class _Stopwatch:
     def watch(self, pipeline: Pipeline, commits: CommitLog) -> None:
         """Put a watch on everything that a batch goes through."""
         self.wrap(stream.engine.driver, "decode_learned", "decode")
-        self.wrap(freshet.pipeline, "encode", "encode")
+        self.wrap(learning.pipeline, "encode", "encode")
         self.wrap(commits, "commit", "commit")
         self.wrap(pipeline, "take", "take")
         joiner = pipeline.joiners[False]

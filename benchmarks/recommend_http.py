@@ -23,7 +23,8 @@ import msgspec
 from benchmarks._load import Outcome, http_post, offer, run_load
 from benchmarks._processor import all_threads
 from benchmarks._world import Learner, following_learner, serving_worker, user_name, wait_ready
-from freshet.config import LearnSettings, Settings
+from freshet.config import Settings
+from learning.settings import LearnSettings
 from stream.folder import DataFolder
 
 __all__ = ["run"]

@@ -23,7 +23,7 @@ import typer.main
 __all__ = ["api_page", "cli_page", "main", "settings_page"]
 
 HOME = Path(__file__).resolve().parent / "reference"
-ROOMS = ("stream", "monitor", "learners", "index", "bandits", "replay", "serving", "freshet")
+ROOMS = ("stream", "monitor", "learners", "index", "bandits", "learning", "replay", "serving", "freshet")
 _CLI_PREFACE = """What `freshet COMMAND --help` says, on one page.
 
 Settings come from `freshet.toml`, then `FRESHET_…` variables, then flags ([settings](settings.md)). Exit
@@ -191,7 +191,9 @@ def _settings_lines(name: str, struct: type, *, repeated: bool = False) -> Itera
         yield " ".join((inspect.getdoc(struct) or "").split("\n\n")[0].split())
     yield "\n| setting | type | default | meaning |\n|---|---|---|---|"
     meanings, sections = _meanings(struct), []
-    for field in msgspec.structs.fields(struct):
+    # As they stand in the class: a base class would put its own first.
+    written = list(inspect.get_annotations(struct))
+    for field in sorted(msgspec.structs.fields(struct), key=lambda field: written.index(field.name)):
         if _is_table(field.type):
             sections.append((field.name, field.type, False))
             continue

@@ -6,9 +6,9 @@ import re
 from collections.abc import Sequence
 
 from freshet.config import Settings
-from freshet.errors import SettingsError
-from freshet.parts import Parts, build_parts
-from freshet.pipeline import Pipeline
+from learning.errors import SettingsError
+from learning.parts import Parts, build_parts
+from learning.pipeline import Pipeline
 from stream.events import LoggedEvent
 from stream.frame import Frame, pack, unpack
 

@@ -9,9 +9,9 @@ import numpy as np
 import numpy.typing as npt
 
 from bandits import Context, Offered, Policy, request_key
-from freshet.parts import Parts
 from index import LiveIndex
 from learners import Catalogue, EmbeddingTable
+from learning.parts import Parts
 from serving.item_index import ItemIndex
 from serving.ops.order import is_usable
 from serving.settings import SourceSettings

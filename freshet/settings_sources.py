@@ -13,7 +13,7 @@ from typing import Any
 
 import msgspec
 
-from freshet.errors import SettingsError
+from learning.errors import SettingsError
 
 __all__ = ["LOCAL_FILE", "from_environment", "from_file", "is_service_link"]
 

@@ -15,7 +15,7 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from typing import Protocol
 
-from serving.marks import Marks
+from learning.rows.marks import Marks
 from stream.clock import Clock
 from stream.commits import BehindError, Delta
 from stream.engine import Nudge
@@ -67,7 +67,7 @@ class Replica:
         clock: for lag, and the length of a slice.
         on_restored: called with the step's snapshot once it was taken over; `on_applied` with the frame of
             each later commit.
-        partition_of: the partition of a user, see `serving.marks.Marks`.
+        partition_of: the partition of a user, see `learning.rows.marks.Marks`.
         slice_ms: longest stretch of applying before requests get their turn.
     """
 

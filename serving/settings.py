@@ -6,9 +6,10 @@ from typing import Annotated, Literal
 
 import msgspec
 
+from learning.settings import LearningSettings
 from stream.rules import MAX_OBJECT_BYTES
 
-__all__ = ["AuthSettings", "ServeSettings", "SourceSettings"]
+__all__ = ["AuthSettings", "ServeSettings", "ServingSettings", "SourceSettings"]
 
 _Count = Annotated[int, msgspec.Meta(ge=0)]
 _Positive = Annotated[int, msgspec.Meta(ge=1)]
@@ -123,3 +124,14 @@ class ServeSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     auth: AuthSettings = AuthSettings()
     insecure: bool = False
     """Listen on other addresses than loopback without asking for tokens."""
+
+
+class ServingSettings(LearningSettings, frozen=True, forbid_unknown_fields=True):
+    """The sections that a server reads: what those who learn go by, and its own."""
+
+    serve: ServeSettings = ServeSettings()
+
+    @property
+    def max_ahead_ms(self) -> int | None:
+        """How far an event's `ts` may be ahead of the wall clock, in JOIN as where it is accepted."""
+        return self.serve.max_ahead_ms

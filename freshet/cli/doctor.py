@@ -19,8 +19,8 @@ from rich.table import Table
 from freshet import __version__
 from freshet.cli.output import console, json_target, write_json
 from freshet.config import load_settings
-from freshet.errors import SettingsError
 from freshet.run.clock_repair import repair_clock, why_folder_ahead
+from learning.errors import SettingsError
 from stream.clock import Clock, WallClock
 from stream.errors import FreshetError
 from stream.folder import DataFolder

@@ -12,7 +12,7 @@ import typer
 from rich.console import Console
 
 from freshet.config import Settings, load_settings
-from freshet.errors import StartError
+from learning.errors import StartError
 
 __all__ = ["console", "json_target", "log_to_stderr", "read_settings", "target", "write_json"]
 

@@ -13,12 +13,12 @@ from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from freshet.cli.output import console, json_target, read_settings, target, write_json
 from freshet.config import Settings
-from freshet.errors import SettingsError
 from freshet.feeding import read_rows
 from freshet.feeding.order import InOrder
 from freshet.mirrors import MirroredPipeline, parse_interval
 from freshet.offline import StateRecommender
-from freshet.pipeline import Pipeline
+from learning.errors import SettingsError
+from learning.pipeline import Pipeline
 from replay import (
     ESTIMATORS,
     Estimate,

@@ -17,7 +17,7 @@ from stream.kafka import KafkaSettings
 from stream.kafka.layout import LAYOUT, Difference
 
 if TYPE_CHECKING:
-    from freshet.shards.clock_repair import Ahead
+    from learning.shards.clock_repair import Ahead
 
 __all__ = ["check", "create", "repair_clock", "topics"]
 
@@ -75,8 +75,8 @@ def repair_clock(
 
     Example: `freshet topics repair-clock --kafka localhost:9092 --dry-run`
     """
-    from freshet.shards.clock_repair import refuse_running, times_ahead
-    from freshet.shards.clock_repair import repair_clock as repair
+    from learning.shards.clock_repair import refuse_running, times_ahead
+    from learning.shards.clock_repair import repair_clock as repair
     from stream.kafka.topics import require_topics
 
     flags = {"clock": clock, "kafka": {"bootstrap": kafka, "prefix": prefix}}

@@ -16,9 +16,9 @@ import uvloop
 
 from freshet.cli.output import console, log_to_stderr, read_settings
 from freshet.config import Settings
-from freshet.errors import StartError
-from freshet.parts import build_parts
-from freshet.shards.carried import require_carried
+from learning.errors import StartError
+from learning.parts import build_parts
+from learning.rows.carried import require_carried
 from stream.clock import WallClock
 from stream.kafka import KafkaSettings
 from stream.kafka.layout import LAYOUT
@@ -113,14 +113,14 @@ def _require_topics(kafka: KafkaSettings, steps: Sequence[str]) -> None:
 
 
 def _warm(settings: Settings) -> None:
-    from freshet.shards.warm import warm_shards
+    from learning.shards.warm_shards import warm_shards
 
     console.print("getting ready (the first start compiles, about half a minute) ...")
     warm_shards(settings)
 
 
 async def _work(settings: Settings, steps: Sequence[str]) -> None:
-    from freshet.shards.worker import Worker
+    from learning.shards.worker import Worker
 
     stop = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):

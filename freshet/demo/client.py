@@ -7,7 +7,7 @@ from typing import Any, Self
 
 import msgspec
 
-from freshet.errors import StartError
+from learning.errors import StartError
 
 __all__ = ["ApiClient"]
 

@@ -8,10 +8,10 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from freshet.config import Settings
-from freshet.errors import StartError
 from freshet.feeding.events_topic import Bounds, TopicRecord, events_of, merged
 from freshet.feeding.progress import CopyProgress
 from freshet.feeding.sender import SendReport
+from learning.errors import StartError
 from stream.clock import Clock
 from stream.events import Click, Decision, Forget, Impression, LoggedEvent
 from stream.folder import DataFolder

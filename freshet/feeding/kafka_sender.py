@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 from freshet.config import Settings
 from freshet.feeding.readers import Row
 from freshet.feeding.sender import Refused, SendReport, deliver
-from freshet.shards.rows import decode_control
+from learning.rows.codec import decode_control
 from stream.clock import Clock
 from stream.codec import decode_events
 from stream.errors import BrokerError, FrameError

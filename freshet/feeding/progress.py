@@ -6,8 +6,8 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 
-from freshet.errors import StartError
 from freshet.feeding.sender import resume_path
+from learning.errors import StartError
 
 __all__ = ["CopyProgress"]
 

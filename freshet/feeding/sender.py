@@ -15,8 +15,8 @@ from urllib.parse import SplitResult, urlsplit
 
 import msgspec
 
-from freshet.errors import StartError
 from freshet.feeding.readers import Row
+from learning.errors import StartError
 from stream.clock import Clock
 from stream.lateness import is_late
 

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from freshet.config import Settings
-from freshet.errors import StartError
 from freshet.feeding.progress import CopyProgress
 from freshet.feeding.sender import MAX_BATCH_BYTES, SendReport
+from learning.errors import StartError
 from replay.source import FolderSource
 from stream.clock import Clock
 from stream.codec import decode_logged, raw_events, upgrade

@@ -7,8 +7,8 @@ from contextlib import ExitStack, closing
 from pathlib import Path
 
 from freshet.config import Settings
-from freshet.pipeline import Pipeline
 from freshet.run.learner import fingerprint
+from learning.pipeline import Pipeline
 from stream.clock import Clock
 from stream.engine import LocalEngine
 from stream.folder import DataFolder

@@ -16,11 +16,11 @@ from pathlib import Path
 import msgspec
 
 from freshet.config import Settings, settings_digest
-from freshet.errors import StartError
-from freshet.pipeline import Pipeline
 from freshet.run.lifeline import StopFlag, watch_lifeline
 from freshet.run.supervisor import exit_code
-from freshet.run.warm import warm_frames
+from learning.errors import StartError
+from learning.pipeline import Pipeline
+from learning.warm_frames import warm_frames
 from stream.clock import Clock, WallClock
 from stream.commits import CommitLog
 from stream.engine import LocalEngine, NudgeSocket, SocketNotifier

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 
-from freshet.errors import StartError
+from learning.errors import StartError
 
 __all__ = ["listen"]
 

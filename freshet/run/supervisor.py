@@ -11,7 +11,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import IO, cast
 
-from freshet.errors import SettingsError, StartError
+from learning.errors import SettingsError, StartError
 from stream.clock import OFFSET_VARIABLE, Clock
 from stream.errors import SnapshotError, may_pass
 

@@ -12,9 +12,9 @@ from types import TracebackType
 import msgspec
 
 from freshet.config import Settings
-from freshet.errors import StartError
 from freshet.run.listening import listen
 from freshet.run.supervisor import ProcessSpec, Supervisor
+from learning.errors import StartError
 from serving.auth import refuse_exposure
 from stream.clock import Clock
 from stream.errors import FilesGoneError, StorageError

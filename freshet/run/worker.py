@@ -15,11 +15,11 @@ import msgspec
 from bandits import warm_up
 from freshet import __version__
 from freshet.config import Settings
-from freshet.parts import build_parts
 from freshet.run.lifeline import watch_lifeline
 from freshet.run.supervisor import exit_code
-from freshet.run.warm import warm_frames
-from freshet.warm import WARM_USERS
+from learning.parts import build_parts
+from learning.warm_events import WARM_USERS
+from learning.warm_frames import warm_frames
 from serving.folder_backend import FolderBackend
 from serving.service import Service, WorkerConfig
 from serving.warm import warm_serving

@@ -8,8 +8,6 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from freshet.config import Settings
-from freshet.errors import StartError
-from freshet.parts import Parts
 from freshet.serve_kafka.behind import EventsBehind
 from freshet.serve_kafka.copies import Copies
 from freshet.serve_kafka.drain import Drain
@@ -17,6 +15,8 @@ from freshet.serve_kafka.follow import RowReader
 from freshet.serve_kafka.intake import BrokerIntake
 from freshet.serve_kafka.link import Link
 from freshet.serve_kafka.outbox import Outbox
+from learning.errors import StartError
+from learning.parts import Parts
 from serving.writer import GroupWriter
 from stream.clock import Clock
 from stream.dead_letters import DeadLetter

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from serving.marks import Marks
+from learning.rows.marks import Marks
 from stream.clock import Clock
 from stream.codec import decode_logged
 from stream.errors import BrokerError, EventError

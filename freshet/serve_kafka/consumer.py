@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from freshet.following.rows import FOLLOWED
+from learning.rows.follow import FOLLOWED
 from stream.errors import BrokerError
 from stream.kafka import KafkaSettings
 from stream.kafka.connection import admin_client, client_options, kafka, theirs, translated

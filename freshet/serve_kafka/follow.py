@@ -7,11 +7,11 @@ import threading
 from collections.abc import Callable, Mapping
 
 from freshet.config import Settings
-from freshet.following import RowFollower
-from freshet.parts import Parts
 from freshet.serve_kafka.consumer import Came, LostRowsError, RowConsumer, topic_ids
 from freshet.serve_kafka.copies import Copies
-from serving.marks import Marks
+from learning.parts import Parts
+from learning.rows.follow import RowFollower
+from learning.rows.marks import Marks
 from stream.clock import Clock
 from stream.commits import Delta
 from stream.engine import Nudge

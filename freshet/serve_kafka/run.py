@@ -9,14 +9,14 @@ from contextlib import closing
 from pathlib import Path
 
 from freshet.config import Settings
-from freshet.errors import StartError
-from freshet.following.rows import FOLLOWED
-from freshet.parts import build_parts
 from freshet.run.listening import listen
 from freshet.run.worker import warm, worker_config
 from freshet.serve_kafka.backend import COPY, KafkaBackend
 from freshet.serve_kafka.consumer import topic_ids
-from freshet.shards.carried import require_carried
+from learning.errors import StartError
+from learning.parts import build_parts
+from learning.rows.carried import require_carried
+from learning.rows.follow import FOLLOWED
 from serving.auth import refuse_exposure
 from serving.service import Service
 from serving.worker import run_worker

@@ -9,7 +9,7 @@ import pytest
 from typer.testing import CliRunner
 
 from freshet.cli import app
-from freshet.errors import StartError
+from learning.errors import StartError
 
 
 @pytest.mark.parametrize("command", [["schema", "click"], ["doctor"]])

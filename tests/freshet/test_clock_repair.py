@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 from freshet.config import Settings, load_settings
-from freshet.errors import StartError
-from freshet.pipeline import Pipeline
 from freshet.run.clock_repair import repair_clock, why_folder_ahead
 from freshet.run.learner import fingerprint, refuse_future
+from learning.errors import StartError
+from learning.pipeline import Pipeline
 from stream.clock import ManualClock, WallClock
 from stream.codec import encode_events
 from stream.engine import LocalEngine

@@ -8,9 +8,9 @@ import msgspec
 import pytest
 
 from freshet.config import Settings, load_settings, settings_digest
-from freshet.errors import SettingsError
-from freshet.parts import Parts, build_parts
 from freshet.run.learner import fingerprint
+from learning.errors import SettingsError
+from learning.parts import Parts, build_parts
 
 
 def test_a_flag_beats_a_variable_beats_a_file_beats_the_default(tmp_path: Path) -> None:

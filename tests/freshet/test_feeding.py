@@ -15,9 +15,9 @@ import pytest
 from typer.testing import CliRunner
 
 from freshet.cli import app
-from freshet.errors import StartError
 from freshet.feeding import Row, Sender
 from freshet.feeding.order import InOrder
+from learning.errors import StartError
 from stream.clock import ManualClock
 
 T0, MINUTE, DAY = 1_700_000_000_000, 60_000, 86_400_000

@@ -15,7 +15,7 @@ from freshet.cli import app
 from freshet.config import load_settings
 from freshet.mirrors import MirroredPipeline
 from freshet.offline import StateRecommender
-from freshet.pipeline import Pipeline
+from learning.pipeline import Pipeline
 from replay.errors import ReplayError
 from stream.codec import encode_events
 from stream.events import Click, Decision, ItemEvent, LoggedEvent

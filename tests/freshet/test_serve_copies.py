@@ -8,8 +8,9 @@ from typing import Any
 import msgspec
 import pytest
 
-from freshet.config import LearnSettings, PolicySettings, Settings
+from freshet.config import Settings
 from freshet.serve_kafka.copies import MAX_AGE_MS, Copies
+from learning.settings import LearnSettings, PolicySettings
 
 TOPICS = {"user-vectors": "a", "control": "b"}
 AT = 1_700_000_000_000

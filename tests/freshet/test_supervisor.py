@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from freshet.errors import StartError
 from freshet.run.supervisor import HOPELESS, LATER, ProcessSpec, Supervisor
+from learning.errors import StartError
 from stream.clock import ManualClock, WallClock
 
 CLOCK = WallClock()

@@ -9,10 +9,10 @@ from zlib import crc32
 import numpy as np
 
 from freshet.config import Settings
-from freshet.shards.items import ItemsShard
-from freshet.shards.join import JoinShard
-from freshet.shards.rows import PROGRESS_KEY, ItemRow, decode_item_row
-from freshet.shards.users import UsersShard
+from learning.rows.codec import PROGRESS_KEY, ItemRow, decode_item_row
+from learning.shards.items import ItemsShard
+from learning.shards.join import JoinShard
+from learning.shards.users import UsersShard
 from stream.codec import encode_events
 from stream.engine.shard import Output, ShardStep, SourceRecord
 from stream.events import Click, Decision, ItemEvent, LoggedEvent, Tick

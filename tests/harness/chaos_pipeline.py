@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import cast
 
 from freshet.config import Settings, load_settings
-from freshet.pipeline import Pipeline
+from learning.pipeline import Pipeline
 from stream.step import Step
 
 __all__ = ["CHAOS_SETTINGS", "chaos_pipeline"]

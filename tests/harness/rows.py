@@ -12,12 +12,12 @@ from numpy.typing import NDArray
 from bandits import Context, DiagLinUcb
 from bandits.arms import ArmCounts
 from freshet.config import Settings, load_settings
-from freshet.following import RowFollower
-from freshet.parts import Parts, build_parts
-from freshet.pipeline import Pipeline
-from freshet.shards.publish import ControlRows, ItemRows, UserRows
-from freshet.shards.rows import ItemRow, PolicyRow, UserRow, encode_row
 from index import LiveIndex
+from learning.parts import Parts, build_parts
+from learning.pipeline import Pipeline
+from learning.rows.codec import ItemRow, PolicyRow, UserRow, encode_row
+from learning.rows.follow import RowFollower
+from learning.rows.publish import ControlRows, ItemRows, UserRows
 from serving.decisions import Circumstances, DecisionMaker
 from serving.item_index import ItemIndex
 from serving.requests import RecommendRequest

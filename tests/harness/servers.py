@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from freshet.shards.rows import PROGRESS_KEY, ItemRow, Neighbours, Popular, Progress, UserRow, encode_row
+from learning.rows.codec import PROGRESS_KEY, ItemRow, Neighbours, Popular, Progress, UserRow, encode_row
 from stream.block_codec import encode_item
 from stream.codec import decode_logged
 from stream.engine.shard import Output

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from kafka import KafkaConsumer, TopicPartition
 
-from freshet.shards.rows import PROGRESS_KEY, decode_item_row, decode_policy_row, decode_user_row
+from learning.rows.codec import PROGRESS_KEY, decode_item_row, decode_policy_row, decode_user_row
 from stream.kafka import KafkaSettings
 
 __all__ = ["RowFollower", "Sums"]

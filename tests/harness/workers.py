@@ -17,7 +17,7 @@ import numpy as np
 from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 
 from freshet.config import Settings
-from freshet.shards.worker import STEPS, Worker
+from learning.shards.worker import STEPS, Worker
 from stream.block_codec import decode_segment
 from stream.blocks import CLICK, CLOSED, ORGANIC, SHOWN, FeedbackBlock, ItemsBlock
 from stream.clock import Clock, WallClock

@@ -13,7 +13,7 @@ from types import ModuleType
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-ROOMS = ("freshet", "serving", "replay", "bandits", "learners", "index", "monitor", "stream")
+ROOMS = ("freshet", "serving", "replay", "learning", "bandits", "learners", "index", "monitor", "stream")
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 from typer.testing import CliRunner
 
 from freshet.cli import app
-from freshet.shards.rows import decode_item_row
+from learning.rows.codec import decode_item_row
 from stream.clock import WallClock
 from stream.codec import encode_events
 from stream.engine.shard import Shard

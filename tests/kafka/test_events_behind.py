@@ -6,7 +6,7 @@ import pytest
 from kafka import KafkaProducer
 
 from freshet.serve_kafka.behind import EventsBehind
-from serving.marks import Marks
+from learning.rows.marks import Marks
 from stream.clock import ManualClock, WallClock
 from stream.codec import encode_events
 from stream.events import Click

@@ -21,7 +21,7 @@ pytestmark = [pytest.mark.kafka, pytest.mark.timeout(300)]
 
 HERE = Path(__file__).parent
 SCRIPTS = ("foreign_kafka_python.py", "foreign_aiokafka.py")
-OURS = ("freshet", "serving", "replay", "bandits", "learners", "index", "monitor", "stream")
+OURS = ("freshet", "serving", "replay", "learning", "bandits", "learners", "index", "monitor", "stream")
 
 
 @pytest.fixture

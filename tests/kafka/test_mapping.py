@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from freshet.config import load_settings
-from freshet.errors import SettingsError
+from learning.errors import SettingsError
 from stream.events import FIRST_TS, LAST_TS, Click, Impression, ItemEvent
 from stream.kafka.mapping import Mapped, SourceMapping, SourceRecord
 from stream.kafka.sources import SourceSettings

@@ -17,17 +17,18 @@ from kafka import KafkaProducer
 from typer.testing import CliRunner
 
 from freshet.cli import app
-from freshet.config import LearnSettings, Settings
-from freshet.errors import StartError
+from freshet.config import Settings
 from freshet.feeding.from_kafka import KafkaToFolder
 from freshet.feeding.to_kafka import FolderToKafka
-from freshet.pipeline import Pipeline
 from freshet.run.learner import build_engine
-from freshet.shards.items import ItemsShard
-from freshet.shards.join import JoinShard
-from freshet.shards.publish import ItemRows, UserRows
-from freshet.shards.rows import decode_item_row, decode_policy_row, decode_user_row
-from freshet.shards.users import UsersShard
+from learning.errors import StartError
+from learning.pipeline import Pipeline
+from learning.rows.codec import decode_item_row, decode_policy_row, decode_user_row
+from learning.rows.publish import ItemRows, UserRows
+from learning.settings import LearnSettings
+from learning.shards.items import ItemsShard
+from learning.shards.join import JoinShard
+from learning.shards.users import UsersShard
 from replay.source import open_folder
 from stream.clock import WallClock
 from stream.codec import encode_events, raw_events

@@ -14,7 +14,7 @@ from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 from typer.testing import CliRunner
 
 from freshet.cli import app
-from freshet.shards.join import JoinShard
+from learning.shards.join import JoinShard
 from stream.codec import decode_logged, encode_events
 from stream.engine.shard import SourceRecord
 from stream.errors import BrokerError

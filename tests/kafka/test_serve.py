@@ -14,13 +14,14 @@ from kafka import KafkaAdminClient
 from typer.testing import CliRunner
 
 from freshet.cli import app
-from freshet.config import LearnSettings, Settings
-from freshet.errors import StartError
-from freshet.parts import build_parts
+from freshet.config import Settings
 from freshet.run.worker import worker_config
 from freshet.serve_kafka.backend import KafkaBackend
 from freshet.serve_kafka.consumer import RowConsumer
 from freshet.serve_kafka.run import followed_topics
+from learning.errors import StartError
+from learning.parts import build_parts
+from learning.settings import LearnSettings
 from serving.service import Service
 from stream.clock import WallClock
 from stream.engine.shard import Output

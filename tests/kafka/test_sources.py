@@ -14,8 +14,8 @@ from kafka.admin import NewTopic
 from typer.testing import CliRunner
 
 from freshet.cli import app
-from freshet.errors import StartError
-from freshet.shards.letters import Letter
+from learning.errors import StartError
+from learning.shards.letters import Letter
 from stream.kafka import KafkaSettings
 from stream.kafka.partitioning import partition_of
 from stream.kafka.topics import create_topics

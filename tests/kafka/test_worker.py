@@ -15,8 +15,8 @@ from typer.testing import CliRunner
 
 from freshet.cli import app
 from freshet.config import Settings
-from freshet.errors import StartError
-from freshet.shards.worker import Worker
+from learning.errors import StartError
+from learning.shards.worker import Worker
 from stream.clock import WallClock
 from stream.codec import encode_events
 from stream.engine.worker_settings import WorkerSettings

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from freshet.config import Settings, load_settings
-from freshet.pipeline import Pipeline
+from learning.pipeline import Pipeline
 from replay.drive import Observer, drive
 from replay.source import FolderSource, LinesSource
 from stream.blocks import CLICK, CLOSED, SHOWN, FeedbackBlock

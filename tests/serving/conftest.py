@@ -11,10 +11,11 @@ import httpx
 import msgspec
 import pytest
 
-from freshet.config import LearnSettings, Settings
-from freshet.parts import build_parts
-from freshet.pipeline import Pipeline
+from freshet.config import Settings
 from freshet.run.worker import folder_backend, worker_config
+from learning.parts import build_parts
+from learning.pipeline import Pipeline
+from learning.settings import LearnSettings
 from serving.service import Service
 from stream.clock import WallClock
 from stream.engine import LocalEngine, NudgeSocket, SocketNotifier

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-from serving.marks import Marks
+from learning.rows.marks import Marks
 from serving.replica import Replica
 from stream.clock import ManualClock
 from stream.commits import Delta

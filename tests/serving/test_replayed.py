@@ -9,9 +9,9 @@ import msgspec
 import numpy as np
 import pytest
 
-from freshet.config import PolicySettings
 from freshet.offline import StateRecommender
-from freshet.pipeline import Pipeline
+from learning.pipeline import Pipeline
+from learning.settings import PolicySettings
 from replay import LoggedTarget, OffPolicy, PolicyTarget, drive, open_folder
 
 

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from freshet.parts import Parts, build_parts
-from freshet.pipeline import Pipeline
+from learning.parts import Parts, build_parts
+from learning.pipeline import Pipeline
 from serving.replica import Replica
 from stream.clock import WallClock
 from stream.commits import CommitReader, Delta

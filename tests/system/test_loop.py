@@ -11,8 +11,8 @@ import pytest
 
 from freshet.config import Settings, load_settings
 from freshet.demo.client import ApiClient
-from freshet.errors import StartError
 from freshet.run import EmbeddedSystem
+from learning.errors import StartError
 from stream.clock import WallClock
 from stream.errors import LogError
 

@@ -1,7 +1,0 @@
-"""The steps as they run on Kafka: one object an owned partition, records in, records out."""
-
-from __future__ import annotations
-
-from freshet.shards.join import JoinShard
-
-__all__ = ["JoinShard"]

@@ -1,0 +1,174 @@
+"""The parts that learn, by name: built from the settings, the same classes on the learner and on a worker."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, cast
+
+import numpy as np
+import numpy.typing as npt
+
+from bandits import (
+    BetaThompson,
+    Centroids,
+    ClusterItemGraph,
+    DiagLinUcb,
+    EpsilonGreedy,
+    Policy,
+    Uniform,
+)
+from learners import (
+    Admission,
+    Catalogue,
+    CoOccurrence,
+    EmbeddingTable,
+    Histories,
+    MatrixFactorisation,
+    Popularity,
+    Ranker,
+)
+from learning.settings import AdmissionRule, LearningSettings, LearnSettings, PolicySettings
+from monitor import Measures
+from stream.frame import Frame
+from stream.step import Replicated
+
+__all__ = ["Parts", "build_parts"]
+
+Int32 = npt.NDArray[np.int32]
+
+
+@dataclass(slots=True)
+class Parts:
+    """Everything that learns, and that a serving worker follows.
+
+    `policies` maps names to policies, the default one first. A graph and centroids are there for every
+    policy: they give the context that decisions log, so that a policy may be changed without losing what was
+    learned.
+    """
+
+    users: EmbeddingTable
+    items: EmbeddingTable
+    catalogue: Catalogue
+    mf: MatrixFactorisation
+    popularity: Popularity
+    cooccurrence: CoOccurrence
+    history: Histories
+    ranker: Ranker
+    centroids: Centroids
+    graph: ClusterItemGraph
+    policies: dict[str, Policy]
+    measures: Measures
+
+    def named(self) -> dict[str, Replicated]:
+        """Every part by the name that it has in frames; tables come first, since others refer to their
+        rows."""
+        fixed = {
+            name: cast(Replicated, getattr(self, name))
+            for name in (
+                "users", "items", "catalogue", "mf", "popularity", "cooccurrence", "history", "ranker",
+                "centroids", "graph", "measures",
+            )
+        }  # fmt: skip
+        return {**fixed, **{f"policy:{name}": policy for name, policy in self.policies.items()}}
+
+    def changes(self) -> Frame:
+        """Changes of all parts."""
+        return {name: part.changes() for name, part in self.named().items()}
+
+    def snapshot(self) -> Frame:
+        """State of all parts."""
+        return {name: part.snapshot() for name, part in self.named().items()}
+
+    def restore(self, frame: Mapping[str, Any]) -> None:
+        """Take over the state of all parts; a policy that the frame does not know starts afresh."""
+        for name, part in self.named().items():
+            if name in frame:
+                part.restore(frame[name])
+
+    def remove_items(self, rows: Int32) -> None:
+        """Let go of item rows that the table has freed."""
+        if not rows.size:
+            return
+        for part in (self.catalogue, self.mf, self.popularity, self.cooccurrence, self.history, self.graph):
+            part.remove_items(rows)
+        for policy in self.policies.values():
+            policy.remove_items(rows)
+
+    def remove_users(self, rows: Int32) -> None:
+        """Let go of user rows that the table has freed."""
+        self.mf.remove_users(rows)
+        self.history.remove_users(rows)
+
+    def retire(self, clusters: Int32) -> None:
+        """Drop what policies keep under centroids that are gone; their ids never come back."""
+        for policy in self.policies.values():
+            if clusters.size and isinstance(policy, DiagLinUcb):
+                policy.retire(clusters)
+
+
+def build_parts(settings: LearningSettings) -> Parts:
+    """Empty parts, as the settings say.
+
+    Example:
+        >>> list(build_parts(LearningSettings()).policies)
+        ['diag_lin_ucb', 'uniform']
+    """
+    learn, policy = settings.learn, settings.policy
+    users = EmbeddingTable(
+        learn.embedding_dim,
+        seed=learn.seed,
+        admission=_admission(learn, learn.user_admission, learn.user_admission_rule),
+        ttl_ms=learn.ttl_ms if learn.user_ttl_ms is None else learn.user_ttl_ms,
+        max_rows=learn.max_users,
+    )
+    items = EmbeddingTable(
+        learn.embedding_dim,
+        seed=learn.seed + 1,
+        admission=_admission(learn, learn.item_admission, learn.item_admission_rule),
+        ttl_ms=learn.ttl_ms if learn.item_ttl_ms is None else learn.item_ttl_ms,
+        max_rows=learn.max_items,
+        reserve=learn.max_items // 16,
+    )
+    centroids = Centroids(learn.embedding_dim, max_clusters=policy.centroids, top=policy.context_clusters)
+    graph = ClusterItemGraph(
+        centroids, max_items=policy.edges_per_cluster, max_clusters=policy.edges_per_item
+    )
+    return Parts(
+        users=users,
+        items=items,
+        catalogue=Catalogue(),
+        mf=MatrixFactorisation(
+            users,
+            items,
+            learning_rate=learn.learning_rate,
+            l2=learn.l2,
+            negatives=learn.negatives,
+            shown_weight=learn.shown_weight,
+            seed=learn.seed,
+        ),
+        popularity=Popularity(half_lives_ms=learn.half_lives_ms),
+        cooccurrence=CoOccurrence(slots=learn.neighbours),
+        history=Histories(cap=learn.history, window=learn.pair_window),
+        ranker=Ranker(half_lives=len(learn.half_lives_ms)),
+        centroids=centroids,
+        graph=graph,
+        policies=_build_policies(policy, graph, cap=settings.join.cap),
+        measures=Measures(),
+    )
+
+
+def _admission(learn: LearnSettings, threshold: int | None, rule: AdmissionRule | None) -> Admission:
+    """The admission of one table: its own settings where it has some, else those for both."""
+    return Admission(rule=rule or learn.admission_rule, threshold=threshold or learn.admission)
+
+
+def _build_policies(settings: PolicySettings, graph: ClusterItemGraph, *, cap: float) -> dict[str, Policy]:
+    made: dict[str, Policy] = {
+        "diag_lin_ucb": DiagLinUcb(graph, alpha=settings.alpha),
+        "epsilon_greedy": EpsilonGreedy(),
+        "thompson": BetaThompson(cap=cap),
+        "uniform": Uniform(),
+    }
+    names = dict.fromkeys((settings.name, *settings.others))
+    return {name: made[name] for name in names}

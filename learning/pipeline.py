@@ -1,0 +1,186 @@
+"""The whole learning side as one step: join, learn users, learn items, measure.
+
+The same object runs live, in replay and in benchmarks. Order matters only where one part reads another:
+history before co-occurrence (it names the pairs), embeddings before centroids and graph (they look at
+vectors, at ticks). Policies read nothing but the block: what they learn from was logged.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from learners import encode
+from learners.rows import RowBlock
+from learners.touched import Touched
+from learning.parts import Parts, build_parts
+from learning.put_items import put_items
+from learning.settings import LearningSettings
+from monitor import Measures
+from stream.accepted import AcceptedTimes, policy_clicks, read_times, served_items
+from stream.blocks import FeedbackBlock, Forgotten, ItemsBlock, Segment
+from stream.events import LoggedEvent
+from stream.forget import ForgetBook
+from stream.frame import Frame
+from stream.join import Joiner
+from stream.steady import AHEAD_MS
+
+__all__ = ["Pipeline"]
+
+
+class Pipeline:
+    """A `stream.step.Step` made of the joiner, the learners, the policies and the measures.
+
+    `take()` gives one frame with the changes of every part, by name; `learning.parts.Parts` on the serving
+    side applies it to the same classes. `forget_key` keys the hashes of forgotten users.
+
+    Example:
+        >>> from learning.settings import LearningSettings
+        >>> from stream.events import Click
+        >>> pipeline = Pipeline(LearningSettings(), b"sixteen bytes or more")
+        >>> pipeline.on_events([Click(ts=5, user_id="u", item_id="a")])
+        >>> pipeline.parts.items.find(["a"]).tolist(), pipeline.joiners[False].counters["organic"]
+        ([0], 1)
+    """
+
+    def __init__(self, settings: LearningSettings, forget_key: bytes) -> None:
+        self.settings = settings
+        self.forgotten = ForgetBook(forget_key)
+        self.joiners = {backfill: Joiner(settings.join, self.forgotten) for backfill in (False, True)}
+        self.parts: Parts = build_parts(settings)
+        self.measures: Measures = self.parts.measures
+        self._maintained_ms = 0
+        self._moved_users = Touched()
+        self._times: Sequence[int] = ()
+        self._accepted = {kind: AcceptedTimes() for kind in ("users", "items", "policies")}
+
+    # -- the step --------------------------------------------------------------------------------------------
+
+    def on_events(self, events: Sequence[LoggedEvent], *, backfill: bool = False) -> None:
+        """Take events in log order."""
+        joiner = self.joiners[backfill]
+        times, self._times = self._times, ()
+        joiner.on_events(events, times)
+        self._learn(joiner.take())
+
+    def accepted(self, times: Sequence[int]) -> None:
+        """When each event of the next `on_events` was accepted, see `stream.step.Measured`."""
+        self._times = times
+
+    def on_tick(self, now_ms: int, *, backfill: bool = False) -> None:
+        """Close windows; on the live stream also keep tables, centroids and graph in shape."""
+        joiner = self.joiners[backfill]
+        joiner.on_tick(now_ms)
+        self._learn(joiner.take())
+        if not backfill:
+            self.maintain(now_ms)
+
+    def maintain(self, now_ms: int) -> None:
+        """Keep tables, centroids and graph in shape, if it is time again."""
+        if now_ms - self._maintained_ms >= self.settings.learn.maintain_ms:
+            self._maintained_ms = now_ms
+            self._maintain(now_ms)
+
+    def take(self) -> Frame:
+        """Changed rows of every part since the last call, and the joiner's outcomes."""
+        frame = self.parts.changes()
+        frame["join"] = self._join_figures()
+        accepted = {kind: read_times(times.take()) for kind, times in self._accepted.items()}
+        if any(accepted.values()):
+            frame["accepted"] = accepted
+        return frame
+
+    def snapshot(self) -> Frame:
+        """All state."""
+        return {
+            **self.parts.snapshot(),
+            "forgotten": self.forgotten.snapshot(),
+            "live": self.joiners[False].snapshot(),
+            "backfill": self.joiners[True].snapshot(),
+            "maintained_ms": self._maintained_ms,
+            "moved_users": self._moved_users.peek(),
+            "join": self._join_figures(),
+        }
+
+    def restore(self, frame: Frame) -> None:
+        """Become what `snapshot` described."""
+        self.parts.restore(frame)
+        self.forgotten.restore(frame["forgotten"])
+        self.joiners[False].restore(frame["live"])
+        self.joiners[True].restore(frame["backfill"])
+        self._maintained_ms = frame["maintained_ms"]
+        self._moved_users = Touched()
+        self._moved_users.put(frame["moved_users"])
+
+    def rewind(self, now_ms: int) -> None:
+        """Time was wrong and is `now_ms`: both streams begin again from there, with all that was learned."""
+        for joiner in self.joiners.values():
+            joiner.rewind(now_ms, now_ms + AHEAD_MS)
+        self._maintained_ms = min(self._maintained_ms, now_ms)
+
+    # -- learning --------------------------------------------------------------------------------------------
+
+    def _learn(self, segments: list[Segment]) -> None:
+        for segment in segments:
+            if isinstance(segment, FeedbackBlock):
+                self._learn_block(segment)
+            elif isinstance(segment, ItemsBlock):
+                put_items(self.parts, segment.items)
+                self._accepted["items"].add(served_items(segment))
+            elif isinstance(segment, Forgotten):
+                self._forget(segment)
+
+    def _learn_block(self, block: FeedbackBlock) -> None:
+        parts = self.parts
+        self._accepted["users"].add(block.accepted)
+        self._accepted["policies"].add(policy_clicks(block))
+        rows: RowBlock = encode(
+            block,
+            parts.users,
+            parts.items,
+            n_features=parts.ranker.n_features,
+            max_clusters=self.settings.policy.context_clusters,
+            policies=tuple(parts.policies),
+        )
+        moved = parts.mf.learn(rows)
+        parts.popularity.learn(rows)
+        parts.cooccurrence.learn(parts.history.learn(rows))
+        parts.ranker.learn(rows)
+        for policy in parts.policies.values():
+            policy.learn(rows)
+        parts.graph.learn(rows)
+        parts.measures.learn(block)
+        self._moved_users.ensure(parts.users.capacity)
+        self._moved_users.add(moved.users)
+
+    def _forget(self, user: Forgotten) -> None:
+        rows = self.parts.users.remove([user.user_id])
+        self._drop_users(rows)
+
+    def _drop_users(self, rows: Any) -> None:
+        if not rows.size:
+            return
+        self.parts.remove_users(rows)
+        kept = self._moved_users.peek()
+        self._moved_users.put(kept[~np.isin(kept, rows)])
+
+    def _maintain(self, now_ms: int) -> None:
+        parts, policy = self.parts, self.settings.policy
+        parts.remove_items(parts.items.tick(now_ms, parts.catalogue.listed))
+        self._drop_users(parts.users.tick(now_ms))
+        # In ascending order: the set does not depend on how events were cut into blocks, its order would.
+        parts.centroids.observe(parts.users.data[self._moved_users.take()])
+        parts.centroids.tick(now_ms)
+        parts.retire(parts.centroids.dead)
+        parts.graph.refresh(parts.items.data[: parts.items.size], policy.refresh_budget)
+
+    def _join_figures(self) -> Frame:
+        live, backfill = self.joiners[False], self.joiners[True]
+        counters = {name: live.counters[name] + backfill.counters[name] for name in live.counters}
+        return {
+            "counters": counters,
+            "pressure": max(live.pressure, backfill.pressure),
+            "history_watermark": max(-1, backfill.watermark),
+        }

@@ -1,0 +1,204 @@
+"""Rows by id, from the compacted topics in any order, as frames for the parts of a serving worker."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from learning.parts import build_parts
+from learning.rows.codec import (
+    PROGRESS_KEY,
+    Progress,
+    decode_item_row,
+    decode_policy_row,
+    decode_progress,
+    decode_user_row,
+)
+from learning.rows.follow_control import ControlFrames
+from learning.rows.follow_items import ItemFrames
+from learning.rows.follow_policies import PolicyFrames
+from learning.rows.follow_users import UserFrames
+from learning.rows.marks import Marks
+from learning.settings import LearningSettings
+from stream.accepted import read_times
+from stream.errors import FrameError, NewerFrameError
+from stream.frame import Frame
+
+__all__ = ["FOLLOWED", "RowFollower"]
+
+FOLLOWED = ("control", "catalogue", "item-vectors", "policy", "user-vectors")
+"""The topics that a serving worker follows, without the installation's prefix."""
+
+_MOST_TIMES = 8_192  # of what is gathered: a long tail at the start is measured by nobody
+_WITH_PROGRESS = ("user-vectors", "item-vectors", "policy")
+_NOTHING = np.zeros(0, np.int32), np.zeros(0, np.float32)
+_NO_USER_BIASES = {"user_rows": _NOTHING[0], "user_bias": _NOTHING[1]}
+_NO_ITEM_BIASES = {"item_rows": _NOTHING[0], "item_bias": _NOTHING[1]}
+
+
+class RowFollower:
+    """Gathers records of `FOLLOWED` and gives them as one frame, in row numbers of its own.
+
+    Records of one partition must come in order; partitions and topics may come as they like. What is gathered
+    between two calls of `take` is folded by key, so a long tail costs one frame. A frame is applied part by
+    part, in the order of `Parts.named()`.
+
+    Memory: what it takes to know every id (about 400 bytes an item, 150 a user) and the catalogue once more.
+
+    Args:
+        settings: as the workers have them; `learn`, `policy` and `kafka.partitions` count.
+
+    Example:
+        >>> from learning.rows.codec import UserRow, encode_row
+        >>> follower, parts = RowFollower(LearningSettings()), build_parts(LearningSettings())
+        >>> row = UserRow(user_id="ann", vector=bytes(256), clicks=2)
+        >>> follower.add("user-vectors", 0, b"ann", encode_row(row))
+        >>> for name, changes in follower.take().items():
+        ...     parts.named()[name].apply(changes)
+        >>> parts.users.clicks[parts.users.row_of("ann")], follower.size
+        (np.int64(2), 1)
+    """
+
+    def __init__(self, settings: LearningSettings) -> None:
+        learn, shape = settings.learn, build_parts(settings)
+        pairs = shape.cooccurrence
+        self._items = ItemFrames(
+            learn.embedding_dim, learn.max_items, learn.half_lives_ms, pairs.slots, pairs.half_life_ms
+        )
+        self._users = UserFrames(learn.embedding_dim, learn.max_users, self._items)
+        self._policies = PolicyFrames(shape.policies, shape.graph.max_items, self._items)
+        self._control = ControlFrames(shape.ranker, shape.centroids)
+        self._n_partitions = settings.kafka.partitions
+        self._accepted: dict[str, list[list[int]]] = {}
+        self._progress: dict[str, dict[int, Progress]] = {topic: {} for topic in _WITH_PROGRESS}
+        self.marks = Marks((0,) * self._n_partitions)
+        """Wall clock, ms: every event acknowledged up to then is in the rows that `take` has given."""
+        self.watermark = 0
+        """Time of the events up to which all partitions of `user-vectors` have come, ms."""
+
+    @property
+    def size(self) -> int:
+        """Users and items that have a row."""
+        return len(self._users.numbering) + self._items.places.n_owned
+
+    @property
+    def refused(self) -> int:
+        """Rows passed over: an id found all rows taken (more are followed than `max_users` or `max_items`
+        allow), or a number is not finite."""
+        places = self._items.places
+        full = self._users.numbering.refused + places.numbering.refused + places.refused
+        return full + self._users.refused + self._items.refused + self._policies.refused
+
+    @property
+    def waiting(self) -> int:
+        """Items of the catalogue that find no row: there are more of them than `max_items`."""
+        return len(self._items.places.items.listed)
+
+    @property
+    def history(self) -> dict[int, int]:
+        """By partition of `events`, the watermark (ms) that history has there."""
+        return self._control.history
+
+    def add(self, topic: str, partition: int, key: bytes, value: bytes | None) -> None:
+        """Take one record; `topic` without prefix, a value of None deletes the key.
+
+        Raises:
+            FrameError: it cannot be read, or its writer has other settings; the follower is as it was.
+                NewerFrameError: a newer program wrote it.
+        """
+        try:
+            self._add(topic, partition, key, value)
+        except (FrameError, UnicodeDecodeError) as error:
+            msg = f"{topic}/{partition}, key {key[:300]!r}: {error}"
+            raise (NewerFrameError if isinstance(error, NewerFrameError) else FrameError)(msg) from error
+
+    def _add(self, topic: str, partition: int, key: bytes, value: bytes | None) -> None:
+        if key == PROGRESS_KEY and topic in self._progress:
+            if value is not None:
+                self._advance_partition(topic, partition, decode_progress(value))
+            return
+        name = key.decode()
+        if topic == "user-vectors":
+            self._users.put(name, None if value is None else decode_user_row(value))
+        elif topic == "item-vectors":
+            self._items.put(name, None if value is None else decode_item_row(value))
+        elif topic == "policy":
+            self._policies.put(name, None if value is None else decode_policy_row(value))
+        elif topic == "catalogue":
+            self._items.say(name, value)
+        elif topic == "control":
+            self._control.put(name, value)
+        else:
+            msg = f"expected one of the topics {', '.join(FOLLOWED)}"
+            raise FrameError(msg)
+
+    def _advance_partition(self, topic: str, partition: int, row: Progress) -> None:
+        kinds = {"user-vectors": {"users": row.clicks}, "item-vectors": {"items": row.items}}
+        for kind, times in kinds.get(topic, {"policies": row.clicks}).items():
+            found = self._accepted.setdefault(kind, [])
+            found += [list(pair) for pair in read_times(times)]
+            del found[:-_MOST_TIMES]
+        self._progress[topic][partition] = row
+
+    def take(self) -> Frame:
+        """All that came since the last call, as changes by part; parts of which nothing came are left out."""
+        gone = self._items.settle(self._policies.pending)
+        users, control = self._users.take(), self._control.take()
+        policies, items = self._policies.take(self._control.clusters), self._items.take()
+        biases = {**items.pop("mf", _NO_ITEM_BIASES), **users.pop("mf", _NO_USER_BIASES)}
+        frame = {**users, **items, **control, **policies}
+        if biases["user_rows"].size or biases["item_rows"].size:
+            frame["mf"] = biases
+        if gone.size:
+            frame.setdefault("history", self._users.histories(_NOTHING[0], [], _NOTHING[0]))["gone"] = gone
+            frame.setdefault("cooccurrence", self._items.lists(_NOTHING[0], []))["gone"] = gone
+        self._advance()
+        accepted, self._accepted = self._accepted, {}
+        if any(accepted.values()):
+            frame["accepted"] = accepted
+        return frame
+
+    @property
+    def absorbed_at(self) -> int:
+        """The mark of the users' partition that is farthest behind."""
+        return self.marks.absorbed_at
+
+    def _advance(self) -> None:
+        users, items, policies = (self._reached(topic) for topic in _WITH_PROGRESS)
+        # Workers of before say nothing in `policy`: there policies are as far as items.
+        last = policies if self._progress["policy"] else items
+        self.marks = Marks(tuple(users), min(items), min(last))
+        if all(users):
+            self.watermark = min(progress.watermark for progress in self._progress["user-vectors"].values())
+
+    def _reached(self, topic: str) -> list[int]:
+        """What each partition says, 0 where it has said nothing."""
+        found = self._progress[topic]
+        return [found[p].absorbed_at if p in found else 0 for p in range(self._n_partitions)]
+
+    # -- state -----------------------------------------------------------------------------------------------
+
+    def snapshot(self) -> Frame:
+        """Row numbers and all that was followed up to the last `take`; with a snapshot of the parts, and the
+        offsets up to there, a restart need not read everything."""
+        return {
+            "users": self._users.snapshot(),
+            "items": self._items.snapshot(),
+            "policies": self._policies.snapshot(),
+            "control": self._control.snapshot(),
+            "progress": {
+                topic: [[p, row.absorbed_at, row.watermark] for p, row in found.items()]
+                for topic, found in self._progress.items()
+            },
+        }
+
+    def restore(self, frame: Frame) -> None:
+        """Become what `snapshot` described; restore the parts from the snapshot taken with it."""
+        self._users.restore(frame["users"])
+        self._items.restore(frame["items"])
+        self._policies.restore(frame["policies"])
+        self._control.restore(frame["control"])
+        self._progress = {topic: {} for topic in _WITH_PROGRESS} | {
+            topic: {p: Progress(absorbed_at=at, watermark=watermark) for p, at, watermark in found}
+            for topic, found in frame["progress"].items()
+        }
+        self._advance()

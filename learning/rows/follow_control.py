@@ -1,0 +1,121 @@
+"""Rows of `control`: the ranker, the centroids, and the measures of all partitions as one."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import msgspec
+import numpy as np
+
+from bandits import Centroids, PolicyError
+from learners import LearnerError, Ranker
+from learning.rows.checks import differ
+from learning.rows.codec import decode_control
+from stream.errors import FrameError
+from stream.frame import MALFORMED, Frame
+
+__all__ = ["ControlFrames"]
+
+
+_Figure = (
+    Annotated[int, msgspec.Meta(ge=-(2**62), le=2**62)] | Annotated[float, msgspec.Meta(ge=-1e300, le=1e300)]
+)
+
+
+class _Measures(msgspec.Struct):
+    """A partition's measures, in the form that they are summed in."""
+
+    organic: Annotated[int, msgspec.Meta(ge=0, le=2**62)]
+    policies: dict[str, dict[str, _Figure]]
+
+
+class ControlFrames:
+    """The newest state of each, where it came since the last `take`.
+
+    Args:
+        ranker: one with the features that are served.
+        centroids: of the size that is served; both tell what fits, and are fed with everything.
+    """
+
+    def __init__(self, ranker: Ranker, centroids: Centroids) -> None:
+        self._ranker, self._centroids = ranker, centroids
+        self._measures: dict[str, Frame] = {}
+        self.history: dict[int, int] = {}
+        """By partition of `events`, the watermark (ms) that history has there."""
+        self._changed: Frame = {}
+
+    @property
+    def clusters(self) -> set[int]:
+        """Ids of the living centroids."""
+        return set(self._centroids.ids.tolist())
+
+    def put(self, key: str, value: bytes | None) -> None:
+        """Take note of a row.
+
+        Raises:
+            FrameError: it is none, or of workers with other settings.
+        """
+        if value is None:
+            if self._measures.pop(key, None) is not None:
+                self._changed["measures"] = True
+            return
+        kind, state = decode_control(value)
+        try:
+            self._put(key, kind, state)
+        except (PolicyError, LearnerError, *MALFORMED) as error:
+            msg = f"a row of kind {kind!r} lacks something or holds something else: {error!r}"
+            raise FrameError(msg) from error
+
+    def _put(self, key: str, kind: str, state: Frame) -> None:
+        if kind == "measures":
+            self._measures[key] = msgspec.to_builtins(msgspec.convert(state, _Measures))
+            self._changed["measures"] = True
+            return
+        if kind == "history":
+            self.history[int(key.removeprefix("history/"))] = int(state["watermark"])
+            return
+        if kind == "ranker":
+            if tuple(state["names"]) != self._ranker.names:
+                differ("features of the ranker", list(self._ranker.names), state["names"])
+            self._ranker.apply(state)
+        else:
+            n, dim = len(state["ids"]), self._centroids.dim
+            if n > self._centroids.max_clusters or state["vectors"].shape != (n, dim):
+                mine = f"{dim} numbers for each of {self._centroids.max_clusters}"
+                differ("centroids", mine, f"vectors of shape {state['vectors'].shape}")
+            self._centroids.restore(state)
+        self._changed[kind] = state
+
+    def take(self) -> Frame:
+        """Changes of `ranker`, `centroids` and `measures`."""
+        frame, self._changed = self._changed, {}
+        if "measures" in frame:
+            frame["measures"] = _summed(list(self._measures.values()))
+        return frame
+
+    def snapshot(self) -> Frame:
+        """All that was followed."""
+        return {
+            "ranker": self._ranker.snapshot(),
+            "centroids": self._centroids.snapshot(),
+            "measures": self._measures,
+            "history": [list(pair) for pair in self.history.items()],
+        }
+
+    def restore(self, frame: Frame) -> None:
+        """Become what `snapshot` described."""
+        self._ranker.restore(frame["ranker"])
+        self._centroids.restore(frame["centroids"])
+        self._measures, self._changed = dict(frame["measures"]), {}
+        # Copies of before know nothing of it.
+        self.history = {int(p): int(ts) for p, ts in frame.get("history", [])}
+
+
+def _summed(parts: list[Frame]) -> Frame:
+    policies: dict[str, dict[str, float]] = {}
+    for part in parts:
+        for name, counts in part["policies"].items():
+            sums = policies.setdefault(name, dict.fromkeys(counts, 0))
+            for what, n in counts.items():
+                sums[what] = sums.get(what, 0) + n
+    return {"policies": policies, "organic": int(np.sum([part["organic"] for part in parts], dtype=np.int64))}

@@ -1,0 +1,299 @@
+"""Rows of items and of the catalogue as changes of everything that is kept by item, except policies."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from itertools import chain
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+
+from learners.catalogue import ALWAYS_MS
+from learners.groups import GroupNames
+from learning.rows.checks import check_id, check_vector, differ, only_finite
+from learning.rows.codec import ItemRow, Neighbours, PolicyRow, Popular
+from learning.rows.follow_tables import table_changes
+from learning.rows.places import OWNED, ItemPlaces
+from stream.block_codec import decode_item
+from stream.events import ItemEvent
+from stream.frame import Frame
+
+__all__ = ["ItemFrames"]
+
+Int32 = npt.NDArray[np.int32]
+Int64 = npt.NDArray[np.int64]
+Float64 = npt.NDArray[np.float64]
+
+_NOBODY = ItemEvent(item_id="-", ts=0)
+_json = msgspec.json.Encoder()
+_LARGEST_STEP = 1_000.0  # half-lives; beyond it nothing is left of a float64
+
+
+class ItemFrames:
+    """The newest row of each item, and the item as last sent, that came since the last `take`.
+
+    The topics come in any order, so an id gets its row from whoever names it first: its own row, the
+    policies, a history or a list of neighbours. It is in the item table while `item-vectors` has a row of
+    it, and is served while the catalogue has it, too. Rows that are only named, by histories and neighbours,
+    are let go together when they are more than an eighth of `max_rows`, or when others need them. Where more
+    than `max_rows` are followed the catalogue's own come first (`ItemPlaces`).
+
+    Grows with the ids: what `Numbering` takes and 21 bytes each; and with the catalogue, whose rows are kept
+    as they came, 100 bytes more each, and those that find no place whole.
+
+    Args:
+        dim: of vectors.
+        max_rows: ids at most.
+        half_lives_ms: of the popularities.
+        slots: neighbours of an item at most; their weights halve every `pair_half_life_ms`.
+    """
+
+    def __init__(
+        self, dim: int, max_rows: int, half_lives_ms: Sequence[int], slots: int, pair_half_life_ms: int
+    ) -> None:
+        self.places = ItemPlaces(max_rows, self._is_listed)
+        self.numbering = self.places.numbering
+        self.pending: dict[str, ItemRow | None] = {}
+        self._said: dict[str, bytes] = {}
+        self._deleted: set[str] = set()
+        self._resaid: dict[str, ItemEvent | None] = {}
+        self._groups, self._group = GroupNames(), np.zeros(0, np.int32)
+        self._dim, self._half_lives = dim, np.array(half_lives_ms, np.int64)
+        self._half_lives_list = self._half_lives.tolist()
+        self._slots, self._pair_half_life, self._pair_reference = slots, pair_half_life_ms, 0
+        self._entered = np.zeros(0, np.int64)
+        self._reference = np.zeros(self._half_lives.size, np.int64)
+        self.refused = 0
+        """Rows passed over because something in them is no finite number."""
+
+    # -- records ---------------------------------------------------------------------------------------------
+
+    def put(self, name: str, row: ItemRow | None) -> None:
+        """Take note of the newest row of an item.
+
+        Raises:
+            FrameError: it is of another id, or of a worker with other settings.
+        """
+        if row is not None:
+            check_id(name, row.item_id)
+            check_vector(row.vector, self._dim)
+            if row.popularity is not None and row.popularity.half_lives_ms != self._half_lives_list:
+                differ("half_lives_ms", self._half_lives_list, row.popularity.half_lives_ms)
+            near = row.neighbours
+            if near is not None and near.half_life_ms != self._pair_half_life:
+                differ("half-life of neighbours", self._pair_half_life, near.half_life_ms)
+            if near is not None and len(near.ids) > self._slots:
+                differ("neighbours", self._slots, len(near.ids))
+        self.pending[name] = row
+
+    def say(self, name: str, value: bytes | None) -> None:
+        """Take note of what the items' owner says of an item, as the record holds it; None: withdrawn.
+
+        Raises:
+            FrameError: the bytes are no item, or another one.
+        """
+        if value is None:
+            self._said.pop(name, None)
+            self._deleted.discard(name)
+            self._resaid[name] = None
+        else:
+            item = decode_item(value)
+            check_id(name, item.item_id)
+            self._said[name], self._resaid[name] = value, item
+            (self._deleted.add if item.deleted else self._deleted.discard)(name)
+
+    def _is_listed(self, name: str) -> bool:
+        return name in self._said and name not in self._deleted
+
+    # -- rows ------------------------------------------------------------------------------------------------
+
+    def mention(self, names: list[str]) -> Int32:
+        """Rows (n,) of ids that something else than their own row names; -1 where all are taken."""
+        rows = self.places.give(names)
+        size = self.numbering.size
+        if size > self._entered.size:
+            more = max(size, self._entered.size * 5 // 4) - self._entered.size
+            self._entered = np.append(self._entered, np.zeros(more, np.int64))
+            self._group = np.append(self._group, np.full(more, -1, np.int32))
+        return rows
+
+    def settle(self, policies: dict[str, PolicyRow | None]) -> Int32:
+        """As `ItemPlaces.settle`, whose rules it follows; `policies` is what came of them."""
+        self.places.relist(list(self._resaid))
+        gone = self.places.settle(self.pending, policies)
+        self.mention([])  # room for what has been placed
+        return gone
+
+    # -- frames ----------------------------------------------------------------------------------------------
+
+    def take(self) -> Frame:
+        """Changes of `items`, `popularity`, `cooccurrence` and `catalogue`, and the items' half of `mf`."""
+        pending, self.pending = self.pending, {}
+        resaid, self._resaid = self._resaid, {}
+        gone = self.numbering.known([name for name, row in pending.items() if row is None])
+        items = self._finite([row for row in pending.values() if row is not None])
+        places, rows = self.places, self.numbering.find([item.item_id for item in items])
+        new = ~places.has(rows, OWNED)
+        places.mark(rows, OWNED, on=True)
+        places.touch(rows, np.array([item.touched_at for item in items], np.int64))
+        left = gone[places.has(gone, OWNED)]
+        places.mark(left, OWNED, on=False)
+        emptied = np.concatenate([left, places.evicted])
+        self._entered[emptied] = 0
+        removed = emptied[~np.isin(emptied, rows)]  # the others have new owners already
+        frame: Frame = {}
+        if rows.size or emptied.size:
+            every = np.concatenate([rows, removed])
+            names = [item.item_id for item in items]
+            frame["items"] = table_changes(self._dim, rows, names, items, new, emptied)
+            bias = np.array([*(item.bias for item in items), *[0.0] * removed.size], np.float32)
+            frame["mf"] = {"item_rows": every, "item_bias": bias}
+            frame["popularity"] = self._popularity(
+                every, [*(i.popularity for i in items), *[None] * removed.size]
+            )
+            frame["cooccurrence"] = self.lists(
+                every, [*(i.neighbours for i in items), *[None] * removed.size]
+            )
+        entered = np.array([item.entered_at for item in items], np.int64)
+        other = rows[new | (entered != self._entered[rows])]
+        self._entered[rows] = entered
+        told = self.numbering.known(list(resaid))
+        changed = np.union1d(other, told[places.has(told, OWNED)]).astype(np.int32)
+        if changed.size or removed.size:
+            frame["catalogue"] = self._catalogue(changed, removed, resaid)
+        return frame
+
+    def _finite(self, found: list[ItemRow]) -> list[ItemRow]:
+        """Without the rows in which something is no finite number; they are counted."""
+        items = only_finite(found, "<f4", lambda item: item.vector)
+        items = only_finite(items, "<f4", lambda item: item.neighbours.weights if item.neighbours else b"")
+        items = only_finite(items, "<f8", lambda item: item.popularity.weights if item.popularity else b"")
+        items = only_finite(items, "<i8", lambda item: item.popularity.reference if item.popularity else b"")
+        self.refused += len(found) - len(items)
+        return items
+
+    def _popularity(self, rows: Int32, found: list[Popular | None]) -> Frame:
+        """Weights of all rows, moved to the newest reference among them: exact powers of two."""
+        n_half_lives = self._half_lives.size
+        weights = np.zeros((rows.size, n_half_lives))
+        clicked = np.array([one is not None for one in found], np.bool_)
+        some = [one for one in found if one is not None]
+        if some:
+            reference = np.frombuffer(b"".join([one.reference for one in some]), "<i8").reshape(
+                -1, n_half_lives
+            )
+            own = np.frombuffer(b"".join([one.weights for one in some]), "<f8").reshape(-1, n_half_lives)
+            self._reference = np.maximum(self._reference, reference.max(axis=0))
+            weights[clicked] = own * _faded((self._reference - reference) / self._half_lives)
+        counts = np.zeros((3, rows.size), np.int64)
+        counts[:, clicked] = np.array(
+            [[one.clicks for one in some], [one.first_at for one in some], [one.last_at for one in some]],
+            np.int64,
+        )
+        return {
+            "half_lives_ms": self._half_lives.tolist(),
+            "reference": self._reference.copy(),
+            "rows": rows,
+            "weights": np.ascontiguousarray(weights.T),
+            "clicks": counts[0],
+            "first_at": counts[1],
+            "last_at": counts[2],
+        }
+
+    def lists(self, rows: Int32, found: list[Neighbours | None]) -> Frame:
+        """Whole lists of neighbours of `rows` (n,), empty where there is None."""
+        nothing = Neighbours(half_life_ms=self._pair_half_life)
+        lists = [one or nothing for one in found]
+        lengths = np.array([len(one.ids) for one in lists], np.int32)
+        reference = np.array([one.reference for one in lists], np.int64)
+        self._pair_reference = max(self._pair_reference, int(reference.max(initial=0)))
+        fade = _faded((self._pair_reference - reference) / self._pair_half_life)
+        weights = np.frombuffer(b"".join([one.weights for one in lists]), "<f4")
+        return {
+            "half_life_ms": self._pair_half_life,
+            "slots": self._slots,
+            "reference": self._pair_reference,
+            "rows": rows,
+            "lengths": lengths,
+            "neighbours": self.mention(list(chain.from_iterable([one.ids for one in lists]))),
+            "weights": (weights * np.repeat(fade, lengths)).astype(np.float32),
+            "degree": np.array([one.degree for one in lists]) * fade,
+        }
+
+    # -- the catalogue ---------------------------------------------------------------------------------------
+
+    def _catalogue(self, rows: Int32, removed: Int32, resaid: Mapping[str, ItemEvent | None]) -> Frame:
+        """What the items' owner said of those in `rows` (n,), and nothing of the `removed`."""
+        names = [self.numbering.id_of(row) or "" for row in rows.tolist()]
+        items = [resaid[name] if name in resaid else self._read(name) for name in names]
+        known = [item is not None for item in items]
+        some = [_NOBODY if item is None else item for item in items]
+        entered = self._entered[rows]
+        ts = np.array([item.ts for item in some], np.int64)
+        until = (item.available_until for item in some)
+        group = [-1 if item.group is None else self._groups.enter(item.group) for item in some]
+        for old in (*self._group[rows].tolist(), *self._group[removed].tolist()):
+            self._groups.leave(old)
+        self._group[rows], self._group[removed] = group, -1
+        raw = [_json.encode(item.attributes) if item.attributes else None for item in some]
+        blank = np.zeros(removed.size, np.int64)
+        return {
+            "rows": np.concatenate([rows, removed]),
+            "known": np.concatenate([np.array(known, np.bool_), blank.astype(np.bool_)]),
+            "deleted": np.array([*(bool(item.deleted) for item in some), *blank.tolist()], np.bool_),
+            "group": np.concatenate([np.array(group, np.int32), np.full(removed.size, -1, np.int32)]),
+            "from_ms": np.array([*(item.available_from or 0 for item in some), *blank.tolist()], np.int64),
+            "until_ms": np.array(
+                [*(ALWAYS_MS if at is None else at for at in until), *blank.tolist()], np.int64
+            ),
+            "ts": np.concatenate([ts, blank]),
+            "entered_ms": np.concatenate([np.where(entered > 0, entered, ts), blank]),
+            "raw": [*raw, *[None] * removed.size],
+            **self._groups.changes(),
+        }
+
+    def _read(self, name: str) -> ItemEvent | None:
+        value = self._said.get(name)
+        return None if value is None else decode_item(value)
+
+    # -- state -----------------------------------------------------------------------------------------------
+
+    def snapshot(self) -> Frame:
+        """All that was followed up to the last `take`."""
+        size = self.numbering.size
+        return {
+            **self.places.snapshot(),
+            "said": dict(self._said),
+            "deleted": sorted(self._deleted),
+            "group_names": self._groups.snapshot(),
+            "group": self._group[:size].copy(),
+            "entered": self._entered[:size].copy(),
+            "reference": self._reference.copy(),
+            "pair_reference": self._pair_reference,
+        }
+
+    def restore(self, frame: Frame) -> None:
+        """Become what `snapshot` described."""
+        self._said, self._resaid = dict(frame["said"]), {}
+        if "deleted" in frame:
+            self._deleted = set(frame["deleted"])
+        else:
+            self._deleted = {name for name, value in self._said.items() if decode_item(value).deleted}
+        self.places.restore(frame)
+        if "group" in frame:
+            self._group = frame["group"].copy()
+            self._groups.restore(frame["group_names"])
+        else:  # written before groups could leave: those of then stay
+            names = frame["groups"]
+            self._group = np.full(frame["marks"].size, -1, np.int32)
+            self._groups.restore_names(names, np.arange(len(names), dtype=np.int32), len(names))
+        self._entered = frame["entered"].copy()
+        self._reference = frame["reference"].copy()
+        self._pair_reference = frame["pair_reference"]
+        self.pending = {}
+
+
+def _faded(steps: Float64) -> Float64:
+    out: Float64 = 2.0 ** -np.minimum(steps, _LARGEST_STEP)
+    return out

@@ -1,0 +1,234 @@
+"""LEARN ITEMS on one partition of `item-feedback`: vectors, popularity, co-occurrence, policies of items."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+
+from bandits import PolicyError
+from learners import LearnerError
+from learners.encode_items import encode_items
+from learners.parts.factorisation import Samples
+from learners.parts.history import Pairs
+from learning.parts import Parts, build_parts
+from learning.put_items import put_items
+from learning.rows.codec import PROGRESS_KEY, Progress, encode_row
+from learning.rows.publish import ItemRows
+from learning.settings import LearningSettings
+from learning.shards.outbound import Homes
+from learning.shards.reading import SegmentReader
+from learning.shards.source_marks import SourceMarks
+from stream.accepted import AcceptedTimes, served_items
+from stream.blocks import ItemsBlock, Segment
+from stream.engine.shard import Output, SourceRecord
+from stream.frame import MALFORMED, Frame
+from stream.item_blocks import CentroidsMoved, ItemOutcomes, ItemPairs, ItemSamples, Ticked
+
+__all__ = ["ItemsShard"]
+
+_KINDS = (ItemsBlock, ItemOutcomes, ItemSamples, ItemPairs, CentroidsMoved, Ticked)
+
+
+class ItemsShard:
+    """A `stream.engine.shard.ShardStep`: what users' owners saw to `item-vectors` and `policy`.
+
+    Each partition learns its own items, from all users. Items of others are known by name only, as
+    neighbours; their rows are never published. A cluster's places in the graph are shared out among the
+    partitions, so that all of them together offer a cluster `policy.edges_per_cluster` items.
+
+    Time comes from the owner of the users' partition of the same number. What is absorbed is what the owners
+    of all users' partitions have passed on (`marks`), for each of them may send something of any item here.
+
+    Args:
+        partition: number of the partition of `item-feedback`.
+        partition_of: the partition of an id.
+        settings: of the whole system.
+        n_partitions: how many partitions the topic has.
+
+    Example:
+        >>> from stream.block_codec import encode_segment
+        >>> from stream.events import ItemEvent
+        >>> shard = ItemsShard(0, lambda name: 0, LearningSettings(), 1)
+        >>> block = ItemsBlock([ItemEvent(item_id="tea", ts=5)])
+        >>> shard.on_records([SourceRecord(0, encode_segment(block))])
+        >>> [(output.topic, output.key) for output in shard.take()]
+        [('item-vectors', b'tea'), ('policy', b'tea')]
+    """
+
+    def __init__(
+        self,
+        partition: int,
+        partition_of: Callable[[str], int],
+        settings: LearningSettings,
+        n_partitions: int,
+    ) -> None:
+        self.settings, self._partition = settings, partition
+        self._homes = Homes(partition_of)
+        self.parts: Parts = build_parts(_share(settings, n_partitions))
+        self.reader = SegmentReader("item-feedback", partition, _KINDS)
+        self.marks = SourceMarks(n_partitions)
+        """How far the owners of the users' partitions have come."""
+        self.progress = Progress()
+        """What all of them have passed on; it falls only where time was wrong."""
+        self._rows = ItemRows(self.parts, partition, partition_of)
+        self._clicks, self._items = AcceptedTimes(), AcceptedTimes()
+        self._maintained_ms = 0
+        self._told = self.progress
+
+    # -- records in ------------------------------------------------------------------------------------------
+
+    def on_records(self, records: Sequence[SourceRecord]) -> None:
+        """Take records in the order of their offsets.
+
+        Raises:
+            LogError: a newer program wrote one of them.
+        """
+        for record in records:
+            segment = self.reader.read(record)
+            if segment is None:
+                continue
+            try:
+                self._learn(segment)
+            except (LearnerError, PolicyError) as error:
+                self.reader.bury(record, str(error))
+
+    def _learn(self, segment: Segment) -> None:
+        if isinstance(segment, ItemOutcomes):
+            self._learn_outcomes(segment)
+        elif isinstance(segment, ItemSamples):
+            self._learn_samples(segment)
+        elif isinstance(segment, ItemPairs):
+            self._learn_pairs(segment)
+        elif isinstance(segment, ItemsBlock):
+            put_items(self.parts, segment.items)
+            self._items.add(served_items(segment))
+        elif isinstance(segment, CentroidsMoved):
+            self._follow(segment)
+        elif isinstance(segment, Ticked):
+            self._tick(segment)
+
+    def _learn_outcomes(self, block: ItemOutcomes) -> None:
+        parts = self.parts
+        self._clicks.add(block.accepted[block.decided].tolist())
+        rows = encode_items(block, parts.items)
+        parts.popularity.learn(rows)
+        for policy in parts.policies.values():
+            policy.learn(rows)
+        parts.graph.learn(rows)
+
+    def _learn_samples(self, block: ItemSamples) -> None:
+        rows = self.parts.items.find_many(block.names)
+        columns = (block.label, block.weight)
+        self.parts.mf.learn_samples(Samples(block.users, block.bias, block.user, rows[block.item], *columns))
+
+    def _learn_pairs(self, block: ItemPairs) -> None:
+        rows = self._neighbours(block)
+        item, other = rows[block.item], rows[block.other]
+        known = (item >= 0) & (other >= 0)
+        # How many items the user clicked in between is nothing that co-occurrence reads.
+        columns = (item, other, block.ts, block.other_ts, np.zeros(item.size, np.int64))
+        self.parts.cooccurrence.learn(Pairs(np.stack(columns, axis=1, dtype=np.int64)[known]))
+
+    def _neighbours(self, block: ItemPairs) -> npt.NDArray[np.int32]:
+        """Rows of the names; items of other partitions get one: they were admitted where they belong."""
+        table = self.parts.items
+        rows = table.find_many(block.names)
+        latest = np.zeros(rows.size, np.int64)
+        np.maximum.at(latest, block.item, block.ts)
+        np.maximum.at(latest, block.other, block.other_ts)
+        foreign = np.flatnonzero(self._homes.of(block.names) != self._partition)
+        if foreign.size:
+            names = [block.names[n] for n in foreign.tolist()]
+            none_reserved = np.zeros(foreign.size, np.bool_)  # those rows are for items of this partition
+            rows[foreign] = table.admit_each(names, latest[foreign].tolist(), none_reserved)
+        return rows
+
+    def _follow(self, moved: CentroidsMoved) -> None:
+        parts = self.parts
+        try:
+            parts.centroids.apply(moved.centroids)
+        except MALFORMED as error:
+            msg = f"centroids: something is missing or has another form: {error!r}"
+            raise PolicyError(msg) from error
+        parts.retire(parts.centroids.dead)
+
+    def _tick(self, tick: Ticked) -> None:
+        if not 0 <= tick.source < self.marks.n_sources:
+            msg = f"tick of source {tick.source}, there are {self.marks.n_sources}"
+            raise LearnerError(msg)
+        if tick.rewinds:
+            self._rewind(tick)
+            return
+        self.marks.put(tick)
+        now = self.marks.absorbed_at, self.marks.watermark
+        self.progress = Progress(
+            absorbed_at=max(self.progress.absorbed_at, now[0]), watermark=max(self.progress.watermark, now[1])
+        )
+        if tick.source != self._partition:
+            return  # one clock for expiry and graph: that of the users of the same number
+        if tick.watermark - self._maintained_ms < self.settings.learn.maintain_ms:
+            return
+        self._maintained_ms = tick.watermark
+        parts = self.parts
+        parts.remove_items(parts.items.tick(tick.watermark, parts.catalogue.listed))
+        parts.graph.refresh(parts.items.data[: parts.items.size], self.settings.policy.refresh_budget)
+
+    def _rewind(self, tick: Ticked) -> None:
+        """Time was wrong: nothing here is further than the source that says so."""
+        self.marks.rewind(tick)
+        self.progress = Progress(
+            absorbed_at=min(self.progress.absorbed_at, tick.ts),
+            watermark=min(self.progress.watermark, tick.watermark),
+        )
+        if tick.source == self._partition:
+            self._maintained_ms = min(self._maintained_ms, tick.watermark)
+
+    # -- records out -----------------------------------------------------------------------------------------
+
+    def take(self) -> list[Output]:
+        """Dead letters and rows since the last call."""
+        outputs = self.reader.take() + self._rows.take()
+        clicks, items = self._clicks.take(), self._items.take()
+        # In both topics, for a server may have read one and not yet the other.
+        for topic, more in (("item-vectors", {"items": items}), ("policy", {"clicks": clicks})):
+            if self.progress != self._told or any(more.values()):
+                row = msgspec.structs.replace(self.progress, **more)
+                outputs.append(Output(topic, self._partition, encode_row(row), PROGRESS_KEY))
+        self._told = self.progress
+        return outputs
+
+    # -- state -----------------------------------------------------------------------------------------------
+
+    def snapshot(self) -> Frame:
+        """All state; what has come out must have been taken."""
+        return {
+            "parts": self.parts.snapshot(),
+            "rows": self._rows.snapshot(),
+            "maintained_ms": self._maintained_ms,
+            "marks": self.marks.snapshot(),
+            "progress": [self.progress.absorbed_at, self.progress.watermark],
+            "told": [self._told.absorbed_at, self._told.watermark],
+        }
+
+    def restore(self, frame: Frame) -> None:
+        """Become what `snapshot` described."""
+        self.parts.restore(frame["parts"])
+        self._rows.restore(frame["rows"])
+        self._maintained_ms = frame["maintained_ms"]
+        if "marks" in frame:  # older snapshots have none: the next ticks say it
+            self.marks.restore(frame["marks"])
+        self.progress, self._told = (
+            Progress(absorbed_at=absorbed_at, watermark=watermark)
+            for absorbed_at, watermark in (frame["progress"], frame["told"])
+        )
+
+
+def _share(settings: LearningSettings, n_partitions: int) -> LearningSettings:
+    """The settings of one of so many partitions."""
+    edges = max(1, settings.policy.edges_per_cluster // n_partitions)
+    return msgspec.structs.replace(
+        settings, policy=msgspec.structs.replace(settings.policy, edges_per_cluster=edges)
+    )

@@ -1,0 +1,298 @@
+"""LEARN USERS on one partition of `feedback`: the learners of the embedded system, records in and out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from hashlib import blake2b
+
+import numpy as np
+import numpy.typing as npt
+
+from learners import encode
+from learners.touched import Touched
+from learning.errors import SettingsError
+from learning.parts import Parts, build_parts
+from learning.rows.codec import PROGRESS_KEY, ItemRow, Progress, encode_row, vectors_of
+from learning.rows.publish import ControlRows, UserRows
+from learning.settings import LearningSettings
+from learning.shards.outbound import (
+    Homes,
+    merged_blocks,
+    outcomes_of,
+    pairs_of,
+    samples_of,
+    without_forgotten,
+)
+from learning.shards.reading import SegmentReader
+from learning.shards.source_marks import SourceMarks
+from stream.accepted import AcceptedTimes
+from stream.block_codec import SEGMENT_VERSION
+from stream.block_routing import MAX_RECORD_BYTES, bounded
+from stream.blocks import FeedbackBlock, Forgotten, Segment
+from stream.engine.shard import Headers, Output, SourceRecord
+from stream.forget import ForgetBook
+from stream.frame import Frame
+from stream.item_blocks import CentroidsMoved, Ticked
+from stream.item_routing import route_outcomes, route_pairs, route_samples
+
+__all__ = ["UsersShard"]
+
+_HEADERS: Headers = (("schema", b"%d" % SEGMENT_VERSION),)
+_MOST_WAITING = 8_192  # operations that are learned at once
+_SHARED = 0  # the partition whose owner has the ranker and the centroids
+
+
+class UsersShard:
+    """A `stream.engine.shard.ShardStep`: outcomes of users to `item-feedback`, `user-vectors`, `control`.
+
+    Users, their histories and their side of the matrix factorisation are owned here; item vectors are a
+    replica, which the same kernel moves along until the owner's newer row comes (`apply_items`). What the
+    items' owners learn from goes to the partitions of the items: outcomes without the user, what was sampled
+    with the user's vector as it was, pairs of co-occurrence. The ranker and the centroids belong to partition
+    0, which learns them from its own users; these are a fair sample, since partitions are drawn by a hash.
+
+    Outcomes wait until they are taken, so that many small records cost as little as a large one. A forget
+    takes the user's rows and history at once, and drops outcomes that are not newer, before and
+    after it: it is kept as a keyed hash of the id. Ticks of all sources say how far the partition has come
+    (`marks`), and when tables and centroids are looked after.
+
+    Args:
+        partition: number of the partition of `feedback`.
+        partition_of: the partition of an id.
+        settings: of the whole system.
+        n_partitions: how many partitions `feedback`, and so `item-feedback`, has.
+
+    Raises:
+        SettingsError: so many centroids do not fit into a record.
+
+    Example:
+        >>> from stream.block_codec import encode_segment
+        >>> shard = UsersShard(0, lambda name: 0, LearningSettings(), 1)
+        >>> block = FeedbackBlock([], [("ann", "tea")], [3], [0], [-1], [1.0], [True], [5])
+        >>> shard.on_records([SourceRecord(0, encode_segment(block))])
+        >>> [(output.topic, output.key) for output in shard.take()][:2]
+        [('item-feedback', b'0'), ('item-feedback', b'0')]
+    """
+
+    def __init__(
+        self,
+        partition: int,
+        partition_of: Callable[[str], int],
+        settings: LearningSettings,
+        n_partitions: int,
+    ) -> None:
+        _check_centroids(settings)
+        self.settings, self._partition, self._n_partitions = settings, partition, n_partitions
+        self._homes = Homes(partition_of)
+        self.parts: Parts = build_parts(settings)
+        self.marks = SourceMarks(n_partitions)
+        """How far the sources have come; `absorbed_at` is what `recommend` waits for."""
+        # Nobody can be asked for a secret that all workers share, so this keeps ids out, no more.
+        self.forgotten = ForgetBook(blake2b(settings.kafka.prefix.encode(), digest_size=32).digest())
+        self.reader = SegmentReader("feedback", partition, (FeedbackBlock, Forgotten, Ticked))
+        self._rows, self._control = UserRows(self.parts, partition), ControlRows(self.parts, partition)
+        self._maintained_ms = 0
+        self._told = (0, 0)
+        self._moved_users = Touched()
+        self._clicks = AcceptedTimes()
+        self._listed = np.zeros(0, np.bool_)  # items that their owners have in the catalogue, by row
+        self._waiting: list[FeedbackBlock] = []
+        self._out: dict[int, list[Segment]] = {}
+
+    # -- records in ------------------------------------------------------------------------------------------
+
+    def on_records(self, records: Sequence[SourceRecord]) -> None:
+        """Take records in the order of their offsets.
+
+        Raises:
+            LogError: a newer program wrote one of them.
+        """
+        for record in records:
+            segment = self.reader.read(record)
+            if isinstance(segment, FeedbackBlock):
+                self._waiting.append(segment)
+                if sum(map(len, self._waiting)) >= _MOST_WAITING:
+                    self._learn()
+            elif isinstance(segment, Forgotten):
+                self._forget(segment)
+            elif isinstance(segment, Ticked):
+                self._tick(segment, record)
+
+    def _learn(self) -> None:
+        """Learn what waits, as one block: where blocks end has no meaning, and one costs less than many."""
+        blocks, self._waiting = self._waiting, []
+        if not blocks:
+            return
+        parts, homes = self.parts, self._homes
+        block = without_forgotten(merged_blocks(blocks), self.forgotten)
+        rows = encode(
+            block,
+            parts.users,
+            parts.items,
+            # Only the ranker reads features, and only one partition has it.
+            n_features=parts.ranker.n_features if self._partition == _SHARED else 0,
+            max_clusters=self.settings.policy.context_clusters,
+            policies=tuple(parts.policies),
+        )
+        self._clicks.add(block.accepted)
+        moved, sampled = parts.mf.learn_traced(rows)
+        found = parts.history.learn(rows)
+        parts.measures.learn(block)
+        if self._partition == _SHARED:
+            parts.ranker.learn(rows)
+            self._moved_users.ensure(parts.users.capacity)
+            self._moved_users.add(moved.users)
+        outcomes = outcomes_of(block, rows)
+        samples, pairs = samples_of(sampled, parts.items), pairs_of(found, parts.items)
+        # In this order: an item's owner meets an id in an outcome before it learns a sample of it.
+        self._send(route_outcomes(outcomes, homes.of(outcomes.names)))
+        self._send(route_samples(samples, homes.of(samples.names)))
+        self._send(route_pairs(pairs, homes.of(pairs.names)))
+
+    def _send(self, routed: Mapping[int, Segment]) -> None:
+        for partition, segment in routed.items():
+            self._out.setdefault(partition, []).append(segment)
+
+    def _forget(self, user: Forgotten) -> None:
+        self._learn()
+        self.forgotten.add(user.user_id, user.ts)
+        self._drop_users(self.parts.users.remove([user.user_id]))
+
+    def _drop_users(self, rows: npt.NDArray[np.int32]) -> None:
+        if not rows.size:
+            return
+        self.parts.remove_users(rows)
+        kept = self._moved_users.peek()
+        self._moved_users.put(kept[~np.isin(kept, rows)])
+
+    def apply_items(self, rows: Sequence[ItemRow]) -> None:
+        """Take over items as their owners have published them, where that is newer than the replica here.
+
+        An item that is not known here gets a row. Not part of what a step repeats: after a take-over the
+        replica may be another, and so may user vectors, within the tolerance that the guide states.
+        """
+        table = self.parts.items
+        newest = list({row.item_id: row for row in rows if len(row.vector) == 4 * table.dim}.values())
+        if not newest:
+            return
+        listed = np.array([row.entered_at > 0 for row in newest], np.bool_)
+        names, times = [row.item_id for row in newest], [row.touched_at for row in newest]
+        at = table.admit_each(names, times, reserved=listed)
+        has_place = at >= 0
+        at = at[has_place]
+        vectors = vectors_of(newest, table.dim)[has_place]
+        taken = table.adopt(at, vectors, np.array([row.version for row in newest], np.int64)[has_place])
+        bias = np.array([row.bias for row in newest], np.float32)[has_place]
+        self.parts.mf.adopt(taken, bias[np.isin(at, taken)])
+        if table.size > self._listed.size:
+            self._listed = np.append(self._listed, np.zeros(table.size - self._listed.size, np.bool_))
+        self._listed[at] = listed[has_place]
+
+    # -- time ------------------------------------------------------------------------------------------------
+
+    def _tick(self, tick: Ticked, record: SourceRecord) -> None:
+        if not 0 <= tick.source < self._n_partitions:
+            self.reader.bury(record, f"tick of source {tick.source}, there are {self._n_partitions}")
+            return
+        if tick.rewinds:
+            self._rewind(tick)
+            return
+        if not self.marks.put(tick):
+            return
+        now, every = (self.marks.absorbed_at, self.marks.watermark), self.settings.learn.maintain_ms
+        if now[1] - self._maintained_ms >= every:
+            self._maintained_ms = now[1]
+            self._learn()  # what waits came before; most ticks change nothing that it meets
+            self._maintain(now[1])
+        # At once, and to every partition of items: their rows are as old as the oldest of these marks.
+        self._learn()
+        self._send(dict.fromkeys(range(self._n_partitions), Ticked(self._partition, *now)))
+
+    def _rewind(self, tick: Ticked) -> None:
+        """Time was wrong: the marks fall to what is true, here and with the owners of items."""
+        self.marks.rewind(tick)
+        now = self.marks.absorbed_at, self.marks.watermark
+        self._maintained_ms = min(self._maintained_ms, now[1])
+        self._learn()
+        self._send(dict.fromkeys(range(self._n_partitions), Ticked(self._partition, *now, rewinds=True)))
+
+    def _maintain(self, now_ms: int) -> None:
+        parts = self.parts
+        self.forgotten.prune(now_ms - self.settings.join.forget_horizon_ms)
+        gone = parts.items.tick(now_ms, self._listed)
+        self._listed[gone[gone < self._listed.size]] = False
+        parts.remove_items(gone)
+        self._drop_users(parts.users.tick(now_ms))
+        if self._partition != _SHARED:
+            return
+        version = parts.centroids.version
+        parts.centroids.observe(parts.users.data[self._moved_users.take()])
+        parts.centroids.tick(now_ms)
+        if parts.centroids.version != version:
+            moved = CentroidsMoved(parts.centroids.snapshot())
+            self._send(dict.fromkeys(range(self._n_partitions), moved))
+
+    # -- records out -----------------------------------------------------------------------------------------
+
+    def take(self) -> list[Output]:
+        """Dead letters, what items' owners learn from, and rows, since the last call."""
+        self._learn()
+        outputs = self.reader.take()
+        key = b"%d" % self._partition
+        for partition, segments in self._out.items():
+            outputs += [
+                Output("item-feedback", partition, value, key, _HEADERS)
+                for segment in segments
+                for value in bounded(segment)
+            ]
+        self._out = {}
+        return outputs + self._rows.take() + self._control.take() + self._progress()
+
+    def _progress(self) -> list[Output]:
+        now, clicks = (self.marks.absorbed_at, self.marks.watermark), self._clicks.take()
+        if now == self._told and not clicks:
+            return []
+        self._told = now
+        value = encode_row(Progress(absorbed_at=now[0], watermark=now[1], clicks=clicks))
+        return [Output("user-vectors", self._partition, value, PROGRESS_KEY)]
+
+    # -- state -----------------------------------------------------------------------------------------------
+
+    def snapshot(self) -> Frame:
+        """All state; what has come out must have been taken."""
+        self._learn()
+        return {
+            "parts": self.parts.snapshot(),
+            "rows": self._rows.snapshot(),
+            "forgotten": self.forgotten.snapshot(),
+            "marks": self.marks.snapshot(),
+            "maintained_ms": self._maintained_ms,
+            "told": list(self._told),
+            "moved_users": self._moved_users.peek(),
+            "listed": self._listed.copy(),
+        }
+
+    def restore(self, frame: Frame) -> None:
+        """Become what `snapshot` described."""
+        self.parts.restore(frame["parts"])
+        self._rows.restore(frame["rows"])
+        self.forgotten.restore(frame["forgotten"])
+        self.marks.restore(frame["marks"])
+        self._maintained_ms = frame["maintained_ms"]
+        self._told = tuple(frame["told"])
+        self._moved_users = Touched()
+        self._moved_users.put(frame["moved_users"])
+        # Older snapshots do not say it: the items' rows, which are all taken over again, do.
+        self._listed = frame.get("listed", np.zeros(0, np.bool_)).copy()
+        self._waiting, self._out = [], {}
+
+
+def _check_centroids(settings: LearningSettings) -> None:
+    n, dim = settings.policy.centroids, settings.learn.embedding_dim
+    n_bytes = n * (4 * dim + 48)
+    if n_bytes > MAX_RECORD_BYTES:
+        msg = (
+            f"{n} centroids of {dim} numbers take {n_bytes} bytes, a record in Kafka {MAX_RECORD_BYTES}; "
+            "lower policy.centroids or learn.embedding_dim"
+        )
+        raise SettingsError(msg)

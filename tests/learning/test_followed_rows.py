@@ -1,0 +1,185 @@
+"""Rows that cannot be read, how far a follower is, and restarts of followers and publishers."""
+
+from __future__ import annotations
+
+import re
+from typing import cast
+
+import numpy as np
+import pytest
+
+from freshet.config import load_settings
+from learning.pipeline import Pipeline
+from learning.rows.codec import (
+    Neighbours,
+    PolicyRow,
+    Popular,
+    Progress,
+    UserRow,
+    decode_item_row,
+    encode_control,
+    encode_row,
+)
+from learning.rows.follow import RowFollower
+from learning.rows.marks import Marks
+from learning.rows.publish import ItemRows
+from stream.block_codec import encode_item
+from stream.engine.shard import Output
+from stream.errors import FrameError, NewerFrameError
+from stream.events import Click, Forget, ItemEvent
+from stream.frame import pack, unpack
+from stream.step import Step
+from stream.testing import drive
+from tests.harness.rows import (
+    RowPublisher,
+    RowServer,
+    assert_same_answers,
+    assert_same_state,
+    item_row,
+    make_settings,
+    names_of,
+    row_record,
+    scripted,
+    shuffled_rows,
+    user_row,
+)
+
+NEAR = Neighbours(half_life_ms=5)
+POPULAR = Popular(half_lives_ms=[5], reference=bytes(8), weights=bytes(8))
+
+
+@pytest.mark.parametrize(
+    ("topic", "key", "value", "says"),
+    [
+        ("user-vectors", b"ann", b"\xc1", "not a frame"),
+        ("user-vectors", b"ann", encode_row(item_row("ann")), "of kind 'user', got kind 'item'"),
+        ("user-vectors", b"ann", encode_row(user_row("bob")), "the row is of 'bob'"),
+        ("user-vectors", b"ann", encode_row(UserRow(user_id="ann", vector=bytes(12))), "dim: expected 8"),
+        ("user-vectors", b"ann", encode_row(user_row("ann", layout=9)), "version 9"),
+        ("user-vectors", b"ann", encode_row(UserRow(user_id="ann", vector=b"", recent=["a"])), "length"),
+        ("user-vectors", b"\xff", encode_row(user_row("ann")), "utf-8"),
+        (
+            "item-vectors",
+            b"tea",
+            encode_row(item_row("tea", popularity=POPULAR)),
+            "half_lives_ms: expected",
+        ),
+        ("item-vectors", b"tea", encode_row(item_row("tea", neighbours=NEAR)), "half-life"),
+        ("policy", b"tea", encode_row(PolicyRow(item_id="tea", clusters=bytes(4))), "length"),
+        ("catalogue", b"tea", encode_item(ItemEvent(item_id="mate", ts=1)), "the row is of 'mate'"),
+        ("control", b"ranker", encode_control("ranker", {"names": ["a"]}), "features of the ranker"),
+        ("control", b"ranker", encode_control("ranker", {}), "lacks something"),
+        ("control", b"centroids", encode_control("centroids", {"ids": 5}), "lacks something"),
+        ("events", b"tea", b"", "expected one of the topics"),
+    ],
+)  # fmt: skip
+def test_a_bad_row_is_named_and_the_rest_goes_on(topic: str, key: bytes, value: bytes, says: str) -> None:
+    server = RowServer()
+    server.follower.add("item-vectors", 0, b"good", encode_row(item_row("good")))
+    with pytest.raises(FrameError, match="^" + re.escape(f"{topic}/3, key {key!r}: ")) as caught:
+        server.follower.add(topic, 3, key, value)
+    assert says in str(caught.value)
+    assert isinstance(caught.value, NewerFrameError) == (says == "version 9")
+    server.apply()
+    assert "good" in server.parts.items
+
+
+def test_more_ids_than_rows_are_refused_and_counted() -> None:
+    server = RowServer(make_settings(max_items=8, max_users=8))
+    server.follow([row_record("item-vectors", item_row(f"i{n}")) for n in range(12)])
+    server.follow([row_record("user-vectors", user_row(f"u{n}", "i1", "i11", "i2")) for n in range(12)])
+    parts = server.parts
+    assert len(parts.items) == len(parts.users) == 8
+    assert names_of(parts, parts.history.clicked(parts.users.row_of("u1"))) == ["i1", "i2"]
+    assert server.follower.refused > 8
+
+
+# --- how far it is, and restarts ---
+
+
+def test_it_is_as_far_as_the_partition_that_is_farthest_behind() -> None:
+    settings = load_settings(environ={}, flags={"kafka": {"partitions": 2}})
+    follower = RowFollower(settings)
+    follower.add("user-vectors", 0, b"", encode_row(Progress(absorbed_at=50, watermark=5)))
+    follower.take()
+    assert (follower.absorbed_at, follower.watermark) == (0, 0)
+    follower.add("user-vectors", 1, b"", encode_row(Progress(absorbed_at=40, watermark=9)))
+    assert follower.absorbed_at == 0  # not before the rows are given
+    follower.take()
+    assert (follower.marks, follower.watermark) == (Marks((50, 40), 0, 0), 5)
+
+
+def test_items_and_policies_have_marks_of_their_own() -> None:
+    follower = RowFollower(load_settings(environ={}, flags={"kafka": {"partitions": 2}}))
+    for topic, reached in (("user-vectors", 90), ("item-vectors", 70), ("policy", 60)):
+        for partition in (0, 1):
+            follower.add(topic, partition, b"", encode_row(Progress(absorbed_at=reached + partition)))
+    follower.take()
+    assert follower.marks == Marks((90, 91), items=70, policies=60)
+    again = RowFollower(load_settings(environ={}, flags={"kafka": {"partitions": 2}}))
+    again.restore(unpack(pack(follower.snapshot())))
+    assert again.marks == follower.marks
+
+
+def test_a_follower_and_a_publisher_go_on_where_their_snapshots_were_taken() -> None:
+    events, rng = scripted(4), np.random.default_rng(4)
+    publisher, server = RowPublisher(n_partitions=3), RowServer()
+    half = len(events) // 2
+    server.follow(shuffled_rows(publisher.learn(events[:half]), rng))
+    frame = unpack(pack({"follower": server.follower.snapshot(), "parts": server.parts.snapshot()}))
+    learned = unpack(
+        pack(
+            {"step": publisher.pipeline.snapshot(), "rows": [rows.snapshot() for rows in publisher.stateful]}
+        )
+    )
+    again, revived = RowServer(), RowPublisher(n_partitions=3)
+    again.parts.restore(frame["parts"])
+    again.follower.restore(frame["follower"])
+    revived.pipeline.restore(learned["step"])
+    for rows, state in zip(revived.stateful, learned["rows"], strict=True):
+        rows.restore(state)
+    rest = revived.learn(events[half:])
+    assert rest == publisher.learn(events[half:])
+    again.follow(shuffled_rows(rest, rng), every=40)
+    assert_same_state(again.parts, publisher.parts, events[-1].ts)
+    assert_same_answers(again.parts, publisher.parts, events[-1].ts)
+
+
+def test_ids_that_left_before_a_snapshot_and_were_not_taken_yet_are_still_deleted() -> None:
+    publisher = RowPublisher()
+    publisher.learn([Click(ts=1, user_id="ann", item_id="tea"), Click(ts=2, user_id="bob", item_id="tea")])
+    publisher.pipeline.on_events([Forget(user_id="ann", ts=3)])
+    frame = unpack(
+        pack(
+            {"step": publisher.pipeline.snapshot(), "rows": [rows.snapshot() for rows in publisher.stateful]}
+        )
+    )
+    revived = RowPublisher()
+    revived.pipeline.restore(frame["step"])
+    for rows, state in zip(revived.stateful, frame["rows"], strict=True):
+        rows.restore(state)
+    assert Output("user-vectors", 0, None, b"ann") in revived.taken()
+
+
+def test_a_shard_publishes_its_own_items_only() -> None:
+    pipeline = Pipeline(make_settings(), b"a key for tests, no secret")
+    rows = ItemRows(pipeline.parts, 1, lambda name: int(name in ("tea", "mate")))
+    drive(
+        cast(Step, pipeline),
+        [
+            ItemEvent(item_id="tea", ts=1),
+            ItemEvent(item_id="cola", ts=1),
+            Click(ts=2, user_id="ann", item_id="tea"),
+            Click(ts=3, user_id="ann", item_id="cola"),
+            Click(ts=4, user_id="ann", item_id="mate"),
+        ],
+    )
+    outputs = rows.take()
+    assert {(output.topic, output.key) for output in outputs} == {
+        ("item-vectors", b"tea"), ("item-vectors", b"mate"), ("policy", b"tea"),
+    }  # fmt: skip
+    tea = next(output.value for output in outputs if output.key == b"tea")
+    assert tea is not None
+    near = decode_item_row(tea).neighbours
+    assert near is not None
+    assert set(near.ids) == {"cola", "mate"}
