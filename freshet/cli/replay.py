@@ -15,7 +15,6 @@ from freshet.cli.output import console, json_target, read_settings, target, writ
 from freshet.config import Settings
 from freshet.feeding import read_rows
 from freshet.feeding.order import InOrder
-from freshet.mirrors import MirroredPipeline, parse_interval
 from freshet.offline import StateRecommender
 from learning.errors import SettingsError
 from learning.pipeline import Pipeline
@@ -33,6 +32,7 @@ from replay import (
 )
 from replay.advice import left_out_note, policy_note, prediction_notes, unused_note
 from replay.drive import Driven
+from replay.mirrors import MirroredPipeline, parse_interval
 from replay.report import PolicyReport, print_replay, replay_json, save_replay_plot
 from replay.source import Entry, FolderSource, LinesSource, open_folder, seen_items
 from replay.staleness import print_staleness, staleness_json

@@ -32,7 +32,7 @@ def serve(
     Example: `freshet serve --kafka localhost:9092 --data ./serve-1 --port 8080`
     """
     # Every client of Kafka comes with an extra.
-    from freshet.serve_kafka.run import serve_forever
+    from freshet.run.serve_kafka import serve_forever
 
     flags = {
         "port": port,

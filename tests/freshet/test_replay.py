@@ -13,10 +13,10 @@ from typer.testing import CliRunner
 
 from freshet.cli import app
 from freshet.config import load_settings
-from freshet.mirrors import MirroredPipeline
 from freshet.offline import StateRecommender
 from learning.pipeline import Pipeline
 from replay.errors import ReplayError
+from replay.mirrors import MirroredPipeline
 from stream.codec import encode_events
 from stream.events import Click, Decision, ItemEvent, LoggedEvent
 from stream.folder import DataFolder

@@ -16,11 +16,11 @@ from typer.testing import CliRunner
 
 from freshet.cli import app
 from freshet.config import Settings, load_settings
+from freshet.run.serve_kafka import followed_topics
 from freshet.run.worker import worker_config
-from freshet.serve_kafka.backend import KafkaBackend
-from freshet.serve_kafka.run import followed_topics
 from learning.errors import StartError
 from learning.parts import build_parts
+from serving.kafka.backend import KafkaBackend
 from serving.service import Service
 from stream.clock import WallClock
 from stream.codec import encode_events

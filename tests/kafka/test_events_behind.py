@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from kafka import KafkaProducer
 
-from freshet.serve_kafka.behind import EventsBehind
 from learning.rows.marks import Marks
+from serving.kafka.behind import EventsBehind
 from stream.clock import ManualClock, WallClock
 from stream.codec import encode_events
 from stream.events import Click

@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 
 from freshet.cli import app
 from freshet.config import Settings
-from freshet.serve_kafka.run import followed_topics
+from freshet.run.serve_kafka import followed_topics
 from stream.engine.worker_settings import WorkerSettings
 from stream.errors import BrokerError
 from stream.events import Click, Forget

@@ -11,7 +11,7 @@ from typing import Any
 import httpx
 import pytest
 
-from freshet.serve_kafka.outbox import Outbox
+from serving.kafka.outbox import Outbox
 from stream.events import Click, Decision
 from stream.kafka import KafkaSettings
 from stream.kafka.topics import create_topics

@@ -8,8 +8,8 @@ import threading
 from concurrent.futures import Future
 from math import ceil
 
-from freshet.serve_kafka.link import Link
 from serving.errors import BusyError, TooLargeError, UnavailableError
+from serving.kafka.link import Link
 from stream.clock import Clock
 from stream.codec import Decoded
 from stream.errors import BrokerError, FreshetError

@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from freshet.config import Settings
+from learning.settings import LearningSettings
 from stream.errors import SnapshotError
 from stream.frame import Frame
 from stream.snapshot import read_snapshot, write_snapshot
@@ -26,7 +26,7 @@ MAX_AGE_MS = 12 * 3_600_000
 missed one. Half of that is on the safe side."""
 
 
-def fingerprint(settings: Settings) -> str:
+def fingerprint(settings: LearningSettings) -> str:
     """What must be equal for a copy to fit: the sizes of the parts, and the topics' names."""
     fitting = (settings.learn, settings.policy, settings.kafka.prefix, settings.kafka.partitions)
     return hashlib.sha256(msgspec.json.encode(fitting, order="deterministic")).hexdigest()
@@ -39,10 +39,10 @@ class Copies:
     ``offsets`` (name → next offset by partition), and whatever the caller adds.
 
     Example:
-        See `tests/freshet/test_serve_copies.py`.
+        See `tests/serving/test_kafka_copies.py`.
     """
 
-    def __init__(self, path: Path, settings: Settings) -> None:
+    def __init__(self, path: Path, settings: LearningSettings) -> None:
         self._path = path
         self._fingerprint = fingerprint(settings)
         self._thread: threading.Thread | None = None

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from freshet.serve_kafka.outbox import Outbox
+from serving.kafka.outbox import Outbox
 from stream.errors import LogError
 from stream.log import Record
 

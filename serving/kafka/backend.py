@@ -7,16 +7,16 @@ import secrets
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from freshet.config import Settings
-from freshet.serve_kafka.behind import EventsBehind
-from freshet.serve_kafka.copies import Copies
-from freshet.serve_kafka.drain import Drain
-from freshet.serve_kafka.follow import RowReader
-from freshet.serve_kafka.intake import BrokerIntake
-from freshet.serve_kafka.link import Link
-from freshet.serve_kafka.outbox import Outbox
 from learning.errors import StartError
 from learning.parts import Parts
+from serving.kafka.behind import EventsBehind
+from serving.kafka.copies import Copies
+from serving.kafka.drain import Drain
+from serving.kafka.follow import RowReader
+from serving.kafka.intake import BrokerIntake
+from serving.kafka.link import Link
+from serving.kafka.outbox import Outbox
+from serving.settings import ServingSettings
 from serving.writer import GroupWriter
 from stream.clock import Clock
 from stream.dead_letters import DeadLetter
@@ -58,7 +58,7 @@ class KafkaBackend:
     def __init__(
         self,
         folder: Path,
-        settings: Settings,
+        settings: ServingSettings,
         parts: Parts,
         clock: Clock,
         *,

@@ -6,12 +6,12 @@ import logging
 import threading
 from collections.abc import Callable, Mapping
 
-from freshet.config import Settings
-from freshet.serve_kafka.consumer import Came, LostRowsError, RowConsumer, topic_ids
-from freshet.serve_kafka.copies import Copies
 from learning.parts import Parts
 from learning.rows.follow import RowFollower
 from learning.rows.marks import Marks
+from serving.kafka.consumer import Came, LostRowsError, RowConsumer, topic_ids
+from serving.kafka.copies import Copies
+from serving.settings import ServingSettings
 from stream.clock import Clock
 from stream.commits import Delta
 from stream.engine import Nudge
@@ -50,7 +50,7 @@ class RowReader:
 
     def __init__(
         self,
-        settings: Settings,
+        settings: ServingSettings,
         parts: Parts,
         copies: Copies,
         clock: Clock,

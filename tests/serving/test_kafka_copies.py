@@ -9,8 +9,8 @@ import msgspec
 import pytest
 
 from freshet.config import Settings
-from freshet.serve_kafka.copies import MAX_AGE_MS, Copies
 from learning.settings import LearnSettings, PolicySettings
+from serving.kafka.copies import MAX_AGE_MS, Copies
 
 TOPICS = {"user-vectors": "a", "control": "b"}
 AT = 1_700_000_000_000

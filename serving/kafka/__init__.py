@@ -7,6 +7,6 @@ importing this package does not.
 
 from __future__ import annotations
 
-from freshet.serve_kafka.outbox import Outbox
+from serving.kafka.outbox import Outbox
 
 __all__ = ["Outbox"]

@@ -7,8 +7,8 @@ import threading
 from concurrent.futures import TimeoutError as NotYetError
 from typing import NamedTuple
 
-from freshet.serve_kafka.link import Link
-from freshet.serve_kafka.outbox import Outbox
+from serving.kafka.link import Link
+from serving.kafka.outbox import Outbox
 from stream.clock import Clock
 from stream.codec import decode_logged
 from stream.dead_letters import DeadLetter

@@ -11,13 +11,13 @@ from pathlib import Path
 from freshet.config import Settings
 from freshet.run.listening import listen
 from freshet.run.worker import warm, worker_config
-from freshet.serve_kafka.backend import COPY, KafkaBackend
-from freshet.serve_kafka.consumer import topic_ids
 from learning.errors import StartError
 from learning.parts import build_parts
 from learning.rows.carried import require_carried
 from learning.rows.follow import FOLLOWED
 from serving.auth import refuse_exposure
+from serving.kafka.backend import COPY, KafkaBackend
+from serving.kafka.consumer import topic_ids
 from serving.service import Service
 from serving.worker import run_worker
 from stream.clock import WallClock

@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from freshet.config import Settings
 from learning.errors import SettingsError
 from learning.parts import Parts, build_parts
 from learning.pipeline import Pipeline
+from learning.settings import LearningSettings
 from stream.events import LoggedEvent
 from stream.frame import Frame, pack, unpack
 
@@ -47,7 +47,7 @@ class Mirror:
     meanwhile, as bytes.
     """
 
-    def __init__(self, settings: Settings, sync_ms: int) -> None:
+    def __init__(self, settings: LearningSettings, sync_ms: int) -> None:
         self.sync_ms = sync_ms
         self.parts: Parts = build_parts(settings)
         self._pending: list[bytes] = []
@@ -86,7 +86,7 @@ class MirroredPipeline:
 
     Example:
         >>> from stream.events import Click
-        >>> step = MirroredPipeline(Settings(), b"sixteen bytes or more", [60_000])
+        >>> step = MirroredPipeline(LearningSettings(), b"sixteen bytes or more", [60_000])
         >>> for ts in (1_000, 2_000):
         ...     step.on_events([Click(ts=ts, user_id="u", item_id=f"i{ts}")])
         ...     step.on_tick(ts)
@@ -94,7 +94,7 @@ class MirroredPipeline:
         (2, 1)
     """
 
-    def __init__(self, settings: Settings, forget_key: bytes, syncs_ms: Sequence[int]) -> None:
+    def __init__(self, settings: LearningSettings, forget_key: bytes, syncs_ms: Sequence[int]) -> None:
         self.pipeline = Pipeline(settings, forget_key)
         self.mirrors = [Mirror(settings, sync_ms) for sync_ms in syncs_ms]
 
