@@ -19,7 +19,7 @@ from bandits.policies.lin_ucb import LinUcb
 from bandits.policies.thompson import BetaThompson
 from bandits.policies.uniform import Uniform
 from bandits.slate import Offered, Slated, build_slate, slate_propensities, slate_weight
-from bandits.warm import warm_up
+from bandits.warm_choices import warm_up
 
 __all__ = [
     "DEFAULT_CLUSTER",

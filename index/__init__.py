@@ -17,7 +17,7 @@ from index.quality import Recall, RecallProbe
 from index.relinker import Relinked, Relinker
 from index.settings import LiveSettings
 from index.snapshot import load_index, save_index
-from index.warm import warm_up
+from index.warm_search import warm_up
 
 __all__ = [
     "Answers",

@@ -20,7 +20,7 @@ from serving.replica import Replica
 from serving.service import Service, WorkerConfig
 from serving.settings import AuthSettings, ServeSettings, SourceSettings
 from serving.sources import Gatherer
-from serving.warm import warm_serving
+from serving.warm_answers import warm_serving
 from serving.worker import run_worker
 from serving.writer import GroupWriter
 

@@ -22,7 +22,7 @@ from learning.warm_events import WARM_USERS
 from learning.warm_frames import warm_frames
 from serving.folder_backend import FolderBackend
 from serving.service import Service, WorkerConfig
-from serving.warm import warm_serving
+from serving.warm_answers import warm_serving
 from serving.worker import run_worker
 from stream.clock import Clock, WallClock
 from stream.errors import FreshetError
