@@ -15,10 +15,11 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
-from freshet.settings_errors import explained
 from freshet.settings_sources import from_environment, from_file
+from learning.choices import chosen_policies, in_one_way, policy_entries
 from learning.errors import SettingsError
 from learning.settings import LearnSettings, PolicySettings
+from learning.settings_errors import explained
 from serving.settings import ServeSettings, ServingSettings
 from stream.engine.settings import EngineSettings
 from stream.engine.worker_settings import ShardSettings, WorkerSettings
@@ -31,6 +32,8 @@ __all__ = [
     "settings_digest",
 ]
 
+_LISTS = ("policies",)
+_OF_BEFORE = ("name", "others", "alpha")
 _LARGEST = 10**15  # 31,000 years in ms, a petabyte
 
 
@@ -48,6 +51,8 @@ class Settings(ServingSettings, frozen=True, forbid_unknown_fields=True):
     join: JoinSettings = JoinSettings()
     learn: LearnSettings = LearnSettings()
     policy: PolicySettings = PolicySettings()
+    policies: tuple[dict[str, Any], ...] = ()
+    """The policies that learn and that a request may name, see below; the first is the default."""
     serve: ServeSettings = ServeSettings()
     engine: EngineSettings = EngineSettings()
     kafka: KafkaSettings = KafkaSettings()
@@ -79,23 +84,29 @@ def load_settings(
     sections = {field.name for field in msgspec.structs.fields(Settings) if _is_section(field.type)}
     merged: dict[str, Any] = {}
     _merge(merged, from_file(path, say))
-    _merge(merged, from_environment(os.environ if environ is None else environ, sections, say))
+    _merge(merged, from_environment(os.environ if environ is None else environ, sections, _LISTS, say))
     _merge(merged, flags or {})
     _refuse_not_finite(merged, "")
+    of_before = _of_before(merged)
     try:
         settings = msgspec.convert(merged, Settings, strict=False)
     except msgspec.ValidationError as error:
         msg = f"settings: {explained(str(error), merged, Settings)}; see docs/reference/settings.md"
         raise SettingsError(msg) from None
     _refuse_out_of_range(settings, "")
+    chosen_policies(settings)
+    if of_before:
+        anew = ", ".join(map(_inline, policy_entries(settings)))
+        say(f"[policy] {', '.join(of_before)}: write, above all sections, policies = [{anew}] instead")
     return settings
 
 
 def settings_digest(settings: Settings) -> bytes:
     """The settings as canonical JSON: equal bytes mean equal behaviour of a learner."""
     # In the order of the class above: a base class puts its own fields first.
+    whole = in_one_way(settings)
     sections = {
-        name: msgspec.Raw(msgspec.json.encode(getattr(settings, name), order="deterministic"))
+        name: msgspec.Raw(msgspec.json.encode(getattr(whole, name), order="deterministic"))
         for name in inspect.get_annotations(Settings)
     }
     return msgspec.json.encode(sections)
@@ -121,10 +132,37 @@ def _refuse_out_of_range(value: object, path: str) -> None:
         raise SettingsError(msg)
 
 
+def _of_before(merged: Mapping[str, Any]) -> list[str]:
+    """What stands in `[policy]` and belongs into `[[policies]]` now.
+
+    Raises:
+        SettingsError: both say which policies there are, or neither, by an empty list.
+    """
+    policy = merged.get("policy")
+    found = [name for name in _OF_BEFORE if isinstance(policy, Mapping) and name in policy]
+    if "policies" not in merged:
+        return found
+    if found:
+        msg = f"settings: policy.{found[0]} does not go with [[policies]]: write it there"
+        raise SettingsError(msg)
+    if not merged["policies"]:
+        msg = "settings: policies: expected at least one, got none; leave it out for the default ones"
+        raise SettingsError(msg)
+    return []
+
+
+def _inline(entry: Mapping[str, Any]) -> str:
+    """A table as TOML has it in one line."""
+    fields = [f"{key} = {msgspec.json.encode(value).decode()}" for key, value in entry.items()]
+    return f"{{{', '.join(fields)}}}"
+
+
 def _refuse_not_finite(values: Mapping[str, Any], path: str) -> None:
     for key, value in values.items():
         if isinstance(value, Mapping):
             _refuse_not_finite(value, f"{path}{key}.")
+        elif isinstance(value, list):
+            _refuse_not_finite({f"{key}[{n}]": one for n, one in enumerate(value)}, path)
         elif isinstance(value, float) and not math.isfinite(value):
             msg = f"settings: {path}{key} must be a finite number, got {value}"
             raise SettingsError(msg)

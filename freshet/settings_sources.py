@@ -98,8 +98,10 @@ def is_service_link(name: str, value: str) -> bool:
     return _LINK_NAME.fullmatch(name) is not None
 
 
-def from_environment(environ: Mapping[str, str], sections: Collection[str], say: Say) -> dict[str, Any]:
-    """What variables set, by section.
+def from_environment(
+    environ: Mapping[str, str], sections: Collection[str], lists: Collection[str], say: Say
+) -> dict[str, Any]:
+    """What variables set, by section; `lists` are settings outside any section that are written as JSON.
 
     Raises:
         SettingsError: a list or table is no JSON, or one variable sets a section and another a field of it.
@@ -112,9 +114,10 @@ def from_environment(environ: Mapping[str, str], sections: Collection[str], say:
         if is_service_link(name, value):
             links.append(name)
             continue
-        section, _, field = name.removeprefix("FRESHET_").lower().partition("_")
+        whole = name.removeprefix("FRESHET_").lower()
+        section, _, field = whole.partition("_")
         if section not in sections:
-            found[name.removeprefix("FRESHET_").lower()] = value
+            found[whole] = _listed(name, value) if whole in lists else value
         elif not field:
             found[section] = _listed(name, value)
         else:

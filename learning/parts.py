@@ -10,13 +10,10 @@ import numpy as np
 import numpy.typing as npt
 
 from bandits import (
-    BetaThompson,
     Centroids,
     ClusterItemGraph,
     DiagLinUcb,
-    EpsilonGreedy,
     Policy,
-    Uniform,
 )
 from learners import (
     Admission,
@@ -28,7 +25,9 @@ from learners import (
     Popularity,
     Ranker,
 )
-from learning.settings import AdmissionRule, LearningSettings, LearnSettings, PolicySettings
+from learners.world import World
+from learning.choices import build_chosen, chosen_policies
+from learning.settings import AdmissionRule, LearningSettings, LearnSettings
 from monitor import Measures
 from stream.frame import Frame
 from stream.step import Replicated
@@ -107,8 +106,11 @@ class Parts:
                 policy.retire(clusters)
 
 
-def build_parts(settings: LearningSettings) -> Parts:
-    """Empty parts, as the settings say.
+def build_parts(settings: LearningSettings, *, partition: int = 0, n_partitions: int = 1) -> Parts:
+    """Empty parts, as the settings say, of one partition or of all.
+
+    Raises:
+        SettingsError: a part that was chosen cannot be built.
 
     Example:
         >>> list(build_parts(LearningSettings()).policies)
@@ -134,6 +136,14 @@ def build_parts(settings: LearningSettings) -> Parts:
     graph = ClusterItemGraph(
         centroids, max_items=policy.edges_per_cluster, max_clusters=policy.edges_per_item
     )
+    world = World(
+        dim=learn.embedding_dim,
+        cap=settings.join.cap,
+        seed=learn.seed,
+        partition=partition,
+        n_partitions=n_partitions,
+        parts={"graph": graph, "centroids": centroids},
+    )
     return Parts(
         users=users,
         items=items,
@@ -153,7 +163,7 @@ def build_parts(settings: LearningSettings) -> Parts:
         ranker=Ranker(half_lives=len(learn.half_lives_ms)),
         centroids=centroids,
         graph=graph,
-        policies=_build_policies(policy, graph, cap=settings.join.cap),
+        policies=build_chosen(chosen_policies(settings), world, Policy),
         measures=Measures(),
     )
 
@@ -161,14 +171,3 @@ def build_parts(settings: LearningSettings) -> Parts:
 def _admission(learn: LearnSettings, threshold: int | None, rule: AdmissionRule | None) -> Admission:
     """The admission of one table: its own settings where it has some, else those for both."""
     return Admission(rule=rule or learn.admission_rule, threshold=threshold or learn.admission)
-
-
-def _build_policies(settings: PolicySettings, graph: ClusterItemGraph, *, cap: float) -> dict[str, Policy]:
-    made: dict[str, Policy] = {
-        "diag_lin_ucb": DiagLinUcb(graph, alpha=settings.alpha),
-        "epsilon_greedy": EpsilonGreedy(),
-        "thompson": BetaThompson(cap=cap),
-        "uniform": Uniform(),
-    }
-    names = dict.fromkeys((settings.name, *settings.others))
-    return {name: made[name] for name in names}

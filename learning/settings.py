@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import Meta
@@ -12,14 +12,13 @@ from stream.engine.worker_settings import ShardSettings, WorkerSettings
 from stream.join import JoinSettings
 from stream.kafka import KafkaSettings
 
-__all__ = ["AdmissionRule", "LearnSettings", "LearningSettings", "PolicyName", "PolicySettings"]
+__all__ = ["AdmissionRule", "LearnSettings", "LearningSettings", "PolicySettings"]
 
 _DAY_MS = 86_400_000
 _MOST_ROWS = 2**31 - 1  # rows are numbered in 32 bits
 Positive = Annotated[int, Meta(ge=1)]
 
 AdmissionRule = Literal["threshold", "share", "equal"]
-PolicyName = Literal["diag_lin_ucb", "uniform", "epsilon_greedy", "thompson"]
 
 
 class LearnSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -73,16 +72,16 @@ class LearnSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class PolicySettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The exploring policy and its cluster-item graph."""
+    """What all policies share: how often they decide, and the cluster-item graph."""
 
-    name: PolicyName = "diag_lin_ucb"
-    """The policy that explores when a request names none."""
-    others: tuple[PolicyName, ...] = ("uniform",)
-    """Further policies that learn from the same log and that a request may name."""
+    name: str = "diag_lin_ucb"
+    """The policy that explores when a request names none, by kind; better: the first of `[[policies]]`."""
+    others: tuple[str, ...] = ("uniform",)
+    """Further policies that learn from the same log and that a request may name; better: `[[policies]]`."""
     epsilon: Annotated[float, Meta(ge=0, le=1)] = 0.05
     """Probability at each place that the policy, not the ranker, picks; 1 lets it decide everything."""
     alpha: Annotated[float, Meta(ge=0, le=1_000)] = 0.5
-    """Width of the confidence bonus."""
+    """Width of the confidence bonus of `diag_lin_ucb`; better: `alpha` in its entry of `[[policies]]`."""
     centroids: Annotated[int, Meta(ge=1, le=65_536)] = 64
     """Clusters of users, at most."""
     context_clusters: Annotated[int, Meta(ge=1, le=64)] = 4
@@ -103,6 +102,8 @@ class LearningSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     join: JoinSettings = JoinSettings()
     learn: LearnSettings = LearnSettings()
     policy: PolicySettings = PolicySettings()
+    policies: tuple[dict[str, Any], ...] = ()
+    """The policies that learn and that a request may name, each with its `kind`; the first is the default."""
     engine: EngineSettings = EngineSettings()
     kafka: KafkaSettings = KafkaSettings()
     work: WorkerSettings = WorkerSettings()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from learners.ids import IdMap
+from learning.choices import policy_names
 from learning.settings import LearningSettings
 from stream.events import FIRST_TS, Click, Decision, Forget, Impression, ItemEvent, LoggedEvent
 
@@ -33,7 +34,7 @@ def warm_events(settings: LearningSettings, n_features: int) -> list[tuple[int, 
     at = [FIRST_TS + hour * _HOUR_MS for hour in range(1, 6)]
     decision = Decision(
         request_id="r", ts=at[2], user_id="known", items=list(_ITEMS[:3]), propensities=[0.5] * 3,
-        policy=settings.policy.name, clusters=[0], weights=[1.0], features=features, others=[_ITEMS[3]],
+        policy=policy_names(settings)[0], clusters=[0], weights=[1.0], features=features, others=[_ITEMS[3]],
     )  # fmt: skip
     steps: list[list[LoggedEvent]] = [
         [ItemEvent(item_id=item, ts=at[0]) for item in _ITEMS],

@@ -82,7 +82,7 @@ class DecisionMaker:
         """
         if asked.policy is not None and asked.policy not in self._policies:
             known = ", ".join(self._policies)
-            msg = f"field 'policy': expected one of {known}, got {asked.policy!r}; see [policy] others"
+            msg = f"field 'policy': expected one of {known}, got {asked.policy!r}; see [[policies]]"
             raise FieldError(msg)
 
     def refresh(self) -> None:

@@ -3,9 +3,11 @@ order-free."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
+import msgspec
 import numpy as np
+from msgspec import Meta
 
 from bandits.base import Context, Rule, RulePolicy
 from bandits.errors import PolicyError
@@ -14,11 +16,27 @@ from bandits.ops import diagonal
 from bandits.ops.arrays import Float64, Int32, grown
 from bandits.touched import Touched
 from learners.rows import RowBlock
+from learners.world import World
 from stream.frame import Frame
 
-__all__ = ["DiagLinUcb"]
+__all__ = ["DiagLinUcb", "Settings", "build", "needs"]
+
+SOURCE = "Yi et al. 2023, arXiv 2307.15893, equations 7 to 10"
 
 _PENDING = 2  # how many calls of `age_pending` a served row outlives
+
+
+class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How wide it explores, and how it spreads traffic."""
+
+    alpha: Annotated[float, Meta(ge=0, le=1_000)] = 0.5
+    """Width of the confidence bonus."""
+    top: Annotated[int, Meta(ge=1, le=1_000)] = 5
+    """How many of the best items share the traffic."""
+    temperature: Annotated[float, Meta(ge=0, le=1_000)] = 0.25
+    """How evenly they share it, in units of the best item's confidence width; 0 takes the best."""
+    spread: Annotated[float, Meta(ge=0, le=1)] = 0.05
+    """Share of the traffic that is dealt out evenly among them."""
 
 
 class DiagLinUcb(RulePolicy):
@@ -299,3 +317,19 @@ class DiagLinUcb(RulePolicy):
         self._shown[rows] = frame["shown"]
         self.version = int(frame["version"])
         self._settle(rows)
+
+
+def needs(settings: Settings) -> tuple[str, ...]:
+    """The graph, whose edges say which items may be explored for whom."""
+    return ("graph",)
+
+
+def build(settings: Settings, world: World) -> DiagLinUcb:
+    """The policy, as the settings say."""
+    return DiagLinUcb(
+        world.parts["graph"],
+        alpha=settings.alpha,
+        top=settings.top,
+        temperature=settings.temperature,
+        spread=settings.spread,
+    )

@@ -2,14 +2,30 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
+import msgspec
 import numpy as np
+from msgspec import Meta
 
 from bandits.arms import ArmCounts
 from bandits.base import Context, Rule, RulePolicy
 from bandits.errors import PolicyError
 from bandits.ops.arrays import Int32
+from learners.world import World
 
-__all__ = ["EpsilonGreedy"]
+__all__ = ["EpsilonGreedy", "Settings", "build"]
+
+SOURCE = "Sutton and Barto 2018, section 2.2"
+
+
+class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How it chooses."""
+
+    exploration: Annotated[float, Meta(ge=0, le=1)] = 0.1
+    """Probability that any item is taken, with equal chances, instead of the best."""
+    optimism: Annotated[float, Meta(ge=-1_000, le=1_000)] = 1.0
+    """Reward that an item's mean starts with, as if from one impression."""
 
 
 class EpsilonGreedy(ArmCounts, RulePolicy):
@@ -45,3 +61,8 @@ class EpsilonGreedy(ArmCounts, RulePolicy):
         shown, reward = self.of(candidates)
         means = np.where(candidates >= 0, (reward + self.optimism) / (shown + 1.0), -np.inf)
         return Rule(means, np.ones(candidates.size), uniform=self.exploration)
+
+
+def build(settings: Settings, world: World) -> EpsilonGreedy:
+    """The policy, as the settings say."""
+    return EpsilonGreedy(exploration=settings.exploration, optimism=settings.optimism)

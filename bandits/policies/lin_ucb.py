@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
+import msgspec
 import numpy as np
+from msgspec import Meta
 
 from bandits.base import Choice, Context, Rule, RulePolicy, no_candidate
 from bandits.draws import Uniforms
@@ -13,9 +15,29 @@ from bandits.ops.arrays import Float32, Float64, Int32, grown
 from bandits.ops.linear import absorb_linear, linear_choice, linear_scores, packed_identity
 from bandits.touched import Touched
 from learners.rows import RowBlock
+from learners.world import World
 from stream.frame import Frame
 
-__all__ = ["LinUcb"]
+__all__ = ["LinUcb", "Settings", "build", "needs"]
+
+SOURCE = "Li et al. 2010, arXiv 1003.0146, Algorithm 1"
+
+
+class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How wide it explores, and how much it keeps."""
+
+    alpha: Annotated[float, Meta(ge=0, le=1_000)] = 0.5
+    """Width of the confidence bonus."""
+    l2: Annotated[float, Meta(gt=0, le=1_000_000)] = 1.0
+    """Weight of the squared-norm penalty: what an item's covariance starts with."""
+    max_arms: Annotated[int, Meta(ge=1, le=1_000_000)] = 10_000
+    """Items that are learned, at most."""
+    top: Annotated[int, Meta(ge=1, le=1_000)] = 1
+    """How many of the best items share the traffic."""
+    temperature: Annotated[float, Meta(ge=0, le=1_000)] = 0.0
+    """How evenly they share it, in units of the best item's confidence width; 0 takes the best."""
+    spread: Annotated[float, Meta(ge=0, le=1)] = 0.0
+    """Share of the traffic that is dealt out evenly among them."""
 
 
 class LinUcb(RulePolicy):
@@ -237,3 +259,21 @@ class LinUcb(RulePolicy):
         self._inverses[arms], self._sums[arms] = frame["inverses"], frame["sums"]
         self._thetas[arms] = frame["thetas"]
         self._touched.add(rows)
+
+
+def needs(settings: Settings) -> tuple[str, ...]:
+    """The centroids, whose weights are the request's x."""
+    return ("centroids",)
+
+
+def build(settings: Settings, world: World) -> LinUcb:
+    """The policy, as the settings say."""
+    return LinUcb(
+        world.parts["centroids"].max_clusters,
+        alpha=settings.alpha,
+        l2=settings.l2,
+        max_arms=settings.max_arms,
+        top=settings.top,
+        temperature=settings.temperature,
+        spread=settings.spread,
+    )

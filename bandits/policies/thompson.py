@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
+import msgspec
 import numpy as np
+from msgspec import Meta
 
 from bandits.arms import ArmCounts
 from bandits.base import Beliefs, Choice, Context, PropensityKind, no_candidate
@@ -11,8 +15,22 @@ from bandits.errors import PolicyError
 from bandits.ops.arrays import Float64, Int32
 from bandits.ops.beliefs import best_probabilities
 from learners.rows import RowBlock
+from learners.world import World
 
-__all__ = ["BetaThompson"]
+__all__ = ["BetaThompson", "Settings", "build"]
+
+SOURCE = "Chapelle and Li 2011, Algorithm 2"
+
+
+class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What it believes before the first impression, and how exactly it reckons."""
+
+    prior_reward: Annotated[float, Meta(ge=1, le=1_000_000)] = 1.0
+    """Impressions with a reward that each item starts with."""
+    prior_none: Annotated[float, Meta(ge=1, le=1_000_000)] = 1.0
+    """Impressions without a reward that each item starts with."""
+    bins: Annotated[int, Meta(ge=8, le=4_096)] = 64
+    """Bins of the integral that gives the probabilities; its time grows with them."""
 
 
 class BetaThompson(ArmCounts):
@@ -96,3 +114,13 @@ class BetaThompson(ArmCounts):
 
     def served(self, rows: Int32) -> None:
         """Nothing here depends on impressions that are still on their way."""
+
+
+def build(settings: Settings, world: World) -> BetaThompson:
+    """The policy, as the settings say; the largest reward is that of `[join] cap`."""
+    return BetaThompson(
+        prior_reward=settings.prior_reward,
+        prior_none=settings.prior_none,
+        cap=world.cap,
+        bins=settings.bins,
+    )

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import msgspec
 import numpy as np
 
 from bandits.base import Context, Rule, RulePolicy
 from bandits.ops.arrays import Int32
 from learners.rows import RowBlock
+from learners.world import World
 from stream.frame import Frame
 
-__all__ = ["Uniform"]
+__all__ = ["Settings", "Uniform", "build"]
+
+
+class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """It has none of its own."""
 
 
 class Uniform(RulePolicy):
@@ -51,3 +57,8 @@ class Uniform(RulePolicy):
 
     def apply(self, frame: Frame) -> None:
         """Nothing is held."""
+
+
+def build(settings: Settings, world: World) -> Uniform:
+    """The policy, as the settings say."""
+    return Uniform()

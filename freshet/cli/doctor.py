@@ -20,6 +20,7 @@ from freshet import __version__
 from freshet.cli.output import console, json_target, write_json
 from freshet.config import load_settings
 from freshet.run.clock_repair import repair_clock, why_folder_ahead
+from learning.choices import policy_names
 from learning.errors import SettingsError
 from stream.clock import Clock, WallClock
 from stream.errors import FreshetError
@@ -99,7 +100,7 @@ def _settings() -> _Finding:
         settings = load_settings(say=said.append)
     except SettingsError as error:
         return _Finding("settings", "bad", str(error), "mend freshet.toml or the FRESHET_* variable it names")
-    found = "; ".join([f"policy {settings.policy.name}, clock {settings.clock}", *said])
+    found = "; ".join([f"policies {', '.join(policy_names(settings))}, clock {settings.clock}", *said])
     return _Finding("settings", "ok", found)
 
 

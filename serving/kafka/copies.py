@@ -11,6 +11,7 @@ from typing import Any
 
 import msgspec
 
+from learning.choices import in_one_way
 from learning.settings import LearningSettings
 from stream.errors import SnapshotError
 from stream.frame import Frame
@@ -28,7 +29,8 @@ missed one. Half of that is on the safe side."""
 
 def fingerprint(settings: LearningSettings) -> str:
     """What must be equal for a copy to fit: the sizes of the parts, and the topics' names."""
-    fitting = (settings.learn, settings.policy, settings.kafka.prefix, settings.kafka.partitions)
+    whole = in_one_way(settings)
+    fitting = (whole.learn, whole.policy, whole.policies, whole.kafka.prefix, whole.kafka.partitions)
     return hashlib.sha256(msgspec.json.encode(fitting, order="deterministic")).hexdigest()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tomllib
 from pathlib import Path
 
 import msgspec
@@ -19,6 +20,18 @@ def test_a_flag_beats_a_variable_beats_a_file_beats_the_default(tmp_path: Path) 
     settings = load_settings(file, {"FRESHET_WORKERS": "3", "FRESHET_PORT": "4"}, {"port": 5, "host": None})
     assert (settings.port, settings.workers, settings.clock, settings.policy.alpha) == (5, 3, "event", 2.0)
     assert settings.host == Settings().host
+
+
+def test_policies_of_before_are_those_of_now_and_a_line_says_how_to_write_them() -> None:
+    said: list[str] = []
+    flags = {"policy": {"name": "thompson", "others": ["diag_lin_ucb"], "alpha": 2}}
+    before = load_settings(environ={}, flags=flags, say=said.append)
+    wanted = '[{"kind": "thompson"}, {"kind": "diag_lin_ucb", "alpha": 2.0}]'
+    now = load_settings(environ={"FRESHET_POLICIES": wanted}, say=said.append)
+    assert settings_digest(before) == settings_digest(now) != settings_digest(Settings())
+    toml = 'policies = [{kind = "thompson"}, {kind = "diag_lin_ucb", alpha = 2.0}]'
+    assert len(said) == 1 and "[policy] name, others, alpha" in said[0] and toml in said[0]
+    tomllib.loads(toml)
 
 
 def test_users_and_items_are_admitted_and_expire_by_settings_of_their_own() -> None:
@@ -48,11 +61,12 @@ def test_a_list_in_a_variable_is_json() -> None:
         ("[join]\nwindow = 1", "window"),
         ("[join]\nmax_pending = 0", "max_pending"),
         ("[serve]\nactivate = 'later'", "serve.activate: expected one of auto, explicit, got 'later'"),
-        (
-            "[policy]\nname = 'lin_ucb'",
-            "policy.name: expected one of diag_lin_ucb, uniform, .*, got 'lin_ucb'",
-        ),
-        ("[policy]\nothers = ['uniform', 'lin_ucb']", r"policy.others\[1\]: expected one of .*'lin_ucb'"),
+        ("[policy]\nname = 'lin_ubc'", r"policy\.name: .*'lin_ubc'; did you mean lin_ucb\? There are: diag_"),
+        ("[policy]\nothers = ['uniform', 'lin_ubc']", r"policy\.others\[1\]: .*'lin_ubc'"),
+        ("[policy]\nalpha = 1\n[[policies]]\nkind = 'uniform'", r"policy\.alpha does not go with \[\[pol"),
+        ("[[policy]]\nkind = 'uniform'", r"policy: expected a table, got a list; write \[\[policies\]\]"),
+        ("[policies]\nkind = 'uniform'", r"policies: .*write \[\[policies\]\]"),
+        ("policies = []", "policies: expected at least one"),
         ("[serve.sources]\nfrsh = 3", r"no serve\.sources\.frsh .*did you mean fresh"),
         ("[serve.sources]\nindex = -5", r"serve\.sources\.index: expected int >= 0, got -5"),
         ("[serve]\nafter_wait_ms = -1", r"serve\.after_wait_ms: expected int >= 0, got -1"),

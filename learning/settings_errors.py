@@ -27,38 +27,47 @@ def is_secret(path: str) -> bool:
     return _SECRET.search(path) is not None
 
 
-def explained(said: str, merged: Mapping[str, Any], root: type) -> str:
+def explained(said: str, merged: Mapping[str, Any], root: type, *, under: str = "") -> str:
     """The decoder's words with the name of the setting, what came, and the name that was probably meant.
 
-    `merged` is what was decoded, `root` the struct it was meant for. What came is shown where it is a plain
-    value that opens no doors, and else only its kind.
+    `merged` is what was decoded, `root` the struct it was meant for; `under` is the path at which both stand
+    in the settings. What came is shown where it is a plain value that opens no doors, and else only its kind.
     """
     what, _, path = said.replace("`", "").partition(" - at $")
     where = path.removeprefix(".")
+    full = _joined(under, where) or "all"
     unknown = what.removeprefix("Object contains unknown field ")
     if unknown != what:
-        return _unknown(unknown, where, root)
+        return _unknown(unknown, where, root, under)
     choices = _choices(root, where) if what.startswith("Invalid enum value ") else ()
-    if choices and not is_secret(where):
-        return (
-            f"{where}: expected one of {', '.join(choices)}, got {_shown(_came(merged, where), where, root)}"
-        )
+    if choices and not is_secret(full):
+        return f"{full}: expected one of {', '.join(choices)}, got {_shown(merged, where, root)}"
     if not what.startswith("Expected "):
-        return f"{where or 'all'}: {what if not is_secret(where) else 'it does not fit'}"
+        return f"{full}: {what if not is_secret(full) else 'it does not fit'}"
     expected = what.removeprefix("Expected ").partition(", got ")[0]
-    return f"{where or 'all'}: expected {expected}, got {_shown(_came(merged, where), where, root)}"
+    came = _came(merged, where)
+    if isinstance(came, dict) and expected == "array" and "." not in full:
+        return f"{full}: expected a list of tables, got one; write [[{full}]]"
+    if isinstance(came, list) and full == "policy":
+        return "policy: expected a table, got a list; write [[policies]], or [policy] for what all share"
+    return f"{full}: expected {expected}, got {_shown(merged, where, root)}"
 
 
-def _unknown(name: str, where: str, root: type) -> str:
+def _joined(*steps: str) -> str:
+    return ".".join(filter(None, steps))
+
+
+def _unknown(name: str, where: str, root: type, under: str) -> str:
     known = [field.name for field in msgspec.structs.fields(_struct_at(root, where))]
     near = get_close_matches(name, known, n=1)
     meant = f"; did you mean {near[0]}?" if near else ""
-    if is_secret(where) or not _NAME.fullmatch(name):
+    full = _joined(under, where)
+    if is_secret(full) or not _NAME.fullmatch(name):
         # Who mixes up names and values writes a token here.
-        return f"{where or 'all'}: a name (not shown) is none of {', '.join(known)}{meant}"
+        return f"{full or 'all'}: a name (not shown) is none of {', '.join(known)}{meant}"
     variable = "_".join(filter(None, ("FRESHET", *where.split("."), name))).upper()
-    also = f" (or {variable})" if "[" not in where else ""
-    return f"there is no {'.'.join(filter(None, (where, name)))}{also}{meant}"
+    also = f" (or {variable})" if "[" not in full else ""
+    return f"there is no {_joined(full, name)}{also}{meant}"
 
 
 def _struct_at(kind: Any, where: str) -> Any:
@@ -95,8 +104,9 @@ def _came(merged: Any, where: str) -> Any:
     return came
 
 
-def _shown(came: Any, where: str, root: type) -> str:
+def _shown(merged: Any, where: str, root: type) -> str:
     # A list or table may hold anything, and what stands where a section belongs may be one of its secrets.
+    came = _came(merged, where)
     if is_secret(where) or isinstance(came, dict | list) or _struct_at(root, where) is not None:
         return _KINDS.get(type(came), type(came).__name__)
     text = repr(came)

@@ -1,0 +1,226 @@
+"""From the settings' lists of parts to what was chosen: kind, name, settings that fit, in order of needs."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from graphlib import CycleError, TopologicalSorter
+from inspect import get_annotations
+from typing import Any, NamedTuple, TypeVar
+
+import msgspec
+
+from learners.world import World
+from learning.catalogue import POLICIES, Kind, Kinds
+from learning.errors import SettingsError
+from learning.settings import LearningSettings, PolicySettings
+from learning.settings_errors import explained
+from stream.errors import FreshetError
+
+__all__ = [
+    "Chosen",
+    "build_chosen",
+    "chosen_parts",
+    "chosen_policies",
+    "in_full",
+    "in_one_way",
+    "policy_entries",
+    "policy_names",
+]
+
+S = TypeVar("S", bound=LearningSettings)
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
+
+
+class Chosen(NamedTuple):
+    """One part that the settings ask for; `where` is its place there."""
+
+    name: str
+    kind: Kind
+    settings: msgspec.Struct
+    where: str
+
+
+def policy_entries(settings: LearningSettings) -> list[Mapping[str, Any]]:
+    """The entries of `[[policies]]`; where there are none, what `[policy]` says in the way of before.
+
+    Example:
+        >>> policy_entries(LearningSettings())
+        [{'kind': 'diag_lin_ucb', 'alpha': 0.5}, {'kind': 'uniform'}]
+    """
+    if settings.policies:
+        return list(settings.policies)
+    policy = settings.policy
+    kinds = dict.fromkeys((policy.name, *policy.others))
+    return [{"kind": k, "alpha": policy.alpha} if k == "diag_lin_ucb" else {"kind": k} for k in kinds]
+
+
+def chosen_policies(settings: LearningSettings) -> list[Chosen]:
+    """The policies, the default one first; their modules are imported.
+
+    Raises:
+        SettingsError: an entry does not fit.
+
+    Example:
+        >>> [policy.name for policy in chosen_policies(LearningSettings())]
+        ['diag_lin_ucb', 'uniform']
+    """
+    entries = policy_entries(settings)
+    if settings.policies:
+        return chosen_parts(POLICIES, entries)
+    names = [settings.policy.name, *settings.policy.others]
+    places = ["policy.name", *(f"policy.others[{n}]" for n in range(len(names) - 1))]
+    return chosen_parts(POLICIES, entries, [places[names.index(entry["kind"])] for entry in entries])
+
+
+def policy_names(settings: LearningSettings) -> list[str]:
+    """What requests and reports call the policies, the default one first; nothing is imported.
+
+    Example:
+        >>> policy_names(LearningSettings(policies=({"kind": "uniform", "name": "dice"},)))
+        ['dice']
+    """
+    return [str(entry.get("name") or entry.get("kind")) for entry in policy_entries(settings)]
+
+
+def chosen_parts(
+    kinds: Kinds, entries: Sequence[Mapping[str, Any]], places: Sequence[str] | None = None
+) -> list[Chosen]:
+    """What the entries of one section ask for, in their order; `places` are where their kinds stand.
+
+    Raises:
+        SettingsError: an unknown kind, two parts of one name, or a setting that does not fit.
+    """
+    found: dict[str, Chosen] = {}
+    for number, entry in enumerate(entries):
+        place = f"{kinds.section}[{number}]"
+        one = _chosen(kinds, entry, place, f"{place}.kind" if places is None else places[number])
+        if one.name in found:
+            msg = (
+                f"settings: {one.where}: {one.name!r} is also the name of {found[one.name].where}; "
+                "give one of them another `name`"
+            )
+            raise SettingsError(msg)
+        found[one.name] = one
+    return list(found.values())
+
+
+def in_full(chosen: Iterable[Chosen]) -> list[dict[str, Any]]:
+    """The entries with every setting written out: equal lists mean equal parts.
+
+    Example:
+        >>> in_full(chosen_policies(LearningSettings()))[1]
+        {'kind': 'uniform', 'name': 'uniform'}
+    """
+    return [{"kind": one.kind.name, "name": one.name, **msgspec.to_builtins(one.settings)} for one in chosen]
+
+
+def in_one_way(settings: S) -> S:
+    """The same settings with all policies in `policies`, in full, and nothing in the way of before.
+
+    Example:
+        >>> of_before = LearningSettings(policy=PolicySettings(name="uniform", others=()))
+        >>> of_now = LearningSettings(policies=({"kind": "uniform"},))
+        >>> in_one_way(of_before) == in_one_way(of_now)
+        True
+    """
+    plain = PolicySettings()
+    policy = msgspec.structs.replace(settings.policy, name=plain.name, others=plain.others, alpha=plain.alpha)
+    return msgspec.structs.replace(
+        settings, policy=policy, policies=tuple(in_full(chosen_policies(settings)))
+    )
+
+
+def build_chosen(chosen: Sequence[Chosen], world: World, expected: type) -> dict[str, Any]:
+    """Build what was chosen, each after what it needs; the result is in the order of `chosen`.
+
+    Args:
+        chosen: the parts of one section.
+        world: what they share; its parts are there already.
+        expected: what all of them must be able to do: its public methods and attributes.
+
+    Raises:
+        SettingsError: needs that nothing meets or that form a circle, or a part that lacks what it must have.
+    """
+    by_name = {one.name: one for one in chosen}
+    ready = dict(world.parts)
+    for name in _in_order(by_name, ready):
+        one = by_name[name]
+        needed = {need: ready[need] for need in one.kind.needs(one.settings)}
+        ready[name] = _built(one, replace(world, parts=needed), expected)
+    return {name: ready[name] for name in by_name}
+
+
+def _chosen(kinds: Kinds, entry: Mapping[str, Any], where: str, kind_at: str) -> Chosen:
+    own = dict(entry)
+    named, name = own.pop("kind", None), own.pop("name", None)
+    if not isinstance(named, str):
+        msg = f"settings: {where}: every entry of [[{kinds.section}]] has a `kind`; see `freshet parts`"
+        raise SettingsError(msg)
+    name = named if name is None else name
+    if not isinstance(name, str) or not _NAME.fullmatch(name):
+        msg = f"settings: {where}.name: expected up to 64 letters, digits, dots, dashes and underscores"
+        raise SettingsError(msg)
+    try:
+        kind = kinds.load(named)
+    except SettingsError as error:
+        msg = f"settings: {kind_at}: {error}"
+        raise SettingsError(msg) from error
+    try:
+        return Chosen(name, kind, msgspec.convert(own, kind.settings, strict=False), where)
+    except msgspec.ValidationError as error:
+        why = explained(str(error), own, kind.settings, under=where)
+    msg = f"settings: {why}{_of_others(kinds, kind, own)}; see `freshet parts {named}`"
+    raise SettingsError(msg)
+
+
+def _of_others(kinds: Kinds, kind: Kind, own: Mapping[str, Any]) -> str:
+    """Which kinds have the settings that this one has not."""
+    strange = [name for name in own if name not in kind.settings.__struct_fields__]
+    owners = kinds.with_setting(strange[0]) if strange else []
+    return f"; {strange[0]} is a setting of {', '.join(owners)}, not of {kind.name}" if owners else ""
+
+
+def _in_order(by_name: Mapping[str, Chosen], ready: Mapping[str, Any]) -> list[str]:
+    """Names in an order in which each comes after what it needs."""
+    needs = {name: one.kind.needs(one.settings) for name, one in by_name.items()}
+    for name, needed in needs.items():
+        for need in needed:
+            if need not in by_name and need not in ready:
+                known = ", ".join(sorted({*ready, *by_name} - {name}))
+                msg = f"settings: {by_name[name].where}: {name!r} needs {need!r}; there are: {known}"
+                raise SettingsError(msg)
+    try:
+        return [name for name in TopologicalSorter(needs).static_order() if name in by_name]
+    except CycleError as error:
+        circle = " needs ".join(reversed(error.args[1]))
+        msg = f"settings: parts need each other in a circle: {circle}"
+        raise SettingsError(msg) from None
+
+
+def _built(one: Chosen, world: World, expected: type) -> Any:
+    what = f"settings: {one.where}: kind {one.kind.name!r}"
+    try:
+        part = one.kind.build(one.settings, world)
+    except FreshetError as error:
+        msg = f"{what}: {error}"
+        raise SettingsError(msg) from error
+    except Exception as error:
+        msg = f"{what} cannot be built: {type(error).__name__}: {error}"
+        raise SettingsError(msg) from error
+    missing = sorted(name for name in _promised(expected) if not hasattr(part, name))
+    if missing:
+        msg = (
+            f"{what} builds a {type(part).__name__} without {', '.join(missing)}; "
+            f"every {expected.__name__} has them, see `freshet.plugin`"
+        )
+        raise SettingsError(msg)
+    return part
+
+
+def _promised(expected: type) -> set[str]:
+    """The public methods and attributes of a class or protocol."""
+    attributes = {name for base in expected.__mro__ for name in get_annotations(base)}
+    return {name for name in {*dir(expected), *attributes} if not name.startswith("_")}

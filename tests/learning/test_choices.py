@@ -1,0 +1,65 @@
+"""What the settings choose from the catalogue: kinds, names, settings of their own, needs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from bandits import BetaThompson, EpsilonGreedy, Policy
+from learners.world import World
+from learning.catalogue import POLICIES
+from learning.choices import build_chosen, chosen_parts, in_full
+from learning.errors import SettingsError
+from learning.parts import build_parts
+from learning.settings import LearningSettings
+
+
+def _built(*entries: dict[str, Any]) -> dict[str, Any]:
+    return build_parts(LearningSettings(policies=entries)).policies
+
+
+def test_the_policies_are_those_of_the_list_with_their_own_settings_in_its_order() -> None:
+    kinds = ({"kind": "thompson", "prior_none": 3}, {"kind": "epsilon_greedy", "exploration": 0.25})
+    thompson, greedy = _built(*kinds).values()
+    assert isinstance(thompson, BetaThompson) and thompson.prior_none == 3.0
+    assert isinstance(greedy, EpsilonGreedy) and greedy.exploration == 0.25
+
+
+def test_several_of_one_kind_run_under_names() -> None:
+    wide, narrow = {"kind": "diag_lin_ucb", "name": "wide", "alpha": 2}, {"kind": "diag_lin_ucb"}
+    found = {name: policy.alpha for name, policy in _built(wide, narrow).items()}
+    assert found == {"wide": 2.0, "diag_lin_ucb": 0.5}
+
+
+def test_every_kind_of_the_room_can_be_built_from_its_defaults() -> None:
+    found = _built(*({"kind": kind} for kind in POLICIES.own()))
+    assert {name: policy.name for name, policy in found.items()} == {kind: kind for kind in POLICIES.own()}
+
+
+def test_equal_parts_are_equal_in_full_however_they_are_written() -> None:
+    short, full = {"kind": "uniform"}, {"name": "uniform", "kind": "uniform"}
+    assert in_full(chosen_parts(POLICIES, [short])) == in_full(chosen_parts(POLICIES, [full]))
+
+
+@pytest.mark.parametrize(
+    ("entries", "says"),
+    [
+        ([{"kind": "thomson"}], r"policies\[0\]\.kind: .*'thomson'; did you mean thompson\? There are: "),
+        ([{"name": "a"}], r"policies\[0\]: every entry of \[\[policies\]\] has a `kind`"),
+        ([{"kind": "uniform"}, {"kind": "thompson", "name": "uniform"}], r"\[1\]: 'uniform' is also .*\[0\]"),
+        ([{"kind": "uniform", "name": "a:b"}], r"policies\[0\]\.name: expected up to 64 letters"),
+        ([{"kind": "uniform", "alpha": 1}], r"alpha is a setting of diag_lin_ucb, lin_ucb, not of uniform"),
+        ([{"kind": "lin_ucb", "alhpa": 1}], r"there is no policies\[0\]\.alhpa; did you mean alpha"),
+        ([{"kind": "thompson", "bins": 2}], r"policies\[0\]\.bins: expected int >= 8, got 2"),
+        ([{"kind": "thompson", "bins": [2]}], r"policies\[0\]\.bins: expected int, got a list"),
+    ],
+)
+def test_an_entry_that_does_not_fit_is_named(entries: list[dict[str, Any]], says: str) -> None:
+    with pytest.raises(SettingsError, match=says):
+        chosen_parts(POLICIES, entries)
+
+
+def test_a_need_that_nothing_meets_is_named() -> None:
+    with pytest.raises(SettingsError, match=r"policies\[0\]: 'diag_lin_ucb' needs 'graph'; there are: seen"):
+        build_chosen(chosen_parts(POLICIES, [{"kind": "diag_lin_ucb"}]), World(parts={"seen": 1}), Policy)
