@@ -7,21 +7,23 @@ the check.
 
 from __future__ import annotations
 
-import ast
 import difflib
 import importlib
 import inspect
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from types import UnionType
-from typing import Any, Literal, get_args, get_origin
+from typing import Any, get_args, get_origin
 
 import msgspec
 import typer.main
 
+from freshet.settings_text import described, is_table
+from learning.catalogue import CATALOGUES, Kinds
+
 __all__ = ["api_page", "cli_page", "main", "settings_page"]
 
+BAR = r"\|"
 HOME = Path(__file__).resolve().parent / "reference"
 ROOMS = ("stream", "monitor", "learners", "index", "bandits", "learning", "replay", "serving", "freshet")
 _CLI_PREFACE = """What `freshet COMMAND --help` says, on one page.
@@ -34,7 +36,8 @@ _SETTINGS_PREFACE = """Every setting has a default. Later sources win:
 1. `freshet.toml` in the current folder, or the file given with `--config`; its tables are the sections below.
 2. Variables named after section and field: `FRESHET_POLICY_EPSILON=0.1` is `epsilon = 0.1` under `[policy]`,
    and `FRESHET_PORT=9000` is `port = 9000` outside any table. Lists and tables are written as JSON:
-   `FRESHET_SERVE_SOURCES='{"fresh": 40}'`.
+   `FRESHET_SERVE_SOURCES='{"fresh": 40}'`, `FRESHET_POLICIES='[{"kind": "thompson"}]'`. A list
+   replaces that of an earlier source as a whole.
 3. Flags of the command ([command line](cli.md)).
 
 A name that is not listed here, or a value that does not fit, ends the command with a message that names it
@@ -47,6 +50,19 @@ gives `FRESHET_SERVICE_HOST` and `FRESHET_PORT=tcp://…`. Variables of these fo
 in one line at the start; `enableServiceLinks: false` in the pod keeps them away.
 
 What a change does to a running system: [operating](../guides/operating.md#changing-settings)."""
+_ENTRIES = """One entry for each part, with its `kind`, its own settings, and, where several of one kind run side by
+side, a `name`; else it is called like its kind. `freshet parts` lists the kinds that are installed, those of
+other packages too ([plugins](../guides/plugins.md))."""
+EXAMPLES = {
+    "policies": """[[policies]]
+kind = "diag_lin_ucb"   # the first decides where a request names none
+alpha = 0.3
+
+[[policies]]
+kind = "diag_lin_ucb"
+name = "wide"           # as requests and reports call it
+alpha = 1.0"""
+}
 NOTICE = "<!-- Written by docs/reference.py from the source: change it there, then `make reference`. -->\n"
 
 
@@ -128,93 +144,46 @@ def cli_page() -> str:
     return "\n".join([*lines, *_command_lines("freshet", typer.main.get_command(app))]) + "\n"
 
 
-def _meanings(struct: type) -> dict[str, str]:
-    """The string literal below each field of a settings class."""
-    body = ast.parse(inspect.getsource(struct)).body[0]
-    assert isinstance(body, ast.ClassDef)
-    found = {}
-    for field, text in zip(body.body, body.body[1:], strict=False):
-        is_text = isinstance(text, ast.Expr) and isinstance(text.value, ast.Constant)
-        if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name) and is_text:
-            found[field.target.id] = " ".join(str(text.value.value).split())  # type: ignore[attr-defined]
-    return found
-
-
-def _bounds(limits: Any) -> str:
-    """The constraint of an annotated field, in words; empty if it has none that a number can have."""
-    least = limits.ge if limits.ge is not None else limits.gt
-    words = [] if least is None else [f"from {least}" if limits.ge is not None else f"above {least}"]
-    if limits.le is not None:
-        words.append(f"to {limits.le}")
-    return f", {' '.join(words)}" if words else ""
-
-
-def _type_name(kind: Any) -> str:
-    """A type in the words of TOML."""
-    if hasattr(kind, "__metadata__"):
-        return _type_name(kind.__origin__) + _bounds(kind.__metadata__[0])
-    arguments = get_args(kind)
-    if type(None) in arguments:  # left out means something of its own
-        return _type_name(next(argument for argument in arguments if argument is not type(None)))
-    if get_origin(kind) is UnionType:
-        return " or ".join(_type_name(argument) for argument in arguments)
-    if get_origin(kind) is Literal:
-        return " or ".join(f'`"{choice}"`' for choice in arguments)
-    if get_origin(kind) is tuple:
-        return f"list of {_type_name(arguments[0])}"
-    if get_origin(kind) is dict:
-        return f"table of {_type_name(arguments[1])}"
-    if _is_table(kind):
-        return "table"
-    return {int: "integer", float: "number", str: "text", bool: "true or false", Any: "any value"}[kind]
-
-
-def _is_table(kind: Any) -> bool:
-    return isinstance(kind, type) and issubclass(kind, msgspec.Struct)
-
-
-def _toml(value: Any) -> str:
-    """A default as it would stand in the file."""
-    if isinstance(value, bool | str):
-        return msgspec.json.encode(value).decode()
-    if isinstance(value, dict):
-        return "{" + ", ".join(f"{key} = {_toml(entry)}" for key, entry in value.items()) + "}"
-    if isinstance(value, tuple):
-        return "[" + ", ".join(_toml(entry) for entry in value) + "]"
-    return f"{value:_}"
-
-
 def _settings_lines(name: str, struct: type, *, repeated: bool = False) -> Iterator[str]:
     """The table of one section, then of those below it."""
     if name:
         yield f"\n## {f'[[{name}]]' if repeated else f'[{name}]'}\n"
         yield " ".join((inspect.getdoc(struct) or "").split("\n\n")[0].split())
-    yield "\n| setting | type | default | meaning |\n|---|---|---|---|"
-    meanings, sections = _meanings(struct), []
-    # As they stand in the class: a base class would put its own first.
+    yield from _table_of(struct)
     written = list(inspect.get_annotations(struct))
     for field in sorted(msgspec.structs.fields(struct), key=lambda field: written.index(field.name)):
-        if _is_table(field.type):
-            sections.append((field.name, field.type, False))
-            continue
-        if get_origin(field.type) is tuple and _is_table(element := get_args(field.type)[0]):
-            sections.append((field.name, element, True))
-        meaning = meanings[field.name].replace("|", "\\|")
-        yield f"| `{field.name}` | {_type_name(field.type)} | {_default(field)} | {meaning} |"
-    for section, kind, many in sections:
-        yield from _settings_lines(f"{name}.{section}".lstrip("."), kind, repeated=many)
+        below = f"{name}.{field.name}".lstrip(".")
+        if is_table(field.type):
+            yield from _settings_lines(below, field.type)
+        elif get_origin(field.type) is tuple and is_table(element := get_args(field.type)[0]):
+            yield from _settings_lines(below, element, repeated=True)
+        elif below in CATALOGUES:
+            yield from _catalogue_lines(CATALOGUES[below])
 
 
-def _default(field: Any) -> str:
-    if field.required:
-        return "required"
-    if field.default is None:
-        return "not set"
-    return f"`{_toml(field.default_factory() if field.default is msgspec.NODEFAULT else field.default)}`"
+def _table_of(struct: type) -> Iterator[str]:
+    """The settings of a class, one a row; one without a meaning is a ValueError."""
+    yield "\n| setting | type | default | meaning |\n|---|---|---|---|"
+    for name, kind, default, meaning in described(struct):
+        if not meaning:
+            msg = f"{struct.__module__}.{struct.__name__}.{name} has no meaning below it"
+            raise ValueError(msg)
+        shown = default if default in ("required", "not set") else f"`{default}`"
+        yield f"| `{name}` | {kind} | {shown} | {meaning.replace('|', BAR)} |"
+
+
+def _catalogue_lines(kinds: Kinds) -> Iterator[str]:
+    """The settings of every kind that may stand in a list of parts."""
+    yield f"\n## [[{kinds.section}]]\n\n{_ENTRIES}\n\n```toml\n{EXAMPLES[kinds.section]}\n```"
+    for kind in map(kinds.load, kinds.own()):
+        source = f" Source: {kind.source}." if kind.source else ""
+        yield f'\n### kind = "{kind.name}"\n\n{kind.what}{source}'
+        if kind.settings.__struct_fields__:
+            yield from _table_of(kind.settings)
 
 
 def settings_page() -> str:
-    """The page of settings, as Markdown; a setting without a meaning is a KeyError."""
+    """The page of settings, as Markdown; a setting without a meaning is a ValueError."""
     settings = importlib.import_module("freshet.config").Settings
     lines = ["# Settings", NOTICE, _SETTINGS_PREFACE]
     return "\n".join([*lines, *_settings_lines("", settings)]) + "\n"

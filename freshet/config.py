@@ -52,7 +52,8 @@ class Settings(ServingSettings, frozen=True, forbid_unknown_fields=True):
     learn: LearnSettings = LearnSettings()
     policy: PolicySettings = PolicySettings()
     policies: tuple[dict[str, Any], ...] = ()
-    """The policies that learn and that a request may name, see below; the first is the default."""
+    """The policies that learn and that a request may name, the default one first; `diag_lin_ucb` and
+    `uniform` where none are given."""
     serve: ServeSettings = ServeSettings()
     engine: EngineSettings = EngineSettings()
     kafka: KafkaSettings = KafkaSettings()

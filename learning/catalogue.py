@@ -23,7 +23,7 @@ import msgspec
 from learners.world import World
 from learning.errors import SettingsError
 
-__all__ = ["GROUP", "POLICIES", "Kind", "Kinds"]
+__all__ = ["CATALOGUES", "GROUP", "POLICIES", "Kind", "Kinds"]
 
 GROUP = "freshet.parts"
 """The entry point group; a name in it is the section and the kind, `policies.newest`. A name without a
@@ -146,6 +146,8 @@ class Kinds:
 
 
 POLICIES = Kinds("policies", "bandits.policies")
+CATALOGUES = {kinds.section: kinds for kinds in (POLICIES,)}
+"""All sections by name."""
 
 
 def _who(point: EntryPoint) -> str:

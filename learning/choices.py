@@ -27,6 +27,7 @@ __all__ = [
     "in_one_way",
     "policy_entries",
     "policy_names",
+    "with_policies",
 ]
 
 S = TypeVar("S", bound=LearningSettings)
@@ -131,6 +132,27 @@ def in_one_way(settings: S) -> S:
     return msgspec.structs.replace(
         settings, policy=policy, policies=tuple(in_full(chosen_policies(settings)))
     )
+
+
+def with_policies(settings: S, names: Iterable[str]) -> S:
+    """The same settings, and for each name that is not configured the kind of that name.
+
+    Raises:
+        SettingsError: there is no kind of that name either.
+
+    Example:
+        >>> policy_names(with_policies(LearningSettings(), ["thompson", "uniform"]))
+        ['diag_lin_ucb', 'uniform', 'thompson']
+    """
+    known = policy_names(settings)
+    new = [{"kind": name} for name in dict.fromkeys(names) if name not in known]
+    for entry in new:
+        try:
+            POLICIES.load(entry["kind"])
+        except SettingsError as error:
+            msg = f"policy {entry['kind']!r} is not configured ({', '.join(known)}), and {error}"
+            raise SettingsError(msg) from error
+    return msgspec.structs.replace(settings, policies=(*policy_entries(settings), *new))
 
 
 def build_chosen(chosen: Sequence[Chosen], world: World, expected: type) -> dict[str, Any]:

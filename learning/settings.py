@@ -103,7 +103,8 @@ class LearningSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     learn: LearnSettings = LearnSettings()
     policy: PolicySettings = PolicySettings()
     policies: tuple[dict[str, Any], ...] = ()
-    """The policies that learn and that a request may name, each with its `kind`; the first is the default."""
+    """The policies that learn and that a request may name, the default one first; `diag_lin_ucb` and
+    `uniform` where none are given."""
     engine: EngineSettings = EngineSettings()
     kafka: KafkaSettings = KafkaSettings()
     work: WorkerSettings = WorkerSettings()

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
 
-from bandits import BetaThompson, DiagLinUcb, EpsilonGreedy, LinUcb, Policy, Uniform
+from bandits import Centroids, Policy
 from bandits.worlds import BernoulliWorld, ClusterWorld, LinearWorld, World, play
+from learners.world import World as PartsWorld
+from learning.catalogue import POLICIES
+from learning.choices import Chosen, build_chosen, chosen_parts
 from monitor import Interval, mean_interval, paired_interval
 from replay.errors import ReplayError
 
-__all__ = ["POLICIES", "WORLDS", "Simulation", "make_policies", "make_world", "simulate"]
+__all__ = ["WORLDS", "Simulation", "make_policies", "make_world", "simulate"]
 
 Float64 = npt.NDArray[np.float64]
 Int64 = npt.NDArray[np.int64]
@@ -32,17 +36,6 @@ WORLDS: Mapping[str, Callable[[int, int], World]] = {
 """Worlds by name: users as mixtures of clusters with favourites; fixed click rates; linear in the
 features."""
 
-POLICIES: Mapping[str, Callable[[bool], Policy]] = {
-    "uniform": lambda _: Uniform(),
-    "epsilon_greedy": lambda _: EpsilonGreedy(),
-    "thompson": lambda _: BetaThompson(),
-    "lin_ucb": lambda by_features: (
-        LinUcb(_DIM, source="features") if by_features else LinUcb(_N_CLUSTERS + 1, source="clusters")
-    ),
-    "diag_lin_ucb": lambda _: DiagLinUcb(),
-}
-"""Policies by name, made for a world with or without request features."""
-
 
 def make_world(name: str, n_items: int, seed: int) -> World:
     """One of `WORLDS`.
@@ -57,22 +50,43 @@ def make_world(name: str, n_items: int, seed: int) -> World:
     return WORLDS[name](n_items, seed)
 
 
-def make_policies(names: Sequence[str], world: World) -> dict[str, MakePolicy]:
+def make_policies(
+    names: Sequence[str], world: World, configured: Sequence[Mapping[str, Any]] = ()
+) -> dict[str, MakePolicy]:
     """Makers of fresh policies that fit the world.
 
+    Args:
+        names: of `configured` entries of `[[policies]]`, or kinds, which then have their defaults.
+        world: what they are to play.
+        configured: entries that have names.
+
     Raises:
-        ReplayError: there is no policy of that name.
+        ReplayError: no policy is named.
+        SettingsError: there is no policy of that name.
+
+    Example:
+        >>> world = make_world("bernoulli", 3, seed=1)
+        >>> list(make_policies(["uniform", "lazy"], world, [{"kind": "epsilon_greedy", "name": "lazy"}]))
+        ['uniform', 'lazy']
     """
-    by_features = world.context(0).features is not None
-    unknown = [name for name in names if name not in POLICIES]
-    if unknown or not names:
-        msg = f"expected policies among {', '.join(POLICIES)}, got {', '.join(unknown) or 'none'}"
+    if not names:
+        msg = f"expected policies among {', '.join(POLICIES.names())}, got none"
         raise ReplayError(msg)
-    return {name: _maker(POLICIES[name], by_features) for name in names}
+    entries = {str(entry.get("name") or entry.get("kind")): entry for entry in configured}
+    chosen = chosen_parts(POLICIES, [entries.get(name, {"kind": name}) for name in names])
+    features = world.context(0).features
+    # No graph: a world has few items, and every policy may choose from all of them.
+    centroids = Centroids(1, max_clusters=_N_CLUSTERS + 1)
+    parts = PartsWorld(
+        request_dim=1 if features is None else features.size, parts={"graph": None, "centroids": centroids}
+    )
+    build_chosen(chosen, parts, Policy)
+    return {one.name: _maker([one], parts) for one in chosen}
 
 
-def _maker(make: Callable[[bool], Policy], by_features: bool) -> MakePolicy:
-    return lambda: make(by_features)
+def _maker(chosen: Sequence[Chosen], parts: PartsWorld) -> MakePolicy:
+    (one,) = chosen
+    return lambda: cast(Policy, build_chosen(chosen, parts, Policy)[one.name])
 
 
 @dataclass(frozen=True, slots=True)

@@ -262,14 +262,16 @@ class LinUcb(RulePolicy):
 
 
 def needs(settings: Settings) -> tuple[str, ...]:
-    """The centroids, whose weights are the request's x."""
+    """The centroids, whose weights are x where requests have no features."""
     return ("centroids",)
 
 
 def build(settings: Settings, world: World) -> LinUcb:
     """The policy, as the settings say."""
+    has_features = world.request_dim > 1
     return LinUcb(
-        world.parts["centroids"].max_clusters,
+        world.request_dim if has_features else world.parts["centroids"].max_clusters,
+        source="features" if has_features else "clusters",
         alpha=settings.alpha,
         l2=settings.l2,
         max_arms=settings.max_arms,

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from freshet import __version__
-from freshet.cli import demo, doctor, feed, replay, schema, serve, simulate, topics, up, work
+from freshet.cli import demo, doctor, feed, parts, replay, schema, serve, simulate, topics, up, work
 from stream.errors import FreshetError, may_pass
 
 __all__ = ["app", "main"]
@@ -29,6 +29,7 @@ app.command()(feed.feed)
 app.command()(replay.replay)
 app.command()(simulate.simulate)
 app.command()(doctor.doctor)
+app.command()(parts.parts)
 app.command()(schema.schema)
 app.add_typer(topics.topics, name="topics")
 app.command()(work.work)

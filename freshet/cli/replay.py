@@ -16,6 +16,7 @@ from freshet.config import Settings
 from freshet.feeding import read_rows
 from freshet.feeding.order import InOrder
 from freshet.offline import StateRecommender
+from learning.choices import with_policies
 from learning.errors import SettingsError
 from learning.pipeline import Pipeline
 from replay import (
@@ -48,7 +49,10 @@ def replay(
     log: Annotated[Path, typer.Argument(exists=True, help="A data folder, or a file of events.")],
     policy: Annotated[
         list[str] | None,
-        typer.Option(help="What would it have earned? Again for each; else those configured."),
+        typer.Option(
+            help="What would it have earned? A kind, or a name under `[[policies]]`. Again for each; "
+            "else those configured."
+        ),
     ] = None,
     k: Annotated[int, typer.Option(min=1, max=1_000, help="Length of the predicted list.")] = 20,
     every: Annotated[int, typer.Option(min=1, help="Score one in so many clicks and slates.")] = 1,
@@ -81,7 +85,7 @@ def replay(
     if items not in ("auto", "log", "seen"):
         msg = f"expected auto, log or seen, got {items!r}"
         raise typer.BadParameter(msg, param_hint="--items")
-    settings = read_settings(config, {"policy": {"others": policy}} if policy else None)
+    settings = with_policies(read_settings(config), policy or [])
     syncs = _intervals(sync or [])
     step = MirroredPipeline(settings, _KEY, list(syncs.values()))
     pipeline = step.pipeline

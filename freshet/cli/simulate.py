@@ -8,9 +8,11 @@ from typing import Annotated
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from freshet.cli.output import console, json_target, target, write_json
+from freshet.cli.output import console, json_target, read_settings, target, write_json
+from learning.catalogue import POLICIES
+from learning.choices import policy_entries
 from replay.report import print_simulation, save_simulation_plot, simulation_json
-from replay.simulate import POLICIES, WORLDS, make_policies, make_world
+from replay.simulate import WORLDS, make_policies, make_world
 from replay.simulate import simulate as run_simulation
 
 __all__ = ["simulate"]
@@ -19,7 +21,8 @@ __all__ = ["simulate"]
 def simulate(
     world: Annotated[str, typer.Argument(help=f"One of {', '.join(WORLDS)}.")] = "clusters",
     policy: Annotated[
-        list[str] | None, typer.Option(help=f"Again for each; all when left out: {', '.join(POLICIES)}.")
+        list[str] | None,
+        typer.Option(help="A kind, or a name under `[[policies]]`. Again for each; all kinds when left out."),
     ] = None,
     rounds: Annotated[int, typer.Option(min=1, max=10_000_000, help="Decisions of one item each.")] = 3_000,
     seeds: Annotated[
@@ -36,14 +39,15 @@ def simulate(
     json_out: Annotated[
         Path | None, typer.Option("--json", callback=json_target, help="Write the figures here.")
     ] = None,
+    config: Annotated[Path | None, typer.Option(exists=True, dir_okay=False, help="A freshet.toml.")] = None,
 ) -> None:
     """Play policies on one seeded world and report their regret.
 
     Example: `freshet simulate clusters --policy uniform --policy diag_lin_ucb --plot regret.png`
     """
     played = make_world(world, items, seed)
-    names = list(dict.fromkeys(policy or list(POLICIES)))
-    made = make_policies(names, played)
+    names = list(dict.fromkeys(policy or POLICIES.own()))
+    made = make_policies(names, played, policy_entries(read_settings(config)) if policy else ())
     columns = (TextColumn("simulating"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console, transient=True) as bar:
         task = bar.add_task("simulate", total=len(names) * seeds)

@@ -7,16 +7,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from learning.catalogue import POLICIES
+from learning.errors import SettingsError
 from replay.errors import ReplayError
 from replay.report import save_simulation_plot, simulation_json
-from replay.simulate import POLICIES, WORLDS, make_policies, make_world, simulate
+from replay.simulate import WORLDS, make_policies, make_world, simulate
 
 
 @pytest.mark.parametrize("name", list(WORLDS))
 def test_every_policy_plays_every_world(name: str) -> None:
     world = make_world(name, 6, seed=1)
-    run = simulate(world, make_policies(list(POLICIES), world), 60, seeds=[1, 2])
-    assert set(run.regret) == set(POLICIES)
+    run = simulate(world, make_policies(POLICIES.own(), world), 60, seeds=[1, 2])
+    assert set(run.regret) == set(POLICIES.own())
     assert all((np.diff(curves, axis=1) >= 0).all() for curves in run.regret.values())
 
 
@@ -33,11 +35,18 @@ def test_the_same_arguments_give_the_same_curves() -> None:
     np.testing.assert_array_equal(first.regret["thompson"], second.regret["thompson"])
 
 
+def test_a_configured_policy_plays_under_its_name_with_its_settings() -> None:
+    world = make_world("bernoulli", 5, seed=2)
+    configured = [{"kind": "epsilon_greedy", "name": "dice", "exploration": 1.0}]
+    run = simulate(world, make_policies(["dice", "uniform"], world, configured), 80, seeds=[4])
+    assert set(run.regret) == {"dice", "uniform"} and run.growth("dice") > 0.85
+
+
 def test_what_does_not_exist_is_named() -> None:
     world = make_world("bernoulli", 5, seed=2)
     with pytest.raises(ReplayError, match="clusters"):
         make_world("flat", 5, seed=1)
-    with pytest.raises(ReplayError, match="greedy2"):
+    with pytest.raises(SettingsError, match="greedy2"):
         make_policies(["greedy2"], world)
     with pytest.raises(ReplayError, match="rounds"):
         simulate(world, make_policies(["uniform"], world), 0, seeds=[1])
