@@ -12,6 +12,9 @@ if __name__ == "__main__":
     # checkout may be that folder.
     if not sys.flags.safe_path and Path(sys.path[0]) != Path(__file__).parents[1]:
         del sys.path[0]
+    from freshet.siblings import refuse_strangers
+
+    refuse_strangers()
     from freshet.cli import main
 
     main()
