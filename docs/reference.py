@@ -50,9 +50,9 @@ gives `FRESHET_SERVICE_HOST` and `FRESHET_PORT=tcp://…`. Variables of these fo
 in one line at the start; `enableServiceLinks: false` in the pod keeps them away.
 
 What a change does to a running system: [operating](../guides/operating.md#changing-settings)."""
-_ENTRIES = """One entry for each part, with its `kind` and the kind's own settings. Where several of one kind run
-side by side they need a `name`; else a part is called like its kind. `freshet parts` lists the kinds that are
-installed, those of other packages too ([plugins](../guides/plugins.md))."""
+_ENTRIES = """One entry for each part, with its `kind` and the kind's own settings. Where several of
+one kind run side by side they need a `name`; else a part is called like its kind. `freshet parts` lists the
+kinds that are installed, those of other packages too ([plugins](../guides/plugins.md))."""
 EXAMPLES = {
     "policies": """[[policies]]
 kind = "diag_lin_ucb"   # the first decides where a request names none

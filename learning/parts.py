@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, cast
 
 import numpy as np
@@ -28,12 +28,14 @@ from learners import (
 from learners.world import World
 from learning.choices import build_chosen, chosen_policies
 from learning.settings import AdmissionRule, LearningSettings, LearnSettings
+from learning.unclaimed import Unclaimed
 from monitor import Measures
 from stream.frame import Frame
 from stream.step import Replicated
 
 __all__ = ["Parts", "build_parts"]
 
+_POLICY = "policy:"
 Int32 = npt.NDArray[np.int32]
 
 
@@ -57,7 +59,14 @@ class Parts:
     centroids: Centroids
     graph: ClusterItemGraph
     policies: dict[str, Policy]
+    kinds: Mapping[str, str]
+    """The kind of each policy, by name."""
     measures: Measures
+    unclaimed: Unclaimed = field(default_factory=lambda: Unclaimed(_POLICY))
+
+    def policy_keys(self) -> dict[str, str]:
+        """What each policy is called in frames; one of another kind under its name is another part."""
+        return {n: f"{_POLICY}{n}" if n == kind else f"{_POLICY}{n}:{kind}" for n, kind in self.kinds.items()}
 
     def named(self) -> dict[str, Replicated]:
         """Every part by the name that it has in frames; tables come first, since others refer to their
@@ -69,21 +78,24 @@ class Parts:
                 "centroids", "graph", "measures",
             )
         }  # fmt: skip
-        return {**fixed, **{f"policy:{name}": policy for name, policy in self.policies.items()}}
+        return {**fixed, **{key: self.policies[name] for name, key in self.policy_keys().items()}}
 
     def changes(self) -> Frame:
         """Changes of all parts."""
         return {name: part.changes() for name, part in self.named().items()}
 
     def snapshot(self) -> Frame:
-        """State of all parts."""
-        return {name: part.snapshot() for name, part in self.named().items()}
+        """State of all parts, and what is kept of those that are not configured now."""
+        frame: Frame = {name: part.snapshot() for name, part in self.named().items()}
+        return {**frame, "unclaimed": kept} if (kept := self.unclaimed.snapshot()) else frame
 
     def restore(self, frame: Mapping[str, Any]) -> None:
         """Take over the state of all parts; a policy that the frame does not know starts afresh."""
         for name, part in self.named().items():
             if name in frame:
                 part.restore(frame[name])
+        keys = self.policy_keys()
+        self.unclaimed.restore(frame, {keys[name]: policy for name, policy in self.policies.items()})
 
     def remove_items(self, rows: Int32) -> None:
         """Let go of item rows that the table has freed."""
@@ -93,6 +105,7 @@ class Parts:
             part.remove_items(rows)
         for policy in self.policies.values():
             policy.remove_items(rows)
+        self.unclaimed.remove_items(rows)
 
     def remove_users(self, rows: Int32) -> None:
         """Let go of user rows that the table has freed."""
@@ -136,6 +149,7 @@ def build_parts(settings: LearningSettings, *, partition: int = 0, n_partitions:
     graph = ClusterItemGraph(
         centroids, max_items=policy.edges_per_cluster, max_clusters=policy.edges_per_item
     )
+    chosen = chosen_policies(settings)
     world = World(
         dim=learn.embedding_dim,
         cap=settings.join.cap,
@@ -163,7 +177,8 @@ def build_parts(settings: LearningSettings, *, partition: int = 0, n_partitions:
         ranker=Ranker(half_lives=len(learn.half_lives_ms)),
         centroids=centroids,
         graph=graph,
-        policies=build_chosen(chosen_policies(settings), world, Policy),
+        policies=build_chosen(chosen, world, Policy),
+        kinds={one.name: one.kind.name for one in chosen},
         measures=Measures(),
     )
 

@@ -65,7 +65,7 @@ class RowFollower:
             learn.embedding_dim, learn.max_items, learn.half_lives_ms, pairs.slots, pairs.half_life_ms
         )
         self._users = UserFrames(learn.embedding_dim, learn.max_users, self._items)
-        self._policies = PolicyFrames(shape.policies, shape.graph.max_items, self._items)
+        self._policies = PolicyFrames(shape.policies, shape.policy_keys(), shape.graph.max_items, self._items)
         self._control = ControlFrames(shape.ranker, shape.centroids)
         self._n_partitions = settings.kafka.partitions
         self._accepted: dict[str, list[list[int]]] = {}

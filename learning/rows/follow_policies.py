@@ -34,16 +34,19 @@ class PolicyFrames:
 
     Args:
         policies: by name, for what they keep.
+        keys: what each is called in frames.
         max_items: of a cluster.
         items: gives items their rows.
     """
 
-    def __init__(self, policies: Mapping[str, Policy], max_items: int, items: ItemFrames) -> None:
+    def __init__(
+        self, policies: Mapping[str, Policy], keys: Mapping[str, str], max_items: int, items: ItemFrames
+    ) -> None:
         self.pending: dict[str, PolicyRow | None] = {}
         carriers = {name: carrier_of(policy) for name, policy in policies.items()}
         self._edges = [name for name, carrier in carriers.items() if carrier == "edges"]
         self._arms = [name for name, carrier in carriers.items() if carrier == "arms"]
-        self._max_items, self._items = max_items, items
+        self._keys, self._max_items, self._items = keys, max_items, items
         self._members: dict[int, dict[int, tuple[bool, float]]] = {}
         self._serving: dict[int, list[int]] = {}
         self._published: set[int] = {DEFAULT_CLUSTER}
@@ -62,7 +65,7 @@ class PolicyFrames:
         self.pending[name] = row
 
     def take(self, clusters: set[int]) -> Frame:
-        """Changes of every policy, as ``policy:NAME``, and of `graph`; `clusters` are the living ones."""
+        """Changes of every policy, by its key, and of `graph`; `clusters` are the living ones."""
         pending, self.pending = self.pending, {}
         gone = self._items.numbering.known([name for name, row in pending.items() if row is None])
         all_found = [row for row in pending.values() if row is not None]
@@ -83,8 +86,8 @@ class PolicyFrames:
         frame: Frame = {}
         if every.size:
             self._version += every.size
-            frame |= {f"policy:{name}": self._sums(every, found) for name in self._edges}
-            frame |= {f"policy:{name}": _counts(name, every, found) for name in self._arms}
+            frame |= {self._keys[name]: self._sums(every, found) for name in self._edges}
+            frame |= {self._keys[name]: _counts(name, every, found) for name in self._arms}
         graph = self._graph(every, found, clusters | {DEFAULT_CLUSTER})
         return {**frame, "graph": graph} if graph else frame
 
