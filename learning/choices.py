@@ -235,7 +235,7 @@ def _built(one: Chosen, world: World, expected: type) -> Any:
     missing = sorted(name for name in _promised(expected) if not hasattr(part, name))
     if missing:
         msg = (
-            f"{what} builds a {type(part).__name__} without {', '.join(missing)}; "
+            f"{what} builds {type(part).__name__!r} without {', '.join(missing)}; "
             f"every {expected.__name__} has them, see `freshet.plugin`"
         )
         raise SettingsError(msg)

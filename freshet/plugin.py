@@ -1,0 +1,40 @@
+"""What a package with parts of its own imports: this module, and nothing else of Freshet.
+
+A part's module has a class `Settings` and a function `build(settings, world)`, and is registered under the
+entry point group `freshet.parts`; see docs/guides/plugins.md. Names here stay, or their going is announced in
+the change log; those of the rooms may change.
+"""
+
+from __future__ import annotations
+
+from bandits.arms import ArmCounts
+from bandits.base import Beliefs, Choice, Context, Policy, Rule, RulePolicy
+from bandits.draws import Draws, Uniforms
+from bandits.errors import PolicyError
+from bandits.graph import ClusterItemGraph
+from bandits.testing import PolicyContract
+from learners.rows import RowBlock
+from learners.world import World
+from learning.errors import SettingsError
+from stream.errors import FreshetError
+from stream.frame import Frame
+
+__all__ = [
+    "ArmCounts",
+    "Beliefs",
+    "Choice",
+    "ClusterItemGraph",
+    "Context",
+    "Draws",
+    "Frame",
+    "FreshetError",
+    "Policy",
+    "PolicyContract",
+    "PolicyError",
+    "RowBlock",
+    "Rule",
+    "RulePolicy",
+    "SettingsError",
+    "Uniforms",
+    "World",
+]

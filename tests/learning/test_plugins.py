@@ -1,0 +1,100 @@
+"""Kinds of other packages: found by their entry points, and named by the user when they do not fit."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from learning.catalogue import POLICIES
+from learning.errors import SettingsError
+from learning.parts import build_parts
+from learning.settings import LearningSettings
+
+Register = Callable[..., None]
+
+SETTINGS = "import msgspec\nclass Settings(msgspec.Struct): rate: float = 1.0\n"
+UNIFORM = "from freshet.plugin import RulePolicy\nfrom bandits import Uniform\n"
+
+
+@pytest.fixture
+def register(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Register:
+    """Write a package with one module and its metadata, as an installer would, onto Python's path."""
+    monkeypatch.syspath_prepend(str(tmp_path))
+
+    def write(kind: str, module: str, source: str, *, needs: str = "") -> None:
+        (tmp_path / f"{module}.py").write_text(source)
+        info = tmp_path / f"{module}-0.1.dist-info"
+        info.mkdir()
+        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {module}\nVersion: 0.1\n{needs}")
+        (info / "entry_points.txt").write_text(f"[freshet.parts]\n{kind} = {module}\n")
+
+    return write
+
+
+def _build(*kinds: str) -> None:
+    build_parts(LearningSettings(policies=tuple({"kind": kind} for kind in kinds)))
+
+
+def test_a_name_without_a_section_is_a_policy_and_one_of_another_section_is_none(register: Register) -> None:
+    build = "def build(settings, world): return Uniform()"
+    register("lazy", "plug_lazy", f"{SETTINGS}{UNIFORM}{build}")
+    register("sources.near", "plug_near", f"{SETTINGS}{build}")
+    assert "lazy" in POLICIES.names() and "near" not in POLICIES.names()
+    assert POLICIES.load("lazy").package == "plug_lazy"
+    _build("lazy")
+
+
+@pytest.mark.parametrize(
+    ("module", "source", "says"),
+    [
+        (
+            "plug_a",
+            "x = 1",
+            "'odd', plug_a of plug_a 0.1, is no kind of part: it has no 'Settings' and no 'b",
+        ),
+        ("plug_b", "Settings = dict\ndef build(s, w): ...", "its Settings is no msgspec.Struct"),
+        ("plug_c", f"{SETTINGS}def build(settings): ...", r"build must take \(settings, world\)"),
+        ("plug_d", SETTINGS.replace("rate", "name") + "def build(s, w): ...", "its Settings has 'name'"),
+        ("plug_e", f"{SETTINGS}def build(s, w): return 1 / 0", "cannot be built: ZeroDivisionError: div"),
+        ("plug_f", f"{SETTINGS}def build(s, w): return object()", "builds 'object' without .*plan.*see `fre"),
+        ("plug_g", "1 / 0", "plug_g of plug_g 0.1 cannot be imported: ZeroDivisionError"),
+        ("plug_h", "import nosuch_thing", "needs nosuch_thing, .*run pip install nosuch-thing"),
+    ],
+)
+def test_a_module_that_is_no_kind_is_named_with_what_it_lacks(
+    register: Register, module: str, source: str, says: str
+) -> None:
+    register("policies.odd", module, source)
+    with pytest.raises(SettingsError, match=rf"settings: policies\[0\].*{says}"):
+        _build("odd")
+
+
+def test_an_extra_that_is_not_installed_is_named_with_its_line(register: Register) -> None:
+    needs = 'Provides-Extra: deep\nRequires-Dist: numpy\nRequires-Dist: NoSuch.Thing>=2; extra == "deep"\n'
+    register("policies.deep", "plug_deep", "import nosuch_thing.nn", needs=needs)
+    with pytest.raises(SettingsError, match=r"run pip install 'plug_deep\[deep\]'"):
+        _build("deep")
+
+
+def test_parts_that_need_each_other_in_a_circle_are_named(register: Register) -> None:
+    source = SETTINGS + "def needs(settings): return ({!r},)\ndef build(s, w): ..."
+    register("policies.egg", "plug_egg", source.format("hen"))
+    register("policies.hen", "plug_hen", source.format("egg"))
+    with pytest.raises(SettingsError, match=r"in a circle: (egg needs )?hen needs egg( needs hen)?$"):
+        _build("egg", "hen")
+
+
+def test_a_part_finds_what_it_needs_built_before_it(register: Register) -> None:
+    lead = "def needs(settings): return ('uniform',)\ndef build(s, w): return w.parts['uniform']"
+    register("policies.led", "plug_led", f"{SETTINGS}{lead}")
+    policies = build_parts(LearningSettings(policies=({"kind": "led"}, {"kind": "uniform"}))).policies
+    assert list(policies) == ["led", "uniform"] and policies["led"] is policies["uniform"]
+
+
+def test_two_packages_with_one_kind_are_both_named(register: Register) -> None:
+    register("policies.same", "plug_one", "")
+    register("policies.same", "plug_two", "")
+    with pytest.raises(SettingsError, match=r"registered by plug_(one|two) .* and by plug_(one|two) "):
+        _build("same")

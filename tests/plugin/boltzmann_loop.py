@@ -1,0 +1,33 @@
+"""Run by `test_plugin.py` where the plugin is installed: a whole system, decided by the plugin."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+from freshet.config import load_settings
+from freshet.demo.client import ApiClient
+from freshet.run import EmbeddedSystem
+from stream.clock import WallClock
+
+POLICIES = [{"kind": "boltzmann", "name": "warm", "temperature": 0.05}, {"kind": "uniform"}]
+
+
+def main(folder: Path) -> None:
+    """Show a slate, click its first item, and print both answers."""
+    clock = WallClock()
+    flags = {"port": 0, "policy": {"epsilon": 1.0}, "policies": POLICIES}
+    settings = load_settings(environ={}, flags=flags)
+    with EmbeddedSystem(folder, settings, clock) as system, ApiClient(system.host, system.port) as api:
+        items = [{"type": "item", "item_id": f"i{n}", "ts": int(clock.now_ms())} for n in range(8)]
+        first = api.recommend(user_id="ann", k=4, after=api.events(items)["accepted_at"])
+        click = {"type": "click", "user_id": "ann", "item_id": first["items"][0]["item_id"]}
+        click |= {"ts": int(clock.now_ms()), "request_id": first["request_id"]}
+        after = api.events([click])["accepted_at"]
+        second = api.recommend(user_id="bob", k=4, after=after)
+    print(json.dumps([first, second]))  # noqa: T201
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))
