@@ -81,7 +81,7 @@ def doctor(
     table = Table("", "what", "found", "what to do", title=f"freshet {__version__}", title_justify="left")
     marks = {"ok": "[green]ok[/]", "warn": "[yellow]look[/]", "bad": "[red]bad[/]"}
     for finding in findings:
-        table.add_row(marks[finding.state], finding.what, finding.found, finding.advice)
+        table.add_row(marks[finding.state], finding.what, escape(finding.found), escape(finding.advice))
     console.print(table)
     if json_out is not None:
         write_json(json_out, [finding._asdict() for finding in findings])
