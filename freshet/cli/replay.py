@@ -41,6 +41,9 @@ from replay.targets import LoggedTarget, PolicyTarget, Target
 
 __all__ = ["replay"]
 
+_POLICY = (
+    "What would it have earned? A kind, or a name under `[[policies]]`. Again for each; else all configured."
+)
 _MOST_LOST = 0.1
 _KEY = b"a replay keeps forgets in memory"
 
@@ -49,10 +52,7 @@ def replay(
     log: Annotated[Path, typer.Argument(exists=True, help="A data folder, or a file of events.")],
     policy: Annotated[
         list[str] | None,
-        typer.Option(
-            help="What would it have earned? A kind, or a name under `[[policies]]`. Again for each; "
-            "else those configured."
-        ),
+        typer.Option(help=_POLICY),
     ] = None,
     k: Annotated[int, typer.Option(min=1, max=1_000, help="Length of the predicted list.")] = 20,
     every: Annotated[int, typer.Option(min=1, help="Score one in so many clicks and slates.")] = 1,
