@@ -28,9 +28,10 @@ _request_decoder = msgspec.json.Decoder(_Request)
 class LogScrub:
     """A log owner's part: run it in the process that writes the log, in a thread of its own.
 
-    Appends go on meanwhile: each waits for at most one small transaction, or 20 ms for the cutting of the
-    write-ahead log, which is tried again later if readers are in the way. Only a file that an older program
-    wrote in is written anew, once, while appends wait: rows moved about in it may have left copies.
+    Appends go on meanwhile: each waits for at most one transaction, of 256 kB or one record, or 20 ms for the
+    cutting of the write-ahead log, which is tried again later if readers are in the way. Only a file that an
+    older program wrote in is written anew, once, while appends wait: rows moved about in it may have left
+    copies.
 
     Args:
         source: the log's name.

@@ -47,6 +47,7 @@ _SELECT = (
 _KINDS: tuple[RecordKind, RecordKind] = ("events", "decision")
 _RESERVE = 1 << 16
 _MOVED_BYTES = 4 << 20  # appended; the write-ahead log holds whole pages and is two to three times as long
+_HELD_BYTES = 256 << 10  # of bodies, changed in one transaction behind which appends wait
 _LONGEST_BYTES = 64 << 20  # of the write-ahead log, where nobody calls `relieve`
 _PAGE_BYTES = 4_096
 _AT_ONCE = 32  # rows up to which one statement adds them all
@@ -299,12 +300,16 @@ class SQLiteLog(SQLiteLogReader):
 
         No row moves, so no copy of what was cut remains in the file. Cutting twice changes nothing.
         """
-        size = 0
-        with self.database.transaction(durable=False) as connection:
-            for pos, spans in cuts.items():
-                sql = f"{self._select} WHERE pos=?"
-                for row in connection.execute(sql, (pos,)).fetchall():
-                    size += self._cut(connection, self._record(*row), spans)
+        size, left = 0, list(cuts.items())[::-1]
+        while left:
+            # Appends wait behind a transaction, and a record may be as large as a request.
+            held = 0
+            with self.database.transaction(durable=False) as connection:
+                while left and held < _HELD_BYTES:
+                    pos, spans = left.pop()
+                    for row in connection.execute(f"{self._select} WHERE pos=?", (pos,)).fetchall():
+                        held += self._cut(connection, self._record(*row), spans)
+            size += held
         self._unmoved += size
         return size
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -65,4 +66,31 @@ def test_letters_that_went_are_nowhere(tmp_path: Path) -> None:
     assert len(kept) == 700 and in_file(log) == kept
     letters.empty(key for key, _, _ in letters.after(0, 50))
     assert len(in_file(log)) == letters.count() == 650
+    log.close()
+
+
+def test_appends_take_turns_with_the_cutting_of_large_records(tmp_path: Path) -> None:
+    log, n_large = SQLiteLog(tmp_path / "events-0.db"), 30
+    event = b'{"user_id":"ann"}'
+    large = Record("events", b"[" + event + b"," + b'"%s"]' % (b"x" * 2_000_000), 5)
+    cuts = {pos: [(1, 1 + len(event))] for pos in log.append([large] * n_large, durable=False)}
+    started, done, appended = threading.Event(), threading.Event(), 0
+
+    def append() -> None:
+        nonlocal appended
+        while not done.is_set():
+            log.append([Record("events", b"[]", 5)], durable=False)
+            appended += 1
+            started.set()
+
+    thread = threading.Thread(target=append)
+    thread.start()
+    assert started.wait(20)
+    before = appended
+    log.cut(cuts)
+    during = appended - before
+    done.set()
+    thread.join()
+    # One record at a time is changed, and then it is the turn of an append that waits.
+    assert during >= n_large / 3
     log.close()
