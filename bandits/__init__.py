@@ -8,11 +8,12 @@ exact method that it is compared with; `BetaThompson`, `EpsilonGreedy` and `Unif
 
 from __future__ import annotations
 
-from bandits.base import Beliefs, Choice, Context, Policy, Rule, RulePolicy
+from bandits.base import Choice, Context, Policy, Reach
 from bandits.centroids import DEFAULT_CLUSTER, Centroids
 from bandits.draws import Draws, Uniforms, request_key
 from bandits.errors import PolicyError
 from bandits.graph import ClusterItemGraph
+from bandits.plans import Beliefs, Places, Plan, Rule
 from bandits.policies.diag_lin_ucb import DiagLinUcb
 from bandits.policies.epsilon_greedy import EpsilonGreedy
 from bandits.policies.lin_ucb import LinUcb
@@ -34,10 +35,12 @@ __all__ = [
     "EpsilonGreedy",
     "LinUcb",
     "Offered",
+    "Places",
+    "Plan",
     "Policy",
     "PolicyError",
+    "Reach",
     "Rule",
-    "RulePolicy",
     "Slated",
     "Uniform",
     "Uniforms",

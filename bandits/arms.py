@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import numpy as np
 
 from bandits.errors import PolicyError
@@ -46,6 +49,11 @@ class ArmCounts:
         shown, reward = np.zeros(rows.size, np.int64), np.zeros(rows.size)
         shown[known], reward[known] = self._shown[rows[known]], self._reward[rows[known]]
         return shown, reward
+
+    def describe(self, row: int) -> Mapping[str, Any]:
+        """Impressions and rewards of one item; empty if it was never shown."""
+        shown, reward = self.of(np.array([row], np.int32))
+        return {"shown": int(shown[0]), "reward": float(reward[0])} if shown[0] else {}
 
     def learn(self, rows: RowBlock) -> Int32:
         """Count the decided slates of a block, in order; returns the rows touched, ascending."""

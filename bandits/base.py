@@ -1,27 +1,41 @@
 """What a policy is: a context and candidates in, a choice and its probability out.
 
-A policy says how it would choose (`plan`), and everything else follows from the plan: the draw, the
-probabilities of all candidates, a whole slate with propensities (`bandits.slate`). Reading never writes: only
-`learn`, `remove_items`, `served`, `restore` and `apply` change a policy.
+A policy says what it may choose from (`reach`) and how it would choose (`plan`). Everything else follows from
+the plan: the draw, the probabilities of all candidates, a whole slate with propensities (`bandits.slate`).
+Reading never writes: only `learn`, `remove_items`, `served`, `age_pending`, `centroids_gone`, `restore` and
+`apply` change a policy.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal, NamedTuple, Protocol
+from enum import Enum
+from typing import Any, ClassVar, Literal, NamedTuple
 
 from bandits.draws import Uniforms
 from bandits.errors import PolicyError
 from bandits.ops.arrays import Float32, Float64, Int32
-from bandits.ops.choice import choose, rule_probabilities
+from bandits.plans import Plan
 from learners.rows import RowBlock
-from stream.step import Replicated
+from stream.frame import Frame
 
-__all__ = ["Beliefs", "Choice", "Context", "Policy", "PropensityKind", "Rule", "RulePolicy", "no_candidate"]
+__all__ = ["Choice", "Context", "Policy", "PropensityKind", "Reach", "no_candidate"]
 
 PropensityKind = Literal["exact", "estimated"]
 """Whether logged probabilities are those of the draw itself, or estimated; what is estimated says how."""
+
+
+class Reach(Enum):
+    """What a policy may choose from if it does not list the rows itself (`Policy.reach`)."""
+
+    EVERYTHING = "everything"
+    """Every item that may be shown now. Nobody lists them: those that the sources offer are candidates by
+    name, the others are counted, and as many as the slate can hold are drawn at random (`bandits.slate`)."""
+    OFFERED = "offered"
+    """What the sources offer, and some more that are drawn at random for each request: for a policy that
+    must look at each candidate, so that every item is among them sooner or later."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,70 +60,19 @@ class Choice(NamedTuple):
     score: float
 
 
-class Rule(NamedTuple):
-    """A plan with exact probabilities; the meaning of the numbers stands in `bandits.ops.choice`.
-
-    `scores` (n,), -inf for what may not be chosen; `widths` (n,) confidence widths, the unit of
-    `temperature`.
-    """
-
-    scores: Float64
-    widths: Float64
-    top: int = 1
-    temperature: float = 0.0
-    spread: float = 0.0
-    uniform: float = 0.0
-
-
-class Beliefs(NamedTuple):
-    """A plan that takes each candidate with the probability that it is the best by its belief, Beta(a, b)
-    (n,); computed over `bins` (`bandits.ops.beliefs`)."""
-
-    a: Float64
-    b: Float64
-    bins: int
-
-
-class Policy(Replicated, Protocol):
+class Policy(ABC):
     """A policy over item rows; it learns every decided slate with its logged context, whoever placed the
-    items."""
+    items.
 
-    name: str
-    propensity_kind: PropensityKind
-    reaches_all: bool
-    """Whether what `Rule.uniform` deals out is dealt to every item that may be shown, offered or not."""
-
-    def candidates(self, context: Context) -> Int32 | None:
-        """The rows that this policy may choose from, or None: whatever the caller offers."""
-
-    def plan(self, context: Context, candidates: Int32) -> Rule | Beliefs:
-        """How this policy would choose among `candidates` (n,), which are distinct rows."""
-
-    def decide(self, context: Context, candidates: Int32, rng: Uniforms) -> Choice:
-        """Draw one candidate; PolicyError where there is none."""
-
-    def probabilities(self, context: Context, candidates: Int32) -> Float64:
-        """Probabilities (n,) that sum to 1 over the candidates, or all zero where the policy has none."""
-
-    def probability(self, context: Context, candidates: Int32, item: int) -> float:
-        """Probability of one item row; 0 for one that is not among the candidates."""
-
-    def learn(self, rows: RowBlock) -> Int32:
-        """Learn outcomes in order; returns the item rows touched, ascending."""
-
-    def served(self, rows: Int32) -> None:
-        """On the serving side: these rows are in an answer whose impressions have not been learned yet."""
-
-    def remove_items(self, rows: Int32) -> None:
-        """Forget these rows; they may be given to other items."""
-
-
-class RulePolicy(ABC):
-    """What policies whose plan is a `Rule` share: they write `plan` and get exact probabilities.
+    A policy of your own extends this class: it writes `plan`, `learn`, `remove_items` and the four methods of
+    `stream.step.Replicated`, and overrides what else it needs. The hooks (`reach` to `describe`) do nothing
+    here, so that nobody has to ask which policy this is.
 
     Example:
         >>> import numpy as np
-        >>> class Newest(RulePolicy):
+        >>> from bandits.plans import Rule
+        >>> from bandits.policies.uniform import Uniform
+        >>> class Newest(Uniform):
         ...     def plan(self, context: Context, candidates: Int32) -> Rule:
         ...         return Rule(candidates.astype(float), np.ones(candidates.size), uniform=0.5)
         >>> nobody = Context(np.zeros(1, np.int32), np.ones(1, np.float32))
@@ -117,16 +80,22 @@ class RulePolicy(ABC):
         [0.25, 0.75]
     """
 
+    name: ClassVar[str]
     propensity_kind: PropensityKind = "exact"
-    reaches_all: bool = False
+
+    # --- deciding ---
+
+    def reach(self, context: Context) -> Int32 | Reach:
+        """The rows that this policy may choose from, or which items it takes if it does not list them."""
+        return Reach.OFFERED
 
     @abstractmethod
-    def plan(self, context: Context, candidates: Int32) -> Rule:
-        """How this policy would choose among `candidates` (n,)."""
+    def plan(self, context: Context, candidates: Int32) -> Plan:
+        """How this policy would choose among `candidates` (n,), which are distinct rows."""
 
-    def candidates(self, context: Context) -> Int32 | None:
-        """None: this policy takes whatever the caller offers."""
-        return None
+    def best_of(self, context: Context, rows: Int32, n: int) -> Int32:
+        """The `n` of its own candidates `rows` that are worth ranking beside what the sources offer."""
+        return rows[:n]
 
     def decide(self, context: Context, candidates: Int32, rng: Uniforms) -> Choice:
         """Draw one candidate with one uniform number.
@@ -134,25 +103,61 @@ class RulePolicy(ABC):
         Raises:
             PolicyError: there is no candidate.
         """
-        r = self.plan(context, candidates)
-        place, probability = choose(
-            r.scores, r.widths, r.top, r.temperature, r.spread, r.uniform, rng.random()
-        )
+        place, probability, score = self.plan(context, candidates).choose(rng.random())
         if place < 0:
             raise no_candidate(type(self).__name__, candidates.size)
-        return Choice(int(candidates[place]), place, probability, float(r.scores[place]))
+        return Choice(int(candidates[place]), place, probability, score)
 
     def probabilities(self, context: Context, candidates: Int32) -> Float64:
         """Probabilities (n,) that sum to 1, or all zero where no candidate may be chosen."""
-        r = self.plan(context, candidates)
-        return rule_probabilities(r.scores, r.widths, r.top, r.temperature, r.spread, r.uniform)
+        return self.plan(context, candidates).probabilities()
 
     def probability(self, context: Context, candidates: Int32, item: int) -> float:
         """Probability of one item row; 0 for one that is not among the candidates."""
         return float(self.probabilities(context, candidates)[candidates == item].sum())
 
+    # --- learning ---
+
+    @abstractmethod
+    def learn(self, rows: RowBlock) -> Int32:
+        """Learn outcomes in order; returns the item rows touched, ascending."""
+
+    @abstractmethod
+    def remove_items(self, rows: Int32) -> None:
+        """Forget these rows; they may be given to other items."""
+
+    # --- state: `stream.step.Replicated` ---
+
+    @abstractmethod
+    def snapshot(self) -> Frame:
+        """The whole state."""
+
+    @abstractmethod
+    def restore(self, frame: Frame) -> None:
+        """Become the state of a snapshot."""
+
+    @abstractmethod
+    def changes(self) -> Frame:
+        """What changed since the last call; empty when nothing did."""
+
+    @abstractmethod
+    def apply(self, frame: Frame) -> None:
+        """Take over one `changes()`."""
+
+    # --- hooks ---
+
     def served(self, rows: Int32) -> None:  # noqa: B027
-        """Nothing, unless a policy counts impressions that are still on their way."""
+        """On the serving side: these rows are in an answer whose impressions have not been learned yet."""
+
+    def age_pending(self) -> None:  # noqa: B027
+        """On the serving side, once an attribution window: answers that were never shown stop counting."""
+
+    def centroids_gone(self, ids: Int32) -> None:  # noqa: B027
+        """At a tick: all centroid ids (n,) that were given once and live no more; they never come back."""
+
+    def describe(self, row: int) -> Mapping[str, Any]:
+        """What it knows of one item, for people, in what JSON can hold; empty if it knows nothing."""
+        return {}
 
 
 def no_candidate(name: str, offered: int) -> PolicyError:

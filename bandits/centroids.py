@@ -96,7 +96,7 @@ class Centroids:
 
     @property
     def dead(self) -> Int32:
-        """Ids (n,) that were given once and live no more, ascending; for `DiagLinUcb.retire`."""
+        """Ids (n,) that were given once and live no more, ascending; for `Policy.centroids_gone`."""
         return np.setdiff1d(np.arange(1, self._state[2], dtype=np.int32), self.ids)
 
     @property

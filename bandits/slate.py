@@ -8,11 +8,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from bandits.base import Context, Policy, PropensityKind, Rule
+from bandits.base import Context, Policy, PropensityKind
 from bandits.draws import Draws
 from bandits.errors import PolicyError
 from bandits.ops.arrays import Bool, Float64, Int32
-from bandits.ops.slate import fill_by_beliefs, fill_by_rule
+from bandits.plans import Places
 
 __all__ = ["Offered", "Slated", "build_slate", "slate_propensities", "slate_weight"]
 
@@ -61,9 +61,9 @@ def build_slate(
     `ranked` (m,) distinct rows in the ranker's order; `candidates` (n,) distinct rows that the policy may
     place: its own, already filtered. Fewer than k places are filled when both run out.
 
-    A policy that `reaches_all` deals a share out to `outside` more items as well: all that may be shown and
-    are not among `candidates`. `strangers` are the first k of those (or all) in an order drawn at random, so
-    that nobody needs to list them.
+    Where the policy's reach is `Reach.EVERYTHING` it deals a share out to `outside` more items as well: all
+    that may be shown and are not among `candidates`. `strangers` are the first k of those (or all) in an
+    order drawn at random, so that nobody needs to list them.
 
     Raises:
         PolicyError: epsilon is not in 0..1, or k is negative.
@@ -76,8 +76,7 @@ def build_slate(
         >>> s.items.tolist(), s.propensities.round(3).tolist()
         ([3, 1, 2], [0.9, 0.9, 0.9])
     """
-    more = (outside, strangers) if policy.reaches_all else (0, _NONE)
-    return _fill(ranked, policy, candidates, context, epsilon, k, draws.key, _NONE, *more)
+    return _fill(ranked, policy, candidates, context, epsilon, k, draws.key, _NONE, outside, strangers)
 
 
 def slate_propensities(
@@ -93,11 +92,12 @@ def slate_propensities(
 ) -> Float64:
     """What the propensities (k,) of a slate would have been under this ranker, policy and epsilon.
 
-    An item that is not among `candidates` is taken for one of the `outside` ones, while there are any.
+    An item that is not among `candidates` is taken for one of the `outside` ones, as long as there are any;
+    0 unless the policy's reach is `Reach.EVERYTHING`.
     """
-    more = (outside if policy.reaches_all else 0, _NONE)
     k = int(items.size)
-    return _fill(ranked, policy, candidates, context, epsilon, k, draws.key, items, *more).propensities
+    slated = _fill(ranked, policy, candidates, context, epsilon, k, draws.key, items, outside, _NONE)
+    return slated.propensities
 
 
 def _fill(
@@ -116,16 +116,9 @@ def _fill(
         msg = f"a slate needs epsilon in 0..1, k and outside >= 0; got epsilon={epsilon}, k={k}, {outside}"
         raise PolicyError(msg)
     items, propensities, explored = np.empty(k, np.int32), np.empty(k), np.zeros(k, np.bool_)
-    plan = policy.plan(context, candidates)
-    if isinstance(plan, Rule):
-        filled = fill_by_rule(
-            ranked, candidates, plan.scores.copy(), plan.widths, plan.top, plan.temperature, plan.spread,
-            plan.uniform, outside, strangers, epsilon, key, given, items, propensities, explored,
-        )  # fmt: skip
-    else:
-        filled = fill_by_beliefs(
-            ranked, candidates, plan.a, plan.b, plan.bins, epsilon, key, given, items, propensities, explored
-        )
+    filled = policy.plan(context, candidates).fill(
+        Places(ranked, candidates, outside, strangers, epsilon, key, given, items, propensities, explored)
+    )
     return Slated(items[:filled], propensities[:filled], explored[:filled], policy.propensity_kind)
 
 

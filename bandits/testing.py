@@ -11,6 +11,7 @@ comment.
 
 from __future__ import annotations
 
+import json
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import fields, replace
@@ -117,6 +118,22 @@ class PolicyContract(ABC):
         policy, context = self._taught()
         first, second = (policy.decide(context, self._everything(), Draws(3, "r")) for _ in range(2))
         assert first == second
+
+    # --- what is seen from outside ---
+
+    def test_what_it_knows_of_an_item_can_be_written_down_and_of_a_stranger_it_knows_nothing(self) -> None:
+        policy, _ = self._taught()
+        known = [policy.describe(row) for row in range(self.n_items)]
+        assert json.loads(json.dumps(known)) == known
+        assert policy.describe(99) == self.make().describe(0) == {}
+
+    def test_what_the_hooks_are_told_is_no_learning(self) -> None:
+        policy, _ = self._taught()
+        before = digest(policy)
+        policy.served(self._everything())
+        policy.age_pending()
+        policy.centroids_gone(np.zeros(0, np.int32))
+        assert digest(policy) == before
 
     # --- state ---
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
-from bandits.base import Context
+from bandits.base import Context, Policy
 from bandits.centroids import Centroids
 from bandits.draws import Draws
 from bandits.graph import ClusterItemGraph
@@ -30,9 +32,15 @@ def warm_up() -> None:
     block = row_block([context], rows[None], np.ones((1, 3)))
     graph.learn(block)
     graph.refresh(np.ones((3, 2), np.float32))
-    for policy in (DiagLinUcb(graph), LinUcb(4), EpsilonGreedy(), BetaThompson()):
+    makers: list[Callable[[], Policy]] = [
+        lambda: DiagLinUcb(graph),
+        lambda: LinUcb(4),
+        EpsilonGreedy,
+        BetaThompson,
+    ]
+    for make in makers:
+        policy, replica = make(), make()
         policy.learn(block)
-        replica = type(policy)(4) if isinstance(policy, LinUcb) else type(policy)()
         replica.apply(unpack(pack(policy.changes())))
         policy.decide(context, rows, Draws(1, "warm"))
         build_slate(rows, policy, rows, context, epsilon=0.5, k=2, draws=Draws(1, "warm"))

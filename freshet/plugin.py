@@ -8,10 +8,11 @@ the change log; those of the rooms may change.
 from __future__ import annotations
 
 from bandits.arms import ArmCounts
-from bandits.base import Beliefs, Choice, Context, Policy, Rule, RulePolicy
+from bandits.base import Choice, Context, Policy, Reach
 from bandits.draws import Draws, Uniforms
 from bandits.errors import PolicyError
 from bandits.graph import ClusterItemGraph
+from bandits.plans import Beliefs, Places, Plan, Rule
 from bandits.testing import PolicyContract
 from learners.rows import RowBlock
 from learners.world import World
@@ -28,12 +29,14 @@ __all__ = [
     "Draws",
     "Frame",
     "FreshetError",
+    "Places",
+    "Plan",
     "Policy",
     "PolicyContract",
     "PolicyError",
+    "Reach",
     "RowBlock",
     "Rule",
-    "RulePolicy",
     "SettingsError",
     "Uniforms",
     "World",

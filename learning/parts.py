@@ -112,11 +112,10 @@ class Parts:
         self.mf.remove_users(rows)
         self.history.remove_users(rows)
 
-    def retire(self, clusters: Int32) -> None:
+    def centroids_gone(self, ids: Int32) -> None:
         """Drop what policies keep under centroids that are gone; their ids never come back."""
         for policy in self.policies.values():
-            if clusters.size and isinstance(policy, DiagLinUcb):
-                policy.retire(clusters)
+            policy.centroids_gone(ids)
 
 
 def build_parts(settings: LearningSettings, *, partition: int = 0, n_partitions: int = 1) -> Parts:

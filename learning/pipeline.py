@@ -173,7 +173,7 @@ class Pipeline:
         # In ascending order: the set does not depend on how events were cut into blocks, its order would.
         parts.centroids.observe(parts.users.data[self._moved_users.take()])
         parts.centroids.tick(now_ms)
-        parts.retire(parts.centroids.dead)
+        parts.centroids_gone(parts.centroids.dead)
         parts.graph.refresh(parts.items.data[: parts.items.size], policy.refresh_budget)
 
     def _join_figures(self) -> Frame:

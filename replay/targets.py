@@ -8,7 +8,7 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
-from bandits import Context, Draws, Offered, Policy, slate_propensities
+from bandits import Context, Draws, Offered, Policy, Reach, slate_propensities
 from stream.blocks import Slate
 from stream.outbox import revive_context
 
@@ -59,7 +59,7 @@ class PolicyTarget:
     """A policy of the bandits room that decides everything (epsilon 1), in its current, replayed state.
 
     Asked at the moment of the decision, before that is learned, it answers as it would have then. Its
-    candidates are those of `candidates`; by default its own (`Policy.candidates`), or where it takes what it
+    candidates are those of `candidates`; by default its own (`Policy.reach`), or where it takes what it
     is offered, the logged items, shown and not. An item that it could not have placed has probability 0.
 
     Args:
@@ -96,8 +96,10 @@ class PolicyTarget:
         self._seed = seed
 
     def _own(self, slate: Slate, context: Context) -> Int32:
-        own = self._policy.candidates(context)
-        return self._find([*slate.items, *slate.others]) if own is None else own
+        reach = self._policy.reach(context)
+        if reach is Reach.EVERYTHING or reach is Reach.OFFERED:
+            return self._find([*slate.items, *slate.others])
+        return reach
 
     def propensities(self, slate: Slate) -> Float64:
         """As if the policy decided every place; 0 from an item on that is unknown or could not be shown."""
@@ -109,7 +111,9 @@ class PolicyTarget:
         n_known = int(impossible[0]) if impossible.size else rows.size
         out = np.zeros(rows.size)
         offered = np.unique(offered[offered >= 0]).astype(np.int32)
-        if slate.eligible:
+        if self._policy.reach(context) is not Reach.EVERYTHING:
+            outside = 0
+        elif slate.eligible:
             outside = max(0, slate.eligible - offered.size)
         out[:n_known] = slate_propensities(
             _NONE,

@@ -134,7 +134,10 @@ class EdgeView(msgspec.Struct):
 
 
 class ItemAnswer(msgspec.Struct):
-    """An item as it is served here; a `deleted` one is known and never shown."""
+    """An item as it is served here; a `deleted` one is known and never shown.
+
+    `policies` holds what each policy knows of the item, by its name; the fields are its own.
+    """
 
     item_id: str
     group: str | None
@@ -145,6 +148,7 @@ class ItemAnswer(msgspec.Struct):
     absorbed_at: int
     age_ms: int
     edges: list[EdgeView]
+    policies: dict[str, Any]
     attributes: dict[str, Any]
 
 

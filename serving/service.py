@@ -11,7 +11,6 @@ import msgspec
 from prometheus_client import CollectorRegistry
 from prometheus_client.core import Metric
 
-from bandits import DiagLinUcb
 from index import LiveIndex, Maintenance
 from serving.app import Application, Lifespan
 from serving.backend import Backend
@@ -192,8 +191,7 @@ class Service:
 
     def _age_pending(self) -> None:
         for policy in self.models.policies.values():
-            if isinstance(policy, DiagLinUcb):
-                policy.age_pending()
+            policy.age_pending()
         loop = asyncio.get_running_loop()
         self._age_timer = loop.call_later(self.config.window_ms / 1e3, self._age_pending)
 

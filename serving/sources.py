@@ -13,7 +13,7 @@ from itertools import accumulate
 import numpy as np
 import numpy.typing as npt
 
-from bandits import Context, DiagLinUcb, Policy
+from bandits import Context, Policy, Reach
 from learners.parts.cooccurrence import Linked
 from serving.item_index import ItemIndex
 from serving.models import Models
@@ -106,25 +106,28 @@ class Gatherer:
         any_group, groups = _group_filter(asker)
         n_hidden = hide(blocked, columns, self._allowed, asker.now_ms, any_group, groups)
         try:
-            own = policy.candidates(context)
-            if own is not None:
-                own = self._merge([own], columns, asker)[0]
+            reach = policy.reach(context)
+            if reach is Reach.EVERYTHING or reach is Reach.OFFERED:
+                own = None
+            else:
+                own = self._merge([reach], columns, asker)[0]
             near, together = self._near(asker, blocked), self._together(asker)
             popular = self._popular(asker, blocked)
             fresh = self._index.newest[: self._sizes.fresh]
             offers = [near, together, self._best_of(own, context, policy), popular, fresh]
             rows, sources = self._merge(offers, columns, asker)
             if rows.size < asker.k:
-                everything = self._everything()
-                rows, sources = self._merge([*offers[:4], everything], columns, asker)
+                rows, sources = self._merge([*offers[:4], self._everything()], columns, asker)
             fallback = _fallback(near.size + together.size, popular.size, rows.size)
             eligible = max(self._n_eligible(asker, columns, exact=own is None) - n_hidden, rows.size)
             if own is not None:
                 return Candidates(rows, sources, own, fallback, eligible)
-            strangers = self._strangers(asker, columns, policy, rows, eligible - rows.size, key)
+            everything = reach is Reach.EVERYTHING
+            n = asker.k if everything else self._sizes.sample
+            strangers = self._strangers(asker, columns, rows, eligible - rows.size, key, n)
         finally:
             self._allowed[blocked] = True
-        if policy.reaches_all:
+        if everything:
             outside = eligible - rows.size
             return Candidates(rows, sources, rows, fallback, eligible, outside, strangers, _CATALOGUE)
         # Whoever must know all its candidates gets some of the others, drawn anew for each request.
@@ -132,10 +135,10 @@ class Gatherer:
         return Candidates(rows, sources, own, fallback, eligible, source=_CATALOGUE)
 
     def _strangers(
-        self, asker: Asker, columns: Columns, policy: Policy, rows: Int32, n_left: int, key: np.uint64
+        self, asker: Asker, columns: Columns, rows: Int32, n_left: int, key: np.uint64, n: int
     ) -> Int32:
-        """Some of the `n_left` items that may be shown and are not among `rows`, drawn at random."""
-        strangers = np.empty(asker.k if policy.reaches_all else self._sizes.sample, np.int32)
+        """At most `n` of the `n_left` items that may be shown and are not among `rows`, drawn at random."""
+        strangers = np.empty(n, np.int32)
         self._allowed[rows] = False
         try:
             drawn = draw_eligible(
@@ -199,13 +202,10 @@ class Gatherer:
         return asker.linked.best(self._sizes.neighbours)[0]
 
     def _best_of(self, own: Int32 | None, context: Context, policy: Policy) -> Int32:
-        """The policy's own candidates, those with the best learned means if there are too many."""
+        """The policy's own candidates, the best of them if there are too many."""
         if own is None or own.size <= self._sizes.graph:
             return _NONE if own is None or self._sizes.graph == 0 else own
-        if not isinstance(policy, DiagLinUcb):
-            return own[: self._sizes.graph]
-        best = np.argsort(-policy.means(context, own), kind="stable")[: self._sizes.graph]
-        return own[best]
+        return policy.best_of(context, own, self._sizes.graph)
 
     def _popular(self, asker: Asker, blocked: Int32) -> Int32:
         """What is clicked now; deeper for those who have seen much of it."""

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import msgspec
 import numpy as np
 
-from bandits import DiagLinUcb
 from serving.asgi import Response
 from serving.errors import MissingError
 from serving.item_index import ItemIndex
@@ -52,6 +54,7 @@ class Views:
             absorbed_at=self._replica.absorbed_at,
             age_ms=max(0, self._now_ms() - entered),
             edges=self._edges(row),
+            policies=self._known_by_policies(row),
             attributes=m.catalogue.attributes(row),
         )
         return Response(200, _encoder.encode(answer))
@@ -101,14 +104,18 @@ class Views:
         return row
 
     def _edges(self, row: int) -> list[EdgeView]:
-        # The sums of the policy, for every cluster that the graph links or that has seen the item.
+        # The sums of a policy that keeps some by cluster, for every cluster that the graph links or that has
+        # seen the item.
         linked = dict.fromkeys(self._models.graph.clusters_of(row).tolist(), (0.0, 1.0))
-        for policy in self._models.policies.values():
-            if isinstance(policy, DiagLinUcb):
-                clusters, b, d = policy.edges(row)
-                linked |= dict(zip(clusters.tolist(), zip(b.tolist(), d.tolist(), strict=True), strict=True))
+        for known in self._known_by_policies(row).values():
+            if "edges" in known:
+                linked |= {edge["cluster"]: (edge["b"], edge["d"]) for edge in known["edges"]}
                 break
         return [EdgeView(cluster, b, d) for cluster, (b, d) in sorted(linked.items())]
+
+    def _known_by_policies(self, row: int) -> dict[str, Mapping[str, Any]]:
+        known = {name: policy.describe(row) for name, policy in self._models.policies.items()}
+        return {name: each for name, each in known.items() if each}
 
     def _now_ms(self) -> int:
         # On the event clock time is the watermark; on the wall clock that is at most a tick behind.

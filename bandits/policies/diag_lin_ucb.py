@@ -3,17 +3,19 @@ order-free."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Any
 
 import msgspec
 import numpy as np
 from msgspec import Meta
 
-from bandits.base import Context, Rule, RulePolicy
+from bandits.base import Context, Policy, Reach
 from bandits.errors import PolicyError
 from bandits.graph import ClusterItemGraph
 from bandits.ops import diagonal
 from bandits.ops.arrays import Float64, Int32, grown
+from bandits.plans import Rule
 from bandits.touched import Touched
 from learners.rows import RowBlock
 from learners.world import World
@@ -39,7 +41,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Share of the traffic that is dealt out evenly among them."""
 
 
-class DiagLinUcb(RulePolicy):
+class DiagLinUcb(Policy):
     """LinUCB over a request's clusters with the diagonal of each item's covariance only.
 
     For context weights w: an impression adds d += w^2 (Eq. 8), a reward r adds b += w r (Eq. 9), and the
@@ -62,7 +64,7 @@ class DiagLinUcb(RulePolicy):
         spread: share dealt out evenly among the top.
 
     Grows with the items (13 bytes each) and with (item, cluster) pairs seen together (20 bytes each, in
-    blocks of 4): at most items x living clusters, since `retire` drops the pairs of a dead cluster.
+    blocks of 4): at most items x living clusters, since `centroids_gone` drops the pairs of a dead cluster.
 
     Example:
         >>> from bandits.base import Context
@@ -118,9 +120,9 @@ class DiagLinUcb(RulePolicy):
 
     # --- deciding ---
 
-    def candidates(self, context: Context) -> Int32 | None:
-        """The items with an edge to one of the context's clusters; None without a graph."""
-        return None if self.graph is None else self.graph.candidates(context.clusters)
+    def reach(self, context: Context) -> Int32 | Reach:
+        """The items with an edge to one of the context's clusters; what is offered without a graph."""
+        return Reach.OFFERED if self.graph is None else self.graph.candidates(context.clusters)
 
     def plan(self, context: Context, candidates: Int32) -> Rule:
         """Eq. 7 for each candidate; -inf for one without an edge to the context's clusters."""
@@ -138,6 +140,10 @@ class DiagLinUcb(RulePolicy):
         scores, widths = np.empty(candidates.size), np.empty(candidates.size)
         self._fill(context, candidates, 0.0, False, scores, widths)
         return scores
+
+    def best_of(self, context: Context, rows: Int32, n: int) -> Int32:
+        """Those with the largest exploit scores, largest first; of equal ones the first."""
+        return rows[np.argsort(-self.means(context, rows), kind="stable")[:n]]
 
     def _scores(self, context: Context, candidates: Int32) -> tuple[Float64, Float64]:
         scores, widths = np.empty(candidates.size), np.empty(candidates.size)
@@ -172,6 +178,15 @@ class DiagLinUcb(RulePolicy):
         """Served impressions (n,) int64 of each row."""
         known = (rows >= 0) & (rows < self._shown.size)
         return np.where(known, self._shown[np.where(known, rows, 0)] if self._shown.size else 0, 0)
+
+    def describe(self, row: int) -> Mapping[str, Any]:
+        """Impressions, and both sums of each cluster in which the item has any."""
+        clusters, b, d = self.edges(row)
+        shown = int(self.shown(np.array([row], np.int32))[0])
+        if not clusters.size and not shown:
+            return {}
+        sums = zip(clusters.tolist(), b.tolist(), d.tolist(), strict=True)
+        return {"shown": shown, "edges": [{"cluster": c, "b": b, "d": d} for c, b, d in sums]}
 
     def edges(self, row: int) -> tuple[Int32, Float64, Float64]:
         """What is known of one item: clusters (e,) ascending, b (e,), d (e,)."""
@@ -236,16 +251,16 @@ class DiagLinUcb(RulePolicy):
         self._shown[rows] = 0
         self._settle(np.unique(rows))
 
-    def retire(self, clusters: Int32) -> None:
+    def centroids_gone(self, ids: Int32) -> None:
         """Drop all sums of dead centroids, whose ids are never used again; their late feedback is ignored.
 
         Meant for ticks, with `Centroids.dead`; ids retired before cost nothing.
         """
-        self._retired = grown(self._retired, int(clusters.max(initial=-1)) + 1)
-        clusters = clusters[~self._retired[clusters]]
-        if clusters.size == 0:
+        self._retired = grown(self._retired, int(ids.max(initial=-1)) + 1)
+        ids = ids[~self._retired[ids]]
+        if ids.size == 0:
             return
-        self._retired[clusters] = True
+        self._retired[ids] = True
         changed = diagonal.rows_with(self._retired, self._head, self._following, self._slot_cluster)
         counts, kept, sums = self._export(changed)
         alive = ~self._retired[np.minimum(kept, self._retired.size - 1)] | (kept >= self._retired.size)

@@ -9,9 +9,10 @@ import numpy as np
 from msgspec import Meta
 
 from bandits.arms import ArmCounts
-from bandits.base import Context, Rule, RulePolicy
+from bandits.base import Context, Policy, Reach
 from bandits.errors import PolicyError
 from bandits.ops.arrays import Int32
+from bandits.plans import Rule
 from learners.world import World
 
 __all__ = ["EpsilonGreedy", "Settings", "build"]
@@ -28,7 +29,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Reward that an item's mean starts with, as if from one impression."""
 
 
-class EpsilonGreedy(ArmCounts, RulePolicy):
+class EpsilonGreedy(ArmCounts, Policy):
     """The item with the best mean reward, ties at random; with probability `exploration` any candidate.
 
     In a slate "any" is every item that may be shown, also those that nobody offered (`bandits.slate`).
@@ -43,7 +44,6 @@ class EpsilonGreedy(ArmCounts, RulePolicy):
     """
 
     name = "epsilon_greedy"
-    reaches_all = True
 
     def __init__(self, *, exploration: float = 0.1, optimism: float = 1.0) -> None:
         if not 0 <= exploration <= 1 or not np.isfinite(optimism):
@@ -55,6 +55,10 @@ class EpsilonGreedy(ArmCounts, RulePolicy):
         super().__init__()
         self.exploration = exploration
         self.optimism = optimism
+
+    def reach(self, context: Context) -> Reach:
+        """Every item that may be shown."""
+        return Reach.EVERYTHING
 
     def plan(self, context: Context, candidates: Int32) -> Rule:
         """Smoothed means; a row below 0 is no item."""

@@ -8,11 +8,12 @@ import msgspec
 import numpy as np
 from msgspec import Meta
 
-from bandits.base import Choice, Context, Rule, RulePolicy, no_candidate
+from bandits.base import Choice, Context, Policy, no_candidate
 from bandits.draws import Uniforms
 from bandits.errors import PolicyError
 from bandits.ops.arrays import Float32, Float64, Int32, grown
 from bandits.ops.linear import absorb_linear, linear_choice, linear_scores, packed_identity
+from bandits.plans import Rule
 from bandits.touched import Touched
 from learners.rows import RowBlock
 from learners.world import World
@@ -40,7 +41,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Share of the traffic that is dealt out evenly among them."""
 
 
-class LinUcb(RulePolicy):
+class LinUcb(Policy):
     """Ridge regression for each item on the request's x, with its full covariance (Li et al. 2010, Algorithm
     1).
 

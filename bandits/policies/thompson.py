@@ -9,11 +9,10 @@ import numpy as np
 from msgspec import Meta
 
 from bandits.arms import ArmCounts
-from bandits.base import Beliefs, Choice, Context, PropensityKind, no_candidate
-from bandits.draws import Uniforms
+from bandits.base import Context, Policy
 from bandits.errors import PolicyError
 from bandits.ops.arrays import Float64, Int32
-from bandits.ops.beliefs import best_probabilities
+from bandits.plans import Beliefs
 from learners.rows import RowBlock
 from learners.world import World
 
@@ -33,7 +32,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Bins of the integral that gives the probabilities; its time grows with them."""
 
 
-class BetaThompson(ArmCounts):
+class BetaThompson(ArmCounts, Policy):
     """Take each candidate with the probability that it is the best, believing Beta(prior + r, prior + n - r).
 
     The belief lives on n impressions and their rewards r in `immediate` mode: an impression counts as a
@@ -52,8 +51,6 @@ class BetaThompson(ArmCounts):
     """
 
     name = "thompson"
-    propensity_kind: PropensityKind = "exact"
-    reaches_all = False
 
     def __init__(
         self, *, prior_reward: float = 1.0, prior_none: float = 1.0, cap: float = 1.0, bins: int = 64
@@ -70,50 +67,17 @@ class BetaThompson(ArmCounts):
         self.cap = cap
         self.bins = bins
 
-    def candidates(self, context: Context) -> Int32 | None:
-        """None: this policy takes whatever the caller offers."""
-        return None
-
     def plan(self, context: Context, candidates: Int32) -> Beliefs:
         """Both Beta parameters for each candidate."""
         shown, reward = self.of(candidates)
         won = np.clip(reward / self.cap, 0.0, shown)
         return Beliefs(self.prior_reward + won, self.prior_none + (shown - won), self.bins)
 
-    def decide(self, context: Context, candidates: Int32, rng: Uniforms) -> Choice:
-        """Draw one candidate with one uniform number; its score is the mean of its belief.
-
-        Raises:
-            PolicyError: there is no candidate.
-        """
-        if candidates.size == 0:
-            raise no_candidate(self.name, 0)
-        plan, p = self.plan(context, candidates), self.probabilities(context, candidates)
-        place = int(np.searchsorted(np.cumsum(p), rng.random() * p.sum(), side="right"))
-        place = min(place, int(np.flatnonzero(p)[-1]))
-        score = plan.a[place] / (plan.a[place] + plan.b[place])
-        return Choice(int(candidates[place]), place, float(p[place]), float(score))
-
-    def probabilities(self, context: Context, candidates: Int32) -> Float64:
-        """The probability (n,) of each candidate to be the best; they sum to 1."""
-        if candidates.size == 0:
-            return np.zeros(0)
-        plan = self.plan(context, candidates)
-        out: Float64 = best_probabilities(plan.a, plan.b, plan.bins)
-        return out
-
-    def probability(self, context: Context, candidates: Int32, item: int) -> float:
-        """Probability of one item row; 0 for one that is not among the candidates."""
-        return float(self.probabilities(context, candidates)[candidates == item].sum())
-
     def _gains(self, rows: RowBlock) -> Float64:
         """Changes of what lies in 0..cap of the reward of one impression."""
         after = np.clip(rows.before + rows.reward, 0.0, self.cap)
         out: Float64 = after - np.clip(rows.before, 0.0, self.cap)
         return out
-
-    def served(self, rows: Int32) -> None:
-        """Nothing here depends on impressions that are still on their way."""
 
 
 def build(settings: Settings, world: World) -> BetaThompson:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import msgspec
 import numpy as np
 
-from bandits.base import Context, Rule, RulePolicy
+from bandits.base import Context, Policy, Reach
 from bandits.ops.arrays import Int32
+from bandits.plans import Rule
 from learners.rows import RowBlock
 from learners.world import World
 from stream.frame import Frame
@@ -18,7 +19,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """It has none of its own."""
 
 
-class Uniform(RulePolicy):
+class Uniform(Policy):
     """Every candidate with the same probability; learns nothing and holds nothing.
 
     In a slate that is every item that may be shown, also those that nobody offered (`bandits.slate`).
@@ -30,7 +31,10 @@ class Uniform(RulePolicy):
     """
 
     name = "uniform"
-    reaches_all = True
+
+    def reach(self, context: Context) -> Reach:
+        """Every item that may be shown."""
+        return Reach.EVERYTHING
 
     def plan(self, context: Context, candidates: Int32) -> Rule:
         """Equal scores; a row below 0 is no item."""

@@ -153,7 +153,7 @@ class ItemsShard:
         except MALFORMED as error:
             msg = f"centroids: something is missing or has another form: {error!r}"
             raise PolicyError(msg) from error
-        parts.retire(parts.centroids.dead)
+        parts.centroids_gone(parts.centroids.dead)
 
     def _tick(self, tick: Ticked) -> None:
         if not 0 <= tick.source < self.marks.n_sources:

@@ -9,7 +9,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bandits import Centroids, ClusterItemGraph, Context, DiagLinUcb, Draws, LinUcb, PolicyError, build_slate
+from bandits import (
+    Centroids,
+    ClusterItemGraph,
+    Context,
+    DiagLinUcb,
+    Draws,
+    LinUcb,
+    PolicyError,
+    Reach,
+    build_slate,
+)
 from bandits.ops import arms, diagonal, linear
 from bandits.ops.arrays import Float64
 from bandits.testing import cut
@@ -140,8 +150,8 @@ def test_an_item_without_an_edge_is_never_served() -> None:
     policy, context = DiagLinUcb(graph), Context(*centroids.context(np.ones(2, np.float32)))
     offered = np.array([7, 4, 9], np.int32)
     assert policy.probabilities(context, offered).tolist() == [0.0, 1.0, 0.0]
-    own = policy.candidates(context)
-    assert own is not None
+    own = policy.reach(context)
+    assert own is not Reach.OFFERED and own is not Reach.EVERYTHING
     slate = build_slate(offered[:0], policy, offered, context, epsilon=1.0, k=3, draws=Draws(1, "r"))
     assert (own.tolist(), slate.items.tolist()) == ([4], [4])
     with pytest.raises(PolicyError, match="none of 1 offered"):
@@ -181,7 +191,7 @@ def test_a_delay_costs_reward_and_randomising_limits_it() -> None:
 def test_a_retired_cluster_is_dropped_and_its_late_feedback_ignored() -> None:
     policy, block = learned(random_block(1)), random_block(1)
     gone = np.array([3, 4], np.int32)
-    policy.retire(gone)
+    policy.centroids_gone(gone)
     policy.learn(block)
     assert not {c for _, c in table(policy)} & {3, 4}
     kept = {key: value for key, value in table(learned(block, block)).items() if key[1] not in (3, 4)}

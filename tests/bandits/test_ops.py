@@ -7,7 +7,7 @@ import pytest
 from scipy import special, stats
 
 from bandits import Context, Draws, LinUcb, PolicyError, request_key
-from bandits.base import RulePolicy
+from bandits.base import Policy
 from bandits.ops.arrays import Float64
 from bandits.ops.beliefs import best_probabilities, beta_cdf
 from bandits.ops.choice import rule_probabilities
@@ -159,8 +159,6 @@ def test_linucb_decides_in_one_call_what_its_plan_says() -> None:
     candidates = np.array([5, 3, -1, 0, 2, 77], np.int32)
     for i, context in enumerate(contexts):
         one, other = Draws(1, str(i)), Draws(1, str(i))
-        assert policy.decide(context, candidates, one) == RulePolicy.decide(
-            policy, context, candidates, other
-        )
+        assert policy.decide(context, candidates, one) == Policy.decide(policy, context, candidates, other)
     with pytest.raises(PolicyError, match="none of 0"):
         policy.decide(contexts[0], candidates[:0], Draws(1, "r"))

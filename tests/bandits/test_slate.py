@@ -9,11 +9,13 @@ import pytest
 
 from bandits import (
     BetaThompson,
+    Choice,
     Context,
     DiagLinUcb,
     Draws,
     EpsilonGreedy,
     LinUcb,
+    Places,
     Policy,
     PolicyError,
     Slated,
@@ -22,6 +24,7 @@ from bandits import (
     slate_propensities,
     slate_weight,
 )
+from bandits.arms import ArmCounts
 from bandits.ops.arrays import Float64, Int32
 from bandits.testing import digest
 from bandits.worlds import ClusterWorld, row_block
@@ -178,6 +181,32 @@ def test_a_long_slate_of_uniform_holds_everybody_once() -> None:
     )  # fmt: skip
     assert sorted(s.items.tolist()) == [0, 1, 31, 32, 33]
     assert s.propensities.tolist() == [1 / 5, 1 / 4, 1 / 3, 1 / 2, 1.0]
+
+
+class LastOne:
+    """A plan that is neither a rule nor beliefs: it always takes the last candidate."""
+
+    def fill(self, places: Places) -> int:
+        places.items[0], places.propensities[0], places.explored[0] = places.candidates[-1], 1.0, True
+        return 1
+
+    def choose(self, u: float) -> tuple[int, float, float]:
+        return 4, 1.0, 0.5
+
+    def probabilities(self) -> Float64:
+        return np.array([0.0, 0.0, 0.0, 0.0, 1.0])
+
+
+class TakesTheLast(ArmCounts, Policy):
+    def plan(self, context: Context, candidates: Int32) -> LastOne:
+        return LastOne()
+
+
+def test_a_plan_of_ones_own_fills_slates_and_draws() -> None:
+    s = slate(TakesTheLast())
+    assert (s.items.tolist(), s.propensities.tolist(), s.explored.tolist()) == ([8], [1.0], [True])
+    assert TakesTheLast().decide(CONTEXT, OWN, Draws(1, "r")) == Choice(8, 4, 1.0, 0.5)
+    assert TakesTheLast().probability(CONTEXT, OWN, 8) == 1.0
 
 
 def test_nonsense_is_refused() -> None:

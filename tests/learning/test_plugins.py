@@ -15,7 +15,7 @@ from learning.settings import LearningSettings
 Register = Callable[..., None]
 
 SETTINGS = "import msgspec\nclass Settings(msgspec.Struct): rate: float = 1.0\n"
-UNIFORM = "from freshet.plugin import RulePolicy\nfrom bandits import Uniform\n"
+UNIFORM = "from freshet.plugin import Policy\nfrom bandits import Uniform\n"
 
 
 @pytest.fixture

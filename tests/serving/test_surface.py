@@ -91,6 +91,8 @@ def test_an_item_is_shown_as_it_is_served(system: Any) -> None:
     found = system.client.get("/v1/items/i1").json()
     assert found["group"] == "odd" and found["clicks"] > 0 and found["absorbed_at"] > 0
     assert found["edges"] and set(found["edges"][0]) == {"cluster", "b", "d"}
+    known = found["policies"]["diag_lin_ucb"]
+    assert known["shown"] > 0 and all(edge in found["edges"] for edge in known["edges"])
 
 
 def test_an_id_with_a_slash_is_found_when_it_is_encoded(system: Any, kit: Any) -> None:

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import msgspec
 import numpy as np
 
-from freshet.plugin import ArmCounts, Context, Rule, RulePolicy, World
+from freshet.plugin import ArmCounts, Context, Policy, Rule, World
 
 __all__ = ["Boltzmann", "Settings", "build"]
 
@@ -21,7 +21,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Reward by which an item must be better to be chosen e times as often."""
 
 
-class Boltzmann(ArmCounts, RulePolicy):
+class Boltzmann(ArmCounts, Policy):
     """Each candidate with a probability proportional to exp(mean reward / temperature)."""
 
     name = "boltzmann"

@@ -1,0 +1,133 @@
+"""How a policy would choose among candidates: by scores, or by what it believes of each.
+
+A plan fills the places of a slate, draws one candidate, and gives the probabilities of all. A further kind of
+plan is a class with these three methods; nothing asks which one it is.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple, Protocol
+
+import numpy as np
+
+from bandits.ops.arrays import Bool, Float64, Int32
+from bandits.ops.beliefs import best_probabilities
+from bandits.ops.choice import choose, rule_probabilities
+from bandits.ops.slate import fill_by_beliefs, fill_by_rule
+
+__all__ = ["Beliefs", "Places", "Plan", "Rule"]
+
+
+class Places(NamedTuple):
+    """The k places of a slate that a plan fills; `bandits.ops.slate` says how.
+
+    `ranked` (m,) in the ranker's order; `candidates` (n,) those of the plan. `outside` counts items that are
+    no candidates and share in what a plan deals out to everybody, `strangers` are the first of them in an
+    order drawn at random. `epsilon` is the chance that the plan decides a place, `key` that of the request's
+    draws. `given` (k,) are items to price instead of drawing, or empty. `items`, `propensities` and
+    `explored` (k,) are written.
+    """
+
+    ranked: Int32
+    candidates: Int32
+    outside: int
+    strangers: Int32
+    epsilon: float
+    key: np.uint64
+    given: Int32
+    items: Int32
+    propensities: Float64
+    explored: Bool
+
+
+class Plan(Protocol):
+    """How a policy would choose among candidates (n,)."""
+
+    def fill(self, places: Places) -> int:
+        """Fill the places, one after the other, without repeating an item; returns how many it filled."""
+
+    def choose(self, u: float) -> tuple[int, float, float]:
+        """The place of the candidate that the uniform number `u` draws, its probability and its score; place
+        -1 if there is none to draw."""
+
+    def probabilities(self) -> Float64:
+        """Probabilities (n,) of all candidates: they sum to 1, or to 0 if none may be chosen."""
+
+
+class Rule(NamedTuple):
+    """A plan by scores, with exact probabilities; the meaning of the numbers stands in `bandits.ops.choice`.
+
+    `scores` (n,), -inf for what may not be chosen; `widths` (n,) confidence widths, the unit of
+    `temperature`.
+
+    Example:
+        >>> Rule(np.array([2.0, 3.0]), np.ones(2), uniform=0.5).probabilities().tolist()
+        [0.25, 0.75]
+    """
+
+    scores: Float64
+    widths: Float64
+    top: int = 1
+    temperature: float = 0.0
+    spread: float = 0.0
+    uniform: float = 0.0
+
+    def fill(self, places: Places) -> int:
+        """See `Plan.fill`."""
+        p = places
+        return fill_by_rule(
+            p.ranked, p.candidates, self.scores.copy(), self.widths, self.top, self.temperature, self.spread,
+            self.uniform, p.outside, p.strangers, p.epsilon, p.key, p.given, p.items, p.propensities,
+            p.explored,
+        )  # fmt: skip
+
+    def choose(self, u: float) -> tuple[int, float, float]:
+        """See `Plan.choose`."""
+        place, probability = choose(
+            self.scores, self.widths, self.top, self.temperature, self.spread, self.uniform, u
+        )
+        return place, probability, float(self.scores[place]) if place >= 0 else 0.0
+
+    def probabilities(self) -> Float64:
+        """See `Plan.probabilities`."""
+        return rule_probabilities(
+            self.scores, self.widths, self.top, self.temperature, self.spread, self.uniform
+        )
+
+
+class Beliefs(NamedTuple):
+    """A plan that takes each candidate with the probability that it is the best by its belief, Beta(a, b)
+    (n,); computed over `bins` (`bandits.ops.beliefs`).
+
+    Example:
+        >>> Beliefs(np.array([2.0, 1.0]), np.ones(2), 64).probabilities().round(2).tolist()
+        [0.67, 0.33]
+    """
+
+    a: Float64
+    b: Float64
+    bins: int
+
+    def fill(self, places: Places) -> int:
+        """See `Plan.fill`; items outside the candidates have no share."""
+        p = places
+        return fill_by_beliefs(
+            p.ranked, p.candidates, self.a, self.b, self.bins, p.epsilon, p.key, p.given, p.items,
+            p.propensities, p.explored,
+        )  # fmt: skip
+
+    def choose(self, u: float) -> tuple[int, float, float]:
+        """See `Plan.choose`; the score is the mean of the belief."""
+        p = self.probabilities()
+        if p.size == 0:
+            return -1, 0.0, 0.0
+        place = int(np.searchsorted(np.cumsum(p), u * p.sum(), side="right"))
+        place = min(place, int(np.flatnonzero(p)[-1]))
+        return place, float(p[place]), float(self.a[place] / (self.a[place] + self.b[place]))
+
+    def probabilities(self) -> Float64:
+        """See `Plan.probabilities`."""
+        if self.a.size == 0:
+            return np.zeros(0)
+        out: Float64 = best_probabilities(self.a, self.b, self.bins)
+        return out
