@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple, cast
 
 import numpy as np
@@ -11,11 +11,13 @@ import numpy.typing as npt
 from bandits import Context, Offered, Policy, request_key
 from index import LiveIndex
 from learners import Catalogue, EmbeddingTable
+from learners.ask import Ask
 from learning.parts import Parts
+from serving.asking import make_ask
+from serving.default_sources import default_sources
+from serving.gather import Candidates, Gatherer
 from serving.item_index import ItemIndex
-from serving.ops.order import is_usable
 from serving.settings import SourceSettings
-from serving.sources import Asker, Candidates, Gatherer
 from stream.blocks import Slate
 from stream.outbox import revive_context
 
@@ -94,16 +96,16 @@ class StateRecommender:
     """
 
     def __init__(self, parts: Parts, sizes: SourceSettings, *, seed: int = 0) -> None:
-        self._parts, self._sizes, self._seed = parts, sizes, seed
+        self._parts, self._seed = parts, seed
         self._index = _ExactItems(parts.items, parts.catalogue, sizes.fresh)
-        self._gatherer = Gatherer(parts, self._index, sizes)
+        self._gatherer = Gatherer(parts, default_sources(parts, self._index, sizes), sample=sizes.sample)
         self._policy = next(iter(parts.policies.values()))
 
     def recommend(self, user_id: str, k: int, ts: int) -> list[str]:
         """The best k items, in the ranker's order."""
-        asker, context = self._asker(user_id, k, ts)
-        rows = self._gather(asker, context, self._policy).rows
-        scores = self._scored(asker.user, rows, ts)
+        ask, context = self._ask(user_id, k, ts)
+        rows = self._gather(ask, context, self._policy).rows
+        scores = self._scored(ask, rows)
         best = rows[np.lexsort((rows, -scores))[:k]]
         return [name for name in self._parts.items.ids_of(best) if name is not None]
 
@@ -112,7 +114,7 @@ class StateRecommender:
         rows = self._parts.items.find(item_ids)
         out = np.full(rows.size, _NEVER)
         known = rows >= 0
-        out[known] = self._scored(self._parts.users.row_of(user_id), rows[known], ts)
+        out[known] = self._scored(self._ask(user_id, 0, ts)[0], rows[known])
         return out
 
     def reachable(self, user_id: str, item_id: str, ts: int) -> bool:
@@ -129,45 +131,28 @@ class StateRecommender:
         """
 
         def choose(slate: Slate, context: Context) -> Offered:
-            viewed = (revive_context(slate.context) or {}).get("item_id")
-            asker, _ = self._asker(slate.user_id, len(slate.items), slate.ts, viewed)
-            found = self._gather(asker, context, policy, slate.request_id)
+            logged = revive_context(slate.context)
+            ask, _ = self._ask(slate.user_id, len(slate.items), slate.ts, logged)
+            found = self._gather(ask, context, policy, slate.request_id)
             shown = self._parts.items.find(slate.items)
-            may_not = np.isin(shown, asker.blocked) | ~self._parts.catalogue.servable(shown, slate.ts)
+            may_not = np.isin(shown, ask.blocked) | ~self._parts.catalogue.servable(shown, slate.ts)
             return Offered(found.own, found.outside, shown[may_not])
 
         return choose
 
-    def _gather(self, asker: Asker, context: Context, policy: Policy, request_id: str = "") -> Candidates:
+    def _gather(self, ask: Ask, context: Context, policy: Policy, request_id: str = "") -> Candidates:
         # Something was learned since the last question, so nothing may be kept from it.
         self._index.refresh()
         self._gatherer.refresh()
-        return self._gatherer.gather(asker, context, policy, request_key(self._seed, request_id))
+        return self._gatherer.gather(ask, context, policy, request_key(self._seed, request_id))
 
-    def _asker(self, user_id: str, k: int, ts: int, viewed: str | None = None) -> tuple[Asker, Context]:
-        """As `serving.decisions.DecisionMaker` sees who asks; `viewed` is the item that the user looks at."""
-        parts = self._parts
-        user = parts.users.row_of(user_id)
-        blocked = clicked = parts.history.clicked(user)
-        is_told = user >= 0 and clicked.size and parts.users.clicks[user]
-        vector = parts.users.data[user] if is_told and is_usable(parts.users.data[user]) else None
-        recent = parts.history.recent(user, self._sizes.recent)
-        if viewed is not None:
-            rows = parts.items.find([viewed])
-            blocked, recent = np.append(clicked, rows), np.concatenate([rows[rows >= 0], recent])
-        linked = parts.cooccurrence.linked(recent, ts)
-        clusters, weights = parts.centroids.context(vector)
-        return Asker(user, vector, linked, None, blocked, None, ts, k), Context(clusters, weights)
+    def _ask(
+        self, user_id: str, k: int, ts: int, context: Mapping[str, Any] | None = None
+    ) -> tuple[Ask, Context]:
+        """As `serving.decisions.DecisionMaker` sees who asks."""
+        ask = make_ask(self._parts, user_id, now_ms=ts, k=k, context=context)
+        return ask, Context(*self._parts.centroids.context(ask.vector))
 
-    def _scored(self, user: int, rows: Int32, ts: int) -> Float64:
-        parts = self._parts
-        features = parts.ranker.features(
-            ts,
-            user,
-            rows,
-            popularity=parts.popularity,
-            cooccurrence=parts.cooccurrence,
-            histories=parts.history,
-            mf=parts.mf,
-        )
-        return parts.ranker.score(features)
+    def _scored(self, ask: Ask, rows: Int32) -> Float64:
+        ranker = self._parts.ranker
+        return ranker.score(ranker.features(ask, rows))

@@ -118,6 +118,11 @@ class Catalogue:
         """Which rows (size,) hold an item that is not deleted, available now or not."""
         return self.known & ~self.deleted
 
+    def newest_first(self) -> Int32:
+        """All listed rows, the last entered first; of those that entered together the lower row."""
+        rows = np.flatnonzero(self.listed).astype(np.int32)
+        return rows[np.argsort(-self.entered_ms[rows], kind="stable")]
+
     def group_codes(self, names: list[str]) -> Int32:
         """Numbers of the groups that exist among `names`."""
         codes = np.array([self.groups.code_of(name) for name in names], np.int32)

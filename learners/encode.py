@@ -12,6 +12,7 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
+from learners.feature_schema import FeatureSchemas
 from learners.ops.slates import HEAD, LACKS_ITEMS, LACKS_USER, read_slates, write_slates
 from learners.ops.table import count_operations
 from learners.rows import RowBlock
@@ -156,15 +157,16 @@ def encode(
     users: EmbeddingTable,
     items: EmbeddingTable,
     *,
-    n_features: int = 0,
+    schemas: FeatureSchemas | None = None,
     max_clusters: int = 8,
     policies: Sequence[str] = (),
 ) -> RowBlock:
     """Turn a block's ids into rows, admit what it sights, and add it to the tables' counts.
 
-    SHOWN sights the user and every shown item, ORGANIC its user and item; CLICK and CLOSED only look up. An
-    id that is not admitted has row -1. Logged `features` whose length is not `n_features` each become NaN;
-    clusters beyond `max_clusters` are cut. Row numbers do not depend on how operations are cut into blocks.
+    SHOWN sights the user and every shown item, ORGANIC its user and item; CLICK and CLOSED only look up.
+    An id that is not admitted has row -1. Logged features are put into the order of `schemas`, by name;
+    those that it cannot read become NaN, and without it there are none. Clusters beyond `max_clusters`
+    are cut. Row numbers do not depend on how operations are cut into blocks.
 
     Example:
         >>> users, items = EmbeddingTable(2), EmbeddingTable(2)
@@ -178,7 +180,7 @@ def encode(
     columns.walk()
     users.settle()
     items.settle()
-    out = _assemble(columns, n_features, {name: n for n, name in enumerate(policies)})
+    out = _assemble(columns, schemas, {name: n for n, name in enumerate(policies)})
     by_place = (items, out.items, out.start, out.item)
     by_slate = (users, out.slate_user, np.arange(out.slate_user.size + 1, dtype=np.int32), out.user)
     for table, shown, start, one in (by_place, by_slate):
@@ -190,7 +192,7 @@ def encode(
     return out
 
 
-def _assemble(columns: _Columns, n_features: int, policies: dict[str, int]) -> RowBlock:
+def _assemble(columns: _Columns, schemas: FeatureSchemas | None, policies: dict[str, int]) -> RowBlock:
     block, slates, width = columns.block, columns.slates, columns.width
     words = np.frombuffer(bytearray().join(columns.words), np.int32)
     at = _starts(np.fromiter(map(len, columns.words), np.int64, len(slates)) // 4, np.int64)
@@ -208,7 +210,7 @@ def _assemble(columns: _Columns, n_features: int, policies: dict[str, int]) -> R
     )  # fmt: skip
     place = _column("i", block.place)
     user, item = _pairs(columns, slate_user, shown, start, place)
-    features, other_features = _split([s.features for s in slates], counts, n_others, n_features)
+    features, other_features = _features(slates, counts, n_others, schemas)
     return RowBlock(
         slate_user=slate_user,
         slate_ts=slate_ts,
@@ -270,6 +272,22 @@ def _rewards(columns: _Columns, start: Int32) -> npt.NDArray[np.float32]:
             rewards.append(reward)
     out[np.frombuffer(at, np.int64)] = np.frombuffer(rewards)
     return out
+
+
+def _features(
+    slates: Sequence[Slate], ns: Int32, ms: Int32, schemas: FeatureSchemas | None
+) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+    """Features of the shown items and of the others, in the order of `schemas`."""
+    logged = [slate.features for slate in slates]
+    if schemas is None:
+        return _split(logged, ns, ms, 0)
+    strange = schemas.strange(slate.feature_schema for slate in slates)
+    if strange:
+        for s, slate in enumerate(slates):
+            if slate.feature_schema in strange:
+                n_rows = int(ns[s] + ms[s])
+                logged[s] = schemas.read(slate.feature_schema, slate.features, n_rows) or b""
+    return _split(logged, ns, ms, len(schemas))
 
 
 def _split(

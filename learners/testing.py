@@ -14,6 +14,8 @@ from typing import Any, ClassVar, NamedTuple
 import numpy as np
 
 from learners.admission import Admission
+from learners.ask import Ask
+from learners.default_scorers import default_scorers
 from learners.encode import encode
 from learners.parts.cooccurrence import CoOccurrence
 from learners.parts.factorisation import MatrixFactorisation
@@ -173,7 +175,7 @@ class World:
         self.popularity = Popularity(half_lives_ms=(100, 5_000), pool=4)
         self.histories = Histories(cap=6, window=3)
         self.cooccurrence = CoOccurrence(slots=3, half_life_ms=1_000)
-        self.ranker = Ranker(half_lives=2)
+        self.ranker = Ranker(default_scorers(self.popularity, self.cooccurrence, self.mf))
 
     @property
     def parts(self) -> Mapping[str, Any]:
@@ -193,7 +195,7 @@ class World:
                 learner.remove_users(users)
                 learner.remove_items(items)
             return
-        rows = encode(block, self.users, self.items, n_features=self.ranker.n_features)
+        rows = encode(block, self.users, self.items, schemas=self.ranker.schemas)
         self.mf.learn(rows)
         self.popularity.learn(rows)
         self.cooccurrence.learn(self.histories.learn(rows))
@@ -218,12 +220,9 @@ class World:
         """What a reader can ask of each learner about these ids of users and items."""
         users, items = self.users.find(ids), self.items.find(ids)
         ranked = [
-            self.ranker.features(
-                now_ms, user, items, popularity=self.popularity, cooccurrence=self.cooccurrence,
-                histories=self.histories, mf=self.mf,
-            )
+            self.ranker.features(Ask(user, now_ms, history=self.histories.clicked(user)), items)
             for user in users.tolist()[:5]
-        ]  # fmt: skip
+        ]
         near = [self.cooccurrence.neighbours(row, 3) for row in items.tolist()]
         return {
             "users": {

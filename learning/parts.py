@@ -24,6 +24,7 @@ from learners import (
     MatrixFactorisation,
     Popularity,
     Ranker,
+    default_scorers,
 )
 from learners.world import World
 from learning.choices import build_chosen, chosen_policies
@@ -148,6 +149,17 @@ def build_parts(settings: LearningSettings, *, partition: int = 0, n_partitions:
     graph = ClusterItemGraph(
         centroids, max_items=policy.edges_per_cluster, max_clusters=policy.edges_per_item
     )
+    mf = MatrixFactorisation(
+        users,
+        items,
+        learning_rate=learn.learning_rate,
+        l2=learn.l2,
+        negatives=learn.negatives,
+        shown_weight=learn.shown_weight,
+        seed=learn.seed,
+    )
+    popularity = Popularity(half_lives_ms=learn.half_lives_ms)
+    cooccurrence = CoOccurrence(slots=learn.neighbours)
     chosen = chosen_policies(settings)
     world = World(
         dim=learn.embedding_dim,
@@ -161,19 +173,11 @@ def build_parts(settings: LearningSettings, *, partition: int = 0, n_partitions:
         users=users,
         items=items,
         catalogue=Catalogue(),
-        mf=MatrixFactorisation(
-            users,
-            items,
-            learning_rate=learn.learning_rate,
-            l2=learn.l2,
-            negatives=learn.negatives,
-            shown_weight=learn.shown_weight,
-            seed=learn.seed,
-        ),
-        popularity=Popularity(half_lives_ms=learn.half_lives_ms),
-        cooccurrence=CoOccurrence(slots=learn.neighbours),
+        mf=mf,
+        popularity=popularity,
+        cooccurrence=cooccurrence,
         history=Histories(cap=learn.history, window=learn.pair_window),
-        ranker=Ranker(half_lives=len(learn.half_lives_ms)),
+        ranker=Ranker(default_scorers(popularity, cooccurrence, mf)),
         centroids=centroids,
         graph=graph,
         policies=build_chosen(chosen, world, Policy),

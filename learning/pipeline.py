@@ -140,7 +140,7 @@ class Pipeline:
             block,
             parts.users,
             parts.items,
-            n_features=parts.ranker.n_features,
+            schemas=parts.ranker.schemas,
             max_clusters=self.settings.policy.context_clusters,
             policies=tuple(parts.policies),
         )

@@ -13,13 +13,14 @@ from serving.backend import Backend
 from serving.decisions import DecisionMaker
 from serving.folder_backend import FolderBackend
 from serving.gateway import Gateway
+from serving.gather import Gatherer
 from serving.item_index import ItemIndex
 from serving.models import Models
 from serving.recommend import Recommender, RequestIds
 from serving.replica import Replica
 from serving.service import Service, WorkerConfig
 from serving.settings import AuthSettings, ServeSettings, SourceSettings
-from serving.sources import Gatherer
+from serving.source import Source
 from serving.warm_answers import warm_serving
 from serving.worker import run_worker
 from serving.writer import GroupWriter
@@ -40,6 +41,7 @@ __all__ = [
     "RequestIds",
     "ServeSettings",
     "Service",
+    "Source",
     "SourceSettings",
     "WorkerConfig",
     "is_loopback",

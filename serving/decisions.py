@@ -12,13 +12,17 @@ import numpy as np
 import numpy.typing as npt
 
 from bandits import Context, Draws, Policy, Slated, build_slate
+from learners.ask import Ask
+from serving.asking import make_ask
+from serving.default_sources import default_sources
 from serving.errors import FieldError
+from serving.gather import Candidates, Gatherer
 from serving.item_index import ItemIndex
 from serving.models import Models
-from serving.ops.order import is_usable, split_shown
+from serving.ops.order import split_shown
 from serving.requests import RecommendRequest
 from serving.settings import ServeSettings
-from serving.sources import SOURCES, Asker, Candidates, Gatherer
+from serving.source import Source
 from stream.events import Decision
 
 __all__ = ["Circumstances", "DecisionMaker"]
@@ -62,14 +66,23 @@ class DecisionMaker:
         settings: sizes of sources and of what is logged.
         epsilon: probability at each place that the policy picks.
         seed: of all draws; with the request id it gives the slate again.
+        sources: of candidates, by name; None for those of `[serve.sources]`.
     """
 
     def __init__(
-        self, models: Models, index: ItemIndex, settings: ServeSettings, *, epsilon: float, seed: int
+        self,
+        models: Models,
+        index: ItemIndex,
+        settings: ServeSettings,
+        *,
+        epsilon: float,
+        seed: int,
+        sources: Mapping[str, Source] | None = None,
     ) -> None:
         self._models, self._index, self._settings = models, index, settings
         self._epsilon, self._seed = epsilon, seed
-        self._gatherer = Gatherer(models, index, settings.sources)
+        sources = default_sources(models, index, settings.sources) if sources is None else sources
+        self._gatherer = Gatherer(models, sources, sample=settings.sources.sample)
         self._place_of = np.full(1_024, -1, np.int32)
         self._policies: Mapping[str, Policy] = models.policies
         self.default_policy = next(iter(self._policies))
@@ -93,77 +106,49 @@ class DecisionMaker:
         """The decision for one request; the policy takes note that its items are on their way."""
         name = asked.policy or self.default_policy
         policy = self._policies[name]
-        asker, context = self._asker(asked, under.now_ms)
+        ask, context = self._ask(asked, under.now_ms)
         draws = Draws(self._seed, under.request_id)
-        found = self._gatherer.gather(asker, context, policy, draws.key)
-        ranked = self._rank(asker, found)
+        found = self._gatherer.gather(ask, context, policy, draws.key)
+        ranked = self._rank(ask, found)
         slated = build_slate(
             ranked.rows,
             policy,
             found.own,
             context,
             epsilon=self._epsilon,
-            k=asker.k,
+            k=ask.k,
             draws=draws,
             outside=found.outside,
             strangers=found.strangers,
         )
         policy.served(slated.items)
-        return self._decision(asked, under, name, asker, context, found, ranked, slated)
+        return self._decision(asked, under, name, ask, context, found, ranked, slated)
 
     # --- who asks ---
 
-    def _asker(self, asked: RecommendRequest, now_ms: int) -> tuple[Asker, Context]:
-        m = self._models
-        user = m.users.row_of(asked.user_id)
-        clicked = m.history.clicked(user)
-        vector: Float32 | None = None
-        # A row starts at a random vector; only a click that is rewarded makes it say something of the user.
-        if user >= 0 and clicked.size and m.users.clicks[user]:
-            vector = m.users.data[user]
-            vector = vector if is_usable(vector) else None
-        newest = clicked[::-1]
-        recent = newest[: self._settings.sources.recent]
-        blocked = [clicked]
-        if asked.exclude:
-            blocked.append(m.items.find(asked.exclude))
-        extra = asked.context or {}
-        if (item_id := extra.get("item_id")) is not None:
-            viewed = m.items.find([item_id])
-            blocked.append(viewed)
-            recent = np.concatenate([viewed[viewed >= 0], recent])
-        linked = m.cooccurrence.linked(recent, now_ms)
-        # The source of neighbours and the ranker mostly look at the same items.
-        same = item_id is None and recent.size == min(m.ranker.together_items, newest.size)
-        clusters, weights = m.centroids.context(vector)
-        features = extra.get("features")
-        context = Context(clusters, weights, None if features is None else np.array(features, np.float32))
-        groups = m.catalogue.group_codes(asked.groups) if asked.groups else None
+    def _ask(self, asked: RecommendRequest, now_ms: int) -> tuple[Ask, Context]:
         k = self._settings.k if asked.k is None else asked.k
-        rows = np.concatenate(blocked)
-        return Asker(user, vector, linked, linked if same else None, rows, groups, now_ms, k), context
+        ask = make_ask(
+            self._models,
+            asked.user_id,
+            now_ms=now_ms,
+            k=k,
+            context=asked.context,
+            exclude=asked.exclude or (),
+            groups=asked.groups,
+        )
+        clusters, weights = self._models.centroids.context(ask.vector)
+        features = ask.context.get("features")
+        return ask, Context(clusters, weights, None if features is None else np.array(features, np.float32))
 
     # --- the order ---
 
-    def _rank(self, asker: Asker, found: Candidates) -> _Ranked:
-        features = self._features(asker, found.rows)
+    def _rank(self, ask: Ask, found: Candidates) -> _Ranked:
+        features = self._models.ranker.features(ask, found.rows)
         scores = self._models.ranker.score(features)
         # Of equal scores the one that was offered first: the order of candidates is itself repeatable.
         order = np.argsort(-scores, kind="stable")
         return _Ranked(found.rows[order], scores[order], features[order], found.sources[order])
-
-    def _features(self, asker: Asker, rows: Int32) -> Float32:
-        m = self._models
-        return m.ranker.features(
-            asker.now_ms,
-            asker.user,
-            rows,
-            popularity=m.popularity,
-            cooccurrence=m.cooccurrence,
-            histories=m.history,
-            mf=m.mf,
-            linked=asker.ranked_by,
-        )
 
     # --- what is logged ---
 
@@ -172,7 +157,7 @@ class DecisionMaker:
         asked: RecommendRequest,
         under: Circumstances,
         policy: str,
-        asker: Asker,
+        ask: Ask,
         context: Context,
         found: Candidates,
         ranked: _Ranked,
@@ -180,7 +165,7 @@ class DecisionMaker:
     ) -> Decision:
         m = self._models
         at, others = self._split(ranked.rows, slated.items)
-        shown = self._shown(asker, ranked, slated.items, at, found.source)
+        shown = self._shown(ask, ranked, slated.items, at, found.source)
         features = np.concatenate([shown.features, ranked.features[others]])
         return Decision(
             request_id=under.request_id,
@@ -193,8 +178,9 @@ class DecisionMaker:
             weights=context.weights.tolist(),
             context=asked.context,
             features=np.ascontiguousarray(features, "<f4").tobytes(),
+            feature_schema=m.ranker.schemas.id,
             others=[name for name in m.items.ids_of(ranked.rows[others]) if name is not None],
-            sources=[SOURCES[source] for source in shown.sources.tolist()],
+            sources=[self._gatherer.names[source] for source in shown.sources.tolist()],
             scores=shown.scores.tolist(),
             explored=np.flatnonzero(slated.explored).tolist(),
             propensity_kind=slated.propensity_kind,
@@ -224,12 +210,12 @@ class DecisionMaker:
             self._place_of = np.full(2 * needed, -1, np.int32)
         return split_shown(rows, items, self._settings.others, self._place_of)
 
-    def _shown(self, asker: Asker, ranked: _Ranked, items: Int32, at: Int32, source: int) -> _Ranked:
+    def _shown(self, ask: Ask, ranked: _Ranked, items: Int32, at: Int32, source: int) -> _Ranked:
         """What the ranker saw of the shown items; those that only the policy knew are looked at now."""
         if at.size and at.min() >= 0:
             return _Ranked(items, ranked.scores[at], ranked.features[at], ranked.sources[at])
         missing = items[at < 0]
-        features = self._features(asker, missing)
+        features = self._models.ranker.features(ask, missing)
         more = _Ranked(
             np.concatenate([ranked.rows, missing]),
             np.concatenate([ranked.scores, self._models.ranker.score(features)]),

@@ -6,7 +6,7 @@ columns for programs of others. What a client made up (contexts, attributes) tra
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 
 import msgspec
@@ -33,6 +33,8 @@ _At = Annotated[int, msgspec.Meta(ge=0, le=2**62)]
 _COLUMNS = {"kind": np.int8, "ref": np.int32, "place": np.int32, "reward": np.float64, "ts": np.int64}
 _LATER = {"before": np.float64, "accepted": np.int64}
 """Columns that older programs neither wrote nor look for; left out where all is 0."""
+_LATER_LISTS: Mapping[str, Any] = {"feature_schema": list[str]}
+"""Likewise of slates; left out where all are empty."""
 
 
 class _StoredItem(msgspec.Struct, tag_field="kind", tag="item"):
@@ -171,6 +173,9 @@ def _outcomes(block: FeedbackBlock) -> Frame:
         if any(column := getattr(block, name)):
             operations[name] = np.array(column, dtype)
     stored: Frame = {name: [getattr(slate, name) for slate in slates] for name in _LISTS + _MORE_LISTS}
+    for name in _LATER_LISTS:
+        if any(column := [getattr(slate, name) for slate in slates]):
+            stored[name] = column
     stored["ts"] = np.array([slate.ts for slate in slates], np.int64)
     stored["decided"] = np.array([slate.decided for slate in slates], np.uint8)
     stored["context"] = [slate.context for slate in slates]
@@ -249,7 +254,7 @@ def _revive_slates(stored: Frame) -> list[Slate]:
         raise ValueError(msg)
     ts, decided = times.tolist(), ours.tolist()
     more = zip(plain, ts, decided, columns.rewards, strict=True)
-    return [
+    slates = [
         Slate(
             **dict(zip(_NAMES, values, strict=True)) | {"rewards": dict(rewards)},
             ts=at,
@@ -257,3 +262,7 @@ def _revive_slates(stored: Frame) -> list[Slate]:
         )
         for values, at, own, rewards in more
     ]
+    for name in _LATER_LISTS.keys() & stored.keys():
+        for slate, value in zip(slates, msgspec.convert(stored[name], _LATER_LISTS[name]), strict=True):
+            setattr(slate, name, value)
+    return slates

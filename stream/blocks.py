@@ -45,10 +45,10 @@ class Slate(msgspec.Struct, kw_only=True, gc=False):
     """One shown slate with the context its decision used; lives in JOIN until its window closes.
 
     `rewards` maps a place to the reward counted for it so far. `features` is float32 bytes of shape
-    (n_items + n_others, n_features). `decided` is false for somebody else's impression: such a slate teaches
-    embeddings only. `eligible` counts all items that could have been shown, 0 where that is not
-    known; it stays with JOIN and replay. `rows` is a scratch pad of the learner (row numbers); it is not
-    part of the state.
+    (n_items + n_others, n_features), and `feature_schema` the id of the list of their names. `decided` is
+    false for somebody else's impression: such a slate teaches embeddings only. `eligible` counts all
+    items that could have been shown, 0 where that is not known; it stays with JOIN and replay. `rows` is
+    a scratch pad of the learner (row numbers); it is not part of the state.
     """
 
     request_id: str
@@ -63,6 +63,7 @@ class Slate(msgspec.Struct, kw_only=True, gc=False):
     weights: list[float] = []
     context: bytes | None = None
     features: bytes = b""
+    feature_schema: str = ""
     others: list[str] = []
     explored: list[int] = []
     placement: str | None = None

@@ -142,12 +142,14 @@ class Forget(Struct, tag="forget", tag_field="type", kw_only=True, gc=False):
 class Decision(Struct, tag="decision", tag_field="type", kw_only=True, gc=False, omit_defaults=True):
     """What `recommend` decided, logged before it answered.
 
-    `features` holds little-endian float32 bytes, shape (n_shown + n_others, n_features): what the ranker saw
-    of the shown items and of a few candidates that were not shown (`others`). `clusters` and `weights` are
-    the context the policy used; `eligible` counts all items that could have been shown (0: not told);
-    learning uses these and never recomputes them. `auto` says that the slate counts as shown; otherwise it
-    waits for the client's impression. `absorbed_at` and its two siblings, which are the marks of items and
-    policies, `stale`, `fallback` and the scores are there so that the same answer can be given again.
+    `features` holds little-endian float32 bytes, shape (n_shown + n_others, n_features): what the ranker
+    saw of the shown items and of a few candidates that were not shown (`others`); `feature_schema` is the
+    id of the list of their names (`learners.feature_schema`), empty in records of before. `clusters` and
+    `weights` are the context the policy used; `eligible` counts all items that could have been shown (0:
+    not told); learning uses these and never recomputes them. `auto` says that the slate counts as shown;
+    otherwise it waits for the client's impression. `absorbed_at` and its two siblings, which are the
+    marks of items and policies, `stale`, `fallback` and the scores are there so that the same answer can
+    be given again.
     """
 
     request_id: str
@@ -160,6 +162,7 @@ class Decision(Struct, tag="decision", tag_field="type", kw_only=True, gc=False,
     weights: list[float] = []
     context: dict[str, Any] | None = None
     features: bytes = b""
+    feature_schema: str = ""
     others: list[str] = []
     sources: list[str] = []
     scores: list[float] = []

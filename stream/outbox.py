@@ -60,6 +60,7 @@ _PLAIN = tuple(
     for name in OpenSlate.__struct_fields__
     if name not in {"context", "rewards", "rows", "marks", "aside", "taught", "serial", "ref", "n_bytes"}
 )
+_ABSENT: Mapping[str, Any] = {"eligible": 0, "feature_schema": ""}
 
 
 def store_context(context: bytes | dict[str, Any] | None) -> bytes | None:
@@ -94,8 +95,9 @@ def revive_slates(columns: Mapping[str, Any]) -> Iterator[OpenSlate]:
     more = zip(
         contexts, columns["rewards"], columns["marks"], columns["aside"], columns["taught"], strict=True
     )
-    unknown = [0] * len(columns["request_id"])  # of snapshots that are older than the column
-    plain = zip(*(columns.get(name, unknown) for name in _PLAIN), strict=True)
+    n = len(columns["request_id"])
+    # Snapshots may be older than a column.
+    plain = zip(*(columns.get(name, [_ABSENT.get(name)] * n) for name in _PLAIN), strict=True)
     for values, (context, rewards, marks, aside, taught) in zip(plain, more, strict=True):
         slate = OpenSlate(**dict(zip(_PLAIN, values, strict=True)), context=context, rewards=dict(rewards))
         if marks:

@@ -45,6 +45,7 @@ def decided_slate(decision: Decision, ts: int | None = None, items: list[str] | 
         weights=decision.weights,
         context=store_context(decision.context),
         features=decision.features,
+        feature_schema=decision.feature_schema,
         others=decision.others,
         explored=decision.explored,
         placement=decision.placement,

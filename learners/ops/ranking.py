@@ -1,4 +1,4 @@
-"""The ranker's features, and its step: a listwise softmax over what was shown and what could have been."""
+"""The ranker's step: a listwise softmax over what was shown and what could have been."""
 
 from __future__ import annotations
 
@@ -7,57 +7,11 @@ import numpy.typing as npt
 
 from stream.kernel import kernel
 
-__all__ = ["blend_features", "learn_clicks"]
+__all__ = ["learn_clicks"]
 
 Float32 = npt.NDArray[np.float32]
 Float64 = npt.NDArray[np.float64]
 Int32 = npt.NDArray[np.int32]
-
-
-def blend_features(
-    popularity: Float64,
-    together: Float64,
-    taste: Float32,
-    history: int,
-    *,
-    popularity_floor: float,
-    together_floor: float,
-) -> Float32:
-    """Features (n, H + 3) of n candidates.
-
-    `popularity` (H, n) fading counts, `together` (n,) co-occurrence scores, `taste` (n,) dot products of user
-    and item vectors, `history` remembered items of the user. Columns: log(pop_h + floor) for each half-life,
-    mirrored at log(floor) for what is disliked more than clicked; log(co + floor); the same times log(1 +
-    history), since a longer history says more; taste.
-
-    Example:
-        >>> one = np.ones(1)
-        >>> taste = one.astype(np.float32)
-        >>> blend_features(one[None], one, taste, 0, popularity_floor=0.0, together_floor=0.0)
-        array([[0., 0., 0., 1.]], dtype=float32)
-    """
-    logs = np.empty((popularity.shape[0] + 1, together.size))
-    is_disliked = popularity < 0.0
-    has_disliked = bool(is_disliked.any())
-    np.add(np.abs(popularity) if has_disliked else popularity, popularity_floor, out=logs[:-1])
-    np.add(together, together_floor, out=logs[-1])
-    np.log(logs, out=logs)
-    if has_disliked:
-        logs[:-1][is_disliked] = 2.0 * np.log(popularity_floor) - logs[:-1][is_disliked]
-    return _columns(logs, float(np.log1p(history)), taste)
-
-
-@kernel
-def _columns(logs: Float64, longer: float, taste: Float32) -> Float32:
-    """Features of each candidate side by side; the last row of `logs` (H + 1, n) is co-occurrence."""
-    last = logs.shape[0] - 1
-    out = np.empty((logs.shape[1], last + 3), np.float32)
-    for n in range(logs.shape[1]):
-        for h in range(last + 1):
-            out[n, h] = np.float32(logs[h, n])
-        out[n, last + 1] = np.float32(logs[last, n] * longer)
-        out[n, last + 2] = taste[n]
-    return out
 
 
 @kernel
@@ -108,8 +62,9 @@ def learn_clicks(
     weights: Float64,
     squares: Float64,
     rate: float,
-) -> int:
-    """One AdaGrad step for each first click on a decided slate, in order; returns the steps taken.
+) -> tuple[int, int]:
+    """One AdaGrad step for each first click on a decided slate, in order; returns the steps taken, and how
+    many clicks taught nothing since the clicked item's features are not known.
 
     A first dislike (a reward below 0) lowers the softmax p of what was disliked: g is that of -p. Then it
     moves little where the item stood low already, and never without end.
@@ -118,7 +73,7 @@ def learn_clicks(
     JMLR 2011). `weights` and `squares` are (F,), `features` (N, F), `other_features` (M, F).
     """
     gradient = np.zeros(weights.size)
-    steps = 0
+    steps, unread = 0, 0
     for o in range(kind.size):
         if kind[o] != 1 or not first[o] or not decided[slate[o]]:
             continue
@@ -128,6 +83,7 @@ def learn_clicks(
         scores = np.empty(shown.shape[0] + others.shape[0])
         p = _softmax_gradient(weights, shown, others, place[o] - start[s], scores, gradient)
         if p < 0.0:
+            unread += 1
             continue
         steps += 1
         sign = 1.0 if reward[o] > 0.0 else -p
@@ -135,4 +91,4 @@ def learn_clicks(
             step = sign * gradient[k]
             squares[k] += step * step
             weights[k] += rate * step / np.sqrt(squares[k])
-    return steps
+    return steps, unread

@@ -7,6 +7,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from learners.ask import Ask
 from learners.errors import LearnerError, ReplicaError
 from learners.ops.cooccurrence import (
     Lists,
@@ -143,6 +144,11 @@ class CoOccurrence:
         fade = 2.0 ** -min(max(age, -64.0), 1_000.0)
         found = accumulate(recent, self._lists, self.slots, fade, self.rank_decay, self.smoothing, self.power)
         return Linked(recent, *found)
+
+    def linked_to(self, ask: Ask, recent: Int32) -> Linked:
+        """`linked` at the time of a request, worked out once however many sources and scorers ask for it."""
+        key = ("linked", id(self), recent.tobytes())
+        return ask.once(key, lambda: self.linked(recent, ask.now_ms))
 
     # -- writing ---------------------------------------------------------------------------------------------
 

@@ -73,6 +73,10 @@ class Popularity:
 
     # -- reading ---------------------------------------------------------------------------------------------
 
+    def nearest_half_life(self, ms: int) -> int:
+        """The index of the half-life nearest to `ms`, of equally near ones the first."""
+        return min(range(len(self.half_lives_ms)), key=lambda h: abs(self.half_lives_ms[h] - ms))
+
     def scores(self, now_ms: int, half_life: int, rows: Int32) -> Float64:
         """Fading counts of `rows` (n,) at `now_ms` for the half-life of this index; 0 for unknown rows."""
         one = slice(half_life, half_life + 1)

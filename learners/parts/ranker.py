@@ -1,19 +1,18 @@
-"""The order in which candidates are proposed: a small blend of all sources, learned click by click."""
+"""The order in which candidates are proposed: a blend of what all scorers say, learned click by click."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
 
+from learners.ask import Ask
 from learners.errors import LearnerError, ReplicaError
-from learners.ops.ranking import blend_features, learn_clicks
-from learners.parts.cooccurrence import CoOccurrence, Linked
-from learners.parts.factorisation import MatrixFactorisation
-from learners.parts.history import Histories
-from learners.parts.popularity import Popularity
+from learners.feature_schema import FeatureSchemas
+from learners.ops.ranking import learn_clicks
 from learners.rows import RowBlock
+from learners.scorer import Scorer
 from stream.frame import Frame
 
 __all__ = ["Ranker"]
@@ -22,68 +21,63 @@ Int32 = npt.NDArray[np.int32]
 Float32 = npt.NDArray[np.float32]
 Float64 = npt.NDArray[np.float64]
 
-_OTHER_WEIGHTS = (0.5, 0.4, 0.0)
-
 
 class Ranker:
-    """A linear score over features of all sources, moved by a listwise softmax at every attributed click.
+    """A linear score over the features of any scorers, moved by a listwise softmax at every attributed click.
 
-    The features (`names`) are log(pop_h + `popularity_floor`) for each half-life (of a
-    negative pop_h as far below log(`popularity_floor`) as of its size above), f = log(co +
-    `together_floor`), f * log(1 + n) with n the user's remembered items up to `history_cap`, and the dot
-    product of user and item vector. At the first click on a place of a decided slate, with S the shown items
-    and the logged others,
+    At the first click on a place of a decided slate, with S the shown items and the logged others,
 
         g = f(clicked) - sum over S of softmax(w . f)_s f_s,    G += g^2,    w += learning_rate * g / sqrt(G)
 
     and at a first dislike the same g times -p, the softmax of what was disliked
     (softmax as in ListNet, Cao et al., ICML 2007; AdaGrad, Duchi et al., JMLR 2011). It reads the *logged*
-    features, as the decision saw them. The starting weights suit a world of fashion: the first half-life
-    first, the others little. Memory: a few numbers, for good.
+    features, as the decision saw them. The scorers' starting weights suit a world of fashion: the first
+    half-life first, the others little. Memory: a few numbers, for good.
+
+    Weights go by the name of their feature. A snapshot or a frame of a ranker with other scorers is taken
+    over as far as names agree; a feature that it does not know keeps its weight, which for a new one is the
+    starting weight. Slates that were decided with other scorers are learned from in the same way
+    (`schemas`); clicks on slates whose features cannot be read are counted (`unread`).
+
+    Args:
+        scorers: what the features come from, in this order.
+        weights: starting weights by name, before those of the scorers.
+        learning_rate, squares: of AdaGrad: the largest step, and what G starts at.
 
     Example:
-        >>> ranker = Ranker(half_lives=2)
-        >>> ranker.names
-        ('popular_0', 'popular_1', 'together', 'together_by_history', 'taste')
-        >>> ranker.score(np.array([[1, 0, 0, 0, 0], [0, 0, 3, 0, 0]], np.float32))
-        array([1. , 1.5])
+        >>> from learners.scorers.taste import Settings, Taste
+        >>> ranker = Ranker([Taste(Settings(weight=0.5), None)])
+        >>> ranker.names, ranker.score(np.array([[1], [3]], np.float32))
+        (('taste',), array([0.5, 1.5]))
     """
 
     def __init__(
         self,
+        scorers: Sequence[Scorer],
         *,
-        half_lives: int = 2,
-        weights: Sequence[float] | None = None,
+        weights: Mapping[str, float] | None = None,
         learning_rate: float = 0.1,
         squares: float = 1.0,
-        popularity_floor: float = 0.5,
-        together_floor: float = 0.01,
-        together_items: int = 10,
-        history_cap: int = 50,
     ) -> None:
-        self.names = (
-            *(f"popular_{h}" for h in range(half_lives)),
-            "together",
-            "together_by_history",
-            "taste",
-        )
-        first = (1.0, *(0.1 for _ in range(half_lives - 1)), *_OTHER_WEIGHTS)
-        self.initial_weights = tuple(first if weights is None else weights)
-        if half_lives < 1 or len(self.initial_weights) != len(self.names):
-            msg = f"the ranker has features {self.names}; got {len(self.initial_weights)} weights for them"
+        self.scorers = tuple(scorers)
+        first = _first_weights(self.scorers)
+        unknown = sorted(set(weights or ()) - set(first))
+        if unknown:
+            msg = f"the ranker has features {', '.join(first)}; got a weight for {unknown[0]!r}"
             raise LearnerError(msg)
-        if learning_rate < 0 or squares <= 0 or popularity_floor <= 0 or together_floor <= 0:
-            msg = (
-                "the ranker needs learning_rate >= 0 and squares, popularity_floor, together_floor > 0; got "
-                f"{learning_rate}, {squares}, {popularity_floor}, {together_floor}"
-            )
+        if learning_rate < 0 or squares <= 0:
+            msg = f"the ranker needs learning_rate >= 0 and squares > 0; got {learning_rate}, {squares}"
             raise LearnerError(msg)
-        self.half_lives, self.learning_rate, self.squares = half_lives, learning_rate, squares
-        self.popularity_floor, self.together_floor = popularity_floor, together_floor
-        self.together_items, self.history_cap = together_items, history_cap
-        self.weights: Float64 = np.array(self.initial_weights, np.float64)
+        self.learning_rate, self.squares = learning_rate, squares
+        self.schemas = FeatureSchemas(tuple(first))
+        self.names = self.schemas.names
+        self.initial_weights = {**first, **(weights or {})}
+        ends = np.cumsum([0, *(len(scorer.names) for scorer in self.scorers)]).tolist()
+        self._columns = list(zip(self.scorers, ends, ends[1:], strict=False))
+        self.weights: Float64 = np.array(list(self.initial_weights.values()), np.float64)
         self._squares: Float64 = np.full(len(self.names), squares)
         self.steps = 0
+        self.unread = 0
         self._published = 0
 
     @property
@@ -93,35 +87,23 @@ class Ranker:
 
     # -- reading ---------------------------------------------------------------------------------------------
 
-    def features(
-        self,
-        now_ms: int,
-        user: int,
-        rows: Int32,
-        *,
-        popularity: Popularity,
-        cooccurrence: CoOccurrence,
-        histories: Histories,
-        mf: MatrixFactorisation | None = None,
-        linked: Linked | None = None,
-    ) -> Float32:
-        """Features (n, F) of candidate item `rows` (n,) for user row `user` (-1: unknown) at `now_ms`.
+    def features(self, ask: Ask, rows: Int32) -> Float32:
+        """Features (n, F) of candidate item `rows` (n,), -1 for an unknown one.
 
-        `linked` is what goes with the newest `together_items` of the user at `now_ms`, if that is known.
+        Raises:
+            LearnerError: a scorer gives an array of another shape than its names say.
         """
-        popular = popularity.all_scores(now_ms, rows)[: self.half_lives]
-        if linked is None:
-            linked = cooccurrence.linked(histories.recent(user, self.together_items), now_ms)
-        together = linked.score(rows)
-        taste = np.zeros(rows.size, np.float32) if mf is None else mf.affinities(user, rows)
-        return blend_features(
-            popular,
-            together,
-            taste,
-            min(histories.length(user), self.history_cap),
-            popularity_floor=self.popularity_floor,
-            together_floor=self.together_floor,
-        )
+        out = np.empty((rows.size, len(self.names)), np.float32)
+        for scorer, first, end in self._columns:
+            found = scorer.features(ask, rows)
+            if found.shape != (rows.size, end - first):
+                msg = (
+                    f"scorer {type(scorer).__name__} has features {', '.join(scorer.names)}, so it gives an "
+                    f"array of shape {(rows.size, end - first)}; got {found.shape}"
+                )
+                raise LearnerError(msg)
+            out[:, first:end] = found
+        return out
 
     def score(self, features: Float32) -> Float64:
         """Scores (n,) of feature rows (n, F); higher is better."""
@@ -133,15 +115,19 @@ class Ranker:
     # -- writing ---------------------------------------------------------------------------------------------
 
     def learn(self, rows: RowBlock) -> int:
-        """Learn the block's clicks in order; returns the steps taken (0 without our logged features)."""
+        """Learn the block's clicks in order; returns the steps taken.
+
+        The block was encoded with these `schemas`, or without features: then nothing is learned here.
+        """
         if not len(rows) or rows.features.shape[1] != self.n_features:
             return 0
-        steps = learn_clicks(
+        steps, unread = learn_clicks(
             rows.kind, rows.first, rows.reward, rows.slate, rows.place, rows.decided, rows.start,
             rows.features, rows.other_start, rows.other_features, self.weights, self._squares,
             self.learning_rate,
         )  # fmt: skip
         self.steps += steps
+        self.unread += unread
         return steps
 
     def remove_items(self, rows: Int32) -> None:
@@ -152,50 +138,87 @@ class Ranker:
 
     # -- copying ---------------------------------------------------------------------------------------------
 
-    def snapshot(self) -> Frame:
-        """The weights and their sums of squares."""
+    def _frame(self) -> Frame:
         return {
             "names": list(self.names),
             "weights": self.weights.copy(),
-            "squares": self._squares.copy(),
             "steps": self.steps,
-            "published": self._published,
+            "unread": self.unread,
+            "schemas": self.schemas.frame(),
         }
 
+    def snapshot(self) -> Frame:
+        """The weights by name, their sums of squares, and the lists of features that decisions follow."""
+        return {**self._frame(), "squares": self._squares.copy(), "published": self._published}
+
     def restore(self, frame: Frame) -> None:
-        """Become what `snapshot` described.
+        """Become what `snapshot` described, as far as the names of features agree.
 
         Raises:
-            ReplicaError: the frame is of a ranker with other features.
+            ReplicaError: the frame does not fit together.
         """
-        self._check(frame)
-        self.weights[:] = frame["weights"]
-        self._squares[:] = frame["squares"]
-        self.steps, self._published = frame["steps"], frame["published"]
+        # A snapshot of before has no lists: its own is the one that was in use before there were ids.
+        self.weights[:] = list(self.initial_weights.values())
+        self._squares[:] = self.squares
+        self._take(frame)
+        self._by_name(frame, "squares", self._squares)
+        self.schemas.learn_of(frame.get("schemas") or [["", frame["names"]]])
+        # Whoever follows learns of the new list with the next changes.
+        self._published = frame["published"] if tuple(frame["names"]) == self.names else -1
 
     def changes(self) -> Frame:
-        """The weights as a whole, if they moved; else an empty frame."""
-        if self._published == self.steps:
+        """The weights as a whole, if something was learned or could not be; else an empty frame."""
+        if self._published == self.steps + self.unread:
             return {}
-        self._published = self.steps
-        return {"names": list(self.names), "weights": self.weights.copy(), "steps": self.steps}
+        self._published = self.steps + self.unread
+        return self._frame()
 
     def apply(self, frame: Frame) -> None:
-        """On a replica: take over the weights.
+        """On a replica: take over the weights whose names are known here.
 
         Raises:
-            ReplicaError: the frame is of a ranker with other features.
+            ReplicaError: the frame does not fit together.
         """
         if frame:
-            self._check(frame)
-            self.weights[:] = frame["weights"]
-            self.steps = frame["steps"]
+            self._take(frame)
+            self.schemas.learn_of(frame.get("schemas", ()))
 
-    def _check(self, frame: Frame) -> None:
-        if tuple(frame["names"]) != self.names:
-            msg = f"the frame has features {frame['names']}, this ranker {self.names}"
+    def _take(self, frame: Frame) -> None:
+        steps, unread = frame["steps"], frame.get("unread", 0)
+        if type(steps) is not int or type(unread) is not int:
+            msg = f"the frame has steps {steps!r} and unread {unread!r}, which are no counts"
             raise ReplicaError(msg)
-        weights, steps = frame["weights"], frame["steps"]
-        if weights.shape != self.weights.shape or not np.isfinite(weights).all() or type(steps) is not int:
-            msg = f"the frame has weights of shape {weights.shape} that are not finite numbers, or no steps"
+        self._by_name(frame, "weights", self.weights)
+        self.steps, self.unread = steps, unread
+
+    def _by_name(self, frame: Frame, column: str, mine: Float64) -> None:
+        """Take over what the frame has for features of these names."""
+        names, values = list(frame["names"]), frame[column]
+        if values.shape != (len(names),) or not np.isfinite(values).all():
+            msg = f"the frame has {column} of shape {values.shape} for {len(names)} features, or not finite"
             raise ReplicaError(msg)
+        theirs = dict(zip(names, values.tolist(), strict=True))
+        mine[:] = [theirs.get(name, own) for name, own in zip(self.names, mine.tolist(), strict=True)]
+
+
+def _first_weights(scorers: Sequence[Scorer]) -> dict[str, float]:
+    """Starting weights by name.
+
+    Raises:
+        LearnerError: there is no feature, or a scorer does not fit.
+    """
+    first: dict[str, float] = {}
+    for scorer in scorers:
+        what = type(scorer).__name__
+        if len(scorer.names) != len(scorer.weights) or not np.isfinite(scorer.weights).all():
+            msg = f"scorer {what} has features {scorer.names} and starting weights {scorer.weights}"
+            raise LearnerError(msg)
+        for name, weight in zip(scorer.names, scorer.weights, strict=True):
+            if name in first:
+                msg = f"two scorers have a feature {name!r}, one of them {what}: give one another name"
+                raise LearnerError(msg)
+            first[name] = float(weight)
+    if not first:
+        msg = "the ranker needs at least one scorer with a feature"
+        raise LearnerError(msg)
+    return first

@@ -75,8 +75,6 @@ class ControlFrames:
             self.history[int(key.removeprefix("history/"))] = int(state["watermark"])
             return
         if kind == "ranker":
-            if tuple(state["names"]) != self._ranker.names:
-                differ("features of the ranker", list(self._ranker.names), state["names"])
             self._ranker.apply(state)
         else:
             n, dim = len(state["ids"]), self._centroids.dim

@@ -130,7 +130,7 @@ class UsersShard:
             parts.users,
             parts.items,
             # Only the ranker reads features, and only one partition has it.
-            n_features=parts.ranker.n_features if self._partition == _SHARED else 0,
+            schemas=parts.ranker.schemas if self._partition == _SHARED else None,
             max_clusters=self.settings.policy.context_clusters,
             policies=tuple(parts.policies),
         )

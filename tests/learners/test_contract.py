@@ -16,13 +16,17 @@ from learners import (
     Popularity,
     Ranker,
 )
-from learners.testing import LearnerContract, organic_rows
+from learners.testing import LearnerContract, World, organic_rows
 from stream.errors import FreshetError
 
 EXCUSED = {
     "Catalogue": "metadata of items, not a learner; it has tests of its own",
     "Admission": "a frozen record of settings; its rules are tested with the table in test_admission.py",
+    "Ask": "a request's fields; its two methods are used by every scorer, tested in test_scorers.py",
     "Column": "a tuple of a part's specification",
+    "FeatureSchemas": "lists of names, tested in test_feature_schema.py and test_encode.py",
+    "Renamed": "a scorer under another name, tested in test_scorers.py",
+    "Scorer": "a protocol; its kinds are tested in test_scorers.py",
     "Learner": "the protocol itself",
     "Pairs": "columns without behaviour, returned by Histories.learn",
     "Part": "the base class; its example runs it",
@@ -144,26 +148,19 @@ class TestCoOccurrence(LearnerContract):
 
 class TestRanker(LearnerContract):
     kind, part = Ranker, "ranker"
-    others: ClassVar = {
-        "half_lives": 3,
-        "weights": (1.0, 2.0, 3.0, 4.0, 5.0),
-        "learning_rate": 0.2,
-        "squares": 2.0,
-        "popularity_floor": 0.3,
-        "together_floor": 0.2,
-        "together_items": 3,
-        "history_cap": 5,
-    }
+    fixed: ClassVar = {"scorers": World().ranker.scorers}
+    others: ClassVar = {"learning_rate": 0.2, "squares": 2.0, "weights": {"taste": 2.0}}
 
     def test_every_argument_arrives_where_it_was_sent(self) -> None:
-        for name, value in self.others.items():
-            ranker = Ranker(**{name: value})
-            assert getattr(ranker, "initial_weights" if name == "weights" else name) == value
+        ranker = Ranker(**self.fixed, **self.others)
+        assert (ranker.learning_rate, ranker.squares, ranker.weights[-1]) == (0.2, 2.0, 2.0)
+        assert ranker.weights[:-1].tolist() == World().ranker.weights[:-1].tolist()
 
     def planted_world(self) -> None:
         """Clicks follow one of five sources; its weight alone grows large."""
         rng = np.random.default_rng(2)
-        ranker = Ranker(weights=(0.0,) * 5)
+        scorers = World().ranker.scorers
+        ranker = Ranker(scorers, weights=dict.fromkeys(World().ranker.names, 0.0))
         for _ in range(500):
             features = rng.normal(size=(6, 5)).astype(np.float32)
             ranker.learn(slate_rows(features, clicked=int(features[:, 3].argmax())))

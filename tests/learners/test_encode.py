@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from learners import Admission, EmbeddingTable, RowBlock, encode
+from learners import Admission, EmbeddingTable, FeatureSchemas, RowBlock, encode
 from stream.blocks import CLICK, CLOSED, ORGANIC, SHOWN, FeedbackBlock, Slate
 
 
@@ -61,14 +61,34 @@ def test_columns_say_what_the_block_said() -> None:
 def test_features_are_split_between_shown_and_others() -> None:
     features = np.arange(6, dtype=np.float32).reshape(3, 2)
     ops = block([slate(others=["c"], features=features.tobytes())], (SHOWN, 0, -1))
-    rows = encode(ops, *tables(), n_features=2)
+    rows = encode(ops, *tables(), schemas=FeatureSchemas("ab"))
     assert np.array_equal(rows.features, features[:2])
     assert np.array_equal(rows.other_features, features[2:])
 
 
 def test_features_of_another_width_become_unknown() -> None:
     ops = block([slate(features=np.ones(2, np.float32).tobytes())], (SHOWN, 0, -1))
-    assert np.isnan(encode(ops, *tables(), n_features=3).features).all()
+    assert np.isnan(encode(ops, *tables(), schemas=FeatureSchemas("abc")).features).all()
+
+
+def test_features_of_a_known_list_are_read_by_name_and_those_of_an_unknown_one_not_at_all() -> None:
+    before, now = FeatureSchemas("abc"), FeatureSchemas("cxa")
+    features = np.array([[1, 2, 3], [4, 5, 6], [7, 8, 9]], np.float32)
+    ops = block(
+        [
+            slate(others=["c"], features=features.tobytes(), feature_schema=before.id),
+            slate(others=["c"], features=features.tobytes(), feature_schema=now.id),
+        ],
+        (SHOWN, 0, -1),
+        (SHOWN, 1, -1),
+    )
+    unknown = encode(ops, *tables(), schemas=now)
+    assert np.isnan(unknown.features[:2]).all() and np.isnan(unknown.other_features[:1]).all()
+    assert np.array_equal(unknown.features[2:], features[:2])
+    now.learn_of(before.frame())
+    rows = encode(ops, *tables(), schemas=now)
+    assert rows.features.tolist() == [[3, 0, 1], [6, 0, 4], [1, 2, 3], [4, 5, 6]]
+    assert rows.other_features.tolist() == [[9, 0, 7], [7, 8, 9]]
 
 
 def test_rewards_are_unknown_until_the_slate_closes() -> None:
@@ -119,5 +139,5 @@ def test_rows_kept_for_one_table_do_not_leak_into_another() -> None:
 
 
 def test_an_empty_block_has_empty_columns() -> None:
-    rows = encode(FeedbackBlock(), *tables(), n_features=3, max_clusters=4)
+    rows = encode(FeedbackBlock(), *tables(), schemas=FeatureSchemas("abc"), max_clusters=4)
     assert (len(rows), rows.features.shape, rows.clusters.shape) == (0, (0, 3), (0, 4))

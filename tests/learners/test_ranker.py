@@ -1,58 +1,63 @@
-"""The ranker: features by hand, the softmax step by numerical derivative, what it does not learn from."""
+"""The ranker: the softmax step by numerical derivative, what it does not learn from, other scorers."""
 
 from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
 
 from learners import (
-    CoOccurrence,
+    Ask,
     EmbeddingTable,
-    Histories,
+    FeatureSchemas,
     LearnerError,
-    MatrixFactorisation,
-    Popularity,
     Ranker,
     ReplicaError,
     RowBlock,
     encode,
 )
-from learners.testing import organic_rows
+from learners.testing import World, organic_rows
 from stream.blocks import CLICK, SHOWN, FeedbackBlock, Slate
 
+SCORERS = World().ranker.scorers
+OWN = World().ranker.schemas
 
-def clicked(features: np.ndarray, *, decided: bool = True, place: int = 1) -> RowBlock:
-    """A slate of two shown items and the rest not shown, with a click on `place`."""
+
+def new(**settings: Any) -> Ranker:
+    return Ranker(SCORERS, **settings)
+
+
+class Extra:
+    """A scorer with features of these names, 1 for every item."""
+
+    def __init__(self, *names: str, weight: float = 0.25) -> None:
+        self.names, self.weights = names, (weight,) * len(names)
+
+    def features(self, ask: Ask, rows: Any) -> Any:
+        return np.ones((rows.size, len(self.names)), np.float32)
+
+
+def clicked(
+    features: np.ndarray,
+    *,
+    decided: bool = True,
+    place: int = 1,
+    logged: FeatureSchemas = OWN,
+    reader: FeatureSchemas = OWN,
+) -> RowBlock:
+    """A slate of two shown items and the rest not shown, with a click on `place`; its features stand in the
+    order of `logged` and are read by `reader`."""
     names = [f"i{n}" for n in range(len(features))]
     slate = Slate(
         request_id="r", user_id="u", ts=0, items=names[:2], others=names[2:], decided=decided,
-        features=features.astype("<f4").tobytes(),
+        features=features.astype("<f4").tobytes(), feature_schema=logged.id,
     )  # fmt: skip
     block = FeedbackBlock([slate], [], [SHOWN, CLICK], [0, 0], [-1, place], [0.0, 1.0], [False, True], [0, 1])
     items = EmbeddingTable(2)
     items.rows(names, 0)
-    return encode(block, EmbeddingTable(2), items, n_features=features.shape[1])
-
-
-def test_features_are_the_sources_in_logarithms() -> None:
-    users, items = EmbeddingTable(2), EmbeddingTable(2)
-    users.rows(["u"], 0)
-    items.rows(["a", "b", "c"], 0)
-    users.data[0], items.data[1] = [1, 2], [3, 4]
-    popular, histories, together = Popularity(half_lives_ms=(10, 20)), Histories(), CoOccurrence()
-    rows = organic_rows([(0, 0), (1, 0), (1, 1)], ts=[0, 0, 0])
-    popular.learn(rows)
-    together.learn(histories.learn(rows))
-    ranker = Ranker(half_lives=2)
-    found = ranker.features(
-        20, 0, np.array([1, -1], np.int32), popularity=popular, cooccurrence=together, histories=histories,
-        mf=MatrixFactorisation(users, items),
-    )  # fmt: skip
-    link = np.log(1 / 4 + 0.01)  # one pair, degrees 1 and 1, smoothing 3, power 1/2
-    expected = [np.log(0.25 + 0.5), np.log(0.5 + 0.5), link, link * np.log(2), 11.0]
-    assert np.allclose(found[0], expected, atol=1e-4)
-    empty = np.log(0.01)
-    assert np.allclose(found[1], [np.log(0.5), np.log(0.5), empty, empty * np.log(2), 0.0], atol=1e-4)
+    return encode(block, EmbeddingTable(2), items, schemas=reader)
 
 
 def test_the_step_is_the_slope_of_the_listwise_loss() -> None:
@@ -64,13 +69,13 @@ def test_the_step_is_the_slope_of_the_listwise_loss() -> None:
         return float(scores[1] - np.log(np.exp(scores).sum()))
 
     slope = [(gain(start + d) - gain(start - d)) / 2e-6 for d in np.eye(5) * 1e-6]
-    ranker = Ranker(weights=tuple(start), learning_rate=0.1, squares=1e12)
+    ranker = new(weights=dict(zip(OWN.names, start, strict=True)), learning_rate=0.1, squares=1e12)
     ranker.learn(clicked(features))
     assert np.allclose((ranker.weights - start) / 0.1 * 1e6, slope, atol=1e-3)
 
 
 def test_no_click_moves_a_weight_by_more_than_the_rate() -> None:
-    ranker = Ranker(learning_rate=0.1, squares=1e-9)
+    ranker = new(learning_rate=0.1, squares=1e-9)
     before = ranker.weights.copy()
     ranker.learn(clicked(np.random.default_rng(1).normal(size=(4, 5)) * 1e3))
     assert np.abs(ranker.weights - before).max() <= 0.1 + 1e-12
@@ -84,30 +89,81 @@ def test_it_learns_from_decided_slates_with_its_own_features_only() -> None:
         clicked(np.where(np.arange(3)[:, None] == 1, np.nan, features)),
         organic_rows([(0, 1)]),
     ):
-        assert Ranker().learn(rows) == 0
-    assert Ranker().learn(clicked(features)) == 1
+        assert new().learn(rows) == 0
+    assert new().learn(clicked(features)) == 1
 
 
 def test_candidates_without_features_are_left_out_of_the_comparison() -> None:
     features = np.random.default_rng(2).normal(size=(4, 5))
-    partly, without = Ranker(), Ranker()
+    partly, without = new(), new()
     partly.learn(clicked(np.vstack([features, np.full((1, 5), np.nan)])))
     without.learn(clicked(features))
     assert np.array_equal(partly.weights, without.weights)
 
 
 def test_unmoved_weights_are_not_published() -> None:
-    ranker = Ranker()
+    ranker = new()
     assert ranker.changes() == {}
     ranker.learn(clicked(np.eye(3, 5)))
     assert ranker.changes()["steps"] == 1
     assert ranker.changes() == {}
 
 
-def test_other_features_are_refused() -> None:
-    with pytest.raises(ReplicaError, match="has features"):
-        Ranker(half_lives=1).restore(Ranker(half_lives=2).snapshot())
+def test_weights_go_by_name_when_the_scorers_change() -> None:
+    before = new()
+    before.learn(clicked(np.random.default_rng(3).normal(size=(4, 5))))
+    frame = before.changes()
+    for take_over in (lambda r: r.restore(before.snapshot()), lambda r: r.apply(frame)):
+        more, fewer = Ranker([Extra("new"), *SCORERS]), Ranker(SCORERS[1:])
+        take_over(more)
+        assert more.weights.tolist() == [0.25, *before.weights.tolist()]
+        take_over(fewer)
+        assert fewer.weights.tolist() == before.weights[2:].tolist()
+        assert (more.steps, fewer.steps) == (1, 1)
+    restored = Ranker([Extra("new"), *SCORERS])
+    restored.restore(before.snapshot())
+    assert restored.changes()["names"][0] == "new"  # followers learn of the new list at once
+
+
+def test_a_slate_of_before_teaches_what_is_common_and_nothing_else() -> None:
+    features = np.random.default_rng(4).normal(size=(4, 5))
+    before, now = new(), Ranker([Extra("new"), *SCORERS])
+    now.restore(before.snapshot())
+    assert now.learn(clicked(features, logged=before.schemas, reader=now.schemas)) == 1
+    before.learn(clicked(features))
+    assert now.weights.tolist() == [0.25, *before.weights.tolist()]
+
+
+def test_a_click_whose_features_cannot_be_read_is_counted_and_published() -> None:
+    ranker, stranger = new(), FeatureSchemas(["a", "b", "c", "d", "e"])
+    assert ranker.learn(clicked(np.ones((4, 5)), logged=stranger)) == 0
+    assert (ranker.unread, ranker.changes()["unread"], ranker.changes()) == (1, 1, {})
+
+
+def test_a_snapshot_of_before_there_were_lists_says_what_untold_features_mean() -> None:
+    features = np.random.default_rng(5).normal(size=(4, 5))
+    before, now = new(), Ranker([Extra("new"), *SCORERS])
+    frame = before.snapshot()
+    del frame["schemas"], frame["unread"]
+    now.restore(frame)
+    slates = clicked(features, logged=SimpleNamespace(id=""), reader=now.schemas)  # type: ignore[arg-type]
+    before.learn(clicked(features))
+    now.learn(slates)
+    assert now.weights.tolist() == [0.25, *before.weights.tolist()]
+
+
+def test_what_does_not_fit_is_refused() -> None:
+    with pytest.raises(ReplicaError, match=r"shape \(4,\) for 5 features"):
+        new().restore(new().snapshot() | {"weights": np.zeros(4)})
     with pytest.raises(LearnerError, match="got an array of shape"):
-        Ranker().score(np.zeros((2, 3), np.float32))
-    with pytest.raises(LearnerError, match="weights for them"):
-        Ranker(weights=(1.0,))
+        new().score(np.zeros((2, 3), np.float32))
+    with pytest.raises(LearnerError, match="a weight for 'else'"):
+        new(weights={"else": 1.0})
+    with pytest.raises(LearnerError, match="two scorers have a feature 'taste'"):
+        Ranker([*SCORERS, Extra("taste")])
+    with pytest.raises(LearnerError, match="at least one scorer"):
+        Ranker([])
+    wrong = Extra("a", "b")
+    wrong.features = lambda ask, rows: np.ones((rows.size, 3), np.float32)  # type: ignore[method-assign]
+    with pytest.raises(LearnerError, match=r"Extra has features a, b.* got \(4, 3\)"):
+        Ranker([wrong]).features(Ask(0, 5), np.zeros(4, np.int32))
