@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
@@ -18,11 +19,11 @@ from learners import (
     RowBlock,
     encode,
 )
-from learners.testing import World, organic_rows
+from learners.testing import SmallWorld, organic_rows
 from stream.blocks import CLICK, SHOWN, FeedbackBlock, Slate
 
-SCORERS = World().ranker.scorers
-OWN = World().ranker.schemas
+SCORERS = SmallWorld().ranker.scorers
+OWN = SmallWorld().ranker.schemas
 
 
 def new(**settings: Any) -> Ranker:
@@ -113,7 +114,11 @@ def test_weights_go_by_name_when_the_scorers_change() -> None:
     before = new()
     before.learn(clicked(np.random.default_rng(3).normal(size=(4, 5))))
     frame = before.changes()
-    for take_over in (lambda r: r.restore(before.snapshot()), lambda r: r.apply(frame)):
+    ways: list[Callable[[Ranker], None]] = [
+        lambda ranker: ranker.restore(before.snapshot()),
+        lambda ranker: ranker.apply(frame),
+    ]
+    for take_over in ways:
         more, fewer = Ranker([Extra("new"), *SCORERS]), Ranker(SCORERS[1:])
         take_over(more)
         assert more.weights.tolist() == [0.25, *before.weights.tolist()]

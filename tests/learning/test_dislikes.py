@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from freshet.config import Settings, load_settings
+from learners import Ask
 from learning.parts import Parts, build_parts
 from learning.pipeline import Pipeline
 from stream.events import Click, Decision, ItemEvent, LoggedEvent, Tick
@@ -86,10 +87,7 @@ def test_a_dislike_is_no_click_in_the_measures(more: dict[str, Any]) -> None:
 
 def test_a_disliked_item_stands_below_one_that_nobody_knows() -> None:
     parts = embedded(dislikes(organic, value=-1.0)).parts
-    features = parts.ranker.features(
-        T0 + 20_000, -1, rows(parts), popularity=parts.popularity, cooccurrence=parts.cooccurrence,
-        histories=parts.history, mf=parts.mf,
-    )  # fmt: skip
+    features = parts.ranker.features(Ask(-1, T0 + 20_000), rows(parts))
     good, bad, other = parts.ranker.score(features).tolist()
     assert good > other > bad
 
@@ -138,5 +136,6 @@ def test_both_engines_learn_the_same_from_dislikes(way: Any) -> None:
     assert theirs.mf.item_bias(there) == pytest.approx(ours.mf.item_bias(here))
     assert theirs.items.clicks[there].tolist() == ours.items.clicks[here].tolist()
     for name in ("epsilon_greedy", "thompson"):
-        found, expected = theirs.policies[name].plan(None, there), ours.policies[name].plan(None, here)  # type: ignore[arg-type]
-        assert np.allclose(np.stack(found[:2]), np.stack(expected[:2])), name
+        for mine, other in zip(here.tolist(), there.tolist(), strict=True):
+            expected = ours.policies[name].describe(mine)
+            assert theirs.policies[name].describe(other) == pytest.approx(expected), name
