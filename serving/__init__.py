@@ -15,7 +15,6 @@ from serving.folder_backend import FolderBackend
 from serving.gateway import Gateway
 from serving.gather import Gatherer
 from serving.item_index import ItemIndex
-from serving.models import Models
 from serving.recommend import Recommender, RequestIds
 from serving.replica import Replica
 from serving.service import Service, WorkerConfig
@@ -35,7 +34,6 @@ __all__ = [
     "Gatherer",
     "GroupWriter",
     "ItemIndex",
-    "Models",
     "Recommender",
     "Replica",
     "RequestIds",

@@ -8,14 +8,14 @@ from typing import Any
 import numpy as np
 
 from learners.ask import Ask
-from serving.models import Models
+from learning.parts import Parts
 from serving.ops.order import is_usable
 
 __all__ = ["make_ask"]
 
 
 def make_ask(
-    models: Models,
+    models: Parts,
     user_id: str,
     *,
     now_ms: int,

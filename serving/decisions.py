@@ -13,12 +13,12 @@ import numpy.typing as npt
 
 from bandits import Context, Draws, Policy, Slated, build_slate
 from learners.ask import Ask
+from learning.parts import Parts
 from serving.asking import make_ask
 from serving.default_sources import default_sources
 from serving.errors import FieldError
 from serving.gather import Candidates, Gatherer
 from serving.item_index import ItemIndex
-from serving.models import Models
 from serving.ops.order import split_shown
 from serving.requests import RecommendRequest
 from serving.settings import ServeSettings
@@ -71,7 +71,7 @@ class DecisionMaker:
 
     def __init__(
         self,
-        models: Models,
+        models: Parts,
         index: ItemIndex,
         settings: ServeSettings,
         *,

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+from learning.parts import Parts
 from serving.candidates import fresh, graph, index, neighbours, popular
 from serving.item_index import ItemIndex
-from serving.models import Models
 from serving.settings import SourceSettings
 from serving.source import Source
 
 __all__ = ["default_sources"]
 
 
-def default_sources(models: Models, items: ItemIndex, sizes: SourceSettings) -> dict[str, Source]:
+def default_sources(models: Parts, items: ItemIndex, sizes: SourceSettings) -> dict[str, Source]:
     """Nearest, going together, the policy's own, popular and new items, of the sizes of `[serve.sources]`."""
     around = neighbours.Settings(sizes.neighbours, sizes.recent)
     return {

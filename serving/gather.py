@@ -11,8 +11,8 @@ import numpy.typing as npt
 
 from bandits import Context, Policy, Reach
 from learners.ask import Ask
+from learning.parts import Parts
 from serving.errors import ServingError
-from serving.models import Models
 from serving.ops.eligible import count_eligible, draw_eligible, hide
 from serving.ops.merge import Columns, merge_candidates
 from serving.source import NO_ROWS, Source
@@ -67,7 +67,7 @@ class Gatherer:
         sample: items drawn at random for a policy that must look at each of its candidates.
     """
 
-    def __init__(self, models: Models, sources: Mapping[str, Source], *, sample: int) -> None:
+    def __init__(self, models: Parts, sources: Mapping[str, Source], *, sample: int) -> None:
         if CATALOGUE in sources or len(sources) > _MOST_SOURCES:
             msg = (
                 f"sources: at most {_MOST_SOURCES}, none called {CATALOGUE!r}; got {len(sources)}: "
@@ -187,7 +187,7 @@ class Gatherer:
         return Columns(c.known, c.deleted, c.group, c.from_ms, c.until_ms)
 
     def _merge(self, offers: list[Int32], columns: Columns, ask: Ask) -> tuple[Int32, Int8]:
-        rows = np.concatenate(offers, dtype=np.int32)
+        rows = np.concatenate([NO_ROWS, *offers], dtype=np.int32)
         ends = np.array(list(accumulate(map(len, offers))), np.int32)
         out_rows, out_sources = np.empty(rows.size, np.int32), np.empty(rows.size, np.int8)
         n = merge_candidates(

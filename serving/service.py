@@ -12,6 +12,7 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.core import Metric
 
 from index import LiveIndex, Maintenance
+from learning.parts import Parts
 from serving.app import Application, Lifespan
 from serving.backend import Backend
 from serving.connections import Connections
@@ -22,7 +23,6 @@ from serving.index_file import IndexFile
 from serving.item_index import ItemIndex
 from serving.letterbox import LetterBox
 from serving.metrics import EventMetrics, HttpMetrics, LearnerMetrics, RecommendMetrics
-from serving.models import Models
 from serving.recommend import Recommender, RequestIds
 from serving.replica import Replica
 from serving.requests import MarksView, ReadyAnswer
@@ -69,7 +69,7 @@ class Service:
         clock: wall and monotonic time.
     """
 
-    def __init__(self, backend: Backend, models: Models, config: WorkerConfig, clock: Clock) -> None:
+    def __init__(self, backend: Backend, models: Parts, config: WorkerConfig, clock: Clock) -> None:
         self.config, self.clock, self.models = config, clock, models
         self.backend = backend
         self._join: Mapping[str, Any] = {}
@@ -287,6 +287,7 @@ class Service:
             "users": len(self.models.users),
             "items": len(self.models.items),
             "graph_edges": len(self.models.graph),
+            "ranker_clicks_unread": self.models.ranker.unread,
         }
 
     def _fresh(self) -> Iterator[Metric]:

@@ -8,10 +8,10 @@ from typing import Any
 import msgspec
 import numpy as np
 
+from learning.parts import Parts
 from serving.asgi import Response
 from serving.errors import MissingError
 from serving.item_index import ItemIndex
-from serving.models import Models
 from serving.replica import Replica
 from serving.requests import (
     ClusterView,
@@ -35,7 +35,7 @@ _encoder = msgspec.json.Encoder()
 class Views:
     """Read-only pages over the learned parts; reading allocates nothing for unknown ids."""
 
-    def __init__(self, models: Models, index: ItemIndex, replica: Replica) -> None:
+    def __init__(self, models: Parts, index: ItemIndex, replica: Replica) -> None:
         self._models, self._index, self._replica = models, index, replica
 
     async def item(self, request: Request) -> Response:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from index import LiveIndex, warm_up
+from learning.parts import Parts
 from serving.decisions import Circumstances, DecisionMaker
 from serving.item_index import ItemIndex
-from serving.models import Models
 from serving.requests import RecommendRequest
 from serving.settings import ServeSettings
 from stream.frame import Frame, pack, unpack
@@ -15,7 +15,7 @@ from stream.frame import Frame, pack, unpack
 __all__ = ["warm_serving"]
 
 
-def warm_serving(models: Models, frames: Iterable[Frame], user_ids: Iterable[str], *, dim: int) -> None:
+def warm_serving(models: Parts, frames: Iterable[Frame], user_ids: Iterable[str], *, dim: int) -> None:
     """Run everything once on parts that are thrown away.
 
     `models` are scratch parts; `frames` are what a learner made of a few events (`Step.take`); decisions are

@@ -2,3 +2,7 @@
 
 A module holds `Settings`, `build(settings, world)` and `needs(settings)`: the parts that it reads.
 """
+
+from __future__ import annotations
+
+__all__: list[str] = []
