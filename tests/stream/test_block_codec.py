@@ -143,3 +143,9 @@ def test_slates_that_nobody_of_ours_wrote_are_refused(wrong: dict[str, Any]) -> 
     frame["slates"] |= wrong
     with pytest.raises(FrameError, match="lacks something or holds something else"):
         decode_segment(pack(frame))
+
+
+def test_the_id_of_a_slates_features_travels_and_costs_nothing_where_there_is_none() -> None:
+    told = clicked(slate(feature_schema="abc"), slate())
+    assert decode_segment(encode_segment(told)) == told
+    assert "feature_schema" not in unpack(encode_segment(clicked(slate())))["slates"]

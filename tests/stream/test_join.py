@@ -402,3 +402,15 @@ class TestJoinerAsAStep(StepContract):
             "upgraded",
         }
         assert {name for name, count in step.joiner.counters.items() if not count} <= rare
+
+
+def test_a_slate_carries_the_id_of_its_features_and_snapshots_of_before_have_none() -> None:
+    machine, of_before = joiner(), joiner()
+    machine.on_events([decision(feature_schema="abc")])
+    frame = unpack(pack(machine.snapshot()))
+    machine.restore(frame)
+    del frame["open"]["feature_schema"]
+    of_before.restore(frame)
+    for one, expected in ((machine, "abc"), (of_before, "")):
+        one.on_events([click()])
+        assert [s.feature_schema for s in blocks(one.take())[-1].slates] == [expected]
