@@ -12,7 +12,6 @@ import numpy.typing as npt
 from bandits import (
     Centroids,
     ClusterItemGraph,
-    DiagLinUcb,
     Policy,
 )
 from learners import (

@@ -48,7 +48,7 @@ class Newest(Source):
         return np.concatenate([self._popularity.top(rows.size, self._half_life), rows])
 
 
-def needs(settings: Settings) -> tuple[str, ...]:  # noqa: ARG001
+def needs(settings: Settings) -> tuple[str, ...]:
     """The parts that it reads."""
     return ("index", "catalogue", "popularity")
 

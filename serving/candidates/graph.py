@@ -38,6 +38,6 @@ class PolicyOwn(Source):
         return ask.best_own(self._size) if self._size else NO_ROWS
 
 
-def build(settings: Settings, world: World) -> PolicyOwn:  # noqa: ARG001
+def build(settings: Settings, world: World) -> PolicyOwn:
     """Make it; it reads no part."""
     return PolicyOwn(settings)

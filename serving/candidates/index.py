@@ -50,7 +50,7 @@ class Nearest(Source):
         return index.search(ask.vector, k, groups=groups, now_ms=now_ms, allowed=allowed).rows
 
 
-def needs(settings: Settings) -> tuple[str, ...]:  # noqa: ARG001
+def needs(settings: Settings) -> tuple[str, ...]:
     """The parts that it reads."""
     return ("index",)
 

@@ -43,7 +43,7 @@ class Neighbours(Source):
         return self._cooccurrence.linked_to(ask, recent).best(self._settings.size)[0]
 
 
-def needs(settings: Settings) -> tuple[str, ...]:  # noqa: ARG001
+def needs(settings: Settings) -> tuple[str, ...]:
     """The parts that it reads."""
     return ("cooccurrence",)
 

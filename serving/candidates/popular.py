@@ -56,7 +56,7 @@ class MostClicked(Source):
         return found
 
 
-def needs(settings: Settings) -> tuple[str, ...]:  # noqa: ARG001
+def needs(settings: Settings) -> tuple[str, ...]:
     """The parts that it reads."""
     return ("popularity",)
 
