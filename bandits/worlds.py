@@ -165,7 +165,7 @@ def row_block(
     """A block of one shown slate a context: items (S, n) and rewards (S, n); each reward follows its
     impression.
 
-    Contexts are padded to the widest; their features, where given, are repeated at each place.
+    Contexts are padded to the widest. Their features, where given, are those of the requests.
 
     Example:
         >>> nobody = Context(np.array([0], np.int32), np.ones(1, np.float32))
@@ -179,7 +179,7 @@ def row_block(
     for s, context in enumerate(contexts):
         clusters[s, : context.clusters.size] = context.clusters
         weights[s, : context.weights.size] = context.weights
-    features = [np.zeros(0, np.float32) if c.features is None else c.features for c in contexts]
+    features = [np.ones(1, np.float32) if c.features is None else c.features for c in contexts]
     ops = [
         (kind, s, place, reward)
         for s in range(n_slates)
@@ -202,10 +202,10 @@ def row_block(
         items=flat,
         propensity=np.full(n, np.nan, np.float32),
         rewards=rewards.astype(np.float32).reshape(-1),
-        features=np.repeat(np.stack(features), width, axis=0),
+        rank_features=np.zeros((n, 0), np.float32),
         explored=np.zeros(n, np.bool_),
         other_start=np.zeros(n_slates + 1, np.int32),
-        other_features=np.zeros((0, features[0].size), np.float32),
+        other_features=np.zeros((0, 0), np.float32),
         kind=kind.astype(np.int8),
         slate=slate.astype(np.int32),
         place=place.astype(np.int32),
@@ -214,4 +214,5 @@ def row_block(
         reward=reward.astype(np.float64),
         first=kind == 1,
         ts=np.zeros(n_ops, np.int64),
+        request=np.stack(features),
     )

@@ -16,7 +16,7 @@ import msgspec
 from msgspec import Meta
 
 from freshet.settings_sources import from_environment, from_file
-from learning.choices import chosen_policies, in_one_way, policy_entries
+from learning.choices import chosen_policies, in_one_way, policy_entries, request_features_of
 from learning.errors import SettingsError
 from learning.settings import LearnSettings, PolicySettings
 from learning.settings_errors import explained
@@ -96,6 +96,7 @@ def load_settings(
         raise SettingsError(msg) from None
     _refuse_out_of_range(settings, "")
     chosen_policies(settings)
+    request_features_of(settings)
     if of_before:
         anew = ", ".join(map(_inline, policy_entries(settings)))
         say(f"[policy] {', '.join(of_before)}: write, above all sections, policies = [{anew}] instead")

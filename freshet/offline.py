@@ -151,7 +151,8 @@ class StateRecommender:
     ) -> tuple[Ask, Context]:
         """As `serving.decisions.DecisionMaker` sees who asks."""
         ask = make_ask(self._parts, user_id, now_ms=ts, k=k, context=context)
-        return ask, Context(*self._parts.centroids.context(ask.vector))
+        features = self._parts.request_features.of(context)
+        return ask, Context(*self._parts.centroids.context(ask.vector), features)
 
     def _scored(self, ask: Ask, rows: Int32) -> Float64:
         ranker = self._parts.ranker

@@ -15,6 +15,7 @@ import numpy.typing as npt
 from learners.feature_schema import FeatureSchemas
 from learners.ops.slates import HEAD, LACKS_ITEMS, LACKS_USER, read_slates, write_slates
 from learners.ops.table import count_operations
+from learners.request_features import RequestFeatures
 from learners.rows import RowBlock
 from learners.table import EmbeddingTable
 from stream.blocks import CLOSED, ORGANIC, SHOWN, FeedbackBlock, Slate
@@ -24,6 +25,7 @@ __all__ = ["encode"]
 Int32 = npt.NDArray[np.int32]
 
 _NAN = float("nan")
+_INTERCEPT = RequestFeatures()
 _WORD = Struct("i")
 _pack = msgspec.msgpack.Encoder().encode
 
@@ -160,13 +162,15 @@ def encode(
     schemas: FeatureSchemas | None = None,
     max_clusters: int = 8,
     policies: Sequence[str] = (),
+    request: RequestFeatures = _INTERCEPT,
 ) -> RowBlock:
     """Turn a block's ids into rows, admit what it sights, and add it to the tables' counts.
 
     SHOWN sights the user and every shown item, ORGANIC its user and item; CLICK and CLOSED only look up.
     An id that is not admitted has row -1. Logged features are put into the order of `schemas`, by name;
     those that it cannot read become NaN, and without it there are none. Clusters beyond `max_clusters`
-    are cut. Row numbers do not depend on how operations are cut into blocks.
+    are cut; `request` computes the features of the requests from their logged contexts. Row numbers do
+    not depend on how operations are cut into blocks.
 
     Example:
         >>> users, items = EmbeddingTable(2), EmbeddingTable(2)
@@ -180,7 +184,7 @@ def encode(
     columns.walk()
     users.settle()
     items.settle()
-    out = _assemble(columns, schemas, {name: n for n, name in enumerate(policies)})
+    out = _assemble(columns, schemas, {name: n for n, name in enumerate(policies)}, request)
     by_place = (items, out.items, out.start, out.item)
     by_slate = (users, out.slate_user, np.arange(out.slate_user.size + 1, dtype=np.int32), out.user)
     for table, shown, start, one in (by_place, by_slate):
@@ -192,7 +196,12 @@ def encode(
     return out
 
 
-def _assemble(columns: _Columns, schemas: FeatureSchemas | None, policies: dict[str, int]) -> RowBlock:
+def _assemble(
+    columns: _Columns,
+    schemas: FeatureSchemas | None,
+    policies: dict[str, int],
+    request: RequestFeatures,
+) -> RowBlock:
     block, slates, width = columns.block, columns.slates, columns.width
     words = np.frombuffer(bytearray().join(columns.words), np.int32)
     at = _starts(np.fromiter(map(len, columns.words), np.int64, len(slates)) // 4, np.int64)
@@ -210,7 +219,7 @@ def _assemble(columns: _Columns, schemas: FeatureSchemas | None, policies: dict[
     )  # fmt: skip
     place = _column("i", block.place)
     user, item = _pairs(columns, slate_user, shown, start, place)
-    features, other_features = _features(slates, counts, n_others, schemas)
+    rank_features, other_features = _features(slates, counts, n_others, schemas)
     return RowBlock(
         slate_user=slate_user,
         slate_ts=slate_ts,
@@ -222,7 +231,7 @@ def _assemble(columns: _Columns, schemas: FeatureSchemas | None, policies: dict[
         items=shown,
         propensity=propensity,
         rewards=_rewards(columns, start),
-        features=features,
+        rank_features=rank_features,
         explored=explored,
         other_start=_starts(n_others),
         other_features=other_features,
@@ -235,7 +244,15 @@ def _assemble(columns: _Columns, schemas: FeatureSchemas | None, policies: dict[
         first=np.frombuffer(bytearray(block.first), np.bool_),
         ts=_column("q", block.ts),
         before=_column("d", block.before),
+        request=_requests(slates, request),
     )
+
+
+def _requests(slates: Sequence[Slate], request: RequestFeatures) -> npt.NDArray[np.float32]:
+    # Without named features no context is looked at.
+    if request.width == 1:
+        return np.ones((len(slates), 1), np.float32)
+    return request.many([slate.context for slate in slates])
 
 
 def _column(code: str, values: Sequence[float]) -> npt.NDArray[Any]:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import numpy.typing as npt
 
 from learners.ops.table import count_operations
+from learners.request_features import RequestFeatures
 from learners.rows import RowBlock
 from learners.table import EmbeddingTable
 from stream.blocks import CLICK, ORGANIC
@@ -13,15 +16,27 @@ from stream.item_blocks import ItemOutcomes
 
 __all__ = ["encode_items"]
 
+Float32 = npt.NDArray[np.float32]
+Int8 = npt.NDArray[np.int8]
 Int32 = npt.NDArray[np.int32]
 
+_INTERCEPT = RequestFeatures()
 
-def encode_items(block: ItemOutcomes, items: EmbeddingTable) -> RowBlock:
+
+def encode_items(
+    block: ItemOutcomes,
+    items: EmbeddingTable,
+    *,
+    policies: Sequence[str] = (),
+    request: RequestFeatures = _INTERCEPT,
+) -> RowBlock:
     """Turn a block's ids into rows, admit what it sights, and add it to the table's counts.
 
     The twin of `encode` for whoever owns items: SHOWN and ORGANIC sight, CLICK only looks up, in order, and
     an id that is not admitted has row -1. In the columns that come out each operation is a slate of its own,
-    of the places that belong here; there are no users, features, propensities or rewards of closed slates.
+    of the places that belong here; there are no users, no features of the ranker and no rewards of closed
+    slates. Features of requests that were laid out otherwise than by `request`, by a program with other
+    settings, are not known: zeros.
 
     Example:
         >>> items = EmbeddingTable(2)
@@ -53,11 +68,11 @@ def encode_items(block: ItemOutcomes, items: EmbeddingTable) -> RowBlock:
         clusters=block.clusters,
         weights=block.weights,
         decided=block.decided,
-        policy=np.full(n, -1, np.int8),
+        policy=_policies(block, policies),
         items=places,
-        propensity=np.full(places.size, np.nan, np.float32),
+        propensity=block.propensity,
         rewards=np.zeros(places.size, np.float32),
-        features=np.zeros((places.size, 0), np.float32),
+        rank_features=np.zeros((places.size, 0), np.float32),
         explored=np.zeros(places.size, np.bool_),
         other_start=np.zeros(n + 1, np.int32),
         other_features=np.zeros((0, 0), np.float32),
@@ -70,7 +85,22 @@ def encode_items(block: ItemOutcomes, items: EmbeddingTable) -> RowBlock:
         first=block.first,
         ts=block.ts,
         before=block.before,
+        request=_requests(block, request),
     )
+
+
+def _policies(block: ItemOutcomes, names: Sequence[str]) -> Int8:
+    """The numbers of the policies here; -1 for one that is not configured."""
+    here = {name: n for n, name in enumerate(names)}
+    # What is unknown has number -1, which is the last entry.
+    return np.array([*(here.get(name, -1) for name in block.policies), -1], np.int8)[block.policy]
+
+
+def _requests(block: ItemOutcomes, request: RequestFeatures) -> Float32:
+    if block.layout == request.layout and block.request.shape[1] == request.width:
+        return block.request
+    fill = np.ones if request.width == 1 else np.zeros
+    return fill((len(block), request.width), np.float32)
 
 
 def _places(block: ItemOutcomes, items: EmbeddingTable) -> Int32:

@@ -75,6 +75,13 @@ class RequestFeatures:
         self._entries: dict[tuple[str, str | int], int] = {}
         self._contexts: dict[bytes, bytes] = {}
 
+    @property
+    def layout(self) -> str:
+        """Tells one layout of x from another; empty where x is the intercept alone."""
+        if not self.names:
+            return ""
+        return blake2b(msgspec.json.encode([self.names, self.dim]), digest_size=8).hexdigest()
+
     def of(self, context: Mapping[str, Any] | None) -> Float32:
         """The vector (R,) of one context."""
         return np.array(self._numbers(context or {}), np.float32)

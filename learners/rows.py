@@ -30,11 +30,13 @@ class RowBlock:
 
     Slate columns: `slate_user` (S,), `start` (S + 1,) so that slate s has places start[s]:start[s + 1],
     `clusters` (S, K) padded with -1, `weights` (S, K), `decided` (S,), `slate_ts` (S,), `policy` (S,)
-    number of the policy that decided, -1 if it is not configured.
+    number of the policy that decided, -1 if it is not configured, and `request` (S, R) the features of the
+    request (`learners.request_features`), whose first is 1, or 0 throughout where they are not known. R is 1
+    where no features are named.
 
     Place columns: `items` (N,), `propensity` (N,) NaN where unknown, `rewards` (N,) reward counted when the
-    window closed (0: a negative; only meaningful for CLOSED), `features` (N, F) NaN where not logged,
-    `explored` (N,).
+    window closed (0: a negative; only meaningful for CLOSED), `rank_features` (N, F) the ranker's, NaN where
+    not logged, `explored` (N,).
 
     Logged candidates that were not shown: `other_start` (S + 1,), `other_features` (M, F).
 
@@ -53,7 +55,7 @@ class RowBlock:
     items: Int32
     propensity: Float32
     rewards: Float32
-    features: Float32
+    rank_features: Float32
     explored: Bool
     other_start: Int32
     other_features: Float32
@@ -66,9 +68,12 @@ class RowBlock:
     first: Bool
     ts: Int64
     before: Float64 = field(default_factory=lambda: np.zeros(0))
+    request: Float32 = field(default_factory=lambda: np.zeros((0, 0), np.float32))
 
     def __post_init__(self) -> None:
-        """Without rewards to start from, every change starts at 0."""
+        """Without rewards to start from, every change starts at 0; without features, x is its intercept."""
+        if not self.request.shape[1]:
+            self.request = np.ones((self.slate_user.size, 1), np.float32)
         if self.before.size != self.kind.size:
             self.before = np.zeros(self.kind.size)
 

@@ -69,7 +69,7 @@ def organic_rows(
         items=none,
         propensity=floats,
         rewards=floats,
-        features=np.zeros((0, 0), np.float32),
+        rank_features=np.zeros((0, 0), np.float32),
         explored=np.zeros(0, np.bool_),
         other_start=np.zeros(1, np.int32),
         other_features=np.zeros((0, 0), np.float32),

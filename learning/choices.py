@@ -11,6 +11,8 @@ from typing import Any, NamedTuple, TypeVar
 
 import msgspec
 
+from learners.errors import LearnerError
+from learners.request_features import RequestFeatures
 from learners.world import World
 from learning.catalogue import POLICIES, Kind, Kinds
 from learning.errors import SettingsError
@@ -27,6 +29,7 @@ __all__ = [
     "in_one_way",
     "policy_entries",
     "policy_names",
+    "request_features_of",
     "with_policies",
 ]
 
@@ -56,6 +59,23 @@ def policy_entries(settings: LearningSettings) -> list[Mapping[str, Any]]:
     policy = settings.policy
     kinds = dict.fromkeys((policy.name, *policy.others))
     return [{"kind": k, "alpha": policy.alpha} if k == "diag_lin_ucb" else {"kind": k} for k in kinds]
+
+
+def request_features_of(settings: LearningSettings) -> RequestFeatures:
+    """What turns the context of a request into features.
+
+    Raises:
+        SettingsError: a name stands twice.
+
+    Example:
+        >>> request_features_of(LearningSettings()).width
+        1
+    """
+    try:
+        return RequestFeatures(settings.policy.features, dim=settings.policy.feature_dim)
+    except LearnerError as error:
+        msg = f"policy.features: {error}"
+        raise SettingsError(msg) from error
 
 
 def chosen_policies(settings: LearningSettings) -> list[Chosen]:

@@ -25,8 +25,9 @@ from learners import (
     Ranker,
     default_scorers,
 )
+from learners.request_features import RequestFeatures
 from learners.world import World
-from learning.choices import build_chosen, chosen_policies
+from learning.choices import build_chosen, chosen_policies, request_features_of
 from learning.settings import AdmissionRule, LearningSettings, LearnSettings
 from learning.unclaimed import Unclaimed
 from monitor import Measures
@@ -58,6 +59,7 @@ class Parts:
     ranker: Ranker
     centroids: Centroids
     graph: ClusterItemGraph
+    request_features: RequestFeatures
     policies: dict[str, Policy]
     kinds: Mapping[str, str]
     """The kind of each policy, by name."""
@@ -159,9 +161,10 @@ def build_parts(settings: LearningSettings, *, partition: int = 0, n_partitions:
     )
     popularity = Popularity(half_lives_ms=learn.half_lives_ms)
     cooccurrence = CoOccurrence(slots=learn.neighbours)
-    chosen = chosen_policies(settings)
+    chosen, request_features = chosen_policies(settings), request_features_of(settings)
     world = World(
         dim=learn.embedding_dim,
+        request_dim=request_features.width,
         cap=settings.join.cap,
         seed=learn.seed,
         partition=partition,
@@ -179,6 +182,7 @@ def build_parts(settings: LearningSettings, *, partition: int = 0, n_partitions:
         ranker=Ranker(default_scorers(popularity, cooccurrence, mf)),
         centroids=centroids,
         graph=graph,
+        request_features=request_features,
         policies=build_chosen(chosen, world, Policy),
         kinds={one.name: one.kind.name for one in chosen},
         measures=Measures(),

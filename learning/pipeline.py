@@ -143,6 +143,7 @@ class Pipeline:
             schemas=parts.ranker.schemas,
             max_clusters=self.settings.policy.context_clusters,
             policies=tuple(parts.policies),
+            request=parts.request_features,
         )
         moved = parts.mf.learn(rows)
         parts.popularity.learn(rows)

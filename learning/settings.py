@@ -86,6 +86,10 @@ class PolicySettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Clusters of users, at most."""
     context_clusters: Annotated[int, Meta(ge=1, le=64)] = 4
     """Nearest centroids that make the context of a request."""
+    features: Annotated[tuple[Annotated[str, Meta(min_length=1)], ...], Meta(max_length=256)] = ()
+    """Keys of a request's `context` that policies look at: numbers as they are, words by hashing."""
+    feature_dim: Annotated[int, Meta(ge=0, le=1_024)] = 16
+    """Slots that the words of those features are hashed to; 0 leaves words out."""
     edges_per_item: Annotated[int, Meta(ge=2, le=64)] = 8
     """Clusters that an item may be explored in, at most."""
     edges_per_cluster: Positive = 200

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bandits import Context, Draws, Offered, Policy, Reach, slate_propensities
+from learners.request_features import RequestFeatures
 from stream.blocks import Slate
 from stream.outbox import revive_context
 
@@ -18,6 +19,7 @@ Float64 = npt.NDArray[np.float64]
 Int32 = npt.NDArray[np.int32]
 
 _NONE = np.zeros(0, np.int32)
+_INTERCEPT = RequestFeatures()
 
 
 class Target(Protocol):
@@ -48,10 +50,9 @@ class LoggedTarget:
         return np.array([np.nan if p is None else p for p in slate.propensities or ()], np.float64)
 
 
-def slate_context(slate: Slate) -> Context:
-    """The logged context of a decision: never computed anew."""
-    given = (revive_context(slate.context) or {}).get("features")
-    features = np.array(given, np.float32) if isinstance(given, list) else None
+def slate_context(slate: Slate, request: RequestFeatures) -> Context:
+    """The context of a decision as it was logged, with the features that `request` finds in it."""
+    features = request.of(revive_context(slate.context))
     return Context(np.array(slate.clusters, np.int32), np.array(slate.weights, np.float32), features)
 
 
@@ -69,6 +70,7 @@ class PolicyTarget:
         candidates: rows to choose from for a slate, with how many more where they are not all; None for the
             default. The decision's own count (`Slate.eligible`), where it has one, goes before.
         seed: of the draws of policies whose probabilities are estimated.
+        request: the features of requests that the policy learns from.
 
     Example:
         >>> from bandits import Uniform
@@ -87,13 +89,14 @@ class PolicyTarget:
         *,
         candidates: Callable[[Slate, Context], Int32 | Offered] | None = None,
         seed: int = 0,
+        request: RequestFeatures = _INTERCEPT,
     ) -> None:
         self.name = name
         self.estimated = policy.propensity_kind == "estimated"
         self._policy = policy
         self._find = find
         self._candidates = candidates or self._own
-        self._seed = seed
+        self._seed, self._request = seed, request
 
     def _own(self, slate: Slate, context: Context) -> Int32:
         reach = self._policy.reach(context)
@@ -103,7 +106,7 @@ class PolicyTarget:
 
     def propensities(self, slate: Slate) -> Float64:
         """As if the policy decided every place; 0 from an item on that is unknown or could not be shown."""
-        context = slate_context(slate)
+        context = slate_context(slate, self._request)
         rows = self._find(slate.items)
         found = self._candidates(slate, context)
         offered, outside, hidden = found if isinstance(found, Offered) else Offered(found)

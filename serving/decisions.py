@@ -138,8 +138,7 @@ class DecisionMaker:
             groups=asked.groups,
         )
         clusters, weights = self._models.centroids.context(ask.vector)
-        features = ask.context.get("features")
-        return ask, Context(clusters, weights, None if features is None else np.array(features, np.float32))
+        return ask, Context(clusters, weights, self._models.request_features.of(ask.context))
 
     # --- the order ---
 

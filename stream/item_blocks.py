@@ -32,6 +32,10 @@ class ItemOutcomes:
     the places start[o]:start[o + 1] of `items` (N,), numbers into `names`: those of a shown slate that
     belong here, and exactly one for a click. Windows that close are not here: what they teach an item are
     its samples. `accepted` is when a click was accepted, wall ms, else 0: measured, never learned.
+
+    What was decided on: `request` (O, R) the features of the request (`learners.request_features`), laid out
+    as `layout` says, which is empty for the intercept alone; `propensity` (N,) of each place, NaN where
+    unknown; and `policy` (O,), a number into `policies`, -1 where unknown.
     """
 
     names: list[str]
@@ -46,13 +50,25 @@ class ItemOutcomes:
     items: Int32
     before: Float64 = field(default_factory=lambda: np.zeros(0))
     accepted: Int64 = field(default_factory=lambda: np.zeros(0, np.int64))
+    request: Float32 = field(default_factory=lambda: np.zeros((0, 0), np.float32))
+    propensity: Float32 = field(default_factory=lambda: np.zeros(0, np.float32))
+    policy: Int8 = field(default_factory=lambda: np.zeros(0, np.int8))
+    policies: list[str] = field(default_factory=list)
+    layout: str = ""
 
     def __post_init__(self) -> None:
-        """A block without rewards to start from has zeros."""
-        if self.before.size != self.kind.size:
-            self.before = np.zeros(self.kind.size)
-        if self.accepted.size != self.kind.size:
-            self.accepted = np.zeros(self.kind.size, np.int64)
+        """What is not given: zeros, the intercept alone, and nothing known of the decision."""
+        n = self.kind.size
+        if self.before.size != n:
+            self.before = np.zeros(n)
+        if self.accepted.size != n:
+            self.accepted = np.zeros(n, np.int64)
+        if not self.request.shape[1]:
+            self.request = np.ones((n, 1), np.float32)
+        if self.propensity.size != self.items.size:
+            self.propensity = np.full(self.items.size, np.nan, np.float32)
+        if self.policy.size != n:
+            self.policy = np.full(n, -1, np.int8)
 
     def __len__(self) -> int:
         """Number of operations."""

@@ -18,6 +18,9 @@ from stream.item_blocks import CentroidsMoved, ItemOutcomes, ItemPairs, ItemSamp
 
 __all__ = ["ITEM_KINDS", "ItemSegment", "item_frame", "revive_item_block"]
 
+_MOST_POLICIES = 127  # numbered in 8 bits
+_LARGEST_FEATURE = 1e6  # what learners.request_features clips to
+
 ItemSegment = ItemOutcomes | ItemSamples | ItemPairs | CentroidsMoved | Ticked
 
 # dtype and number of axes of each column, in the order of the fields behind `names`
@@ -25,8 +28,12 @@ _OUTCOMES = {
     "kind": ("|i1", 1), "ts": ("<i8", 1), "reward": ("<f8", 1), "first": ("|b1", 1), "decided": ("|b1", 1),
     "clusters": ("<i4", 2), "weights": ("<f4", 2), "start": ("<i4", 1), "items": ("<i4", 1),
 }  # fmt: skip
-# columns that older programs neither wrote nor look for; left out where all is 0
-_LATER = {"before": ("<f8", 1), "accepted": ("<i8", 1)}
+# Columns that older programs neither wrote nor look for: left out where they say nothing. So a reader may be
+# older than the writer, and the number of the layout stays.
+_LATER = {
+    "before": ("<f8", 1), "accepted": ("<i8", 1), "request": ("<f4", 2), "propensity": ("<f4", 1),
+    "policy": ("|i1", 1),
+}  # fmt: skip
 _SAMPLES = {
     "users": ("<f4", 2), "bias": ("<f4", 1), "user": ("<i4", 1), "item": ("<i4", 1), "label": ("<f4", 1),
     "weight": ("<f4", 1),
@@ -57,9 +64,21 @@ def item_frame(segment: ItemSegment) -> tuple[str, Frame]:
         return "centroids", {"centroids": segment.centroids}
     kind = next(kind for kind, (block, _) in _COLUMNS.items() if isinstance(segment, block))
     columns = {name: getattr(segment, name) for name in _COLUMNS[kind][1]}
+    frame: Frame = {"names": segment.names, "columns": columns}
     if isinstance(segment, ItemOutcomes):
-        columns |= {name: getattr(segment, name) for name in _LATER if getattr(segment, name).any()}
-    return kind, {"names": segment.names, "columns": columns}
+        frame |= _later(segment, columns)
+    return kind, frame
+
+
+def _later(block: ItemOutcomes, columns: dict[str, Any]) -> Frame:
+    """Add to `columns` those of `_LATER` that say something; returns what stands beside the columns."""
+    says = {
+        "before": block.before.any(), "accepted": block.accepted.any(), "request": block.layout,
+        "propensity": not np.isnan(block.propensity).all(), "policy": (block.policy >= 0).any(),
+    }  # fmt: skip
+    columns |= {name: getattr(block, name) for name, is_said in says.items() if is_said}
+    beside: Frame = {"layout": block.layout} if says["request"] else {}
+    return beside | ({"policies": block.policies} if says["policy"] else {})
 
 
 def revive_item_block(frame: Frame) -> ItemSegment:
@@ -80,13 +99,25 @@ def revive_item_block(frame: Frame) -> ItemSegment:
         msg = f"{kind}: names is to be a list of texts, and columns a map"
         raise FrameError(msg)
     block = made(names, *(_column(kind, name, stored.get(name), *shape) for name, shape in columns.items()))
-    for name, shape in _LATER.items() if kind == "item-outcomes" else ():
-        if name in stored:
-            setattr(block, name, _column(kind, name, stored[name], *shape))
+    if kind == "item-outcomes":
+        _revive_later(block, stored, frame)
     if not _CHECKS[kind](block):
         msg = f"{kind}: the columns do not fit each other, or point beyond the lists that they number"
         raise FrameError(msg)
     return block  # type: ignore[no-any-return]
+
+
+def _revive_later(block: ItemOutcomes, stored: Frame, frame: Frame) -> None:
+    """Fill in what older programs did not write; a column without its list or its layout says nothing."""
+    policies, layout = frame.get("policies", []), frame.get("layout", "")
+    is_list = isinstance(policies, list) and len(policies) <= _MOST_POLICIES
+    if not is_list or not set(map(type, policies)) <= {str} or not isinstance(layout, str):
+        msg = f"item-outcomes: expected policies as at most {_MOST_POLICIES} names, and layout as a text"
+        raise FrameError(msg)
+    block.policies, block.layout = policies, layout
+    for name, shape in _LATER.items():
+        if name in stored and (name != "request" or layout):
+            setattr(block, name, _column("item-outcomes", name, stored[name], *shape))
 
 
 def _whole(frame: Frame, name: str) -> int:
@@ -118,11 +149,25 @@ def _points_into(column: Any, size: int) -> bool:
     return not column.size or (int(column.min()) >= 0 and int(column.max()) < size)
 
 
+def _is_decided_on(block: ItemOutcomes) -> bool:
+    """Whether features are within bounds, and propensities and policies are what they can be, or unknown."""
+    with np.errstate(invalid="ignore"):
+        has_chance = (block.propensity >= 0) & (block.propensity <= 1) | np.isnan(block.propensity)
+        is_bounded = np.abs(block.request) <= _LARGEST_FEATURE
+    return (
+        block.propensity.size == block.items.size
+        and bool(has_chance.all())
+        and bool(is_bounded.all())
+        and (not block.policy.size or int(block.policy.min()) >= -1)
+        and (not block.policy.size or int(block.policy.max()) < len(block.policies))
+    )
+
+
 def _is_outcomes(block: ItemOutcomes) -> bool:
     n, start, kind = len(block), block.start, block.kind
     columns = (
         block.ts, block.reward, block.before, block.accepted, block.first, block.decided, block.clusters,
-        block.weights,
+        block.weights, block.request, block.policy,
     )  # fmt: skip
     if any(len(column) != n for column in columns) or block.clusters.shape != block.weights.shape:
         return False
@@ -131,6 +176,8 @@ def _is_outcomes(block: ItemOutcomes) -> bool:
     is_one = (kind == CLICK) | (kind == ORGANIC)
     fits = (is_one | (kind == SHOWN)).all() and (np.diff(start)[is_one] == 1).all()
     if not are_finite(block.reward, block.weights) or not are_times(block.ts, block.accepted):
+        return False
+    if not _is_decided_on(block):
         return False
     return bool(fits) and bool((block.clusters >= -1).all()) and _points_into(block.items, len(block.names))
 

@@ -93,6 +93,11 @@ def _outcomes_at(block: ItemOutcomes, is_here: Bool) -> ItemOutcomes:
         items=number[items],
         before=block.before[ops],
         accepted=block.accepted[ops],
+        request=block.request[ops],
+        propensity=block.propensity[is_here],
+        policy=block.policy[ops],
+        policies=block.policies,
+        layout=block.layout,
     )
 
 

@@ -138,7 +138,7 @@ def absorb_linear(
     """Learn a block in order: A += x x^T an impression, b += reward x a reward; theta = A^-1 b of touched
     arms.
 
-    x is the place's `features` (N, d); where these have no columns, the dense vector of the slate's cluster
+    x is the request's `features` (S, d); where these have no columns, the dense vector of the slate's cluster
     weights. `touched` (n_arms,) is set for arms that learned.
     """
     dim = sums.shape[1]
@@ -155,7 +155,7 @@ def absorb_linear(
             if row < 0 or row >= arm_of.size or arm_of[row] < 0:
                 continue
             if features.shape[1] > 0:
-                x[:] = features[n]
+                x[:] = features[s]
             else:
                 x[:] = 0.0
                 for k in range(clusters.shape[1]):

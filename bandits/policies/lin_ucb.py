@@ -49,8 +49,8 @@ class LinUcb(Policy):
     rewards, theta = A^-1 b. A^-1 is kept by rank-one updates (Sherman-Morrison), so a decision inverts
     nothing.
 
-    x is either the request's `features`, learned from the block's feature columns (which must repeat them at
-    each place), or the dense vector of its cluster weights, by centroid id; ids beyond `dim` are left out.
+    x is either the request's features, learned from the block's `request`, or the dense vector of its cluster
+    weights, by centroid id; ids beyond `dim` are left out.
 
     Args:
         dim: length of x.
@@ -176,7 +176,7 @@ class LinUcb(Policy):
         Raises:
             PolicyError: `source` is "features" and the block's features have another width than `dim`.
         """
-        features = rows.features if self.source == "features" else rows.features[:, :0]
+        features = rows.request if self.source == "features" else rows.request[:, :0]
         if self.source == "features" and features.shape[1] != self.dim and rows.items.size:
             msg = f"lin_ucb learns features of width {self.dim}; the block has {features.shape[1]}"
             raise PolicyError(msg)

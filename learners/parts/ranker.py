@@ -119,11 +119,11 @@ class Ranker:
 
         The block was encoded with these `schemas`, or without features: then nothing is learned here.
         """
-        if not len(rows) or rows.features.shape[1] != self.n_features:
+        if not len(rows) or rows.rank_features.shape[1] != self.n_features:
             return 0
         steps, unread = learn_clicks(
             rows.kind, rows.first, rows.reward, rows.slate, rows.place, rows.decided, rows.start,
-            rows.features, rows.other_start, rows.other_features, self.weights, self._squares,
+            rows.rank_features, rows.other_start, rows.other_features, self.weights, self._squares,
             self.learning_rate,
         )  # fmt: skip
         self.steps += steps

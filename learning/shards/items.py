@@ -113,7 +113,9 @@ class ItemsShard:
     def _learn_outcomes(self, block: ItemOutcomes) -> None:
         parts = self.parts
         self._clicks.add(block.accepted[block.decided].tolist())
-        rows = encode_items(block, parts.items)
+        rows = encode_items(
+            block, parts.items, policies=tuple(parts.policies), request=parts.request_features
+        )
         parts.popularity.learn(rows)
         for policy in parts.policies.values():
             policy.learn(rows)

@@ -93,21 +93,27 @@ def without_forgotten(block: FeedbackBlock, forgotten: ForgetBook) -> FeedbackBl
     return FeedbackBlock(slates=block.slates, organic=block.organic, **columns)
 
 
-def outcomes_of(block: FeedbackBlock, rows: RowBlock) -> ItemOutcomes:
-    """Impressions and clicks of a block, one operation a slate, with the contexts that `rows` has of them."""
+def outcomes_of(
+    block: FeedbackBlock, rows: RowBlock, *, policies: Sequence[str] = (), layout: str = ""
+) -> ItemOutcomes:
+    """Impressions and clicks of a block, one operation a slate, with the contexts that `rows` has of them.
+
+    `policies` are the names that `rows.policy` numbers, `layout` is that of `rows.request`.
+    """
     sent = np.flatnonzero(rows.kind != CLOSED)
     kind, ref = rows.kind[sent], np.array(block.ref, np.int32)[sent]
     names, numbers, begin, sizes = _numbered(block, kind, ref)
     is_organic = kind == ORGANIC
     at = np.where(is_organic, len(block.slates), ref)
     counts = np.where(kind == SHOWN, sizes[at], 1)
-    first = begin[at] + np.where(
-        is_organic, ref, np.where(kind == CLICK, np.array(block.place, np.int32)[sent], 0)
-    )
+    offset = np.where(kind == CLICK, np.array(block.place, np.int32)[sent], 0)
     start = np.zeros(sent.size + 1, np.int32)
     np.cumsum(counts, out=start[1:])
-    places = np.repeat(first - start[:-1], counts) + np.arange(int(start[-1]))
+    within = np.arange(int(start[-1])) - np.repeat(start[:-1], counts)
+    places = np.repeat(begin[at] + np.where(is_organic, ref, offset), counts) + within
+    # In `rows` a slate may stand more than once; organic clicks get what stands behind the last one.
     context = np.where(is_organic, len(rows.decided), rows.slate[sent])
+    logged = np.repeat(rows.start[context] + offset, counts) + within
     width = rows.clusters.shape[1]
     return ItemOutcomes(
         names=names,
@@ -124,6 +130,11 @@ def outcomes_of(block: FeedbackBlock, rows: RowBlock) -> ItemOutcomes:
         accepted=np.array(block.accepted, np.int64)[sent]
         if block.accepted
         else np.zeros(sent.size, np.int64),
+        request=np.append(rows.request, np.zeros((1, rows.request.shape[1]), np.float32), axis=0)[context],
+        propensity=np.append(rows.propensity, np.float32(np.nan))[logged],
+        policy=np.append(rows.policy, np.int8(-1))[context],
+        policies=list(policies),
+        layout=layout,
     )
 
 

@@ -129,10 +129,11 @@ class UsersShard:
             block,
             parts.users,
             parts.items,
-            # Only the ranker reads features, and only one partition has it.
+            # Only the ranker reads its features, and only one partition has it.
             schemas=parts.ranker.schemas if self._partition == _SHARED else None,
             max_clusters=self.settings.policy.context_clusters,
             policies=tuple(parts.policies),
+            request=parts.request_features,
         )
         self._clicks.add(block.accepted)
         moved, sampled = parts.mf.learn_traced(rows)
@@ -142,7 +143,9 @@ class UsersShard:
             parts.ranker.learn(rows)
             self._moved_users.ensure(parts.users.capacity)
             self._moved_users.add(moved.users)
-        outcomes = outcomes_of(block, rows)
+        outcomes = outcomes_of(
+            block, rows, policies=tuple(parts.policies), layout=parts.request_features.layout
+        )
         samples, pairs = samples_of(sampled, parts.items), pairs_of(found, parts.items)
         # In this order: an item's owner meets an id in an outcome before it learns a sample of it.
         self._send(route_outcomes(outcomes, homes.of(outcomes.names)))

@@ -41,8 +41,12 @@ def _outcomes(block: ItemOutcomes) -> list[tuple[Any, ...]]:
             *(column[o].item() for column in columns),
             block.clusters[o].tolist(),
             block.weights[o].tolist(),
-            block.names[i],
+            block.request[o].tolist(),
+            "" if block.policy[o] < 0 else block.policies[block.policy[o]],
+            block.layout,
+            str(block.propensity[place]),
+            block.names[block.items[place]],
         )
         for o in range(len(block))
-        for i in block.items[block.start[o] : block.start[o + 1]].tolist()
+        for place in range(block.start[o], block.start[o + 1])
     ]

@@ -62,13 +62,13 @@ def test_features_are_split_between_shown_and_others() -> None:
     features = np.arange(6, dtype=np.float32).reshape(3, 2)
     ops = block([slate(others=["c"], features=features.tobytes())], (SHOWN, 0, -1))
     rows = encode(ops, *tables(), schemas=FeatureSchemas("ab"))
-    assert np.array_equal(rows.features, features[:2])
+    assert np.array_equal(rows.rank_features, features[:2])
     assert np.array_equal(rows.other_features, features[2:])
 
 
 def test_features_of_another_width_become_unknown() -> None:
     ops = block([slate(features=np.ones(2, np.float32).tobytes())], (SHOWN, 0, -1))
-    assert np.isnan(encode(ops, *tables(), schemas=FeatureSchemas("abc")).features).all()
+    assert np.isnan(encode(ops, *tables(), schemas=FeatureSchemas("abc")).rank_features).all()
 
 
 def test_features_of_a_known_list_are_read_by_name_and_those_of_an_unknown_one_not_at_all() -> None:
@@ -83,11 +83,11 @@ def test_features_of_a_known_list_are_read_by_name_and_those_of_an_unknown_one_n
         (SHOWN, 1, -1),
     )
     unknown = encode(ops, *tables(), schemas=now)
-    assert np.isnan(unknown.features[:2]).all() and np.isnan(unknown.other_features[:1]).all()
-    assert np.array_equal(unknown.features[2:], features[:2])
+    assert np.isnan(unknown.rank_features[:2]).all() and np.isnan(unknown.other_features[:1]).all()
+    assert np.array_equal(unknown.rank_features[2:], features[:2])
     now.learn_of(before.frame())
     rows = encode(ops, *tables(), schemas=now)
-    assert rows.features.tolist() == [[3, 0, 1], [6, 0, 4], [1, 2, 3], [4, 5, 6]]
+    assert rows.rank_features.tolist() == [[3, 0, 1], [6, 0, 4], [1, 2, 3], [4, 5, 6]]
     assert rows.other_features.tolist() == [[9, 0, 7], [7, 8, 9]]
 
 
@@ -140,4 +140,4 @@ def test_rows_kept_for_one_table_do_not_leak_into_another() -> None:
 
 def test_an_empty_block_has_empty_columns() -> None:
     rows = encode(FeedbackBlock(), *tables(), schemas=FeatureSchemas("abc"), max_clusters=4)
-    assert (len(rows), rows.features.shape, rows.clusters.shape) == (0, (0, 3), (0, 4))
+    assert (len(rows), rows.rank_features.shape, rows.clusters.shape) == (0, (0, 3), (0, 4))

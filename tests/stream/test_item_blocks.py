@@ -28,8 +28,14 @@ def outcomes(seed: int = 0, n: int = 40) -> ItemOutcomes:
     return ItemOutcomes(
         NAMES, kind, rng.integers(0, 9_000, n), rng.random(n), rng.random(n) < 0.5, rng.random(n) < 0.5,
         rng.integers(-1, 5, (n, 2)).astype(np.int32), rng.random((n, 2)).astype(np.float32), start,
-        rng.integers(0, 12, start[-1]).astype(np.int32), rng.random(n),
+        rng.integers(0, 12, start[-1]).astype(np.int32), rng.random(n), rng.integers(0, 9_000, n),
+        rng.random((n, 3)).astype(np.float32), _chances(rng, int(start[-1])),
+        rng.integers(-1, 2, n).astype(np.int8), ["one", "two"], "a layout",
     )  # fmt: skip
+
+
+def _chances(rng: np.random.Generator, n: int) -> Any:
+    return np.where(rng.random(n) < 0.2, np.nan, rng.random(n)).astype(np.float32)
 
 
 def samples(seed: int = 0, n: int = 40) -> ItemSamples:
@@ -92,6 +98,14 @@ def test_a_large_block_is_cut_into_records(block: ItemOutcomes | ItemSamples | I
         (outcomes(), {"weights": np.zeros((40, 3), np.float32)}),
         (outcomes(), {"clusters": np.full((40, 2), -2, np.int32)}),
         (outcomes(), {"names": ["a", 5]}),
+        (outcomes(), {"request": np.full((40, 3), np.nan, np.float32)}),
+        (outcomes(), {"request": np.full((39, 3), 1, np.float32)}),
+        (outcomes(), {"propensity": np.full(outcomes().items.size, 1.5, np.float32)}),
+        (outcomes(), {"propensity": np.full(3, 0.5, np.float32)}),
+        (outcomes(), {"policy": np.full(40, 2, np.int8)}),
+        (outcomes(), {"policy": np.full(40, -2, np.int8)}),
+        (outcomes(), {"policies": ["a", 5]}),
+        (outcomes(), {"layout": 5}),
         (samples(), {"user": np.full(40, 9, np.int32)}),
         (samples(), {"item": np.full(40, -1, np.int32)}),
         (samples(), {"users": np.full((9, 3), np.nan, np.float32)}),
@@ -104,7 +118,7 @@ def test_a_large_block_is_cut_into_records(block: ItemOutcomes | ItemSamples | I
 )
 def test_what_a_kernel_would_stumble_over_is_refused(block: Segment, wrong: dict[str, Any]) -> None:
     frame = unpack(encode_segment(block))
-    inside = frame.get("columns", frame) if "names" not in wrong else frame
+    inside = frame if wrong.keys() & {"names", "policies", "layout"} else frame.get("columns", frame)
     inside |= wrong
     with pytest.raises(FrameError, match=frame["kind"]):
         decode_segment(pack(frame))
