@@ -17,6 +17,7 @@ from bandits.base import Context, Policy
 from bandits.draws import Draws
 from bandits.ops.arrays import Float64, Int32
 from learners.rows import RowBlock
+from stream.blocks import CLICK, SHOWN
 
 __all__ = ["BernoulliWorld", "ClusterWorld", "LinearWorld", "Play", "World", "play", "row_block"]
 
@@ -184,8 +185,8 @@ def row_block(
         (kind, s, place, reward)
         for s in range(n_slates)
         for kind, place, reward in [
-            (0, -1, 0.0),
-            *((1, s * width + p, rewards[s, p]) for p in range(width) if rewards[s, p] != 0.0),
+            (SHOWN, -1, 0.0),
+            *((CLICK, s * width + p, rewards[s, p]) for p in range(width) if rewards[s, p] != 0.0),
         ]
     ]
     kind, slate, place, reward = (np.array(column) for column in zip(*ops, strict=True))
@@ -212,7 +213,7 @@ def row_block(
         user=np.full(n_ops, -1, np.int32),
         item=np.where(place >= 0, flat[np.maximum(place, 0)], -1).astype(np.int32),
         reward=reward.astype(np.float64),
-        first=kind == 1,
+        first=kind == CLICK,
         ts=np.zeros(n_ops, np.int64),
         request=np.stack(features),
     )

@@ -57,9 +57,9 @@ def item_frame(segment: ItemSegment) -> tuple[str, Frame]:
         ('tick', {'source': 2, 'ts': 90, 'watermark': 80})
     """
     if isinstance(segment, Ticked):
-        frame = {"source": segment.source, "ts": segment.ts, "watermark": segment.watermark}
+        tick = {"source": segment.source, "ts": segment.ts, "watermark": segment.watermark}
         # To older programs it is a tick that says nothing new.
-        return "tick", frame | ({"rewinds": True} if segment.rewinds else {})
+        return "tick", tick | ({"rewinds": True} if segment.rewinds else {})
     if isinstance(segment, CentroidsMoved):
         return "centroids", {"centroids": segment.centroids}
     kind = next(kind for kind, (block, _) in _COLUMNS.items() if isinstance(segment, block))
@@ -151,16 +151,12 @@ def _points_into(column: Any, size: int) -> bool:
 
 def _is_decided_on(block: ItemOutcomes) -> bool:
     """Whether features are within bounds, and propensities and policies are what they can be, or unknown."""
-    with np.errstate(invalid="ignore"):
-        has_chance = (block.propensity >= 0) & (block.propensity <= 1) | np.isnan(block.propensity)
-        is_bounded = np.abs(block.request) <= _LARGEST_FEATURE
-    return (
-        block.propensity.size == block.items.size
-        and bool(has_chance.all())
-        and bool(is_bounded.all())
-        and (not block.policy.size or int(block.policy.min()) >= -1)
-        and (not block.policy.size or int(block.policy.max()) < len(block.policies))
-    )
+    chances, policy = block.propensity, block.policy
+    if chances.size != block.items.size or ((chances < 0) | (chances > 1)).any():
+        return False
+    if block.layout and not (np.abs(block.request) <= _LARGEST_FEATURE).all():
+        return False
+    return not policy.size or (int(policy.min()) >= -1 and int(policy.max()) < len(block.policies))
 
 
 def _is_outcomes(block: ItemOutcomes) -> bool:

@@ -6,10 +6,9 @@ import numpy as np
 
 from bandits.ops.arrays import Bool, Float64, Int8, Int32, Int64
 from stream.kernel import kernel
+from stream.ops.kinds import CLICK, SHOWN
 
 __all__ = ["count_outcomes"]
-
-_SHOWN, _CLICK = 0, 1  # stream.blocks; formulas import nothing but mathematics
 
 
 @kernel
@@ -33,8 +32,8 @@ def count_outcomes(
     touched, n_touched = np.empty(items.size, np.int32), 0
     for o in range(kind.size):
         s = slate[o]
-        is_click = kind[o] == _CLICK
-        if not (is_click or kind[o] == _SHOWN) or s < 0 or not decided[s]:
+        is_click = kind[o] == CLICK
+        if not (is_click or kind[o] == SHOWN) or s < 0 or not decided[s]:
             continue
         low = place[o] if is_click else start[s]
         high = low + 1 if is_click else start[s + 1]

@@ -14,6 +14,7 @@ import numpy as np
 from bandits.ops.arrays import Bool, Float32, Float64, Int8, Int32, Int64
 from learners.ops.prefetch import prefetch
 from stream.kernel import kernel
+from stream.ops.kinds import CLICK, SHOWN
 
 __all__ = [
     "SLOTS",
@@ -27,7 +28,6 @@ __all__ = [
 ]
 
 SLOTS = 4
-_SHOWN, _CLICK = 0, 1  # stream.blocks; formulas import nothing but mathematics
 
 
 @kernel
@@ -136,10 +136,10 @@ def _ask_ahead(
     """Have what operation o + 1 needs brought near, and where that lies for operation o + 2."""
     for ahead in (2, 1):
         at = o + ahead
-        if at >= kind.size or slate[at] < 0 or kind[at] > _CLICK:
+        if at >= kind.size or slate[at] < 0 or kind[at] > CLICK:
             continue
-        low = place[at] if kind[at] == _CLICK else start[slate[at]]
-        high = low + 1 if kind[at] == _CLICK else start[slate[at] + 1]
+        low = place[at] if kind[at] == CLICK else start[slate[at]]
+        high = low + 1 if kind[at] == CLICK else start[slate[at] + 1]
         for n in range(low, high):
             if ahead == 1:
                 _ask_for(items[n], head, following, slot_cluster, slot_sums)
@@ -180,8 +180,8 @@ def absorb(
     n_slates, width = clusters.shape
     for o in range(first, kind.size):
         s = slate[o]
-        is_click = kind[o] == _CLICK
-        if not (is_click or kind[o] == _SHOWN) or s < 0 or s >= n_slates or not decided[s]:
+        is_click = kind[o] == CLICK
+        if not (is_click or kind[o] == SHOWN) or s < 0 or s >= n_slates or not decided[s]:
             continue
         low = place[o] if is_click else start[s]
         high = low + 1 if is_click else start[s + 1]

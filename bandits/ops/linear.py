@@ -14,10 +14,9 @@ from bandits.ops.arrays import Bool, Float32, Float64, Int8, Int32
 from bandits.ops.choice import choose
 from bandits.ops.lanes import dot
 from stream.kernel import kernel
+from stream.ops.kinds import CLICK, SHOWN
 
 __all__ = ["absorb_linear", "linear_choice", "linear_scores", "packed_identity", "sherman_morrison"]
-
-_SHOWN, _CLICK = 0, 1  # stream.blocks; formulas import nothing but mathematics
 
 
 @kernel
@@ -145,8 +144,8 @@ def absorb_linear(
     x, scratch = np.empty(dim), np.empty(dim)
     for o in range(kind.size):
         s = slate[o]
-        is_click = kind[o] == _CLICK
-        if not (is_click or kind[o] == _SHOWN) or s < 0 or not decided[s]:
+        is_click = kind[o] == CLICK
+        if not (is_click or kind[o] == SHOWN) or s < 0 or not decided[s]:
             continue
         low = place[o] if is_click else start[s]
         high = low + 1 if is_click else start[s + 1]

@@ -186,7 +186,13 @@ def _targets(pipeline: Pipeline, state: StateRecommender, names: list[str]) -> l
     return [
         LoggedTarget(),
         *(
-            PolicyTarget(name, each, parts.items.find, candidates=state.candidates(each))
+            PolicyTarget(
+                name,
+                each,
+                parts.items.find,
+                candidates=state.candidates(each),
+                request=parts.request_features,
+            )
             for name, each in chosen.items()
         ),
     ]

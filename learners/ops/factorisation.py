@@ -23,6 +23,7 @@ from numba import njit
 
 from learners.ops.hashing import mix
 from learners.ops.prefetch import prefetch, prefetch_row
+from stream.ops.kinds import CLICK, CLOSED, ORGANIC
 
 __all__ = ["Rates", "Trace", "dots", "draw_negative", "learn_block", "learn_samples", "score_rows"]
 
@@ -161,9 +162,9 @@ def _remember(ring: Int32, counts: Int32, cursor: Int64, row: int) -> None:
 @_vector_kernel
 def _lesson(kind: int, first: bool, reward: float) -> int:
     """1 for a click that is a positive, -1 for a dislike, 2 for a slate that closes, 0 for all else."""
-    if kind == 2:
+    if kind == CLOSED:
         return 2
-    if kind == 3 or (kind == 1 and first):
+    if kind == ORGANIC or (kind == CLICK and first):
         return 1 if reward > 0.0 else (-1 if reward < 0.0 else 0)
     return 0
 
@@ -216,7 +217,7 @@ def _ask_ahead(
     q: Float32, q_state: Float32, q_version: Int64, q_stamp: Int64,
 ) -> None:  # fmt: skip
     """The same for the next operation, if it closes a slate: what a click draws is not known before."""
-    if o + 1 < kind.size and kind[o + 1] == 2:
+    if o + 1 < kind.size and kind[o + 1] == CLOSED:
         s = slate[o + 1]
         for at in range(start[s], start[s + 1]):
             _ask_for(q, q_state, q_version, q_stamp, shown[at])

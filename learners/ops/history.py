@@ -7,6 +7,7 @@ import numpy.typing as npt
 
 from learners.ops.table import mark
 from stream.kernel import kernel
+from stream.ops.kinds import CLICK, ORGANIC
 
 __all__ = ["append", "append_all", "drop_items", "learn_positives"]
 
@@ -134,8 +135,8 @@ def learn_positives(
     click with a reward of 0) is appended and writes none; a dislike is nothing here.
     """
     for o in range(begin, kind.size):
-        is_positive = reward[o] > 0.0 and (kind[o] == 3 or (kind[o] == 1 and first[o]))
-        is_signal = reward[o] == 0.0 and (kind[o] == 3 or kind[o] == 1)
+        is_positive = reward[o] > 0.0 and (kind[o] == ORGANIC or (kind[o] == CLICK and first[o]))
+        is_signal = reward[o] == 0.0 and (kind[o] == ORGANIC or kind[o] == CLICK)
         user, item = users[o], items[o]
         if not (is_positive or is_signal) or user < 0 or item < 0:
             continue

@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from learners.ops.table import mark
 from stream.kernel import kernel
+from stream.ops.kinds import CLICK, ORGANIC
 
 __all__ = ["ROOM", "add_clicks", "faded", "fill_pool", "offer", "offer_all", "order_pool", "rebase"]
 
@@ -170,7 +171,7 @@ def add_clicks(
     n, has_fallen = 0, False
     for o in range(kind.size):
         row = item[o]
-        if row < 0 or reward[o] == 0.0 or not (kind[o] == 3 or (kind[o] == 1 and first[o])):
+        if row < 0 or reward[o] == 0.0 or not (kind[o] == ORGANIC or (kind[o] == CLICK and first[o])):
             continue
         is_click = reward[o] > 0.0
         if is_click:

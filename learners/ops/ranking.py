@@ -6,6 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from stream.kernel import kernel
+from stream.ops.kinds import CLICK
 
 __all__ = ["learn_clicks"]
 
@@ -75,7 +76,7 @@ def learn_clicks(
     gradient = np.zeros(weights.size)
     steps, unread = 0, 0
     for o in range(kind.size):
-        if kind[o] != 1 or not first[o] or not decided[slate[o]]:
+        if kind[o] != CLICK or not first[o] or not decided[slate[o]]:
             continue
         s = slate[o]
         shown = features[start[s] : start[s + 1]]

@@ -8,6 +8,7 @@ import numpy.typing as npt
 from learners.ops.hashing import mix
 from learners.ops.prefetch import prefetch
 from stream.kernel import kernel
+from stream.ops.kinds import CLOSED, ORGANIC, SHOWN
 
 __all__ = ["admits", "count_operations", "mark", "mark_all", "sight"]
 
@@ -54,17 +55,17 @@ def sight(splits: npt.NDArray[np.uint16], head: int, key: np.uint64) -> int:
 
 
 @kernel
-def admits(kind: int, threshold: int, count: int, draw: float) -> bool:
-    """Whether the `count`-th sighting of an id admits it; kinds 0 all, 1 threshold, 2 share, 3 equal.
+def admits(rule: int, threshold: int, count: int, draw: float) -> bool:
+    """Whether the `count`-th sighting of an id admits it; rules 0 all, 1 threshold, 2 share, 3 equal.
 
     Share admits with probability count / threshold; equal with 1 - 0.05^(1 / threshold) at every sighting, so
     that after `threshold` sightings 95 % are in (Monolith's two probabilistic rules).
     """
-    if kind == 0 or threshold <= 1:
+    if rule == 0 or threshold <= 1:
         return True
-    if kind == 1:
+    if rule == 1:
         return count >= threshold
-    if kind == 2:
+    if rule == 2:
         return draw * threshold < count
     return bool(draw < 1.0 - 0.05 ** (1.0 / threshold))
 
@@ -88,12 +89,12 @@ def count_operations(
 ) -> None:
     """Add a block's operations to the counts of one table, in order.
 
-    SHOWN (kind 0) is an impression of each row in `rows_of[start[s]:start[s + 1]]`; a first CLICK (1) or an
-    ORGANIC (3) is a click of row `one[o]` if its reward is above 0: a dislike is none. Touches move a row's
-    `touched_at` forward, never back.
+    SHOWN is an impression of each row in `rows_of[start[s]:start[s + 1]]`; a first CLICK or an ORGANIC
+    is a click of row `one[o]` if its reward is above 0: a dislike is none. Touches move a row's `touched_at`
+    forward, never back.
     """
     for o in range(kind.size):
-        if kind[o] == 0:
+        if kind[o] == SHOWN:
             for n in range(start[slate[o]], start[slate[o] + 1]):
                 ahead = min(n + 24, rows_of.size - 1)
                 prefetch(impressions, rows_of[ahead])
@@ -103,9 +104,9 @@ def count_operations(
                     impressions[row] += 1
                     touched_at[row] = max(touched_at[row], ts[o])
                     mark(flags, marked, size, row)
-        elif kind[o] != 2 and one[o] >= 0:
+        elif kind[o] != CLOSED and one[o] >= 0:
             row = one[o]
             touched_at[row] = max(touched_at[row], ts[o])
-            if (kind[o] == 3 or first[o]) and reward[o] > 0.0:
+            if (kind[o] == ORGANIC or first[o]) and reward[o] > 0.0:
                 clicks[row] += 1
             mark(flags, marked, size, row)

@@ -9,6 +9,7 @@ from learners.errors import LearnerError, ReplicaError
 from learners.ops.history import append_all, drop_items, learn_positives
 from learners.rows import RowBlock
 from learners.touched import Touched, grown, roomier
+from stream.blocks import CLICK, ORGANIC
 from stream.frame import Frame
 
 __all__ = ["Histories", "Pairs"]
@@ -138,7 +139,7 @@ class Histories:
         if not len(rows):
             return Pairs(np.zeros((0, 5), np.int64))
         self.ensure(int(rows.user.max()) + 1)
-        positives = int(np.count_nonzero((rows.kind == 3) | ((rows.kind == 1) & rows.first)))
+        positives = int(np.count_nonzero((rows.kind == ORGANIC) | ((rows.kind == CLICK) & rows.first)))
         pairs = np.empty(((positives + 1) * self.window, 5), np.int64)
         done, n_pairs = 0, 0
         while True:

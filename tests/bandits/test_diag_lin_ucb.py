@@ -20,12 +20,11 @@ from bandits import (
     Reach,
     build_slate,
 )
-from bandits.ops import arms, diagonal, linear
 from bandits.ops.arrays import Float64
 from bandits.testing import cut
 from bandits.worlds import BernoulliWorld, play, row_block
 from learners.rows import RowBlock
-from stream.blocks import CLICK, SHOWN
+from stream.blocks import SHOWN
 
 N_ITEMS, N_CLUSTERS = 12, 20
 
@@ -205,11 +204,6 @@ def test_the_exploit_score_has_no_bonus() -> None:
     without.restore(policy.snapshot())
     assert policy.means(context, rows)[:-1].tolist() == without.ucb(context, rows)[:-1].tolist()
     assert policy.means(context, rows)[-1] == 0.0
-
-
-def test_formulas_and_blocks_agree_on_the_kinds_of_operations() -> None:
-    for module in (arms, diagonal, linear):
-        assert (module._SHOWN, module._CLICK) == (SHOWN, CLICK)
 
 
 @pytest.mark.parametrize("wrong", [{"alpha": -1.0}, {"top": 0}, {"temperature": -0.1}, {"spread": 2.0}])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from typing import Any
 
 # llvmlite: instructions that numba does not spell, such as a prefetch.
@@ -35,3 +36,14 @@ def test_ops_hold_no_state(product: list[Any]) -> None:
         or (isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store))
     ]
     assert not offenders, "\n".join(["an op assigns to an attribute or a global", *offenders])
+
+
+def test_kinds_of_operations_have_names_in_formulas(product: list[Any]) -> None:
+    numbered = [
+        f"{source.path}:{n} {line.strip()}"
+        for source in product
+        if "/ops/" in source.path
+        for n, line in enumerate(source.text.splitlines(), start=1)
+        if re.search(r"\bkind(\[[^]]+\])? *[=!<>]=? *[0-9]", line)
+    ]
+    assert not numbered, "\n".join(["import them from stream.ops.kinds", *numbered])

@@ -88,7 +88,8 @@ def rows() -> list[Output]:
 
 @pytest.fixture(scope="module")
 def chain() -> Chain:
-    settings = load_settings(environ={}, flags={"learn": {"embedding_dim": 8}, "policy": {"centroids": 6}})
+    policy = {"centroids": 6, "features": ["hour", "device"]}
+    settings = load_settings(environ={}, flags={"learn": {"embedding_dim": 8}, "policy": policy})
     chain = Chain(settings, 2)
     chain.feed(scripted(5))
     return chain

@@ -40,7 +40,7 @@ ODD = [
     b'{"device": ""}', b'{"tags": ["a", "b", "a", 7, null, 1.5, ["c"], true, {}]}', b'{"hour": 1e-320}',
     b'{"tags": [], "device": null}', b'{"hour": {"deep": [1]}}', b'{"hour": 9223372036854775807}',
     b'{"n\xc3\xa9": "\\u00fc \\ud83d\\ude00"}', b'{"device": "a", "device": "b"}',
-    b'{"device": "%s"}' % (b"x" * 5_000), b'{"features": [1, 2], "item_id": "i1", "hour": 3.3333333333333335}',
+    b'{"device": "%s"}' % (b"x" * 5_000), b'{"features": [1, 2], "item_id": "i1", "hour": 3.33333333333335}',
 ]  # fmt: skip
 
 
@@ -115,7 +115,7 @@ def test_what_a_policy_saw_when_it_decided_is_what_is_learned_on_both_engines() 
     assert seen.dtype == np.float32 and np.array_equal(rows.request, seen)
     there = encode_items(_sent(block, parts), parts.items, request=parts.request_features)
     assert np.array_equal(there.request, rows.request[rows.slate])
-    replayed = [slate_context(slate, parts.request_features).features for slate in block.slates]
+    replayed: list[Any] = [slate_context(s, parts.request_features).features for s in block.slates]
     assert np.array_equal(replayed, seen)
 
 
@@ -126,7 +126,7 @@ def test_owners_of_items_learn_with_the_propensity_and_the_policy_that_were_logg
     block = _joined(decisions)
     sent = _sent(block, parts)
     home = np.arange(len(sent.names), dtype=np.int32) % 2
-    found = []
+    found: list[Any] = []
     for mine in route_outcomes(sent, home).values():
         rows = encode_items(_travelled(mine), build_parts(_settings()).items, policies=["other", "uniform"])
         op = np.repeat(np.arange(len(rows)), np.diff(rows.start))
