@@ -2,8 +2,9 @@
 
 Every contender has learned the same logged rounds (the slow ones their first 300) and answers the same
 requests, one after the other, as its documentation shows: text lines for Vowpal Wabbit (built beforehand),
-a row of an array for MABWiser, a dictionary for River. The peer of the first figure is the fastest of them,
-whatever its method; the other rows list all.
+a row of an array for MABWiser, dictionaries for River and for gittins (which learns what it has chosen
+itself, and keeps every decision until it is rewarded or expires). The peer of the first figure is the fastest
+of them, whatever its method; the other rows list all.
 """
 
 from __future__ import annotations
@@ -46,7 +47,8 @@ class _Log:
         self.xs: Float32 = rng.normal(size=(n_rounds, _DIM)).astype(np.float32)
         self.arms: Int32 = rng.integers(0, _ARMS, n_rounds).astype(np.int32)
         theta = rng.normal(size=(_ARMS, _DIM))
-        self.rewards: Float64 = (np.einsum("ij,ij->i", self.xs, theta[self.arms]) > 0).astype(np.float64)
+        self.worth: Float64 = (self.xs @ theta.T > 0).astype(np.float64)
+        self.rewards: Float64 = self.worth[np.arange(n_rounds), self.arms]
 
     def __len__(self) -> int:
         return len(self.arms)
@@ -66,7 +68,7 @@ def _rate(ask: Ask, seconds: float) -> float:
 
 
 def _lin_ucb(log: _Log) -> Ask:
-    policy, everything = LinUcb(_DIM, source="features", alpha=0.5), np.arange(_ARMS, dtype=np.int32)
+    policy, everything = LinUcb(_DIM, alpha=0.5, freeze_rows=0), np.arange(_ARMS, dtype=np.int32)
     nobody = (np.zeros(1, np.int32), np.ones(1, np.float32))
     contexts = [Context(*nobody, x) for x in log.xs]
     policy.learn(row_block(contexts, log.arms[:, None], log.rewards[:, None]))
@@ -115,6 +117,17 @@ def _river(log: _Log) -> Ask:
     return lambda i: policy.pull(arms, context=requests[i % len(requests)])
 
 
+def _gittins(log: _Log) -> Ask:
+    gittins = importlib.import_module("gittins")
+    state = gittins.create(bits=18, horizon=1e9)
+    requests = [{f"x{j}": float(v) for j, v in enumerate(x)} for x in log.xs]
+    arms: list[tuple[str, dict[str, float]]] = [(f"a{i}", {}) for i in range(_ARMS)]
+    for i, request in enumerate(requests):
+        made = gittins.decide(state, request, arms, float(i), "bench")
+        gittins.learn(state, made.decision_id, float(log.worth[i, made.chosen]), float(i))
+    return lambda i: gittins.decide(state, requests[i % len(requests)], arms, 1e6 + i, "bench")
+
+
 def _peers(log: _Log) -> dict[str, Callable[[], Ask]]:
     """Everybody who is installed, by name."""
     peers: dict[str, Callable[[], Ask]] = {}
@@ -124,6 +137,8 @@ def _peers(log: _Log) -> dict[str, Callable[[], Ask]]:
         peers["MABWiser LinUCB"] = lambda: _mabwiser(log)
     if importlib.util.find_spec("river"):
         peers["River LinUCBDisjoint"] = lambda: _river(log)
+    if importlib.util.find_spec("gittins"):
+        peers["gittins"] = lambda: _gittins(log)
     return peers
 
 

@@ -32,6 +32,7 @@ TARGETS = (
     Target("learn_mf_64", 30, 80, "ratio"),
     Target("diag_lin_ucb_update", 5_000_000, 20_000_000),
     Target("decide_100x16", 5, 20, "ratio"),
+    Target("decide_lin_ucb_http", 80, 25),
     Target("index_refresh", 30_000, 100_000),
     Target("index_refresh_recall_loss", 0.01, 0.0),
     Target("recommend_http", 500, 1_500),
