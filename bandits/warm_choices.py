@@ -28,13 +28,14 @@ def warm_up() -> None:
     graph, rows = ClusterItemGraph(centroids), np.arange(3, dtype=np.int32)
     for row in rows.tolist():
         graph.add_item(row, np.ones(2, np.float32))
-    context = Context(*centroids.context(np.ones(2, np.float32)))
+    context = Context(*centroids.context(np.ones(2, np.float32)), np.ones(1, np.float32))
     block = row_block([context], rows[None], np.ones((1, 3)))
     graph.learn(block)
     graph.refresh(np.ones((3, 2), np.float32))
     makers: list[Callable[[], Policy]] = [
         lambda: DiagLinUcb(graph),
-        lambda: LinUcb(4),
+        lambda: LinUcb(4, source="clusters"),
+        lambda: LinUcb(1, item_features=lambda rows: np.ones((rows.size, 2), np.float32), item_dim=2),
         EpsilonGreedy,
         BetaThompson,
     ]
@@ -46,7 +47,7 @@ def warm_up() -> None:
         build_slate(rows, policy, rows, context, epsilon=0.5, k=2, draws=Draws(1, "warm"))
         policy.remove_items(rows)
     request = Context(context.clusters, context.weights, np.ones(2, np.float32))
-    on_features = LinUcb(2, source="features")
+    on_features = LinUcb(2)
     on_features.decide(request, rows, Draws(1, "warm"))
     on_features.plan(request, rows)
     replica_graph = ClusterItemGraph(centroids)

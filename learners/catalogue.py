@@ -143,6 +143,10 @@ class Catalogue:
         raw = self._raw.get(row)
         return _attributes.decode(raw) if raw is not None else {}
 
+    def raw_attributes(self, row: int) -> bytes | None:
+        """The attributes of an item as JSON; None where it has none."""
+        return self._raw.get(row)
+
     def remove_items(self, rows: Int32) -> None:
         """Empty these rows for their next owners."""
         rows = rows[(rows >= 0) & (rows < self.size)]

@@ -162,6 +162,7 @@ def build_parts(settings: LearningSettings, *, partition: int = 0, n_partitions:
     popularity = Popularity(half_lives_ms=learn.half_lives_ms)
     cooccurrence = CoOccurrence(slots=learn.neighbours)
     chosen, request_features = chosen_policies(settings), request_features_of(settings)
+    catalogue = Catalogue()
     world = World(
         dim=learn.embedding_dim,
         request_dim=request_features.width,
@@ -169,12 +170,12 @@ def build_parts(settings: LearningSettings, *, partition: int = 0, n_partitions:
         seed=learn.seed,
         partition=partition,
         n_partitions=n_partitions,
-        parts={"graph": graph, "centroids": centroids},
+        parts={"graph": graph, "centroids": centroids, "catalogue": catalogue},
     )
     return Parts(
         users=users,
         items=items,
-        catalogue=Catalogue(),
+        catalogue=catalogue,
         mf=mf,
         popularity=popularity,
         cooccurrence=cooccurrence,

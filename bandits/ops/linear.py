@@ -1,7 +1,11 @@
-"""Exact LinUCB: inverse covariances by rank-one updates, kept packed.
+"""Exact LinUCB: sums of x x^T and of r x, factored when they are asked.
 
-An arm's symmetric inverse A^-1 (d, d) is kept as its upper triangle, row by row, P = d (d + 1) / 2 numbers.
-With `outer` the packed x x^T whose off-diagonal entries are doubled, x^T A^-1 x is one dot product.
+A symmetric matrix (d, d) is kept as its upper triangle, row by row, P = d (d + 1) / 2 numbers. With `outer`
+the packed z z^T whose off-diagonal entries are doubled, z^T A^-1 z is one dot product.
+
+Sums are over x as it came. Scores are over z = M x, where M takes a mean from each feature and divides by a
+scale: z_i = (x_i - mean_i x_0) / scale_i, with x_0 the constant 1, mean_0 = 0 and scale_0 = 1. As M is
+linear, sum z z^T = M (sum x x^T) M^T: the sums need not know M, and may be added up in any order.
 """
 
 from __future__ import annotations
@@ -10,51 +14,128 @@ import math
 
 import numpy as np
 
-from bandits.ops.arrays import Bool, Float32, Float64, Int8, Int32
+from bandits.ops.arrays import Bool, Float32, Float64, Int8, Int32, Int64
 from bandits.ops.choice import choose
 from bandits.ops.lanes import dot
 from stream.kernel import kernel
 from stream.ops.kinds import CLICK, SHOWN
 
-__all__ = ["absorb_linear", "linear_choice", "linear_scores", "packed_identity", "sherman_morrison"]
+__all__ = [
+    "absorb_arms",
+    "factor_arms",
+    "inverse_of",
+    "is_finite",
+    "linear_choice",
+    "linear_scores",
+    "standardised",
+    "standardised_outer",
+    "strangers_of",
+]
 
 
 @kernel
-def packed_identity(dim: int, scale: float) -> Float64:
-    """`scale` times the identity, packed (P,)."""
-    out = np.zeros(dim * (dim + 1) // 2)
-    at = 0
-    for i in range(dim):
-        out[at] = scale
-        at += dim - i
-    return out
-
-
-@kernel
-def _times(inverse: Float64, x: Float64, out: Float64) -> None:
-    """out = A^-1 x for a packed inverse."""
-    out[:] = 0.0
-    at = 0
-    for i in range(x.size):
-        out[i] += inverse[at] * x[i]
-        at += 1
-        for j in range(i + 1, x.size):
-            out[i] += inverse[at] * x[j]
-            out[j] += inverse[at] * x[i]
+def standardised(packed: Float64, mean: Float64, scale: Float64, out: Float64) -> None:
+    """The upper triangle of M A M^T into `out` (d, d), for a packed A (P,)."""
+    # First row: A_0j, from which the others take their means. mean_0 = 0 leaves it as it is.
+    d, at = mean.size, mean.size
+    count = packed[0]
+    for j in range(d):
+        out[0, j] = (packed[j] - mean[j] * count) / scale[j]
+    for i in range(1, d):
+        for j in range(i, d):
+            centred = packed[at] - mean[i] * packed[j] - mean[j] * packed[i] + mean[i] * mean[j] * count
+            out[i, j] = centred / (scale[i] * scale[j])
             at += 1
 
 
 @kernel
-def sherman_morrison(inverse: Float64, x: Float64, scratch: Float64) -> None:
-    """(A + x x^T)^-1 = A^-1 - (A^-1 x)(A^-1 x)^T / (1 + x^T A^-1 x), in place on the packed inverse (P,)."""
-    _times(inverse, x, scratch)
-    bottom = 1.0
-    for i in range(x.size):
-        bottom += x[i] * scratch[i]
+def inverse_of(
+    matrix: Float64, l2: float, b: Float64, scratch: Float64, inverse: Float64, theta: Float64
+) -> None:
+    """The packed inverse (P,) of l2 I + S, and theta = inverse b; the upper triangle of S (d, d) is used up.
+
+    By Cholesky. In exact arithmetic no pivot of l2 I + S is below l2, whatever rank S has, so one that
+    rounding took below is set to l2: a singular S needs nothing else. All inner loops add a multiple of
+    one row to another, which compilers turn into wide registers without changing the order of additions.
+    """
+    d = b.size
+    for k in range(d):
+        matrix[k, k] += l2
+    for k in range(d):
+        row = matrix[k]
+        root = math.sqrt(max(row[k], l2))
+        row[k] = root
+        for j in range(k + 1, d):
+            row[j] /= root
+        for i in range(k + 1, d):
+            factor, below = row[i], matrix[i]
+            for j in range(i, d):
+                below[j] -= factor * row[j]
+    # Rows of the inverse of the lower factor, which is the transpose of what `matrix` holds now.
+    for k in range(d):
+        own = scratch[k]
+        own[:] = 0.0
+        for i in range(k):
+            factor, other = matrix[i, k], scratch[i]
+            for j in range(i + 1):
+                own[j] -= factor * other[j]
+        own[k] = 1.0
+        for j in range(k + 1):
+            own[j] /= matrix[k, k]
+    inverse[:], theta[:] = 0.0, 0.0
+    for k in range(d):
+        own, at, y = scratch[k], 0, 0.0
+        for i in range(k + 1):
+            factor, part, right = own[i], inverse[at : at + k + 1 - i], own[i : k + 1]
+            y += factor * b[i]
+            for j in range(part.size):
+                part[j] += factor * right[j]
+            at += d - i
+        for j in range(k + 1):
+            theta[j] += y * own[j]
+
+
+@kernel
+def factor_arms(
+    rows: Int32,
+    arm_of: Int32,
+    sums: Float64,
+    rewards: Float64,
+    mean: Float64,
+    scale: Float64,
+    l2: float,
+    is_stale: Bool,
+    inverses: Float64,
+    thetas: Float64,
+) -> None:
+    """Bring `inverses` (n_arms, P) and `thetas` (n_arms, d) up to date for the arms of `rows` (n,)."""
+    d = mean.size
+    matrix, scratch, b = np.empty((d, d)), np.empty((d, d)), np.empty(d)
+    for n in range(-1, rows.size):
+        # Arm 0 stands for whoever has no arm of its own.
+        arm = 0 if n < 0 else (arm_of[rows[n]] if 0 <= rows[n] < arm_of.size else 0)
+        if arm < 0 or not is_stale[arm]:
+            continue
+        standardised(sums[arm], mean, scale, matrix)
+        for i in range(d):
+            b[i] = (rewards[arm, i] - mean[i] * rewards[arm, 0]) / scale[i]
+        inverse_of(matrix, l2, b, scratch, inverses[arm], thetas[arm])
+        is_stale[arm] = False
+
+
+@kernel
+def standardised_outer(
+    x: Float32 | Float64, mean: Float64, scale: Float64, z: Float64, outer: Float64
+) -> None:
+    """z = M x (d,), and the packed z z^T (P,) with its off-diagonal entries doubled."""
+    for i in range(z.size):
+        z[i] = (x[i] - mean[i] * x[0]) / scale[i]
     at = 0
-    for i in range(x.size):
-        for j in range(i, x.size):
-            inverse[at] -= scratch[i] * scratch[j] / bottom
+    for i in range(z.size):
+        outer[at] = z[i] * z[i]
+        at += 1
+        for j in range(i + 1, z.size):
+            outer[at] = z[i] * z[j] * 2.0
             at += 1
 
 
@@ -62,6 +143,8 @@ def sherman_morrison(inverse: Float64, x: Float64, scratch: Float64) -> None:
 def linear_scores(
     rows: Int32,
     x: Float32 | Float64,
+    mean: Float64,
+    scale: Float64,
     arm_of: Int32,
     inverses: Float64,
     thetas: Float64,
@@ -69,21 +152,12 @@ def linear_scores(
     scores: Float64,
     widths: Float64,
 ) -> None:
-    """theta . x + alpha sqrt(x^T A^-1 x) for the arm of each row (n,), and the second term as its width.
+    """theta . z + alpha sqrt(z^T A^-1 z) for the arm of each row (n,), and the second term as its width.
 
-    A row without an arm scores like arm 0, which never learns; a row below 0 is no item.
+    A row without an arm scores like arm 0; a row below 0 is no item.
     """
-    dim = x.size
-    wide, outer = np.empty(dim), np.empty(dim * (dim + 1) // 2)
-    at = 0
-    for i in range(dim):
-        wide[i] = x[i]
-    for i in range(dim):
-        outer[at] = wide[i] * wide[i]
-        at += 1
-        for j in range(i + 1, dim):
-            outer[at] = wide[i] * wide[j] * 2.0
-            at += 1
+    z, outer = np.empty(mean.size), np.empty(inverses.shape[1])
+    standardised_outer(x, mean, scale, z, outer)
     for n in range(rows.size):
         row = rows[n]
         if row < 0:
@@ -91,14 +165,20 @@ def linear_scores(
             continue
         arm = max(arm_of[row], 0) if row < arm_of.size else 0
         widths[n] = alpha * math.sqrt(max(0.0, dot(inverses[arm], outer)))
-        scores[n] = dot(thetas[arm], wide) + widths[n]
+        scores[n] = dot(thetas[arm], z) + widths[n]
 
 
 @kernel
 def linear_choice(
     rows: Int32,
     x: Float32 | Float64,
+    mean: Float64,
+    scale: Float64,
     arm_of: Int32,
+    sums: Float64,
+    rewards: Float64,
+    l2: float,
+    is_stale: Bool,
     inverses: Float64,
     thetas: Float64,
     alpha: float,
@@ -107,9 +187,10 @@ def linear_choice(
     spread: float,
     u: float,
 ) -> tuple[int, int, float, float]:
-    """`linear_scores` and one draw in a single call: (row, place, probability, score); place -1 for none."""
+    """Factor, score and draw in a single call: (row, place, probability, score); place -1 for none."""
+    factor_arms(rows, arm_of, sums, rewards, mean, scale, l2, is_stale, inverses, thetas)
     scores, widths = np.empty(rows.size), np.empty(rows.size)
-    linear_scores(rows, x, arm_of, inverses, thetas, alpha, scores, widths)
+    linear_scores(rows, x, mean, scale, arm_of, inverses, thetas, alpha, scores, widths)
     place, probability = choose(scores, widths, top, temperature, spread, 0.0, u)
     if place < 0:
         return -1, -1, 0.0, 0.0
@@ -117,7 +198,44 @@ def linear_choice(
 
 
 @kernel
-def absorb_linear(
+def is_finite(x: Float64) -> bool:
+    """Whether all entries are finite."""
+    for value in x:  # noqa: SIM110 (a generator does not compile)
+        if not np.isfinite(value):
+            return False
+    return True
+
+
+@kernel
+def strangers_of(
+    kind: Int8, slate: Int32, place: Int32, start: Int32, items: Int32, decided: Bool, x: Float64,
+    arm_of: Int32,
+) -> Int32:  # fmt: skip
+    """Rows without an arm that a block teaches something about, in the order in which it does.
+
+    A row may come more than once. The order is that of operations, whatever block they stand in, since it
+    settles who gets the last arms.
+    """
+    found, n = np.empty(items.size, np.int32), 0
+    is_done = np.zeros(start.size, np.bool_)
+    for o in range(kind.size):
+        s = slate[o]
+        if kind[o] > CLICK or s < 0 or not decided[s] or is_done[s] or not is_finite(x[s]):
+            continue
+        low = place[o] if kind[o] == CLICK else start[s]
+        high = low + 1 if kind[o] == CLICK else start[s + 1]
+        is_done[s] = kind[o] == SHOWN
+        for row in items[low:high]:
+            if row >= 0 and (row >= arm_of.size or arm_of[row] < 0):
+                if n == found.size:
+                    found = np.append(found, found)
+                found[n] = row
+                n += 1
+    return found[:n]
+
+
+@kernel
+def absorb_arms(
     kind: Int8,
     slate: Int32,
     place: Int32,
@@ -125,48 +243,48 @@ def absorb_linear(
     start: Int32,
     items: Int32,
     decided: Bool,
-    clusters: Int32,
-    weights: Float32,
-    features: Float32,
+    x: Float64,
     arm_of: Int32,
-    inverses: Float64,
     sums: Float64,
-    thetas: Float64,
+    rewards: Float64,
+    shown: Int64,
+    moments: Float64,
+    most: float,
     touched: Bool,
 ) -> None:
-    """Learn a block in order: A += x x^T an impression, b += reward x a reward; theta = A^-1 b of touched
-    arms.
+    """Learn a block in order: A += x x^T an impression, b += reward x a reward.
 
-    x is the request's `features` (S, d); where these have no columns, the dense vector of the slate's cluster
-    weights. `touched` (n_arms,) is set for arms that learned.
+    `x` (S, d) of each slate. `moments` (1 + 2 d,): number of impressions, sum of x, sum of x^2, over the
+    first `most` of them. `touched` (n_arms,) is set for arms that learned.
     """
-    dim = sums.shape[1]
-    x, scratch = np.empty(dim), np.empty(dim)
+    d = x.shape[1]
     for o in range(kind.size):
         s = slate[o]
         is_click = kind[o] == CLICK
-        if not (is_click or kind[o] == SHOWN) or s < 0 or not decided[s]:
+        if kind[o] > CLICK or s < 0 or not decided[s] or not is_finite(x[s]):
             continue
         low = place[o] if is_click else start[s]
         high = low + 1 if is_click else start[s + 1]
         for n in range(low, high):
             row = items[n]
-            if row < 0 or row >= arm_of.size or arm_of[row] < 0:
+            if row < 0:
                 continue
-            if features.shape[1] > 0:
-                x[:] = features[s]
-            else:
-                x[:] = 0.0
-                for k in range(clusters.shape[1]):
-                    if 0 <= clusters[s, k] < dim:
-                        x[clusters[s, k]] += weights[s, k]
-            if not np.isfinite(x).all():
-                continue
-            arm = arm_of[row]
+            arm = max(arm_of[row], 0) if row < arm_of.size else 0
             touched[arm] = True
             if is_click:
-                sums[arm] += reward[o] * x
-            else:
-                sherman_morrison(inverses[arm], x, scratch)
-    for arm in np.flatnonzero(touched):
-        _times(inverses[arm], sums[arm], thetas[arm])
+                for i in range(d):
+                    rewards[arm, i] += reward[o] * x[s, i]
+                continue
+            shown[arm] += 1
+            is_counted = moments[0] < most
+            moments[0] += is_counted
+            at = 0
+            for i in range(d):
+                value = x[s, i]
+                if is_counted:
+                    moments[1 + i] += value
+                    moments[1 + d + i] += value * value
+                if value != 0.0:  # words leave most features at 0
+                    for j in range(i, d):
+                        sums[arm, at + j - i] += value * x[s, j]
+                at += d - i

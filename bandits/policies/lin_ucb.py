@@ -1,68 +1,94 @@
-"""Exact disjoint LinUCB: the oracle beside Diag-LinUCB, for catalogues of bounded size."""
+"""LinUCB on features of the request: a linear model for each item, or one for all over request x item."""
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
 
 import msgspec
 import numpy as np
+import numpy.typing as npt
 from msgspec import Meta
 
 from bandits.base import Choice, Context, Policy, no_candidate
 from bandits.draws import Uniforms
 from bandits.errors import PolicyError
-from bandits.ops.arrays import Float32, Float64, Int32, grown
-from bandits.ops.linear import absorb_linear, linear_choice, linear_scores, packed_identity
+from bandits.linear_arms import LinearArms
+from bandits.ops.arrays import Float32, Float64, Int32
+from bandits.outer_model import ItemFeatures, OuterModel
 from bandits.plans import Rule
-from bandits.touched import Touched
+from learners.attribute_features import AttributeFeatures
+from learners.part import Columns, Part, PartSpec, Side
+from learners.request_features import RequestFeatures
 from learners.rows import RowBlock
 from learners.world import World
 from stream.frame import Frame
 
 __all__ = ["LinUcb", "Settings", "build", "needs"]
 
-SOURCE = "Li et al. 2010, arXiv 1003.0146, Algorithm 1"
+SOURCE = "Li et al. 2010, arXiv 1003.0146, Algorithms 1 and 2"
 
 
 class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """How wide it explores, and how much it keeps."""
+    """What it looks at, how wide it explores, and how much it keeps. Where [policy] features names none, the
+    disjoint form looks at the request's clusters."""
 
+    form: Literal["disjoint", "shared"] = "disjoint"
+    """`disjoint`: a model for each item, on the request's features ([policy] features). `shared`: one for
+    all, on each pair of a request feature and an item feature."""
+    attributes: Annotated[tuple[Annotated[str, Meta(min_length=1)], ...], Meta(max_length=256)] = ()
+    """Keys of an item's `attributes` that the shared form looks at: numbers as they are, words by hashing."""
+    attribute_dim: Annotated[int, Meta(ge=0, le=512)] = 8
+    """Slots that the words of those attributes are hashed to; 0 leaves words out."""
     alpha: Annotated[float, Meta(ge=0, le=1_000)] = 0.5
     """Width of the confidence bonus."""
     l2: Annotated[float, Meta(gt=0, le=1_000_000)] = 1.0
-    """Weight of the squared-norm penalty: what an item's covariance starts with."""
-    max_arms: Annotated[int, Meta(ge=1, le=1_000_000)] = 10_000
-    """Items that are learned, at most."""
-    top: Annotated[int, Meta(ge=1, le=1_000)] = 1
+    """Weight of the squared-norm penalty: what a model knows before it has seen anything."""
+    freeze_rows: Annotated[int, Meta(ge=0, le=1_000_000_000)] = 10_000
+    """Impressions that the scale of numeric features rests on; 0 takes the features as they are."""
+    max_arms: Annotated[int, Meta(ge=1, le=10_000_000)] = 10_000
+    """Items with a model of their own; items beyond share one."""
+    top: Annotated[int, Meta(ge=1, le=1_000)] = 5
     """How many of the best items share the traffic."""
-    temperature: Annotated[float, Meta(ge=0, le=1_000)] = 0.0
+    temperature: Annotated[float, Meta(ge=0, le=1_000)] = 0.25
     """How evenly they share it, in units of the best item's confidence width; 0 takes the best."""
-    spread: Annotated[float, Meta(ge=0, le=1)] = 0.0
+    spread: Annotated[float, Meta(ge=0, le=1)] = 0.05
     """Share of the traffic that is dealt out evenly among them."""
 
 
-class LinUcb(Policy):
-    """Ridge regression for each item on the request's x, with its full covariance (Li et al. 2010, Algorithm
-    1).
+class LinUcb(Part, Policy):
+    """Ridge regression on the request's features x with its full covariance (Li et al. 2010, Algorithm 1).
 
-    Score: ``theta . x + alpha sqrt(x^T A^-1 x)`` with A = l2 I + sum x x^T over impressions, b = sum r x over
-    rewards, theta = A^-1 b. A^-1 is kept by rank-one updates (Sherman-Morrison), so a decision inverts
-    nothing.
+    Score: ``theta . z + alpha sqrt(z^T A^-1 z)`` with A = l2 I + sum z z^T over impressions, b = sum r z over
+    rewards, theta = A^-1 b, where z is x standardised. Kept are sums over x as it came: additions, so order,
+    sharding and merging of the same outcomes do not matter beyond 1e-9. A is factored where somebody asks for
+    a score, and only if it has changed since (a departure from the paper, which updates the inverse).
 
-    x is either the request's features, learned from the block's `request`, or the dense vector of its cluster
-    weights, by centroid id; ids beyond `dim` are left out.
+    *Standardising.* Numbers lose their mean and are divided by their standard deviation, as found in the
+    first `freeze_rows` impressions; what was only ever 0 or 1 stays as it is. `version` is the number of
+    impressions that this rests on. *Choice.* As in `DiagLinUcb`: a softmax over the `top` scores in units of
+    the best one's confidence width, `spread` of it dealt out evenly. All items without feedback score alike
+    and share their traffic, so that answers on their way need no bookkeeping.
+
+    `form="disjoint"` has A and b for each item. Beyond `max_arms` items share one model: they learn together
+    and are candidates like all others, and an item's next outcome gives it a model of its own once one is
+    free. `form="shared"` has one A and b over the outer product of x and an item's features, so that what is
+    learned of an item holds for those like it (as in Algorithm 2).
 
     Args:
         dim: length of x.
-        source: "clusters" or "features".
-        max_arms: items that are learned; once there are as many, `learn` refuses a further item without harm,
-        and it is no candidate, since nothing would come of showing it. alpha, l2: as above.
-        top, temperature, spread: randomisation of the choice as in `DiagLinUcb`; the default is arg-max.
+        source: "request": x is the request's features, whose first is 1. "clusters": the dense vector of its
+            cluster weights, by centroid id, as it is; ids beyond `dim` are left out.
+        item_features: features of item rows, for the shared form, and `item_dim`: how many; None: disjoint.
+        alpha, l2, freeze_rows, max_arms, top, temperature, spread: as above.
 
-    Bounded: (dim^2 / 2 + 3 dim) doubles an arm, `max_arms` arms, 5 bytes an item row.
+    Bounded: see `bandits.linear_arms` and `bandits.outer_model`.
+
+    Raises:
+        PolicyError: a setting that cannot be, or a shared form that is too large.
 
     Example:
-        >>> policy = LinUcb(2, source="features", alpha=1.0)
+        >>> policy = LinUcb(2, alpha=1.0, freeze_rows=0)
         >>> request = Context(np.zeros(0, np.int32), np.zeros(0, np.float32), np.array([3, 4], np.float32))
         >>> policy.ucb(request, np.array([0], np.int32)).tolist()
         [5.0]
@@ -74,47 +100,53 @@ class LinUcb(Policy):
         self,
         dim: int,
         *,
-        source: Literal["clusters", "features"] = "clusters",
+        source: Literal["request", "clusters"] = "request",
+        item_features: ItemFeatures | None = None,
+        item_dim: int = 1,
         alpha: float = 0.5,
         l2: float = 1.0,
+        freeze_rows: float = 10_000,
         max_arms: int = 10_000,
-        top: int = 1,
-        temperature: float = 0.0,
-        spread: float = 0.0,
+        top: int = 5,
+        temperature: float = 0.25,
+        spread: float = 0.05,
     ) -> None:
-        if not (dim >= 1 and alpha >= 0 and l2 > 0 and max_arms >= 1 and top >= 1 and 0 <= spread <= 1):
+        if not (
+            dim >= 1 and alpha >= 0 and l2 > 0 and freeze_rows >= 0 and max_arms >= 1
+            and top >= 1 and temperature >= 0 and 0 <= spread <= 1
+        ):  # fmt: skip
             msg = (
-                "lin_ucb needs dim, max_arms, top >= 1, alpha >= 0, l2 > 0 and spread in 0..1; "
-                f"got dim={dim}, max_arms={max_arms}, top={top}, alpha={alpha}, l2={l2}, spread={spread}"
+                "lin_ucb needs dim, max_arms, top >= 1, alpha, freeze_rows, temperature >= 0, l2 > 0 and "
+                f"spread in 0..1; got dim={dim}, max_arms={max_arms}, top={top}, alpha={alpha}, "
+                f"freeze_rows={freeze_rows}, temperature={temperature}, l2={l2}, spread={spread}"
             )
             raise PolicyError(msg)
         self.dim = dim
         self.source = source
         self.alpha = alpha
         self.l2 = l2
+        self.freeze_rows = freeze_rows if source == "request" else 0
         self.max_arms = max_arms
         self.top = top
         self.temperature = temperature
         self.spread = spread
-        self._clear()
+        self._model: LinearArms | OuterModel = (
+            LinearArms(dim, max_arms=max_arms, l2=l2, freeze_rows=self.freeze_rows)
+            if item_features is None
+            else OuterModel(dim, item_dim, item_features, l2=l2, freeze_rows=self.freeze_rows)
+        )
+        self.spec = PartSpec(self._model.sides)
 
-    def _clear(self) -> None:
-        packed = self.dim * (self.dim + 1) // 2
-        self._arm_of = np.full(0, -1, np.int32)
-        # Arm 0 is the unseen one: it never learns, and every item without an arm of its own scores like it.
-        self._n_arms = 1
-        self._free: list[int] = []
-        self._inverses = np.zeros((8, packed))
-        self._inverses[0] = packed_identity(self.dim, 1.0 / self.l2)
-        self._sums = np.zeros((8, self.dim))
-        self._thetas = np.zeros((8, self.dim))
-        self._touched = Touched()
+    @property
+    def version(self) -> int:
+        """Impressions that the standardisation rests on."""
+        return self._model.moments.n
 
     # --- deciding ---
 
     def plan(self, context: Context, candidates: Int32) -> Rule:
         """Scores by full covariance."""
-        scores, widths = self._scores(context, candidates)
+        scores, widths = self._model.scores(candidates, self._x(context), self.alpha)
         return Rule(scores, widths, self.top, self.temperature, self.spread)
 
     def decide(self, context: Context, candidates: Int32, rng: Uniforms) -> Choice:
@@ -123,44 +155,20 @@ class LinUcb(Policy):
         Raises:
             PolicyError: there is no candidate.
         """
-        if self._is_full:
-            return super().decide(context, candidates, rng)
-        choice = linear_choice(
-            candidates, self._x(context), self._arm_of, self._inverses, self._thetas, self.alpha, self.top,
-            self.temperature, self.spread, rng.random(),
-        )  # fmt: skip
+        choice = self._model.choose(
+            candidates, self._x(context), self.alpha, self.top, self.temperature, self.spread, rng.random()
+        )
         if choice[1] < 0:
             raise no_candidate(type(self).__name__, candidates.size)
         return Choice._make(choice)
 
     def ucb(self, context: Context, candidates: Int32) -> Float64:
-        """theta . x + alpha sqrt(x^T A^-1 x) (n,)."""
-        return self._scores(context, candidates)[0]
-
-    def _scores(self, context: Context, candidates: Int32) -> tuple[Float64, Float64]:
-        scores, widths = np.empty(candidates.size), np.empty(candidates.size)
-        linear_scores(
-            candidates, self._x(context), self._arm_of,
-            self._inverses, self._thetas, self.alpha, scores, widths,
-        )  # fmt: skip
-        if self._is_full:
-            known = (candidates >= 0) & (candidates < self._arm_of.size)
-            has_arm = np.zeros(candidates.size, np.bool_)
-            has_arm[known] = self._arm_of[candidates[known]] >= 0
-            scores[~has_arm] = -np.inf
-        return scores, widths
-
-    @property
-    def _is_full(self) -> bool:
-        """Whether no further item can be learned."""
-        return self._n_arms > self.max_arms and not self._free
+        """theta . z + alpha sqrt(z^T A^-1 z) (n,)."""
+        return self._model.scores(candidates, self._x(context), self.alpha)[0]
 
     def _x(self, context: Context) -> Float32 | Float64:
         if self.source == "clusters":
-            x = np.zeros(self.dim)
-            here = (context.clusters >= 0) & (context.clusters < self.dim)
-            np.add.at(x, context.clusters[here], context.weights[here])
-            return x
+            return self._dense(context.clusters[None], context.weights[None]).reshape(-1)
         features = context.features
         if features is None or features.shape != (self.dim,):
             shape = None if features is None else features.shape
@@ -168,114 +176,126 @@ class LinUcb(Policy):
             raise PolicyError(msg)
         return features
 
+    def _dense(self, clusters: Int32, weights: Float32) -> Float64:
+        """Cluster weights (S, dim) by centroid id."""
+        x, here = np.zeros((clusters.shape[0], self.dim)), (clusters >= 0) & (clusters < self.dim)
+        np.add.at(x, (np.nonzero(here)[0], clusters[here]), weights[here])
+        return x
+
     # --- learning ---
 
     def learn(self, rows: RowBlock) -> Int32:
         """Learn the decided slates of a block, in order; returns the rows touched, ascending.
 
         Raises:
-            PolicyError: `source` is "features" and the block's features have another width than `dim`.
+            PolicyError: the block's requests have another number of features than `dim`.
         """
-        features = rows.request if self.source == "features" else rows.request[:, :0]
-        if self.source == "features" and features.shape[1] != self.dim and rows.items.size:
-            msg = f"lin_ucb learns features of width {self.dim}; the block has {features.shape[1]}"
+        if self.source == "clusters":
+            return self._model.learn(rows, self._dense(rows.clusters, rows.weights))
+        if rows.request.shape[1] != self.dim and rows.items.size:
+            msg = f"lin_ucb learns features of width {self.dim}; the block has {rows.request.shape[1]}"
             raise PolicyError(msg)
-        items = rows.items[np.repeat(rows.decided, np.diff(rows.start)) & (rows.items >= 0)]
-        self._admit(items)
-        touched = np.zeros(self._n_arms, np.bool_)
-        absorb_linear(
-            rows.kind, rows.slate, rows.place, rows.reward, rows.start, rows.items, rows.decided,
-            rows.clusters, rows.weights, features, self._arm_of, self._inverses, self._sums, self._thetas,
-            touched,
-        )  # fmt: skip
-        result = np.unique(items[self._arm_of[items] >= 0])
-        result = result[touched[self._arm_of[result]]]
-        self._touched.add(result)
-        return result
+        x = rows.request.astype(np.float64)
+        x[~x.any(axis=1)] = np.nan  # requests whose features nobody logged teach nothing
+        return self._model.learn(rows, x)
 
-    def _admit(self, items: Int32) -> None:
-        """Give arms to new items, first come first served, up to `max_arms`."""
-        self._arm_of = grown(self._arm_of, int(items.max(initial=-1)) + 1, -1)
-        fresh = items[self._arm_of[items] < 0]
-        for row in dict.fromkeys(fresh.tolist()):
-            if self._free:
-                arm = self._free.pop()
-            elif self._n_arms <= self.max_arms:
-                arm = self._n_arms
-                self._n_arms += 1
-            else:
-                return
-            self._reset(row, arm)
-
-    def _reset(self, row: int, arm: int) -> None:
-        self._inverses = grown(self._inverses, arm + 1)
-        self._sums, self._thetas = grown(self._sums, arm + 1), grown(self._thetas, arm + 1)
-        self._arm_of[row] = arm
-        self._inverses[arm], self._sums[arm], self._thetas[arm] = self._inverses[0], 0.0, 0.0
+    def learn_items(self, block: RowBlock, parcel: Mapping[str, Columns]) -> None:
+        """Learn the decided slates of a block, in order."""
+        self.learn(block)
 
     def remove_items(self, rows: Int32) -> None:
         """Forget these rows; their arms may be given to other items."""
-        rows = np.unique(rows[(rows >= 0) & (rows < self._arm_of.size)])
-        held = rows[self._arm_of[rows] >= 0]
-        self._free += self._arm_of[held].tolist()
-        self._arm_of[held] = -1
-        self._touched.add(held)
+        self._model.remove(rows)
+
+    def remove(self, side: Side, rows: Int32) -> None:
+        """See `learners.part.Part.remove`."""
+        if side == "item":
+            self._model.remove(rows)
+
+    # --- replication ---
+
+    def touched(self, side: Side) -> Int32:
+        """See `learners.part.Part.touched`."""
+        return self._model.touched(side)
+
+    def export(self, side: Side, rows: Int32) -> Columns:
+        """See `learners.part.Part.export`."""
+        return self._model.export(side, rows)
+
+    def adopt(self, side: Side, rows: Int32, columns: Mapping[str, npt.NDArray[Any]]) -> None:
+        """See `learners.part.Part.adopt`."""
+        self._model.adopt(side, rows, columns)
+
+    def notes(self) -> Columns:
+        """Items with a model of their own, impressions of items that found none, and `version`."""
+        model = self._model
+        return {
+            "arms": np.array(model.n_arms),
+            "others_shown": np.array(model.n_others),
+            "scale_rows": np.array(model.moments.n),
+        }
+
+    def describe(self, row: int) -> Mapping[str, Any]:
+        """Impressions of an item with a model of its own, and sum of r x."""
+        known = self._model.of(row)
+        return {} if known is None else {"shown": known[0], "b": known[1].tolist()}
 
     # --- state ---
 
-    def _frame(self, rows: Int32) -> Frame:
-        held = rows[self._arm_of[rows] >= 0]
-        arms = self._arm_of[held]
-        return {
-            "rows": held,
-            "gone": rows[self._arm_of[rows] < 0],
-            "inverses": self._inverses[arms],
-            "sums": self._sums[arms],
-            "thetas": self._thetas[arms],
-        }
-
     def snapshot(self) -> Frame:
-        """All arms, by item row."""
-        return self._frame(np.flatnonzero(self._arm_of >= 0).astype(np.int32))
+        """All sums."""
+        return self._model.snapshot()
 
     def restore(self, frame: Frame) -> None:
-        """Become the state of a snapshot."""
-        self._clear()
-        self.apply(frame)
-        self._touched = Touched()
+        """Become the state of a snapshot.
 
-    def changes(self) -> Frame:
-        """The arms touched since the last call; empty when there are none."""
-        rows = self._touched.take()
-        return self._frame(rows) if rows.size else {}
-
-    def apply(self, frame: Frame) -> None:
-        """Replace the arms of one `changes()`."""
-        if not frame:
-            return
-        self.remove_items(frame["gone"])
-        rows = frame["rows"]
-        self._admit(rows)
-        arms = self._arm_of[rows]
-        self._inverses[arms], self._sums[arms] = frame["inverses"], frame["sums"]
-        self._thetas[arms] = frame["thetas"]
-        self._touched.add(rows)
+        Raises:
+            PolicyError: it is of other features, or of another form.
+        """
+        shape = self._model.export("shared", np.zeros(0, np.int32))["moments"].shape
+        if getattr(frame.get("moments"), "shape", None) != shape or ("other_a" in frame) != isinstance(
+            self._model, LinearArms
+        ):
+            msg = (
+                f"lin_ucb: the stored state is not of {self.dim} features of this form; features or form "
+                "were changed: start afresh under another `name`"
+            )
+            raise PolicyError(msg)
+        self._model.restore(frame)
 
 
 def needs(settings: Settings) -> tuple[str, ...]:
-    """The centroids, whose weights are x where requests have no features."""
-    return ("centroids",)
+    """The catalogue, for attributes in the shared form; else the centroids, whose weights are x where no
+    request features are named."""
+    return ("catalogue",) if settings.form == "shared" else ("centroids",)
 
 
 def build(settings: Settings, world: World) -> LinUcb:
-    """The policy, as the settings say."""
-    has_features = world.request_dim > 1
+    """The policy, as the settings say; each of several partitions has its share of arms and of rows.
+
+    Raises:
+        PolicyError: attributes without the shared form, or a shared form that is too large.
+    """
+    item_features, item_dim = None, 1
+    uses_clusters = settings.form == "disjoint" and world.request_dim == 1
+    if settings.form == "shared":
+        if not settings.attributes:
+            msg = "lin_ucb: form 'shared' knows items by attributes; name some: attributes = ['genre']"
+            raise PolicyError(msg)
+        features = RequestFeatures(settings.attributes, dim=settings.attribute_dim)
+        item_features, item_dim = AttributeFeatures(world.parts["catalogue"], features), features.width
+    elif settings.attributes:
+        msg = 'lin_ucb: attributes are for the shared form; write form = "shared", or leave them out'
+        raise PolicyError(msg)
     return LinUcb(
-        world.request_dim if has_features else world.parts["centroids"].max_clusters,
-        source="features" if has_features else "clusters",
+        world.parts["centroids"].max_clusters if uses_clusters else world.request_dim,
+        source="clusters" if uses_clusters else "request",
+        item_features=item_features,
+        item_dim=item_dim,
         alpha=settings.alpha,
         l2=settings.l2,
-        max_arms=settings.max_arms,
+        freeze_rows=-(-settings.freeze_rows // world.n_partitions),
+        max_arms=-(-settings.max_arms // world.n_partitions),
         top=settings.top,
         temperature=settings.temperature,
         spread=settings.spread,

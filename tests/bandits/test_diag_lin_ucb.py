@@ -116,7 +116,7 @@ def test_scores_equal_a_dense_linucb_with_its_covariance_forced_diagonal(seed: i
 
 def test_with_one_cluster_a_request_it_is_full_linucb() -> None:
     block, everything = random_block(3, k=1), np.arange(N_ITEMS, dtype=np.int32)
-    diag, full = DiagLinUcb(alpha=0.8), LinUcb(N_CLUSTERS, alpha=0.8)
+    diag, full = DiagLinUcb(alpha=0.8), LinUcb(N_CLUSTERS, source="clusters", alpha=0.8)
     diag.learn(block)
     full.learn(block)
     for cluster in range(N_CLUSTERS):

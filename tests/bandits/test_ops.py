@@ -6,15 +6,12 @@ import numpy as np
 import pytest
 from scipy import special, stats
 
-from bandits import Context, Draws, LinUcb, PolicyError, request_key
-from bandits.base import Policy
+from bandits import Draws, request_key
 from bandits.ops.arrays import Float64
 from bandits.ops.beliefs import best_probabilities, beta_cdf
 from bandits.ops.choice import rule_probabilities
 from bandits.ops.draws import uniform
 from bandits.ops.lanes import dot
-from bandits.ops.linear import packed_identity, sherman_morrison
-from bandits.worlds import row_block
 from stream.kernel import kernel
 
 
@@ -77,53 +74,6 @@ def test_probabilities_of_being_the_best_sum_to_one_and_are_alike_for_the_like(n
     assert np.allclose(best_probabilities(a[::-1].copy(), b[::-1].copy(), 64), p[::-1], rtol=1e-9)
 
 
-def test_rank_one_updates_equal_a_fresh_inverse() -> None:
-    rng, dim = np.random.default_rng(1), 5
-    inverse, matrix = packed_identity(dim, 0.5), 2.0 * np.eye(dim)
-    for x in rng.normal(size=(200, dim)):
-        sherman_morrison(inverse, x, np.empty(dim))
-        matrix += np.outer(x, x)
-    assert np.allclose(inverse, np.linalg.inv(matrix)[np.triu_indices(dim)], rtol=1e-9)
-
-
-def test_linucb_is_ridge_regression_with_a_confidence_width() -> None:
-    rng, dim = np.random.default_rng(2), 4
-    xs = rng.normal(size=(50, dim)).astype(np.float32)
-    rewards = rng.integers(0, 2, (50, 1)).astype(np.float64)
-    contexts = [Context(np.zeros(1, np.int32), np.ones(1, np.float32), x) for x in xs]
-    policy = LinUcb(dim, source="features", alpha=0.7)
-    policy.learn(row_block(contexts, np.full((50, 1), 3, np.int32), rewards))
-    wide = xs.astype(np.float64)
-    inverse = np.linalg.inv(np.eye(dim) + wide.T @ wide)
-    x = wide[0]
-    expected = x @ inverse @ wide.T @ rewards[:, 0] + 0.7 * np.sqrt(x @ inverse @ x)
-    assert np.allclose(policy.ucb(contexts[0], np.array([3], np.int32)), expected)
-
-
-def test_linucb_refuses_another_width_and_holds_no_more_arms_than_allowed() -> None:
-    policy, short = LinUcb(4, source="features", max_arms=2), np.ones(3, np.float32)
-    context = Context(np.zeros(1, np.int32), np.ones(1, np.float32), short)
-    with pytest.raises(PolicyError, match=r"\(4,\)"):
-        policy.plan(context, np.zeros(1, np.int32))
-    with pytest.raises(PolicyError, match="width 4"):
-        policy.learn(row_block([context], np.zeros((1, 1), np.int32), np.zeros((1, 1))))
-    full = Context(context.clusters, context.weights, np.ones(4, np.float32))
-    policy.learn(row_block([full], np.arange(5, dtype=np.int32)[None], np.zeros((1, 5))))
-    assert policy.snapshot()["rows"].tolist() == [0, 1]
-
-
-def test_linucb_plays_nothing_that_it_could_not_learn() -> None:
-    policy, everything = LinUcb(4, max_arms=2), np.arange(5, dtype=np.int32)
-    context = Context(np.zeros(1, np.int32), np.ones(1, np.float32))
-    assert policy.probabilities(context, everything)[4] > 0.0
-    policy.learn(row_block([context], np.array([[3, 1]], np.int32), np.zeros((1, 2))))
-    played = policy.probabilities(context, everything)
-    assert (played.sum(), played[[0, 2, 4]].tolist()) == (1.0, [0.0] * 3)
-    assert policy.decide(context, everything, Draws(1, "r")).item in (1, 3)
-    policy.remove_items(np.array([3], np.int32))
-    assert policy.probabilities(context, everything)[4] > 0.0
-
-
 def test_the_rule_shares_among_the_top_and_whoever_ties_with_its_last() -> None:
     scores, widths = np.array([3.0, 2.0, 2.0, 1.0, -np.inf]), np.full(5, 0.5)
     p = rule_probabilities(scores, widths, 2, 2.0, 0.3, 0.0)
@@ -148,17 +98,3 @@ def test_the_inner_product_in_lanes_adds_in_the_order_it_states(n: int) -> None:
     for i in range(whole, n):
         total += left[i] * right[i]
     assert product_in_lanes(left, right) == total
-
-
-def test_linucb_decides_in_one_call_what_its_plan_says() -> None:
-    rng = np.random.default_rng(4)
-    policy = LinUcb(4, source="features", top=3, temperature=0.5, spread=0.1)
-    nobody = (np.zeros(1, np.int32), np.ones(1, np.float32))
-    contexts = [Context(*nobody, x) for x in rng.normal(size=(30, 4)).astype(np.float32)]
-    policy.learn(row_block(contexts, rng.integers(0, 5, (30, 1)).astype(np.int32), rng.random((30, 1))))
-    candidates = np.array([5, 3, -1, 0, 2, 77], np.int32)
-    for i, context in enumerate(contexts):
-        one, other = Draws(1, str(i)), Draws(1, str(i))
-        assert policy.decide(context, candidates, one) == Policy.decide(policy, context, candidates, other)
-    with pytest.raises(PolicyError, match="none of 0"):
-        policy.decide(contexts[0], candidates[:0], Draws(1, "r"))

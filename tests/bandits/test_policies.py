@@ -6,8 +6,11 @@ import inspect
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
+import numpy as np
+
 import bandits
 from bandits import BetaThompson, DiagLinUcb, EpsilonGreedy, LinUcb, Policy, Uniform
+from bandits.ops.arrays import Float32, Int32
 from bandits.testing import PolicyContract
 from bandits.worlds import ClusterWorld, LinearWorld, World
 
@@ -46,17 +49,17 @@ class TestDiagLinUcb(PolicyContract):
 
 class TestLinUcbOverClusters(PolicyContract):
     settings: ClassVar[Mapping[str, Any]] = {
-        "source": "features",
         "alpha": 0.7,
         "l2": 2.0,
         "max_arms": 9,
+        "freeze_rows": 77,
         "top": 2,
         "temperature": 0.3,
         "spread": 0.1,
     }
 
     def make(self) -> Policy:
-        return LinUcb(4)
+        return LinUcb(4, source="clusters")
 
     def make_with(self, settings: Mapping[str, Any]) -> Policy:
         return LinUcb(7, **settings)
@@ -67,13 +70,37 @@ class TestLinUcbOverClusters(PolicyContract):
 
 class TestLinUcbOverFeatures(PolicyContract):
     def make(self) -> Policy:
-        return LinUcb(4, source="features")
+        return LinUcb(4, freeze_rows=0)
 
     def make_with(self, settings: Mapping[str, Any]) -> Policy:
         return LinUcb(4, **settings)
 
     def world(self, seed: int) -> World:
         return LinearWorld(self.n_items, dim=4, seed=seed)
+
+
+def name_of_item(rows: Int32) -> Float32:
+    return np.concatenate([np.ones((rows.size, 1)), rows[:, None] == np.arange(6)], 1, dtype=np.float32)
+
+
+class TestLinUcbOverRequestByItem(PolicyContract):
+    settings: ClassVar[Mapping[str, Any]] = {"l2": 2.0, "freeze_rows": 7}
+
+    def make(self) -> Policy:
+        return LinUcb(4, item_features=name_of_item, item_dim=7, freeze_rows=0)
+
+    def make_with(self, settings: Mapping[str, Any]) -> Policy:
+        return LinUcb(4, item_features=name_of_item, item_dim=7, **settings)
+
+    def world(self, seed: int) -> World:
+        return LinearWorld(self.n_items, dim=4, seed=seed)
+
+    def test_a_removed_item_is_as_if_never_seen(self) -> None:
+        """What was learned belongs to features, not to items."""
+        policy, _ = self._taught()
+        before = self._answers(policy).tolist()
+        policy.remove_items(self._everything())
+        assert self._answers(policy).tolist() == before
 
 
 def test_no_policy_is_outside_the_net() -> None:

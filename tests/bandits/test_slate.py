@@ -32,7 +32,7 @@ from bandits.worlds import ClusterWorld, row_block
 CONTEXT = Context(np.array([1, 2], np.int32), np.array([0.8, 0.2], np.float32))
 RANKED = np.array([4, 2, 0, 7, 6], np.int32)
 OWN = np.array([0, 1, 2, 3, 8], np.int32)
-POLICIES = [Uniform, EpsilonGreedy, BetaThompson, DiagLinUcb, lambda: LinUcb(4)]
+POLICIES = [Uniform, EpsilonGreedy, BetaThompson, DiagLinUcb, lambda: LinUcb(4, source="clusters")]
 
 
 def taught(policy: Policy) -> Policy:
@@ -81,7 +81,7 @@ def test_propensities_at_a_place_sum_to_one_over_all_items(make: type[Uniform], 
     assert abs(sum(at_next_place(item) for item in everybody) - 1.0) < 1e-12
 
 
-@pytest.mark.parametrize("make", [EpsilonGreedy, DiagLinUcb, lambda: LinUcb(4)])
+@pytest.mark.parametrize("make", [EpsilonGreedy, DiagLinUcb, lambda: LinUcb(4, source="clusters")])
 def test_it_is_the_formula_with_the_policys_own_probabilities(make: type[EpsilonGreedy]) -> None:
     policy, i = taught(make()), 0
     while not (s := slate(policy, i)).explored.any():
