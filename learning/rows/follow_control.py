@@ -75,6 +75,9 @@ class ControlFrames:
             self.history[int(key.removeprefix("history/"))] = int(state["watermark"])
             return
         if kind == "ranker":
+            if not state:
+                msg = "a ranker has names and weights"
+                raise ValueError(msg)
             self._ranker.apply(state)
         else:
             n, dim = len(state["ids"]), self._centroids.dim

@@ -67,7 +67,12 @@ POPULAR = Popular(half_lives_ms=[5], reference=bytes(8), weights=bytes(8))
         ("item-vectors", b"tea", encode_row(item_row("tea", neighbours=NEAR)), "half-life"),
         ("policy", b"tea", encode_row(PolicyRow(item_id="tea", clusters=bytes(4))), "length"),
         ("catalogue", b"tea", encode_item(ItemEvent(item_id="mate", ts=1)), "the row is of 'mate'"),
-        ("control", b"ranker", encode_control("ranker", {"names": ["a"]}), "features of the ranker"),
+        (
+            "control",
+            b"ranker",
+            encode_control("ranker", {"names": ["a"], "weights": np.zeros(2), "steps": 1}),
+            "weights of shape (2,) for 1 features",
+        ),
         ("control", b"ranker", encode_control("ranker", {}), "lacks something"),
         ("control", b"centroids", encode_control("centroids", {"ids": 5}), "lacks something"),
         ("events", b"tea", b"", "expected one of the topics"),
