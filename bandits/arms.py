@@ -11,13 +11,14 @@ from bandits.errors import PolicyError
 from bandits.ops.arms import count_outcomes
 from bandits.ops.arrays import Float64, Int32, Int64, grown
 from bandits.touched import Touched
+from learners.part import Column, Columns, Part, PartSpec, Side
 from learners.rows import RowBlock
 from stream.frame import Frame
 
 __all__ = ["ArmCounts"]
 
 
-class ArmCounts:
+class ArmCounts(Part):
     """Served impressions n (items,) and rewards r (items,) of every item, immediate: sums, so order-free.
 
     Grows with the items, 19 bytes each.
@@ -27,6 +28,8 @@ class ArmCounts:
         >>> counts.of(np.array([3], np.int32))
         (array([0]), array([0.]))
     """
+
+    spec = PartSpec({"item": (Column("shown", "i8"), Column("reward", "f8"))})
 
     def __init__(self) -> None:
         self._shown = np.zeros(0, np.int64)
@@ -100,18 +103,24 @@ class ArmCounts:
             msg = f"a snapshot of arm counts holds rows, shown and reward; this one {sorted(frame)}"
             raise PolicyError(msg)
         ArmCounts.__init__(self)
-        self.apply(frame)
+        self.adopt("item", frame["rows"], frame)
         self._touched = Touched()
 
-    def changes(self) -> Frame:
-        """The rows touched since the last call; empty when there are none."""
-        rows = self._touched.take()
-        return self._frame(rows) if rows.size else {}
+    def touched(self, side: Side) -> Int32:
+        """Items shown or clicked."""
+        return self._touched.take()
 
-    def apply(self, frame: Frame) -> None:
-        """Replace the rows of one `changes()`."""
-        if frame:
-            rows = frame["rows"]
-            self.ensure(int(rows.max(initial=-1)) + 1)
-            self._shown[rows], self._reward[rows] = frame["shown"], frame["reward"]
-            self._touched.add(rows)
+    def export(self, side: Side, rows: Int32) -> Columns:
+        """Impressions and rewards of `rows` (n,)."""
+        self.ensure(int(rows.max(initial=-1)) + 1)
+        return {"shown": self._shown[rows], "reward": self._reward[rows]}
+
+    def adopt(self, side: Side, rows: Int32, columns: Mapping[str, Any]) -> None:
+        """Replace the counts of `rows` (n,)."""
+        self.ensure(int(rows.max(initial=-1)) + 1)
+        self._shown[rows], self._reward[rows] = columns["shown"], columns["reward"]
+        self._touched.add(rows)
+
+    def upgraded(self, frame: Frame) -> Frame:
+        """Frames of before had items alone, without saying so."""
+        return {"item": frame} if "rows" in frame else frame

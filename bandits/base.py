@@ -18,6 +18,7 @@ from bandits.draws import Uniforms
 from bandits.errors import PolicyError
 from bandits.ops.arrays import Float32, Float64, Int32
 from bandits.plans import Plan
+from learners.part import Columns, Part, Side
 from learners.rows import RowBlock
 from stream.frame import Frame
 
@@ -60,13 +61,14 @@ class Choice(NamedTuple):
     score: float
 
 
-class Policy(ABC):
+class Policy(Part, ABC):
     """A policy over item rows; it learns every decided slate with its logged context, whoever placed the
     items.
 
-    A policy of your own extends this class: it writes `plan`, `learn`, `remove_items` and the four methods of
-    `stream.step.Replicated`, and overrides what else it needs. The hooks (`reach` to `describe`) do nothing
-    here, so that nobody has to ask which policy this is.
+    A policy of your own extends this class: it writes `plan`, `learn`, `remove_items`, `snapshot` and
+    `restore`, and says what of its state replicas need as every part does (`spec`, `touched`, `export`,
+    `adopt`). The hooks (`reach` to `describe`) do nothing here, so that nobody has to ask which policy this
+    is.
 
     Example:
         >>> import numpy as np
@@ -126,7 +128,16 @@ class Policy(ABC):
     def remove_items(self, rows: Int32) -> None:
         """Forget these rows; they may be given to other items."""
 
-    # --- state: `stream.step.Replicated` ---
+    def learn_items(self, block: RowBlock, parcel: Mapping[str, Columns]) -> None:
+        """Learn a block where its items are owned."""
+        self.learn(block)
+
+    def remove(self, side: Side, rows: Int32) -> None:
+        """Forget items; users are nothing to a policy."""
+        if side == "item":
+            self.remove_items(rows)
+
+    # --- state ---
 
     @abstractmethod
     def snapshot(self) -> Frame:
@@ -136,23 +147,15 @@ class Policy(ABC):
     def restore(self, frame: Frame) -> None:
         """Become the state of a snapshot."""
 
-    @abstractmethod
-    def changes(self) -> Frame:
-        """What changed since the last call; empty when nothing did."""
-
-    @abstractmethod
-    def apply(self, frame: Frame) -> None:
-        """Take over one `changes()`."""
-
     # --- hooks ---
 
-    def served(self, rows: Int32) -> None:  # noqa: B027
+    def served(self, rows: Int32) -> None:
         """On the serving side: these rows are in an answer whose impressions have not been learned yet."""
 
-    def age_pending(self) -> None:  # noqa: B027
+    def age_pending(self) -> None:
         """On the serving side, once an attribution window: answers that were never shown stop counting."""
 
-    def centroids_gone(self, ids: Int32) -> None:  # noqa: B027
+    def centroids_gone(self, ids: Int32) -> None:
         """At a tick: all centroid ids (n,) that were given once and live no more; they never come back."""
 
     def describe(self, row: int) -> Mapping[str, Any]:

@@ -7,10 +7,11 @@ from collections.abc import Iterator
 import numpy as np
 
 from learners import CoOccurrence
-from learning.rows.codec import ItemRow, Neighbours, PolicyRow, Popular, Progress, UserRow, encode_row
+from learning.rows.codec import ItemRow, PolicyRow, Progress, UserRow, encode_row
 from stream.block_codec import encode_item
 from stream.engine.shard import Output
 from stream.events import ItemEvent
+from tests.harness.cells import bias, edges, near, popular
 
 __all__ = ["row_records"]
 
@@ -37,12 +38,13 @@ def row_records(n_rows: int, n_partitions: int = 8) -> Iterator[Output]:
             user_id=name,
             version=9,
             vector=vectors[k % 1_024],
-            bias=0.1,
             clicks=_CLICKED,
             impressions=200,
             touched_at=_NOW_MS,
-            recent=[names[(k * 7 + c * 131) % n] for c in range(_CLICKED)],
-            recent_at=times,
+            parts={
+                "mf": bias(0.1),
+                "history": {"items": [names[(k * 7 + c * 131) % n] for c in range(_CLICKED)], "ts": times},
+            },
         )
         yield Output("user-vectors", k % n_partitions, encode_row(user), name.encode())
     yield from _items(names, vectors, n_partitions)
@@ -54,41 +56,31 @@ def row_records(n_rows: int, n_partitions: int = 8) -> Iterator[Output]:
 
 def _items(names: list[str], vectors: list[bytes], n_partitions: int) -> Iterator[Output]:
     n, half_life = len(names), CoOccurrence().half_life_ms
-    reference = np.array([19_000 * _DAY_MS, 4_750 * 4 * _DAY_MS]).astype("<i8").tobytes()
-    weights = np.linspace(1, 2, _NEAR).astype("<f4").tobytes()
-    clusters = np.array([0, 1]).astype("<i4").tobytes()
-    sums = np.ones(2).astype("<f8").tobytes()
+    reference = [19_000 * _DAY_MS, 4_750 * 4 * _DAY_MS]
+    weights = np.linspace(1, 2, _NEAR)
     for k, name in enumerate(names):
-        popular = Popular(
-            half_lives_ms=[_DAY_MS, 4 * _DAY_MS],
-            reference=reference,
-            weights=np.array([k % 97, k % 89], "<f8").tobytes(),
-            clicks=5,
-            first_at=_NOW_MS,
-            last_at=_NOW_MS,
-        )
-        near = [names[(k * 11 + c * 17 + 1) % n] for c in range(_NEAR)]
+        clicked = popular([_DAY_MS, 4 * _DAY_MS], reference, [k % 97, k % 89], 5, _NOW_MS)
+        others = [names[(k * 11 + c * 17 + 1) % n] for c in range(_NEAR)]
         item = ItemRow(
             item_id=name,
             version=9,
             vector=vectors[k % 1_024],
-            bias=0.1,
             clicks=5,
             impressions=200,
             touched_at=_NOW_MS,
             entered_at=_NOW_MS,
-            popularity=popular,
-            neighbours=Neighbours(half_life_ms=half_life, degree=12.0, ids=near, weights=weights),
+            parts={
+                "mf": bias(0.1),
+                "popularity": clicked,
+                "cooccurrence": near(half_life, others, weights, degree=12.0),
+            },
         )
         graph = k < 10_000 and k % 50 == 0
         policy = PolicyRow(
             item_id=name,
-            shown=200,
-            clusters=clusters,
-            b=sums,
-            d=sums,
-            serving=clusters[:4] if graph else b"",
-            affinities=weights[:4] if graph else b"",
+            parts={"diag_lin_ucb": edges([0, 1], [1.0, 1.0], [1.0, 1.0], shown=200)},
+            serving=bytes(4) if graph else b"",
+            affinities=np.ones(1, "<f4").tobytes() if graph else b"",
         )
         sent = ItemEvent(item_id=name, ts=_NOW_MS, group="films", attributes={"title": name})
         key, partition = name.encode(), k % n_partitions

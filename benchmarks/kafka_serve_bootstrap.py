@@ -146,26 +146,22 @@ def _fill(settings: Any, n_rows: int) -> int:
 
 
 def _rows(n_users: int, n_items: int, n_partitions: int) -> Iterator[Any]:
-    from learning.rows.codec import Neighbours, PolicyRow, encode_row
+    from learning.rows.codec import PolicyRow, encode_row
     from stream.engine.shard import Output
+    from tests.harness.cells import edges, near
     from tests.harness.servers import item_rows, user_row
 
     rng = np.random.default_rng(1)
     for number in range(n_items):
         name = f"i{number}"
-        near = Neighbours(
-            half_life_ms=_HALF_LIFE_MS,
-            reference=_T0,
-            degree=float(_NEIGHBOURS),
-            ids=[f"i{other}" for other in rng.integers(0, n_items, _NEIGHBOURS)],
-            weights=np.ones(_NEIGHBOURS, "<f4").tobytes(),
-        )
+        others = [f"i{other}" for other in rng.integers(0, n_items, _NEIGHBOURS)]
+        together = near(_HALF_LIFE_MS, others, np.ones(_NEIGHBOURS), float(_NEIGHBOURS), _T0)
         vector = rng.standard_normal(_DIM, np.float32)
-        pair = item_rows(name, vector, 1 + number % 50, n_partitions, _T0, neighbours=near)
+        pair = item_rows(name, vector, 1 + number % 50, n_partitions, _T0, neighbours=together)
         yield from pair
-        clusters = np.sort(rng.choice(64, _EDGES, replace=False)).astype("<i4").tobytes()
-        sums = np.ones(_EDGES, "<f8").tobytes()
-        policy = PolicyRow(item_id=name, shown=5, clusters=clusters, b=sums, d=sums)
+        clusters = np.sort(rng.choice(64, _EDGES, replace=False))
+        sums = edges(clusters, np.ones(_EDGES), np.ones(_EDGES), shown=5)
+        policy = PolicyRow(item_id=name, parts={"diag_lin_ucb": sums})
         yield Output("policy", pair[0].partition, encode_row(policy), name.encode())
     for number in range(n_users):
         recent = [f"i{item}" for item in dict.fromkeys(rng.integers(0, n_items, _RECENT).tolist())]

@@ -36,16 +36,23 @@ class Column(NamedTuple):
     """One number, or array of numbers, of each row.
 
     `shape` is what a row has of it; a word as its first entry names a ragged dimension: rows differ in
-    length, and columns that name the same dimension have the same lengths. With `ref` the numbers are rows of
-    that side's table here and become its ids on the wire. `merge` matters for shared columns: "owner" has
-    one writer, of "sum" each partition has a share, and whoever follows adds them.
+    length, and columns that name the same dimension have the same lengths. With `ref` "item" or "user" the
+    numbers are rows of that table here and become its ids on the wire; in a parcel they may also be places in
+    another of its tables. `merge` matters for shared columns: "owner" has
+    one writer, of "sum" each partition has a share, and whoever follows adds them. A `setting` says how the
+    other columns are to be read (a half-life, a reference): alone it is no reason to write a row. Of a column
+    with `expects` every row has that value, or was written under other settings. A ragged dimension has at
+    most `most` entries.
     """
 
     name: str
     dtype: str
     shape: tuple[int | str, ...] = ()
-    ref: Literal["user", "item"] | None = None
+    ref: str | None = None
     merge: Literal["owner", "sum"] = "owner"
+    setting: bool = False
+    expects: tuple[int, ...] | None = None
+    most: int = 2**31 - 1
 
     @property
     def ragged(self) -> str:
@@ -60,10 +67,14 @@ class Column(NamedTuple):
 
 
 class Table(NamedTuple):
-    """Columns that an owner of users sends to owners of items, routed by the column `to` (None: to all)."""
+    """Columns that an owner of users sends to owners of items.
+
+    A row goes to the owners of the items in its columns `to`, once to each; of a table without `to` every
+    owner gets the rows that those of other tables refer to.
+    """
 
     columns: tuple[Column, ...]
-    to: str | None = None
+    to: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,8 +103,9 @@ class PartSpec:
             _check_names(side, columns)
         for table, (columns, to) in self.parcel.items():
             _check_names(table, columns)
-            if to is not None and to not in {column.name for column in columns if column.ref == "item"}:
-                msg = f"table {table!r} is routed by {to!r}, which is none of its columns with ref 'item'"
+            wrong = set(to) - {column.name for column in columns if column.ref == "item"}
+            if wrong:
+                msg = f"table {table!r} is routed by {sorted(wrong)[0]!r}, no column of it with ref 'item'"
                 raise LearnerError(msg)
 
 
@@ -142,6 +154,11 @@ class Part:
 
     # -- learning --------------------------------------------------------------------------------------------
 
+    def learn(self, block: RowBlock) -> object:
+        """Learn a block where users and items are owned by one: both sides in turn, or a fused kernel."""
+        self.learn_items(block, self.learn_users(block, _NO_COLUMNS))
+        return None
+
     def learn_users(
         self, block: RowBlock, inbox: Mapping[str, Mapping[str, Columns]]
     ) -> Mapping[str, Columns]:
@@ -187,17 +204,24 @@ class Part:
         return frame
 
     def apply(self, frame: Frame) -> None:
-        """On a replica: take over one `changes()`; frames come in commit order.
+        """On a replica: take over one `changes()`; frames come in commit order. `removed` rows go first.
 
         Raises:
             ReplicaError: the frame has other columns than the spec.
         """
+        frame = self.upgraded(frame)
+        for side, rows in frame.get("removed", _NO_COLUMNS).items():
+            self.remove(side, rows)
         for side in SIDES:
             if side in frame:
                 columns = dict(frame[side])
                 rows = columns.pop("rows")
                 check_columns(self.spec.sides[side], rows.size, columns, shared=side == "shared")
                 self.adopt(side, rows, columns)
+
+    def upgraded(self, frame: Frame) -> Frame:
+        """A frame that an older program wrote, in the form of now; others as they are."""
+        return frame
 
     # -- state -----------------------------------------------------------------------------------------------
 

@@ -77,6 +77,24 @@ class RowBlock:
         if self.before.size != self.kind.size:
             self.before = np.zeros(self.kind.size)
 
+    @classmethod
+    def empty(cls) -> RowBlock:
+        """A block of no operation.
+
+        Example:
+            >>> len(RowBlock.empty())
+            0
+        """
+        i4, i8, f4 = np.zeros(0, np.int32), np.zeros(0, np.int64), np.zeros(0, np.float32)
+        none, one, wide = np.zeros(0, np.bool_), np.zeros(1, np.int32), np.zeros((0, 0), np.float32)
+        return cls(
+            slate_user=i4, slate_ts=i8, start=one, clusters=np.zeros((0, 1), np.int32),
+            weights=np.zeros((0, 1), np.float32), decided=none, policy=np.zeros(0, np.int8), items=i4,
+            propensity=f4, rewards=f4, rank_features=wide, explored=none, other_start=one.copy(),
+            other_features=wide.copy(), kind=np.zeros(0, np.int8), slate=i4, place=i4, user=i4, item=i4,
+            reward=np.zeros(0), first=none, ts=i8,
+        )  # fmt: skip
+
     def __len__(self) -> int:
         """Number of operations."""
         return int(self.kind.size)

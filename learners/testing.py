@@ -198,7 +198,7 @@ class World:
         rows = encode(block, self.users, self.items, schemas=self.ranker.schemas)
         self.mf.learn(rows)
         self.popularity.learn(rows)
-        self.cooccurrence.learn(self.histories.learn(rows))
+        self.cooccurrence.learn_pairs(self.histories.learn(rows))
         self.ranker.learn(rows)
 
     def snapshot(self) -> Frame:

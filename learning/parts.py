@@ -21,10 +21,13 @@ from learners import (
     EmbeddingTable,
     Histories,
     MatrixFactorisation,
+    Part,
     Popularity,
     Ranker,
+    RowBlock,
     default_scorers,
 )
+from learners.part import Columns
 from learners.request_features import RequestFeatures
 from learners.world import World
 from learning.choices import build_chosen, chosen_policies, request_features_of
@@ -81,6 +84,26 @@ class Parts:
             )
         }  # fmt: skip
         return {**fixed, **{key: self.policies[name] for name, key in self.policy_keys().items()}}
+
+    def learners(self) -> dict[str, Part]:
+        """The parts that learn from every block, in the order in which they need each other."""
+        return {
+            "mf": self.mf,
+            "popularity": self.popularity,
+            "history": self.history,
+            "cooccurrence": self.cooccurrence,
+        }
+
+    def learn_users(self, block: RowBlock) -> dict[str, Mapping[str, Columns]]:
+        """Let every part learn the users' side of a block; what each of them says, by name."""
+        told: dict[str, Mapping[str, Columns]] = {}
+        for name, part in self.learners().items():
+            told[name] = part.learn_users(block, told)
+        return told
+
+    def names_of(self, side: str, rows: Int32) -> list[str | None]:
+        """The ids in `rows` (n,) of a side's table; None for rows without an owner, and for -1."""
+        return (self.users if side == "user" else self.items).ids_of(rows)
 
     def changes(self) -> Frame:
         """Changes of all parts."""

@@ -147,7 +147,7 @@ class Pipeline:
         )
         moved = parts.mf.learn(rows)
         parts.popularity.learn(rows)
-        parts.cooccurrence.learn(parts.history.learn(rows))
+        parts.cooccurrence.learn_pairs(parts.history.learn(rows))
         parts.ranker.learn(rows)
         for policy in parts.policies.values():
             policy.learn(rows)

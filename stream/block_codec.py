@@ -21,7 +21,7 @@ from stream.item_codec import ITEM_KINDS, item_frame, revive_item_block
 
 __all__ = ["SEGMENT_VERSION", "decode_item", "decode_segment", "encode_item", "encode_segment"]
 
-SEGMENT_VERSION = 1
+SEGMENT_VERSION = 2
 """Number of the layout of these frames; a reader refuses newer ones."""
 
 _LISTS = ("request_id", "user_id", "items", "propensities", "policy", "clusters", "weights", "features")
@@ -132,7 +132,7 @@ def decode_item(value: bytes) -> ItemEvent:
     try:
         # A million of them are read when a serving worker starts: what is as it should be takes no frame.
         stored = _stored.decode(value)
-        if stored.schema == FRAME_SCHEMA and stored.version == SEGMENT_VERSION:
+        if stored.schema == FRAME_SCHEMA and stored.version <= SEGMENT_VERSION:
             return _item_events.decode(stored.item)
     except (UnicodeDecodeError, msgspec.DecodeError):
         pass  # the slow way tells what is wrong
@@ -145,7 +145,7 @@ def decode_item(value: bytes) -> ItemEvent:
 
 
 def _frame(kind: str, columns: Frame) -> bytes:
-    return pack({"kind": kind, "version": SEGMENT_VERSION, **columns})
+    return pack({"kind": kind, "version": 1, **columns})
 
 
 def _checked(value: bytes, kinds: Sequence[str]) -> Frame:

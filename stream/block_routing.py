@@ -6,8 +6,9 @@ from collections.abc import Callable, Iterable, Iterator
 
 from stream.block_codec import encode_segment
 from stream.blocks import ORGANIC, FeedbackBlock, Forgotten, ItemsBlock, Segment
-from stream.item_blocks import ItemOutcomes, ItemPairs, ItemSamples, Ticked
+from stream.item_blocks import ItemOutcomes, Ticked
 from stream.item_routing import cut_in_two
+from stream.parcels import Parcel, halves
 
 __all__ = ["MAX_RECORD_BYTES", "bounded", "route_segments"]
 
@@ -131,8 +132,10 @@ def _halves(segment: Segment) -> tuple[Segment, ...]:
     if isinstance(segment, FeedbackBlock) and len(segment) > 1:
         middle = len(segment) // 2
         return *_part(segment, range(middle)), *_part(segment, range(middle, len(segment)))
-    if isinstance(segment, ItemOutcomes | ItemSamples | ItemPairs) and len(segment) > 1:
+    if isinstance(segment, ItemOutcomes) and len(segment) > 1:
         return cut_in_two(segment)
+    if isinstance(segment, Parcel) and len(segment) > 1:
+        return halves(segment)
     return ()
 
 

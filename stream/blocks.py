@@ -14,8 +14,9 @@ from typing import Any
 import msgspec
 
 from stream.events import ItemEvent
-from stream.item_blocks import CentroidsMoved, ItemOutcomes, ItemPairs, ItemSamples, Ticked
+from stream.item_blocks import CentroidsMoved, ItemOutcomes, Ticked
 from stream.ops.kinds import CLICK, CLOSED, ORGANIC, SHOWN
+from stream.parcels import Parcel
 
 __all__ = [
     "CLICK",
@@ -107,7 +108,5 @@ class Forgotten:
     ts: int
 
 
-Segment = (
-    FeedbackBlock | ItemsBlock | Forgotten | Ticked | ItemOutcomes | ItemSamples | ItemPairs | CentroidsMoved
-)
+Segment = FeedbackBlock | ItemsBlock | Forgotten | Ticked | ItemOutcomes | Parcel | CentroidsMoved
 """The first three come out of JOIN; the others pass between steps that run apart."""

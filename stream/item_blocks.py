@@ -1,4 +1,4 @@
-"""What LEARN USERS hands to LEARN ITEMS: outcomes, samples and pairs by the partition of their items.
+"""What LEARN USERS hands to LEARN ITEMS beside the parcels of its parts: outcomes, centroids, time.
 
 Nothing here names a user. Each block carries its own list of item ids, `names`, and columns of numbers into
 it.
@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from stream.frame import Frame
 
-__all__ = ["CentroidsMoved", "ItemOutcomes", "ItemPairs", "ItemSamples", "Ticked"]
+__all__ = ["CentroidsMoved", "ItemOutcomes", "Ticked"]
 
 Bool = npt.NDArray[np.bool_]
 Float32 = npt.NDArray[np.float32]
@@ -73,45 +73,6 @@ class ItemOutcomes:
     def __len__(self) -> int:
         """Number of operations."""
         return int(self.kind.size)
-
-
-@dataclass(slots=True, eq=False)
-class ItemSamples:
-    """What the matrix factorisation sampled, in order: S samples of U user vectors.
-
-    `users` (U, d) and `bias` (U,) are those of a user *before* the operation that sampled; `user` (S,)
-    numbers into them, `item` (S,) into `names`; `label` (S,) is 0 or 1, `weight` (S,) what the error counts.
-    """
-
-    names: list[str]
-    users: Float32
-    bias: Float32
-    user: Int32
-    item: Int32
-    label: Float32
-    weight: Float32
-
-    def __len__(self) -> int:
-        """Number of samples."""
-        return int(self.item.size)
-
-
-@dataclass(slots=True, eq=False)
-class ItemPairs:
-    """Items that the same user clicked, in order: `item` at `ts`, `other` before it at `other_ts`; (P,) each.
-
-    `item` and `other` are numbers into `names`, times are ms.
-    """
-
-    names: list[str]
-    item: Int32
-    other: Int32
-    ts: Int64
-    other_ts: Int64
-
-    def __len__(self) -> int:
-        """Number of pairs."""
-        return int(self.item.size)
 
 
 @dataclass(slots=True, eq=False)

@@ -14,14 +14,15 @@ from stream.blocks import CLICK, ORGANIC, SHOWN
 from stream.columns import FAR_MS, are_finite, are_times
 from stream.errors import FrameError
 from stream.frame import Frame
-from stream.item_blocks import CentroidsMoved, ItemOutcomes, ItemPairs, ItemSamples, Ticked
+from stream.item_blocks import CentroidsMoved, ItemOutcomes, Ticked
+from stream.parcels import ITEM, Parcel, parcel_frame, revive_parcel
 
 __all__ = ["ITEM_KINDS", "ItemSegment", "item_frame", "revive_item_block"]
 
 _MOST_POLICIES = 127  # numbered in 8 bits
 _LARGEST_FEATURE = 1e6  # what learners.request_features clips to
 
-ItemSegment = ItemOutcomes | ItemSamples | ItemPairs | CentroidsMoved | Ticked
+ItemSegment = ItemOutcomes | Parcel | CentroidsMoved | Ticked
 
 # dtype and number of axes of each column, in the order of the fields behind `names`
 _OUTCOMES = {
@@ -39,13 +40,10 @@ _SAMPLES = {
     "weight": ("<f4", 1),
 }  # fmt: skip
 _PAIRS = {"item": ("<i4", 1), "other": ("<i4", 1), "ts": ("<i8", 1), "other_ts": ("<i8", 1)}
-_COLUMNS: dict[str, tuple[Any, dict[str, tuple[str, int]]]] = {
-    "item-outcomes": (ItemOutcomes, _OUTCOMES),
-    "samples": (ItemSamples, _SAMPLES),
-    "pairs": (ItemPairs, _PAIRS),
-}
+# Before there were parcels the factorisation and co-occurrence had segments of their own.
+_BEFORE = {"samples": _SAMPLES, "pairs": _PAIRS}
 
-ITEM_KINDS = (*_COLUMNS, "centroids", "tick")
+ITEM_KINDS = ("item-outcomes", *_BEFORE, "centroids", "tick")
 """What ``kind`` such a frame may have."""
 
 
@@ -62,12 +60,13 @@ def item_frame(segment: ItemSegment) -> tuple[str, Frame]:
         return "tick", tick | ({"rewinds": True} if segment.rewinds else {})
     if isinstance(segment, CentroidsMoved):
         return "centroids", {"centroids": segment.centroids}
-    kind = next(kind for kind, (block, _) in _COLUMNS.items() if isinstance(segment, block))
-    columns = {name: getattr(segment, name) for name in _COLUMNS[kind][1]}
+    if isinstance(segment, Parcel):
+        # Under an old name with a newer number: a program that knows no parcels stops at it. Of a new name it
+        # would make a dead letter, and what is in it would be lost.
+        return "samples", {"version": 2, **parcel_frame(segment)}
+    columns = {name: getattr(segment, name) for name in _OUTCOMES}
     frame: Frame = {"names": segment.names, "columns": columns}
-    if isinstance(segment, ItemOutcomes):
-        frame |= _later(segment, columns)
-    return kind, frame
+    return "item-outcomes", frame | _later(segment, columns)
 
 
 def _later(block: ItemOutcomes, columns: dict[str, Any]) -> Frame:
@@ -93,18 +92,37 @@ def revive_item_block(frame: Frame) -> ItemSegment:
         return Ticked(source, ts, watermark, frame.get("rewinds") is True)
     if kind == "centroids":
         return CentroidsMoved(_centroids(frame))
-    made, columns = _COLUMNS[kind]
+    if kind == "samples" and frame["version"] >= 2:
+        return revive_parcel(frame)
     names, stored = frame.get("names"), frame.get("columns")
     if not isinstance(stored, dict) or not isinstance(names, list) or not set(map(type, names)) <= {str}:
         msg = f"{kind}: names is to be a list of texts, and columns a map"
         raise FrameError(msg)
-    block = made(names, *(_column(kind, name, stored.get(name), *shape) for name, shape in columns.items()))
-    if kind == "item-outcomes":
-        _revive_later(block, stored, frame)
-    if not _CHECKS[kind](block):
+    shapes = _OUTCOMES if kind == "item-outcomes" else _BEFORE[kind]
+    columns = {name: _column(kind, name, stored.get(name), *shape) for name, shape in shapes.items()}
+    if kind != "item-outcomes":
+        return revive_parcel(_parcel_before(kind, names, columns))
+    block = ItemOutcomes(names, **columns)
+    _revive_later(block, stored, frame)
+    if not _is_outcomes(block):
         msg = f"{kind}: the columns do not fit each other, or point beyond the lists that they number"
         raise FrameError(msg)
-    return block  # type: ignore[no-any-return]
+    return block
+
+
+def _parcel_before(kind: str, names: list[str], columns: dict[str, Any]) -> Frame:
+    """What a program without parcels wrote, as the parcel that says the same."""
+    if kind == "samples":
+        users = {"vector": columns.pop("users"), "bias": columns.pop("bias")}
+        tables = {"users": users, "samples": columns}
+        refs = {"samples": {"user": "users", "item": ITEM}}
+        return parcel_frame(Parcel("mf", names, tables, refs, {"samples": ("item",)}))
+    times = columns["ts"]
+    refs = {"pairs": {"item": ITEM, "other": ITEM}}
+    to: dict[str, tuple[str, ...]] = {"pairs": ("item", "other")}
+    return parcel_frame(
+        Parcel("cooccurrence", names, {"pairs": columns}, refs, to, int(times.max(initial=0)))
+    )
 
 
 def _revive_later(block: ItemOutcomes, stored: Frame, frame: Frame) -> None:
@@ -176,28 +194,3 @@ def _is_outcomes(block: ItemOutcomes) -> bool:
     if not _is_decided_on(block):
         return False
     return bool(fits) and bool((block.clusters >= -1).all()) and _points_into(block.items, len(block.names))
-
-
-def _is_samples(block: ItemSamples) -> bool:
-    n, n_users = len(block), len(block.users)
-    return (
-        all(len(column) == n for column in (block.user, block.label, block.weight))
-        and len(block.bias) == n_users
-        and _points_into(block.user, n_users)
-        and _points_into(block.item, len(block.names))
-        and are_finite(block.users, block.bias, block.label, block.weight)
-    )
-
-
-def _is_pairs(block: ItemPairs) -> bool:
-    n, size = len(block), len(block.names)
-    columns = (block.other, block.ts, block.other_ts)
-    return (
-        all(len(column) == n for column in columns)
-        and _points_into(block.item, size)
-        and _points_into(block.other, size)
-        and are_times(block.ts, block.other_ts)
-    )
-
-
-_CHECKS: dict[str, Any] = {"item-outcomes": _is_outcomes, "samples": _is_samples, "pairs": _is_pairs}

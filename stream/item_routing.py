@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from stream.item_blocks import ItemOutcomes, ItemPairs, ItemSamples
+from stream.item_blocks import ItemOutcomes
 
-__all__ = ["cut_in_two", "route_outcomes", "route_pairs", "route_samples"]
+__all__ = ["cut_in_two", "route_outcomes"]
 
 Bool = npt.NDArray[np.bool_]
 Int32 = npt.NDArray[np.int32]
@@ -31,27 +31,10 @@ def route_outcomes(block: ItemOutcomes, home: Int32) -> dict[int, ItemOutcomes]:
     return {partition: _outcomes_at(block, is_here) for partition, is_here in _masks(home[block.items])}
 
 
-def route_samples(block: ItemSamples, home: Int32) -> dict[int, ItemSamples]:
-    """What each partition gets, in order; `home` (names,) is the partition of each name."""
-    return {partition: _samples_at(block, is_here) for partition, is_here in _masks(home[block.item])}
-
-
-def route_pairs(block: ItemPairs, home: Int32) -> dict[int, ItemPairs]:
-    """What each partition gets, in order: a pair goes to the owners of both, once if that is the same."""
-    ours, theirs = home[block.item], home[block.other]
-    present = np.unique(np.concatenate([ours, theirs])).tolist()
-    return {partition: _pairs_at(block, (ours == partition) | (theirs == partition)) for partition in present}
-
-
-def cut_in_two(block: ItemOutcomes | ItemSamples | ItemPairs) -> tuple[Any, Any]:
-    """The two halves of a block of two or more, each with the names and users that it needs."""
-    is_first = np.arange(len(block)) < len(block) // 2
-    if isinstance(block, ItemOutcomes):
-        is_first = np.repeat(is_first, np.diff(block.start))
-        return _outcomes_at(block, is_first), _outcomes_at(block, ~is_first)
-    if isinstance(block, ItemSamples):
-        return _samples_at(block, is_first), _samples_at(block, ~is_first)
-    return _pairs_at(block, is_first), _pairs_at(block, ~is_first)
+def cut_in_two(block: ItemOutcomes) -> tuple[ItemOutcomes, ItemOutcomes]:
+    """The two halves of a block of two or more, each with the names that it needs."""
+    is_first = np.repeat(np.arange(len(block)) < len(block) // 2, np.diff(block.start))
+    return _outcomes_at(block, is_first), _outcomes_at(block, ~is_first)
 
 
 def _masks(homes: Int32) -> list[tuple[int, Bool]]:
@@ -98,31 +81,4 @@ def _outcomes_at(block: ItemOutcomes, is_here: Bool) -> ItemOutcomes:
         policy=block.policy[ops],
         policies=block.policies,
         layout=block.layout,
-    )
-
-
-def _samples_at(block: ItemSamples, is_here: Bool) -> ItemSamples:
-    user, item = block.user[is_here], block.item[is_here]
-    users, user_number = _kept(_used(len(block.users), user))
-    kept, number = _kept(_used(len(block.names), item))
-    return ItemSamples(
-        names=[block.names[n] for n in kept.tolist()],
-        users=block.users[users],
-        bias=block.bias[users],
-        user=user_number[user],
-        item=number[item],
-        label=block.label[is_here],
-        weight=block.weight[is_here],
-    )
-
-
-def _pairs_at(block: ItemPairs, is_here: Bool) -> ItemPairs:
-    item, other = block.item[is_here], block.other[is_here]
-    kept, number = _kept(_used(len(block.names), item, other))
-    return ItemPairs(
-        names=[block.names[n] for n in kept.tolist()],
-        item=number[item],
-        other=number[other],
-        ts=block.ts[is_here],
-        other_ts=block.other_ts[is_here],
     )

@@ -17,6 +17,7 @@ from bandits.ops import diagonal
 from bandits.ops.arrays import Float64, Int32, grown
 from bandits.plans import Rule
 from bandits.touched import Touched
+from learners.part import Column, Columns, PartSpec, Side
 from learners.rows import RowBlock
 from learners.world import World
 from stream.frame import Frame
@@ -75,6 +76,14 @@ class DiagLinUcb(Policy):
     """
 
     name = "diag_lin_ucb"
+    spec = PartSpec(
+        {
+            "item": (
+                Column("shown", "i8"), Column("clusters", "i4", ("edges",)), Column("b", "f8", ("edges",)),
+                Column("d", "f8", ("edges",)),
+            )
+        }
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -287,25 +296,11 @@ class DiagLinUcb(Policy):
             self._head, self._following, self._slot_cluster, self._slot_sums, self._pool,
         )  # fmt: skip
 
-    def columns(self, rows: Int32) -> Frame:
-        """All that is kept of item `rows` (n,): `shown` and number of `edges` (n,), and `clusters`, `b` and
-        `d` of all edges, by row and cluster."""
-        self.ensure(int(rows.max(initial=-1)) + 1)
-        counts, clusters, sums = self._export(rows)
-        return {
-            "version": self.version,
-            "rows": rows,
-            "shown": self._shown[rows],
-            "edges": counts,
-            "clusters": clusters,
-            "b": sums[:, 0].copy(),
-            "d": sums[:, 1].copy(),
-        }
-
     def snapshot(self) -> Frame:
         """All sums, by row and cluster id; d as in Eq. 8, its start value of 1 included."""
         rows = np.flatnonzero((self._head >= 0) | (self._shown > 0)).astype(np.int32)
-        return {**self.columns(rows), "retired": np.flatnonzero(self._retired).astype(np.int32)}
+        retired = np.flatnonzero(self._retired).astype(np.int32)
+        return {"version": self.version, "rows": rows, **self.export("item", rows), "retired": retired}
 
     def restore(self, frame: Frame) -> None:
         """Become the state of a snapshot."""
@@ -313,25 +308,40 @@ class DiagLinUcb(Policy):
         if frame["retired"].size:
             self._retired = grown(self._retired, int(frame["retired"].max()) + 1)
             self._retired[frame["retired"]] = True
-        self.apply(frame)
+        self.adopt("item", frame["rows"], frame)
+        self.version = int(frame["version"])
         self._touched = Touched()
 
-    def changes(self) -> Frame:
-        """The rows touched since the last call, each with all its edges; empty when there are none."""
-        rows = self._touched.take()
-        return self.columns(rows) if rows.size else {}
+    def touched(self, side: Side) -> Int32:
+        """Items shown or clicked, or with sums under a cluster that is gone."""
+        return self._touched.take()
 
-    def apply(self, frame: Frame) -> None:
-        """Replace the rows of one `changes()`."""
-        if not frame:
-            return
-        rows, sums = np.array(frame["rows"]), np.stack([frame["b"], frame["d"]], axis=1)
+    def export(self, side: Side, rows: Int32) -> Columns:
+        """All that is kept of item `rows` (n,): `shown` and number of `edges` (n,), and `clusters`, `b` and
+        `d` of all edges, by row and cluster."""
         self.ensure(int(rows.max(initial=-1)) + 1)
+        counts, clusters, sums = self._export(rows)
+        shown = self._shown[rows]
+        return {
+            "shown": shown, "edges": counts, "clusters": clusters, "b": sums[:, 0].copy(),
+            "d": sums[:, 1].copy(),
+        }  # fmt: skip
+
+    def adopt(self, side: Side, rows: Int32, columns: Mapping[str, Any]) -> None:
+        """Replace all that is kept of `rows` (n,)."""
+        if not rows.size:
+            return
+        rows, sums = np.array(rows), np.stack([columns["b"], columns["d"]], axis=1)
+        self.ensure(int(rows.max()) + 1)
         diagonal.free_rows(rows, self._head, self._following, self._pool)
-        self._add(rows, np.array(frame["edges"]), np.array(frame["clusters"]), sums)
-        self._shown[rows] = frame["shown"]
-        self.version = int(frame["version"])
+        self._add(rows, np.array(columns["edges"]), np.array(columns["clusters"]), sums)
+        self._shown[rows] = columns["shown"]
+        self.version += rows.size
         self._settle(rows)
+
+    def upgraded(self, frame: Frame) -> Frame:
+        """Frames of before had items alone, without saying so."""
+        return {"item": frame} if "rows" in frame else frame
 
 
 def needs(settings: Settings) -> tuple[str, ...]:

@@ -18,7 +18,7 @@ from bandits.ops.arrays import Float32, Float64, Int32
 from bandits.outer_model import ItemFeatures, OuterModel
 from bandits.plans import Rule
 from learners.attribute_features import AttributeFeatures
-from learners.part import Columns, Part, PartSpec, Side
+from learners.part import Columns, PartSpec, Side
 from learners.request_features import RequestFeatures
 from learners.rows import RowBlock
 from learners.world import World
@@ -56,7 +56,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Share of the traffic that is dealt out evenly among them."""
 
 
-class LinUcb(Part, Policy):
+class LinUcb(Policy):
     """Ridge regression on the request's features x with its full covariance (Li et al. 2010, Algorithm 1).
 
     Score: ``theta . z + alpha sqrt(z^T A^-1 z)`` with A = l2 I + sum z z^T over impressions, b = sum r z over

@@ -55,13 +55,6 @@ class Uniform(Policy):
     def restore(self, frame: Frame) -> None:
         """Nothing is held."""
 
-    def changes(self) -> Frame:
-        """An empty frame."""
-        return {}
-
-    def apply(self, frame: Frame) -> None:
-        """Nothing is held."""
-
 
 def build(settings: Settings, world: World) -> Uniform:
     """The policy, as the settings say."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -21,7 +22,9 @@ from learners.ops.cooccurrence import (
     sums_of,
     write_lists,
 )
+from learners.part import Column, Columns, Part, PartSpec, Side, Table
 from learners.parts.history import Pairs
+from learners.rows import RowBlock
 from learners.touched import Touched, grown, roomier
 from stream.frame import Frame
 
@@ -30,10 +33,19 @@ __all__ = ["CoOccurrence", "Linked"]
 Int32 = npt.NDArray[np.int32]
 Float32 = npt.NDArray[np.float32]
 Float64 = npt.NDArray[np.float64]
+Int64 = npt.NDArray[np.int64]
 
 _DAY_MS = 86_400_000
 _NO_ROWS = np.zeros(0, np.int32)
 _CLASSES = 32
+_LARGEST_STEP = 1_000.0  # half-lives; beyond it nothing is left of a float64
+_PAIRS = Table(
+    (
+        Column("item", "i4", ref="item"), Column("other", "i4", ref="item"), Column("ts", "i8"),
+        Column("other_ts", "i8"),
+    ),
+    ("item", "other"),
+)  # fmt: skip
 
 
 class Linked(NamedTuple):
@@ -58,7 +70,7 @@ class Linked(NamedTuple):
         return best_of(k, without, self.keys, self.sums, self.met)
 
 
-class CoOccurrence:
+class CoOccurrence(Part):
     """For each item row up to `slots` neighbours with weights that halve every `half_life_ms`.
 
     A pair that `Histories.learn` found adds 2^-(gap / `gap_half_life_ms`) (0: always 1) to both directions. A
@@ -74,7 +86,7 @@ class CoOccurrence:
     Example:
         >>> pairs = Pairs(np.array([[1, 0, 50, 40, 0], [2, 0, 60, 40, 0], [2, 0, 70, 60, 0]]))
         >>> together = CoOccurrence(slots=4, power=0.0)
-        >>> together.learn(pairs)
+        >>> together.learn_pairs(pairs)
         >>> together.neighbours(0, 2)[0]
         array([2, 1], dtype=int32)
         >>> together.recommend(np.array([1], np.int32), k=3, now_ms=70)[0]
@@ -99,6 +111,18 @@ class CoOccurrence:
             raise LearnerError(msg)
         self.slots, self.half_life_ms, self.gap_half_life_ms = slots, half_life_ms, gap_half_life_ms
         self.rank_decay, self.smoothing, self.power = rank_decay, smoothing, power
+        half_life = Column("half_life_ms", "i8", setting=True, expects=(half_life_ms,))
+        neighbours = Column("neighbours", "i4", ("lengths",), ref="item", most=slots)
+        self.spec = PartSpec(
+            {
+                "item": (
+                    half_life, Column("reference", "i8", setting=True), neighbours,
+                    Column("weights", "f4", ("lengths",)), Column("degree", "f8"),
+                )
+            },
+            {"pairs": _PAIRS},
+            needs=("history",),
+        )  # fmt: skip
         self._clear(1_024)
 
     def _clear(self, capacity: int) -> None:
@@ -175,7 +199,7 @@ class CoOccurrence:
             weight=grown(lists.weight, entries).astype(np.float32, copy=False),
         )
 
-    def learn(self, pairs: Pairs) -> None:
+    def learn_pairs(self, pairs: Pairs) -> None:
         """Add pairs in order; cutting them into other blocks changes no bit."""
         if not len(pairs):
             return
@@ -189,6 +213,26 @@ class CoOccurrence:
             )  # fmt: skip
             if done < len(pairs):
                 self._grow_pool()
+
+    def learn_users(
+        self, block: RowBlock, inbox: Mapping[str, Mapping[str, Columns]]
+    ) -> Mapping[str, Columns]:
+        """The pairs that the histories found; their items' owners learn them."""
+        return {"pairs": inbox["history"]["pairs"]}
+
+    def learn_items(self, block: RowBlock, parcel: Mapping[str, Columns]) -> None:
+        """Learn pairs, of which either item may be somebody else's."""
+        if "pairs" in parcel:
+            one, other, ts, other_ts = (parcel["pairs"][name] for name in ("item", "other", "ts", "other_ts"))
+            known = (one >= 0) & (other >= 0)
+            # How many items the user clicked in between is nothing that is read here.
+            columns = (one, other, ts, other_ts, np.zeros(one.size, np.int64))
+            self.learn_pairs(Pairs(np.stack(columns, axis=1, dtype=np.int64)[known]))
+
+    def remove(self, side: Side, rows: Int32) -> None:
+        """Forget these items; nothing is kept by user."""
+        if side == "item":
+            self.remove_items(rows)
 
     def remove_items(self, rows: Int32) -> None:
         """Forget these items, in every list; one pass over all lists."""
@@ -213,10 +257,11 @@ class CoOccurrence:
         read_lists(rows, lengths, self._lists, entries, weights)
         return lengths, entries, weights
 
-    def columns(self, rows: Int32) -> Frame:
-        """All that is kept of item `rows` (n,): lists of `lengths` (n,), packed as `neighbours` (-1 where an
-        entry is empty) and `weights`, and `degree` (n,)."""
-        self.ensure(int(rows.max(initial=-1)) + 1)
+    def snapshot(self) -> Frame:
+        """All rows with a neighbour or a sum of weights."""
+        every = np.arange(self._used, dtype=np.int32)
+        is_used = (lengths_of(every, self._lists, self.slots) > 0) | (self._lists.degree[every] > 0)
+        rows = every[is_used]
         lengths, entries, weights = self._read(rows)
         return {
             "half_life_ms": self.half_life_ms,
@@ -227,14 +272,9 @@ class CoOccurrence:
             "neighbours": entries,
             "weights": weights,
             "degree": self._lists.degree[rows],
+            "used": self._used,
+            "touched": self._touched.peek(),
         }
-
-    def snapshot(self) -> Frame:
-        """All rows with a neighbour or a sum of weights."""
-        every = np.arange(self._used, dtype=np.int32)
-        is_used = (lengths_of(every, self._lists, self.slots) > 0) | (self._lists.degree[every] > 0)
-        rows = every[is_used]
-        return {**self.columns(rows), "used": self._used, "touched": self._touched.peek()}
 
     def restore(self, frame: Frame) -> None:
         """Become what `snapshot` described.
@@ -246,35 +286,72 @@ class CoOccurrence:
         self._clear(1_024)
         self.ensure(frame["used"])
         self._reference[0] = frame["reference"]
-        self._write(frame)
+        self._write(
+            *(np.array(frame[name]) for name in ("rows", "lengths", "neighbours", "weights", "degree"))
+        )
         self._touched.put(frame["touched"])
         self._touched.ensure(self._lists.degree.size)
 
-    def changes(self) -> Frame:
-        """The touched rows' lists, and the reference that their weights stand on."""
-        return self.columns(self._touched.take())
+    def touched(self, side: Side) -> Int32:
+        """Rows whose lists or sums changed."""
+        return self._touched.take()
 
-    def apply(self, frame: Frame) -> None:
-        """On a replica: follow the reference (an exact power of two), then take over the lists, after the
-        items `gone` have left all.
+    def export(self, side: Side, rows: Int32) -> Columns:
+        """All that is kept of item `rows` (n,): lists of `lengths` (n,), packed as `neighbours` (-1 where an
+        entry is empty) and `weights`, and `degree` (n,), as of `reference`."""
+        self.ensure(int(rows.max(initial=-1)) + 1)
+        lengths, entries, weights = self._read(rows)
+        return {
+            "half_life_ms": np.full(rows.size, self.half_life_ms, np.int64),
+            "reference": np.full(rows.size, self._reference[0], np.int64),
+            "lengths": lengths,
+            "neighbours": entries,
+            "weights": weights,
+            "degree": self._lists.degree[rows],
+        }
+
+    def adopt(self, side: Side, rows: Int32, columns: Mapping[str, npt.NDArray[Any]]) -> None:
+        """Take over lists; they, or what is here, follow the newest reference by exact powers of two.
 
         Raises:
-            ReplicaError: the frame was written with another half-life or number of slots.
+            ReplicaError: they were written with another half-life, or are longer than `slots`.
         """
-        self._check(frame)
-        moved = (frame["reference"] - int(self._reference[0])) / self.half_life_ms
+        if not rows.size:
+            return
+        # A row of which nothing is known says no half-life either.
+        told = columns["half_life_ms"] != 0
+        wrong = told & (columns["half_life_ms"] != self.half_life_ms)
+        if wrong.any() or (columns["lengths"] > self.slots).any():
+            theirs = int(columns["half_life_ms"][wrong][0]) if wrong.any() else self.half_life_ms
+            mine = (self.half_life_ms, self.slots)
+            longest = int(columns["lengths"].max())
+            msg = f"co-occurrence with (half-life, slots) {mine} cannot follow one with {theirs}, {longest}"
+            raise ReplicaError(msg)
+        reference = np.where(told, columns["reference"], self._reference[0])
+        self._advance(int(reference.max()))
+        steps = (self._reference[0] - reference) / self.half_life_ms
+        fade = 2.0 ** -np.minimum(np.where(told, steps, 0.0), _LARGEST_STEP)
+        weights = (columns["weights"] * np.repeat(fade, columns["lengths"])).astype(np.float32)
+        self.ensure(int(rows.max()) + 1)
+        lists = columns["lengths"], columns["neighbours"], weights, columns["degree"] * fade
+        self._write(np.array(rows), *map(np.array, lists))
+
+    def _advance(self, reference: int) -> None:
+        moved = (reference - int(self._reference[0])) / self.half_life_ms
         if moved > 0:
             rebase(self._lists, self._used, self.slots, moved)
-            self._reference[0] = frame["reference"]
-        if "gone" in frame:
-            self.remove_items(frame["gone"])
-        if frame["rows"].size:
-            self.ensure(int(frame["rows"].max()) + 1)
-            self._write(frame)
+            self._reference[0] = reference
 
-    def _write(self, frame: Frame) -> None:
-        rows, lengths = np.array(frame["rows"]), np.array(frame["lengths"])
-        entries, weights = np.array(frame["neighbours"]), np.array(frame["weights"])
+    def upgraded(self, frame: Frame) -> Frame:
+        """Frames of before had one reference for all rows."""
+        if "rows" not in frame:
+            return frame
+        n = frame["rows"].size
+        settings = {name: np.full(n, frame[name], np.int64) for name in ("half_life_ms", "reference")}
+        gone = {"removed": {"item": frame["gone"]}} if "gone" in frame else {}
+        return {"item": {**frame, **settings}, **gone}
+
+    def _write(self, rows: Int32, lengths: Int32, entries: Int32, weights: Float32, degree: Float64) -> None:
         if int(lengths.sum()) != entries.size or (lengths > self.slots).any():
             msg = f"a frame tells of lists with {int(lengths.sum())} neighbours and holds {entries.size}"
             raise ReplicaError(msg)
@@ -283,7 +360,7 @@ class CoOccurrence:
             done, low = write_lists(rows, lengths, entries, weights, self._lists, self.slots, done, low)
             if done < rows.size:
                 self._grow_pool(2 * (entries.size - low))
-        self._lists.degree[rows] = frame["degree"]
+        self._lists.degree[rows] = degree
 
     def _check(self, frame: Frame) -> None:
         theirs, mine = (frame["half_life_ms"], frame["slots"]), (self.half_life_ms, self.slots)

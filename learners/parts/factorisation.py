@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from learners.errors import LearnerError, ReplicaError
 from learners.ops.factorisation import Rates, Trace, dots, learn_block, learn_samples, score_rows
+from learners.part import Column, Columns, Part, PartSpec, Side, Table
 from learners.rows import RowBlock
 from learners.table import EmbeddingTable
 from learners.touched import Touched, grown
@@ -22,6 +24,13 @@ Int64 = npt.NDArray[np.int64]
 Float32 = npt.NDArray[np.float32]
 
 _NO_ROWS = np.zeros(0, np.int32)
+_SAMPLES = Table(
+    (
+        Column("user", "i4", ref="users"), Column("item", "i4", ref="item"), Column("label", "f4"),
+        Column("weight", "f4"),
+    ),
+    ("item",),
+)  # fmt: skip
 
 
 class TouchedRows(NamedTuple):
@@ -112,7 +121,7 @@ class _Columns:
         self.state[rows, 0] = bias
 
 
-class MatrixFactorisation:
+class MatrixFactorisation(Part):
     """Incremental implicit matrix factorisation over the vectors of two embedding tables.
 
     z(u, i) = mean + b_u + b_i + p_u . q_i, trained by the logistic loss (`learners.ops.factorisation` has
@@ -166,6 +175,9 @@ class MatrixFactorisation:
                 f" got {learning_rate}, {negatives}, {ring}, {l2}"
             )
             raise LearnerError(msg)
+        bias = (Column("bias", "f4"),)
+        vectors = Table((Column("vector", "f4", (users.dim,)), Column("bias", "f4")))
+        self.spec = PartSpec({"user": bias, "item": bias}, {"users": vectors, "samples": _SAMPLES})
         self.users, self.items = users, items
         self.learning_rate, self.l2, self.adaptive, self.mean = learning_rate, l2, adaptive, mean
         self.negatives, self.negative_weight, self.power = negatives, negative_weight, power
@@ -247,6 +259,22 @@ class MatrixFactorisation:
             weight=trace.weight[:n],
         )
 
+    def learn_users(
+        self, block: RowBlock, inbox: Mapping[str, Mapping[str, Columns]]
+    ) -> Mapping[str, Columns]:
+        """Move the users, and the copies of items that are here; what was sampled goes to items' owners."""
+        moved, samples = self.learn_traced(block)
+        users, bias, *rest = samples
+        named = dict(zip(("user", "item", "label", "weight"), rest, strict=True))
+        vectors = {"vector": users, "bias": bias}
+        return {"users": vectors, "samples": named, "moved": {"row": moved.users}}
+
+    def learn_items(self, block: RowBlock, parcel: Mapping[str, Columns]) -> None:
+        """Learn what a users' owner sampled."""
+        if "samples" in parcel:
+            users, samples = parcel["users"], parcel["samples"]
+            self.learn_samples(Samples(users["vector"], users["bias"], **samples))
+
     def learn_samples(self, samples: Samples) -> Int32:
         """The items' side of samples that another drew: the very arithmetic of `learn`; returns rows moved.
 
@@ -278,9 +306,12 @@ class MatrixFactorisation:
         )  # fmt: skip
         return TouchedRows(self._users.publish(n_users), self._items.publish(n_items), samples)
 
-    def adopt(self, rows: Int32, bias: Float32) -> None:
-        """Take over the biases (n,) of item `rows` (n,) from whoever owns them."""
-        self._items.apply(rows, bias)
+    def remove(self, side: Side, rows: Int32) -> None:
+        """Forget the state of these rows."""
+        if side == "user":
+            self.remove_users(rows)
+        elif side == "item":
+            self.remove_items(rows)
 
     def remove_items(self, rows: Int32) -> None:
         """Forget the state of these item rows; they are drawn as negatives no more."""
@@ -324,17 +355,27 @@ class MatrixFactorisation:
         drawn = self._ring[self._ring >= 0]
         self._counts = np.bincount(drawn).astype(np.int32)
 
-    def changes(self) -> Frame:
-        """Biases of the touched rows."""
-        users, items = self._users.touched.take(), self._items.touched.take()
-        return {
-            "user_rows": users,
-            "user_bias": self._users.state[users, 0],
-            "item_rows": items,
-            "item_bias": self._items.state[items, 0],
-        }
+    def touched(self, side: Side) -> Int32:
+        """Rows whose bias moved."""
+        return self._side(side).touched.take()
 
-    def apply(self, frame: Frame) -> None:
-        """On a replica: take over the biases."""
-        self._users.apply(frame["user_rows"], frame["user_bias"])
-        self._items.apply(frame["item_rows"], frame["item_bias"])
+    def export(self, side: Side, rows: Int32) -> Columns:
+        """Biases of `rows` (n,)."""
+        columns = self._side(side)
+        columns.ensure(int(rows.max(initial=-1)) + 1)
+        return {"bias": columns.state[rows, 0]}
+
+    def adopt(self, side: Side, rows: Int32, columns: Mapping[str, npt.NDArray[Any]]) -> None:
+        """Take over the biases of `rows` (n,) from whoever owns them."""
+        self._side(side).apply(rows, columns["bias"])
+
+    def _side(self, side: Side) -> _Columns:
+        return self._users if side == "user" else self._items
+
+    def upgraded(self, frame: Frame) -> Frame:
+        """Frames of before had the rows of both sides in one map."""
+        if "user_rows" not in frame:
+            return frame
+        return {
+            side: {"rows": frame[f"{side}_rows"], "bias": frame[f"{side}_bias"]} for side in ("user", "item")
+        }

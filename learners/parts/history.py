@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 
 from learners.errors import LearnerError, ReplicaError
 from learners.ops.history import append_all, drop_items, learn_positives
+from learners.part import Column, Columns, Part, PartSpec, Side
 from learners.rows import RowBlock
 from learners.touched import Touched, grown, roomier
 from stream.blocks import CLICK, ORGANIC
@@ -47,7 +51,7 @@ class Pairs:
         return int(self.item.size)
 
 
-class Histories:
+class Histories(Part):
     """For each user row the last `cap` distinct clicked items, oldest first, with the time of the last click.
 
     First clicks and organic clicks enter, and clicks of kinds of weight 0, which make no pairs; dislikes do
@@ -66,6 +70,10 @@ class Histories:
         >>> list(zip(pairs.item.tolist(), pairs.other.tolist()))
         [(6, 5), (5, 6)]
     """
+
+    spec = PartSpec(
+        {"user": (Column("items", "i4", ("lengths",), ref="item"), Column("ts", "i8", ("lengths",)))}
+    )
 
     def __init__(self, *, cap: int = 200, window: int = 5) -> None:
         if cap < 1 or window < 0:
@@ -164,6 +172,20 @@ class Histories:
             self._grow_pool()
             done = append_all(*self._columns(), self.cap, users, items, times, done)
 
+    def learn_users(
+        self, block: RowBlock, inbox: Mapping[str, Mapping[str, Columns]]
+    ) -> Mapping[str, Columns]:
+        """Append a block's positives; the `pairs` that they make, for parts that need them."""
+        found = self.learn(block)
+        return {"pairs": {name: getattr(found, name) for name in Pairs.__slots__}}
+
+    def remove(self, side: Side, rows: Int32) -> None:
+        """Take items out of all histories, or forget those of users."""
+        if side == "item":
+            self.remove_items(rows)
+        elif side == "user":
+            self.remove_users(rows)
+
     def remove_items(self, rows: Int32) -> None:
         """Take these items out of all histories; one pass over what is remembered."""
         if not rows.size or not self._used[0]:
@@ -225,28 +247,47 @@ class Histories:
         self._touched.ensure(self._length.size)
         self._fresh[frame["touched"]] = frame["fresh"]
 
-    def changes(self) -> Frame:
-        """For each touched user the newly clicked tail, or after a removal (`whole`) all of it."""
+    def touched(self, side: Side) -> Int32:
+        """Users who clicked, or lost items."""
         rows = self._touched.take()
-        whole = self._fresh[rows] < 0
-        lengths = np.where(whole, self._length[rows], np.minimum(self._fresh[rows], self._length[rows]))
-        items, times = self._lists(rows, lengths)
         self._fresh[rows] = 0
-        return {"rows": rows, "whole": whole, "lengths": lengths, "items": items, "ts": times}
+        return rows
 
-    def apply(self, frame: Frame) -> None:
-        """On a replica: append the tails, replace the whole ones, after the items `gone` have left all.
+    def export(self, side: Side, rows: Int32) -> Columns:
+        """Whole lists of user `rows` (n,), oldest first."""
+        lengths, items, times = self.lists(rows)
+        return {"lengths": lengths, "items": items, "ts": times}
+
+    def adopt(self, side: Side, rows: Int32, columns: Mapping[str, npt.NDArray[Any]]) -> None:
+        """Replace lists; where `whole` is given and false, append to them.
 
         A tail of distinct items appended again gives the owner's list: both keep the `cap` items that
         were last clicked, in order of their last click.
         """
-        if "gone" in frame:
-            self.remove_items(frame["gone"])
-        users = frame["rows"][frame["whole"]]
+        whole = columns["whole"] if "whole" in columns else np.ones(rows.size, np.bool_)
+        users = rows[whole]
         users = users[users < self._length.size]
         for user in users[self._class[users] >= 0].tolist():
             self._free(user)
-        self._write(frame)
+        self._write({"rows": rows, **columns})
+
+    def changes(self) -> Frame:
+        """For each touched user the newly clicked tail, or after a removal (`whole`) all of it: lists are
+        long, and what is new in them is short."""
+        rows = self._touched.take()
+        if not rows.size:
+            return {}
+        whole = self._fresh[rows] < 0
+        lengths = np.where(whole, self._length[rows], np.minimum(self._fresh[rows], self._length[rows]))
+        items, times = self._lists(rows, lengths)
+        self._fresh[rows] = 0
+        return {"user": {"rows": rows, "whole": whole, "lengths": lengths, "items": items, "ts": times}}
+
+    def upgraded(self, frame: Frame) -> Frame:
+        """Frames of before had users alone, without saying so."""
+        if "rows" not in frame:
+            return frame
+        return {"user": frame, **({"removed": {"item": frame["gone"]}} if "gone" in frame else {})}
 
     def _write(self, frame: Frame) -> None:
         rows, lengths = frame["rows"], frame["lengths"]

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from learners.errors import LearnerError, ReplicaError
 from learners.ops.popularity import add_clicks, faded, fill_pool, offer_all, order_pool, rebase
+from learners.part import Column, Columns, Part, PartSpec, Side
 from learners.rows import RowBlock
 from learners.touched import Touched, grown, roomier
 from stream.frame import Frame
@@ -16,12 +18,14 @@ from stream.frame import Frame
 __all__ = ["Popularity"]
 
 Int32 = npt.NDArray[np.int32]
+Int64 = npt.NDArray[np.int64]
 Float64 = npt.NDArray[np.float64]
 
 _DAY_MS = 86_400_000
+_LARGEST_STEP = 1_000.0  # half-lives; beyond it nothing is left of a float64
 
 
-class Popularity:
+class Popularity(Part):
     """Exponentially fading click counts for each item row, for every half-life in `half_lives_ms`.
 
     score_h(item, now) = sum over its clicks of 2^-((now - t) / half_life_h): forward decay after Cormode et
@@ -55,6 +59,17 @@ class Popularity:
         self.half_lives_ms = tuple(int(h) for h in half_lives_ms)
         self.pool = pool
         self._half_lives = np.array(self.half_lives_ms, np.float64)
+        n = len(self.half_lives_ms)
+        self.spec = PartSpec(
+            {
+                "item": (
+                    Column("half_lives_ms", "i8", (n,), setting=True, expects=self.half_lives_ms),
+                    Column("reference", "i8", (n,), setting=True),
+                    Column("weights", "f8", (n,)), Column("clicks", "i8"), Column("first_at", "i8"),
+                    Column("last_at", "i8"),
+                )
+            }
+        )  # fmt: skip
         self._clear(1_024)
 
     def _clear(self, capacity: int) -> None:
@@ -136,6 +151,15 @@ class Popularity:
             self._fill_pools()
         return counted
 
+    def learn_items(self, block: RowBlock, parcel: Mapping[str, Columns]) -> None:
+        """Count a block's clicks and dislikes."""
+        self.learn(block)
+
+    def remove(self, side: Side, rows: Int32) -> None:
+        """Forget these items; nothing is kept by user."""
+        if side == "item":
+            self.remove_items(rows)
+
     def remove_items(self, rows: Int32) -> None:
         """Forget these items."""
         rows = rows[rows < self._used]
@@ -157,9 +181,10 @@ class Popularity:
 
     # -- copying ---------------------------------------------------------------------------------------------
 
-    def columns(self, rows: Int32) -> Frame:
-        """All that is kept of item `rows` (n,): `weights` (H, n) on a `reference` (H,), and counts (n,)."""
-        self.ensure(int(rows.max(initial=-1)) + 1)
+    def snapshot(self) -> Frame:
+        """All rows that were ever clicked or disliked."""
+        has_any = (self.clicks[: self._used] > 0) | (self._weights[:, : self._used] != 0).any(axis=0)
+        rows = np.flatnonzero(has_any).astype(np.int32)
         return {
             "half_lives_ms": list(self.half_lives_ms),
             "reference": self._reference.copy(),
@@ -168,13 +193,9 @@ class Popularity:
             "clicks": self.clicks[rows],
             "first_at": self.first_at[rows],
             "last_at": self.last_at[rows],
+            "used": self._used,
+            "touched": self._touched.peek(),
         }
-
-    def snapshot(self) -> Frame:
-        """All rows that were ever clicked or disliked."""
-        has_any = (self.clicks[: self._used] > 0) | (self._weights[:, : self._used] != 0).any(axis=0)
-        rows = np.flatnonzero(has_any).astype(np.int32)
-        return {**self.columns(rows), "used": self._used, "touched": self._touched.peek()}
 
     def restore(self, frame: Frame) -> None:
         """Become what `snapshot` described.
@@ -182,42 +203,63 @@ class Popularity:
         Raises:
             ReplicaError: the frame was written with other half-lives.
         """
-        self._check(frame)
+        self._check(np.array([frame["half_lives_ms"]], np.int64))
         self._clear(1_024)
         self.ensure(frame["used"])
         self._reference[:] = frame["reference"]
-        self._write(frame)
+        self._write(frame["rows"], frame["weights"], frame)
         self._touched.put(frame["touched"])
         self._touched.ensure(self.clicks.size)
         self._fill_pools()
 
-    def changes(self) -> Frame:
-        """The touched rows, and the references that their weights stand on."""
-        return self.columns(self._touched.take())
+    def touched(self, side: Side) -> Int32:
+        """Rows that were clicked, disliked or removed."""
+        return self._touched.take()
 
-    def apply(self, frame: Frame) -> None:
-        """On a replica: follow the references (exact powers of two), then take over the rows.
+    def export(self, side: Side, rows: Int32) -> Columns:
+        """All that is kept of item `rows` (n,): `weights` (n, H) on their `reference` (n, H), and counts."""
+        self.ensure(int(rows.max(initial=-1)) + 1)
+        shape = (rows.size, len(self.half_lives_ms))
+        return {
+            "half_lives_ms": np.broadcast_to(np.array(self.half_lives_ms, np.int64), shape).copy(),
+            "reference": np.broadcast_to(self._reference, shape).copy(),
+            "weights": np.ascontiguousarray(self._weights[:, rows].T),
+            "clicks": self.clicks[rows],
+            "first_at": self.first_at[rows],
+            "last_at": self.last_at[rows],
+        }
+
+    def adopt(self, side: Side, rows: Int32, columns: Mapping[str, npt.NDArray[Any]]) -> None:
+        """Take over rows; they, or what is here, follow the newest reference by exact powers of two.
 
         Raises:
-            ReplicaError: the frame was written with other half-lives.
+            ReplicaError: they were written with other half-lives.
         """
-        self._check(frame)
-        for h, moved in enumerate((frame["reference"] - self._reference) / self._half_lives):
-            if moved > 0:
-                rebase(self._weights[h], self._used, moved)
-                order_pool(self._weights[h], self._pools[h], self._keys[h], self._lengths[h])
-        self._reference[:] = frame["reference"]
-        rows = frame["rows"]
         if not rows.size:
             return
+        # A row of which nothing is known says no half-lives either.
+        weights, counted = columns["weights"], columns["half_lives_ms"].any(axis=1)
+        self._check(columns["half_lives_ms"][counted])
+        reference, steps = columns["reference"][counted], np.zeros(weights.shape)
+        if len(reference):
+            self._advance(reference.max(axis=0))
+            steps[counted] = (self._reference - reference) / self._half_lives
+        weights = np.ascontiguousarray((weights * 2.0 ** -np.minimum(steps, _LARGEST_STEP)).T)
         self.ensure(int(rows.max()) + 1)
         # A row that leads nowhere may sink as it likes.
-        has_shrunk = bool(((frame["weights"] < self._weights[:, rows]) & (self._inside[:, rows] > 0)).any())
-        self._write(frame)
+        has_shrunk = bool(((weights < self._weights[:, rows]) & (self._inside[:, rows] > 0)).any())
+        self._write(rows, weights, columns)
         if has_shrunk:
             self._fill_pools()
         else:
             self._offer(rows)
+
+    def _advance(self, reference: Int64) -> None:
+        for h, moved in enumerate((reference - self._reference) / self._half_lives):
+            if moved > 0:
+                rebase(self._weights[h], self._used, moved)
+                order_pool(self._weights[h], self._pools[h], self._keys[h], self._lengths[h])
+        self._reference = np.maximum(self._reference, reference)
 
     def _offer(self, rows: Int32) -> None:
         for h in range(len(self.half_lives_ms)):
@@ -225,13 +267,25 @@ class Popularity:
                 self._weights[h], self._pools[h], self._inside[h], self._lengths[h], self._keys[h], rows
             )
 
-    def _write(self, frame: Frame) -> None:
-        rows = frame["rows"]
-        self._weights[:, rows] = frame["weights"]
+    def _write(self, rows: Int32, weights: Float64, counts: Mapping[str, npt.NDArray[Any]]) -> None:
+        self._weights[:, rows] = weights
         for name in ("clicks", "first_at", "last_at"):
-            getattr(self, name)[rows] = frame[name]
+            getattr(self, name)[rows] = counts[name]
 
-    def _check(self, frame: Frame) -> None:
-        if tuple(frame["half_lives_ms"]) != self.half_lives_ms:
-            msg = f"the frame has half-lives {frame['half_lives_ms']}, expected {self.half_lives_ms}"
+    def _check(self, half_lives_ms: Int64) -> None:
+        wrong = np.flatnonzero((half_lives_ms != self.half_lives_ms).any(axis=1))
+        if wrong.size:
+            theirs = tuple(half_lives_ms[wrong[0]].tolist())
+            msg = f"the frame has half-lives {theirs}, expected {self.half_lives_ms}"
             raise ReplicaError(msg)
+
+    def upgraded(self, frame: Frame) -> Frame:
+        """Frames of before had one reference for all rows, and weights by half-life."""
+        if "rows" not in frame:
+            return frame
+        shape = (frame["rows"].size, len(frame["half_lives_ms"]))
+        settings = {
+            name: np.broadcast_to(np.array(frame[name], np.int64), shape)
+            for name in ("half_lives_ms", "reference")
+        }
+        return {"item": {**frame, **settings, "weights": np.ascontiguousarray(frame["weights"].T)}}

@@ -15,6 +15,8 @@ import numpy as np
 import numpy.typing as npt
 from msgspec import Meta, field
 
+from learning.rows.part_columns import Cells
+from learning.rows.version_1 import upgraded_item, upgraded_policy, upgraded_user
 from stream.errors import FrameError, NewerFrameError
 from stream.frame import FRAME_SCHEMA, MALFORMED, Frame, pack, unpack
 
@@ -23,9 +25,7 @@ __all__ = [
     "PROGRESS_KEY",
     "ROW_VERSION",
     "ItemRow",
-    "Neighbours",
     "PolicyRow",
-    "Popular",
     "Progress",
     "Row",
     "UserRow",
@@ -39,7 +39,7 @@ __all__ = [
     "vectors_of",
 ]
 
-ROW_VERSION = 1
+ROW_VERSION = 2
 """Number of the layout of rows; a reader refuses newer ones."""
 
 PROGRESS_KEY = b""
@@ -65,48 +65,17 @@ class Row(msgspec.Struct, frozen=True, gc=False, kw_only=True, tag_field="kind")
 class UserRow(Row, frozen=True, gc=False, kw_only=True, tag="user"):
     """All that is served of a user.
 
-    `vector` (d,) float32 and `recent_at` (n,) int64 are bytes, little-endian; `recent` (n,) are the items
-    last clicked, oldest first, each once, and `recent_at` the event times in ms of their last clicks.
-    `version` counts updates of the vector, `touched_at` is event time in ms.
+    `vector` (d,) is float32 as bytes, little-endian; `version` counts its updates, `touched_at` is event
+    time in ms. `parts` holds by name what else is learned of the user (`learning.rows.part_columns`).
     """
 
     user_id: Id
     version: Count = field(name="vector_version", default=0)
     vector: bytes
-    bias: Number = 0.0
     clicks: Count = 0
     impressions: Count = 0
     touched_at: Time = 0
-    recent: list[str] = []
-    recent_at: bytes = b""
-
-
-class Popular(msgspec.Struct, frozen=True, gc=False, kw_only=True):
-    """Fading clicks of an item: its count at time t for half-life h is weight_h * 2^-((t - reference_h) / h).
-
-    `half_lives_ms` has H entries; `reference` (H,) int64 ms and `weights` (H,) float64 are bytes.
-    """
-
-    half_lives_ms: list[Count]
-    reference: bytes
-    weights: bytes
-    clicks: Count = 0
-    first_at: Time = 0
-    last_at: Time = 0
-
-
-class Neighbours(msgspec.Struct, frozen=True, gc=False, kw_only=True):
-    """What was clicked together with an item: `ids` (n,), `weights` (n,) float32 as bytes.
-
-    `degree` sums all weight that the item was ever given; weights and degree fade by half every
-    `half_life_ms` from `reference` (ms) on.
-    """
-
-    half_life_ms: Count
-    reference: Time = 0
-    degree: Number = 0.0
-    ids: list[str] = []
-    weights: bytes = b""
+    parts: dict[str, Cells] = {}
 
 
 class ItemRow(Row, frozen=True, gc=False, kw_only=True, tag="item"):
@@ -118,32 +87,24 @@ class ItemRow(Row, frozen=True, gc=False, kw_only=True, tag="item"):
     item_id: Id
     version: Count = field(name="vector_version", default=0)
     vector: bytes
-    bias: Number = 0.0
     clicks: Count = 0
     impressions: Count = 0
     touched_at: Time = 0
     entered_at: Time = 0
-    popularity: Popular | None = None
-    neighbours: Neighbours | None = None
+    parts: dict[str, Cells] = {}
 
 
 class PolicyRow(Row, frozen=True, gc=False, kw_only=True, tag="policy"):
     """All that policies know of an item.
 
-    Diag-LinUCB: `clusters` (e,) int32 ascending, `b` and `d` (e,) float64, and `shown`, its served
-    impressions. `serving` (s,) int32 are the clusters in which it may be chosen now and `affinities` (s,)
-    float32 how well it fits there. `arms`: (impressions, reward) by policy, for those that ignore the
-    context. Columns are bytes, little-endian.
+    `serving` (s,) int32 are the clusters in which it may be chosen now and `affinities` (s,) float32 how well
+    it fits there, as bytes, little-endian. `parts` holds by the policy's name what it has learned.
     """
 
     item_id: Id
-    shown: Count = 0
-    clusters: bytes = b""
-    b: bytes = b""
-    d: bytes = b""
     serving: bytes = b""
     affinities: bytes = b""
-    arms: dict[str, tuple[Count, Number]] = {}
+    parts: dict[str, Cells] = {}
 
 
 class Progress(Row, frozen=True, gc=False, kw_only=True, tag="progress"):
@@ -187,13 +148,15 @@ def decode_user_row(value: bytes) -> UserRow:
         FrameError: the bytes are no such row, are damaged, or were written by a newer program.
 
     Example:
-        >>> row = UserRow(user_id="ann", vector=np.array([0.5, 2], "<f4").tobytes(), recent=["tea"],
-        ...               recent_at=np.array([7], "<i8").tobytes())
+        >>> row = UserRow(user_id="ann", vector=np.array([0.5, 2], "<f4").tobytes(),
+        ...               parts={"history": {"items": ["tea"], "ts": np.array([7], "<i8").tobytes()}})
         >>> decode_user_row(encode_row(row)) == row
         True
     """
     row = _decoded(value, _users)
-    if len(row.vector) % 4 or len(row.recent_at) != 8 * len(row.recent):
+    if row.layout < ROW_VERSION:
+        row = msgspec.structs.replace(row, parts=upgraded_user(value))
+    if len(row.vector) % 4:
         _uneven(f"user {row.user_id!r}")
     return row
 
@@ -205,19 +168,14 @@ def decode_item_row(value: bytes) -> ItemRow:
         FrameError: the bytes are no such row, are damaged, or were written by a newer program.
 
     Example:
-        >>> row = ItemRow(item_id="tea", vector=bytes(8), neighbours=Neighbours(half_life_ms=1_000))
+        >>> row = ItemRow(item_id="tea", vector=bytes(8), parts={"mf": {"bias": bytes(4)}})
         >>> decode_item_row(encode_row(row)) == row
         True
     """
     row = _decoded(value, _items)
-    popular, near = row.popularity, row.neighbours
-    even = len(row.vector) % 4 == 0
-    if popular is not None:
-        n = 8 * len(popular.half_lives_ms)
-        even &= len(popular.reference) == n and len(popular.weights) == n
-    if near is not None:
-        even &= len(near.weights) == 4 * len(near.ids)
-    if not even:
+    if row.layout < ROW_VERSION:
+        row = msgspec.structs.replace(row, parts=upgraded_item(value))
+    if len(row.vector) % 4:
         _uneven(f"item {row.item_id!r}")
     return row
 
@@ -229,13 +187,14 @@ def decode_policy_row(value: bytes) -> PolicyRow:
         FrameError: the bytes are no such row, are damaged, or were written by a newer program.
 
     Example:
-        >>> row = PolicyRow(item_id="tea", shown=3, arms={"thompson": (3, 1.0)})
-        >>> decode_policy_row(encode_row(row)).arms
-        {'thompson': (3, 1.0)}
+        >>> row = PolicyRow(item_id="tea", parts={"thompson": {"shown": np.array([3], "<i8").tobytes()}})
+        >>> decode_policy_row(encode_row(row)) == row
+        True
     """
     row = _decoded(value, _policies)
-    n = len(row.clusters)
-    if n % 4 or len(row.b) != 2 * n or len(row.d) != 2 * n or len(row.serving) != len(row.affinities):
+    if row.layout < ROW_VERSION:
+        row = msgspec.structs.replace(row, parts=upgraded_policy(value))
+    if len(row.serving) % 4 or len(row.serving) != len(row.affinities):
         _uneven(f"policy of item {row.item_id!r}")
     return row
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from learners.part import Part
 from learning.parts import build_parts
 from learning.rows.codec import (
     PROGRESS_KEY,
@@ -15,6 +16,7 @@ from learning.rows.codec import (
 )
 from learning.rows.follow_control import ControlFrames
 from learning.rows.follow_items import ItemFrames
+from learning.rows.follow_parts import merged
 from learning.rows.follow_policies import PolicyFrames
 from learning.rows.follow_users import UserFrames
 from learning.rows.marks import Marks
@@ -60,11 +62,10 @@ class RowFollower:
 
     def __init__(self, settings: LearningSettings) -> None:
         learn, shape = settings.learn, build_parts(settings)
-        pairs = shape.cooccurrence
-        self._items = ItemFrames(
-            learn.embedding_dim, learn.max_items, learn.half_lives_ms, pairs.slots, pairs.half_life_ms
-        )
-        self._users = UserFrames(learn.embedding_dim, learn.max_users, self._items)
+        learners = shape.learners()
+        self._items = ItemFrames(learn.embedding_dim, learn.max_items, learners)
+        self._users = UserFrames(learn.embedding_dim, learn.max_users, learners, self._items)
+        self._naming_items = [name for name, part in learners.items() if _names_items(part)]
         self._policies = PolicyFrames(shape.policies, shape.policy_keys(), shape.graph.max_items, self._items)
         self._control = ControlFrames(shape.ranker, shape.centroids)
         self._n_partitions = settings.kafka.partitions
@@ -144,13 +145,10 @@ class RowFollower:
         gone = self._items.settle(self._policies.pending)
         users, control = self._users.take(), self._control.take()
         policies, items = self._policies.take(self._control.clusters), self._items.take()
-        biases = {**items.pop("mf", _NO_ITEM_BIASES), **users.pop("mf", _NO_USER_BIASES)}
-        frame = {**users, **items, **control, **policies}
-        if biases["user_rows"].size or biases["item_rows"].size:
-            frame["mf"] = biases
-        if gone.size:
-            frame.setdefault("history", self._users.histories(_NOTHING[0], [], _NOTHING[0]))["gone"] = gone
-            frame.setdefault("cooccurrence", self._items.lists(_NOTHING[0], []))["gone"] = gone
+        frame = merged(users, items, control, policies)
+        if gone.size:  # before anything else these parts let go of them
+            naming = {name: {"removed": {"item": gone}} for name in self._naming_items}
+            frame = merged(naming, frame)
         self._advance()
         accepted, self._accepted = self._accepted, {}
         if any(accepted.values()):
@@ -202,3 +200,7 @@ class RowFollower:
             for topic, found in frame["progress"].items()
         }
         self._advance()
+
+
+def _names_items(part: Part) -> bool:
+    return any(column.ref == "item" for columns in part.spec.sides.values() for column in columns)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from itertools import chain
 
 import msgspec
 import numpy as np
@@ -11,8 +10,10 @@ import numpy.typing as npt
 
 from learners.catalogue import ALWAYS_MS
 from learners.groups import GroupNames
-from learning.rows.checks import check_id, check_vector, differ, only_finite
-from learning.rows.codec import ItemRow, Neighbours, PolicyRow, Popular
+from learners.part import Part
+from learning.rows.checks import check_id, check_vector, only_finite
+from learning.rows.codec import ItemRow, PolicyRow
+from learning.rows.follow_parts import FollowedParts
 from learning.rows.follow_tables import table_changes
 from learning.rows.places import OWNED, ItemPlaces
 from stream.block_codec import decode_item
@@ -23,11 +24,9 @@ __all__ = ["ItemFrames"]
 
 Int32 = npt.NDArray[np.int32]
 Int64 = npt.NDArray[np.int64]
-Float64 = npt.NDArray[np.float64]
 
 _NOBODY = ItemEvent(item_id="-", ts=0)
 _json = msgspec.json.Encoder()
-_LARGEST_STEP = 1_000.0  # half-lives; beyond it nothing is left of a float64
 
 
 class ItemFrames:
@@ -45,13 +44,10 @@ class ItemFrames:
     Args:
         dim: of vectors.
         max_rows: ids at most.
-        half_lives_ms: of the popularities.
-        slots: neighbours of an item at most; their weights halve every `pair_half_life_ms`.
+        parts: what is learned of items, by name.
     """
 
-    def __init__(
-        self, dim: int, max_rows: int, half_lives_ms: Sequence[int], slots: int, pair_half_life_ms: int
-    ) -> None:
+    def __init__(self, dim: int, max_rows: int, parts: Mapping[str, Part]) -> None:
         self.places = ItemPlaces(max_rows, self._is_listed)
         self.numbering = self.places.numbering
         self.pending: dict[str, ItemRow | None] = {}
@@ -59,11 +55,9 @@ class ItemFrames:
         self._deleted: set[str] = set()
         self._resaid: dict[str, ItemEvent | None] = {}
         self._groups, self._group = GroupNames(), np.zeros(0, np.int32)
-        self._dim, self._half_lives = dim, np.array(half_lives_ms, np.int64)
-        self._half_lives_list = self._half_lives.tolist()
-        self._slots, self._pair_half_life, self._pair_reference = slots, pair_half_life_ms, 0
+        self._dim = dim
+        self.parts = FollowedParts(parts, "item", self.rows_of)
         self._entered = np.zeros(0, np.int64)
-        self._reference = np.zeros(self._half_lives.size, np.int64)
         self.refused = 0
         """Rows passed over because something in them is no finite number."""
 
@@ -78,13 +72,7 @@ class ItemFrames:
         if row is not None:
             check_id(name, row.item_id)
             check_vector(row.vector, self._dim)
-            if row.popularity is not None and row.popularity.half_lives_ms != self._half_lives_list:
-                differ("half_lives_ms", self._half_lives_list, row.popularity.half_lives_ms)
-            near = row.neighbours
-            if near is not None and near.half_life_ms != self._pair_half_life:
-                differ("half-life of neighbours", self._pair_half_life, near.half_life_ms)
-            if near is not None and len(near.ids) > self._slots:
-                differ("neighbours", self._slots, len(near.ids))
+            self.parts.check(row.parts)
         self.pending[name] = row
 
     def say(self, name: str, value: bytes | None) -> None:
@@ -118,6 +106,10 @@ class ItemFrames:
             self._group = np.append(self._group, np.full(more, -1, np.int32))
         return rows
 
+    def rows_of(self, side: str, names: Sequence[str]) -> Int32:
+        """As `mention`, for whatever refers to items."""
+        return self.mention(list(names))
+
     def settle(self, policies: dict[str, PolicyRow | None]) -> Int32:
         """As `ItemPlaces.settle`, whose rules it follows; `policies` is what came of them."""
         self.places.relist(list(self._resaid))
@@ -128,7 +120,7 @@ class ItemFrames:
     # -- frames ----------------------------------------------------------------------------------------------
 
     def take(self) -> Frame:
-        """Changes of `items`, `popularity`, `cooccurrence` and `catalogue`, and the items' half of `mf`."""
+        """Changes of `items` and `catalogue`, and the items' side of all parts."""
         pending, self.pending = self.pending, {}
         resaid, self._resaid = self._resaid, {}
         gone = self.numbering.known([name for name, row in pending.items() if row is None])
@@ -144,17 +136,9 @@ class ItemFrames:
         removed = emptied[~np.isin(emptied, rows)]  # the others have new owners already
         frame: Frame = {}
         if rows.size or emptied.size:
-            every = np.concatenate([rows, removed])
             names = [item.item_id for item in items]
             frame["items"] = table_changes(self._dim, rows, names, items, new, emptied)
-            bias = np.array([*(item.bias for item in items), *[0.0] * removed.size], np.float32)
-            frame["mf"] = {"item_rows": every, "item_bias": bias}
-            frame["popularity"] = self._popularity(
-                every, [*(i.popularity for i in items), *[None] * removed.size]
-            )
-            frame["cooccurrence"] = self.lists(
-                every, [*(i.neighbours for i in items), *[None] * removed.size]
-            )
+            frame |= self.parts.frames(rows, items, removed)
         entered = np.array([item.entered_at for item in items], np.int64)
         other = rows[new | (entered != self._entered[rows])]
         self._entered[rows] = entered
@@ -167,59 +151,9 @@ class ItemFrames:
     def _finite(self, found: list[ItemRow]) -> list[ItemRow]:
         """Without the rows in which something is no finite number; they are counted."""
         items = only_finite(found, "<f4", lambda item: item.vector)
-        items = only_finite(items, "<f4", lambda item: item.neighbours.weights if item.neighbours else b"")
-        items = only_finite(items, "<f8", lambda item: item.popularity.weights if item.popularity else b"")
-        items = only_finite(items, "<i8", lambda item: item.popularity.reference if item.popularity else b"")
+        items = self.parts.fitting(items)
         self.refused += len(found) - len(items)
         return items
-
-    def _popularity(self, rows: Int32, found: list[Popular | None]) -> Frame:
-        """Weights of all rows, moved to the newest reference among them: exact powers of two."""
-        n_half_lives = self._half_lives.size
-        weights = np.zeros((rows.size, n_half_lives))
-        clicked = np.array([one is not None for one in found], np.bool_)
-        some = [one for one in found if one is not None]
-        if some:
-            reference = np.frombuffer(b"".join([one.reference for one in some]), "<i8").reshape(
-                -1, n_half_lives
-            )
-            own = np.frombuffer(b"".join([one.weights for one in some]), "<f8").reshape(-1, n_half_lives)
-            self._reference = np.maximum(self._reference, reference.max(axis=0))
-            weights[clicked] = own * _faded((self._reference - reference) / self._half_lives)
-        counts = np.zeros((3, rows.size), np.int64)
-        counts[:, clicked] = np.array(
-            [[one.clicks for one in some], [one.first_at for one in some], [one.last_at for one in some]],
-            np.int64,
-        )
-        return {
-            "half_lives_ms": self._half_lives.tolist(),
-            "reference": self._reference.copy(),
-            "rows": rows,
-            "weights": np.ascontiguousarray(weights.T),
-            "clicks": counts[0],
-            "first_at": counts[1],
-            "last_at": counts[2],
-        }
-
-    def lists(self, rows: Int32, found: list[Neighbours | None]) -> Frame:
-        """Whole lists of neighbours of `rows` (n,), empty where there is None."""
-        nothing = Neighbours(half_life_ms=self._pair_half_life)
-        lists = [one or nothing for one in found]
-        lengths = np.array([len(one.ids) for one in lists], np.int32)
-        reference = np.array([one.reference for one in lists], np.int64)
-        self._pair_reference = max(self._pair_reference, int(reference.max(initial=0)))
-        fade = _faded((self._pair_reference - reference) / self._pair_half_life)
-        weights = np.frombuffer(b"".join([one.weights for one in lists]), "<f4")
-        return {
-            "half_life_ms": self._pair_half_life,
-            "slots": self._slots,
-            "reference": self._pair_reference,
-            "rows": rows,
-            "lengths": lengths,
-            "neighbours": self.mention(list(chain.from_iterable([one.ids for one in lists]))),
-            "weights": (weights * np.repeat(fade, lengths)).astype(np.float32),
-            "degree": np.array([one.degree for one in lists]) * fade,
-        }
 
     # -- the catalogue ---------------------------------------------------------------------------------------
 
@@ -269,8 +203,6 @@ class ItemFrames:
             "group_names": self._groups.snapshot(),
             "group": self._group[:size].copy(),
             "entered": self._entered[:size].copy(),
-            "reference": self._reference.copy(),
-            "pair_reference": self._pair_reference,
         }
 
     def restore(self, frame: Frame) -> None:
@@ -289,11 +221,4 @@ class ItemFrames:
             self._group = np.full(frame["marks"].size, -1, np.int32)
             self._groups.restore_names(names, np.arange(len(names), dtype=np.int32), len(names))
         self._entered = frame["entered"].copy()
-        self._reference = frame["reference"].copy()
-        self._pair_reference = frame["pair_reference"]
         self.pending = {}
-
-
-def _faded(steps: Float64) -> Float64:
-    out: Float64 = 2.0 ** -np.minimum(steps, _LARGEST_STEP)
-    return out

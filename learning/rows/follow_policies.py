@@ -8,10 +8,10 @@ import numpy as np
 import numpy.typing as npt
 
 from bandits import DEFAULT_CLUSTER, Policy
-from learning.rows.carried import carrier_of
 from learning.rows.checks import check_id, only_finite
 from learning.rows.codec import PolicyRow
 from learning.rows.follow_items import ItemFrames
+from learning.rows.follow_parts import FollowedParts
 from learning.rows.places import HAS_POLICY
 from stream.frame import Frame
 
@@ -43,10 +43,8 @@ class PolicyFrames:
         self, policies: Mapping[str, Policy], keys: Mapping[str, str], max_items: int, items: ItemFrames
     ) -> None:
         self.pending: dict[str, PolicyRow | None] = {}
-        carriers = {name: carrier_of(policy) for name, policy in policies.items()}
-        self._edges = [name for name, carrier in carriers.items() if carrier == "edges"]
-        self._arms = [name for name, carrier in carriers.items() if carrier == "arms"]
-        self._keys, self._max_items, self._items = keys, max_items, items
+        self._parts = FollowedParts(policies, "item", items.rows_of, keys)
+        self._max_items, self._items = max_items, items
         self._members: dict[int, dict[int, tuple[bool, float]]] = {}
         self._serving: dict[int, list[int]] = {}
         self._published: set[int] = {DEFAULT_CLUSTER}
@@ -62,6 +60,7 @@ class PolicyFrames:
         """
         if row is not None:
             check_id(name, row.item_id)
+            self._parts.check(row.parts)
         self.pending[name] = row
 
     def take(self, clusters: set[int]) -> Frame:
@@ -69,8 +68,7 @@ class PolicyFrames:
         pending, self.pending = self.pending, {}
         gone = self._items.numbering.known([name for name, row in pending.items() if row is None])
         all_found = [row for row in pending.values() if row is not None]
-        found = only_finite(all_found, "<f8", lambda row: row.b + row.d)
-        found = only_finite(found, "<f4", lambda row: row.affinities)
+        found = self._parts.fitting(only_finite(all_found, "<f4", lambda row: row.affinities))
         self.refused += len(all_found) - len(found)
         rows = self._items.mention([row.item_id for row in found])
         places = self._items.places
@@ -81,26 +79,12 @@ class PolicyFrames:
         places.mark(gone, HAS_POLICY, on=False)
         places.mark(rows, HAS_POLICY, on=True)
         gone = np.union1d(gone, places.evicted[~np.isin(places.evicted, rows)]).astype(np.int32)
+        frame = self._parts.frames(rows, found, gone)
         every = np.concatenate([rows, gone])
         found += [PolicyRow(item_id="-")] * gone.size
-        frame: Frame = {}
-        if every.size:
-            self._version += every.size
-            frame |= {self._keys[name]: self._sums(every, found) for name in self._edges}
-            frame |= {self._keys[name]: _counts(name, every, found) for name in self._arms}
+        self._version += every.size
         graph = self._graph(every, found, clusters | {DEFAULT_CLUSTER})
         return {**frame, "graph": graph} if graph else frame
-
-    def _sums(self, rows: Int32, found: list[PolicyRow]) -> Frame:
-        return {
-            "version": self._version,
-            "rows": rows,
-            "shown": np.array([row.shown for row in found], np.int64),
-            "edges": np.array([len(row.clusters) // 4 for row in found], np.int32),
-            "clusters": np.frombuffer(b"".join([row.clusters for row in found]), "<i4"),
-            "b": np.frombuffer(b"".join([row.b for row in found]), "<f8"),
-            "d": np.frombuffer(b"".join([row.d for row in found]), "<f8"),
-        }
 
     # -- the graph -------------------------------------------------------------------------------------------
 
@@ -135,9 +119,10 @@ class PolicyFrames:
                 del self._members[cluster]
         clusters: list[int] = np.frombuffer(policy.serving, "<i4").tolist()
         fits = np.frombuffer(policy.affinities, "<f4").tolist()
+        is_new = not any(cells.get("shown") for cells in policy.parts.values())
         each_once = dict(zip(clusters, fits, strict=True))  # another program's row may name one twice
         for cluster, fit in each_once.items():
-            self._members.setdefault(cluster, {})[row] = (policy.shown == 0, fit)
+            self._members.setdefault(cluster, {})[row] = (is_new, fit)
         if clusters:
             self._serving[row] = list(each_once)
         return left + clusters
@@ -176,12 +161,3 @@ class PolicyFrames:
             self._members.setdefault(cluster, {})[row] = (new, fit)
             self._serving.setdefault(row, []).append(cluster)
         self._published, self._version = set(frame["published"]), frame["version"]
-
-
-def _counts(name: str, rows: Int32, found: list[PolicyRow]) -> Frame:
-    arms = [row.arms.get(name, (0, 0.0)) for row in found]
-    return {
-        "rows": rows,
-        "shown": np.array([shown for shown, _ in arms], np.int64),
-        "reward": np.array([reward for _, reward in arms], np.float64),
-    }

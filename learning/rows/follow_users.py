@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from itertools import chain
+from collections.abc import Mapping
 
 import numpy as np
 import numpy.typing as npt
 
+from learners.part import Part
 from learning.rows.checks import check_id, check_vector, only_finite
 from learning.rows.codec import UserRow
 from learning.rows.follow_items import ItemFrames
+from learning.rows.follow_parts import FollowedParts
 from learning.rows.follow_tables import table_changes
 from learning.rows.numbering import Numbering
 from stream.frame import Frame
@@ -25,13 +27,15 @@ class UserFrames:
     Args:
         dim: of vectors.
         max_rows: users at most; further ones are refused.
-        items: gives the items of histories their rows.
+        parts: what is learned of users, by name.
+        items: gives the items that they name their rows.
     """
 
-    def __init__(self, dim: int, max_rows: int, items: ItemFrames) -> None:
+    def __init__(self, dim: int, max_rows: int, parts: Mapping[str, Part], items: ItemFrames) -> None:
         self.numbering = Numbering(max_rows)
         self.pending: dict[str, UserRow | None] = {}
         self._dim, self._items = dim, items
+        self._parts = FollowedParts(parts, "user", items.rows_of)
         self.refused = 0
         """Rows passed over because something in them is no finite number."""
 
@@ -44,10 +48,11 @@ class UserFrames:
         if row is not None:
             check_id(name, row.user_id)
             check_vector(row.vector, self._dim)
+            self._parts.check(row.parts)
         self.pending[name] = row
 
     def take(self) -> Frame:
-        """Changes of `users` and `history`, and the users' half of `mf`."""
+        """Changes of `users`, and the users' side of all parts."""
         pending, self.pending = self.pending, {}
         if not pending:
             return {}
@@ -57,7 +62,7 @@ class UserFrames:
         numbering.drop(removed.tolist())
         found = [row for row in pending.values() if row is not None]
         users = only_finite(found, "<f4", lambda user: user.vector)
-        users = only_finite(users, "<i8", lambda user: user.recent_at)
+        users = self._parts.fitting(users)
         self.refused += len(found) - len(users)
         names = [user.user_id for user in users]
         rows, new = numbering.enter(names)
@@ -65,13 +70,10 @@ class UserFrames:
             kept = rows >= 0
             users = [user for user, here in zip(users, kept.tolist(), strict=True) if here]
             rows, new = rows[kept], new[kept]
+        names = [user.user_id for user in users]
         return {
-            "users": table_changes(self._dim, rows, [user.user_id for user in users], users, new, removed),
-            "mf": {
-                "user_rows": np.concatenate([rows, removed]),
-                "user_bias": np.array([*(user.bias for user in users), *[0.0] * removed.size], np.float32),
-            },
-            "history": self.histories(rows, users, removed),
+            "users": table_changes(self._dim, rows, names, users, new, removed),
+            **self._parts.frames(rows, users, removed),
         }
 
     def snapshot(self) -> Frame:
@@ -82,23 +84,3 @@ class UserFrames:
         """Become what `snapshot` described."""
         self.numbering.restore(frame)
         self.pending = {}
-
-    def histories(self, rows: Int32, users: list[UserRow], removed: Int32) -> Frame:
-        """Whole histories of `users` in `rows` (n,), and empty ones in the `removed` rows."""
-        lengths = np.array([len(user.recent) for user in users], np.int32)
-        items = self._items.mention(list(chain.from_iterable([user.recent for user in users])))
-        times = np.frombuffer(b"".join([user.recent_at for user in users]), "<i8")
-        if items.size and items.min() < 0:  # no row is left for the items of these clicks
-            here = items >= 0
-            n_before = np.concatenate([[0], np.cumsum(here)])
-            ends = np.cumsum(lengths)
-            lengths = (n_before[ends] - n_before[ends - lengths]).astype(np.int32)
-            items, times = items[here], times[here]
-        rows = np.concatenate([rows, removed])
-        return {
-            "rows": rows,
-            "whole": np.ones(rows.size, np.bool_),
-            "lengths": np.concatenate([lengths, np.zeros(removed.size, np.int32)]),
-            "items": items,
-            "ts": times,
-        }

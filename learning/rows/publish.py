@@ -8,22 +8,19 @@ from __future__ import annotations
 
 from typing import Any, cast
 
-import msgspec
 import numpy as np
 import numpy.typing as npt
 
 from learning.parts import Parts
 from learning.rows.codec import UserRow, encode_control, encode_row
 from learning.rows.publish_items import ItemRows
-from learning.rows.publish_tools import Kept, Owners, named_lists, owned_by, union_of, vectors_as_bytes
+from learning.rows.publish_tools import Owners, PartCells, owned_by, union_of, vectors_as_bytes
 from stream.engine.shard import Output
 from stream.frame import Frame
 
 __all__ = ["ControlRows", "ItemRows", "UserRows"]
 
 Int32 = npt.NDArray[np.int32]
-
-_encode = msgspec.msgpack.Encoder().encode
 
 
 class UserRows:
@@ -46,15 +43,15 @@ class UserRows:
     def __init__(self, parts: Parts, partition: int) -> None:
         self._parts, self._partition = parts, partition
         self._owners = Owners(parts.users)
-        self._recent = Kept(self._histories)
+        self._cells = PartCells(parts.learners(), "user", parts.names_of)
 
     def take(self) -> list[Output]:
         """What has changed since the last call."""
         parts, partition = self._parts, self._partition
-        frame, told = parts.users.changes(), parts.history.changes()
+        frame = parts.users.changes()
         gone = self._owners.take(frame)
-        self._recent.drop(union_of(told["rows"], frame["removed"], frame["new_rows"]))
-        rows = union_of(frame["new_rows"], frame["rows"], frame["count_rows"], told["rows"])
+        touched = self._cells.touched(frame["removed"], frame["new_rows"])
+        rows = union_of(frame["new_rows"], frame["rows"], frame["count_rows"], touched)
         rows, names = owned_by(parts.users, rows)
         outputs = [Output("user-vectors", partition, None, name.encode()) for name in gone]
         values = map(encode_row, self._rows(rows, names)) if rows.size else ()
@@ -70,11 +67,10 @@ class UserRows:
             names,
             users.version[rows].tolist(),
             vectors_as_bytes(users, rows),
-            self._parts.mf.user_bias(rows).tolist(),
             users.clicks[rows].tolist(),
             users.impressions[rows].tolist(),
             users.touched_at[rows].tolist(),
-            self._recent.of(rows),
+            self._cells.of(rows),
             strict=True,
         )
         return [
@@ -82,24 +78,12 @@ class UserRows:
                 user_id=name,
                 version=version,
                 vector=vector,
-                bias=bias,
                 clicks=clicks,
                 impressions=impressions,
                 touched_at=touched_at,
-                recent=cast(Any, recent),
-                recent_at=times,
+                parts=cast(Any, parts),
             )
-            for name, version, vector, bias, clicks, impressions, touched_at, (recent, times) in columns
-        ]
-
-    def _histories(self, rows: Int32) -> list[tuple[msgspec.Raw, bytes]]:
-        """The items clicked, encoded, and when."""
-        lengths, clicked, times = self._parts.history.lists(rows)
-        named, here, lows, highs = named_lists(self._parts.items, clicked, lengths)
-        stamps = times[here].astype("<i8", copy=False).tobytes()
-        return [
-            (msgspec.Raw(_encode(named[low:high])), stamps[8 * low : 8 * high])
-            for low, high in zip(lows, highs, strict=True)
+            for name, version, vector, clicks, impressions, touched_at, parts in columns
         ]
 
     def snapshot(self) -> Frame:

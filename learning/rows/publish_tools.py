@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any, Generic, TypeVar
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
 
 from learners import EmbeddingTable
+from learners.part import Part, Side
+from learning.rows.part_columns import NamesOf, to_cells
 from stream.frame import Frame
 
-__all__ = ["Kept", "Owners", "named_lists", "owned_by", "union_of", "vectors_as_bytes"]
+__all__ = ["Kept", "Owners", "PartCells", "owned_by", "union_of", "vectors_as_bytes"]
 
 Int32 = npt.NDArray[np.int32]
 
@@ -19,6 +23,9 @@ T = TypeVar("T")
 
 _NO_ROWS = np.zeros(0, np.int32)
 _MOST_KEPT = 16_384
+_NOTHING = msgspec.Raw(b"")
+
+_encode = msgspec.msgpack.Encoder().encode
 
 
 class Owners:
@@ -103,6 +110,46 @@ class Kept(Generic[T]):
         return found
 
 
+class PartCells:
+    """What rows hold of some parts, encoded; it is made anew only of rows that the part has touched.
+
+    Args:
+        parts: by the name that they have in rows.
+        side: whose rows these are.
+        names_of: the ids of rows of a side's table.
+    """
+
+    def __init__(self, parts: Mapping[str, Part], side: Side, names_of: NamesOf) -> None:
+        self._side: Side = side
+        self._parts = {name: part for name, part in parts.items() if side in part.spec.sides}
+        self._names_of = names_of
+        self._kept = {name: Kept(partial(self._make, part)) for name, part in self._parts.items()}
+
+    def touched(self, *others: Int32) -> Int32:
+        """Rows that any part has touched since the last call; what was made of `others`, which have new
+        owners or none, is dropped, too."""
+        touched = []
+        for name, part in self._parts.items():
+            rows = part.touched(self._side)
+            self._kept[name].drop(union_of(rows, *others))
+            touched.append(rows)
+        return union_of(*touched)
+
+    def of(self, rows: Int32) -> list[dict[str, msgspec.Raw]]:
+        """By row the parts that hold something of it."""
+        out: list[dict[str, msgspec.Raw]] = [{} for _ in range(rows.size)]
+        for name, kept in self._kept.items():
+            for one, made in zip(out, kept.of(rows), strict=True):
+                if made is not _NOTHING:
+                    one[name] = made
+        return out
+
+    def _make(self, part: Part, rows: Int32) -> list[msgspec.Raw]:
+        columns = part.spec.sides[self._side]
+        cells = to_cells(columns, rows.size, part.export(self._side, rows), self._names_of)
+        return [msgspec.Raw(_encode(one)) if one else _NOTHING for one in cells]
+
+
 def union_of(*parts: Int32) -> Int32:
     """All rows in any of `parts`, each once, ascending."""
     return np.unique(np.concatenate([_NO_ROWS, *parts])).astype(np.int32)
@@ -120,18 +167,3 @@ def vectors_as_bytes(table: EmbeddingTable, rows: Int32) -> list[bytes]:
     """The vectors of `rows` (n,), little-endian float32 each."""
     data, width = table.data[rows].astype("<f4", copy=False).tobytes(), 4 * table.dim
     return [data[at : at + width] for at in range(0, len(data), width)]
-
-
-def named_lists(
-    table: EmbeddingTable, rows: Int32, lengths: Int32
-) -> tuple[list[str], npt.NDArray[np.bool_], list[int], list[int]]:
-    """The owners of `rows` in lists of `lengths` (n,), without those that have none: the ids, which of `rows`
-    they are, and where each list begins and ends among them."""
-    here = rows >= 0
-    owners = table.ids_of(rows[here])
-    if None in owners:
-        here[here] = [name is not None for name in owners]
-    n_before = np.concatenate([[0], np.cumsum(here)])
-    ends = np.cumsum(lengths)
-    lows, highs = n_before[ends - lengths].tolist(), n_before[ends].tolist()
-    return [name for name in owners if name is not None], here, lows, highs

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import msgspec
-import numpy as np
-import numpy.typing as npt
 
 from bandits import PolicyError
 from learners import LearnerError
 from learners.encode_items import encode_items
-from learners.parts.factorisation import Samples
-from learners.parts.history import Pairs
+from learners.part import Columns
+from learners.rows import RowBlock
+from learning.parcels import opened
 from learning.parts import Parts, build_parts
 from learning.put_items import put_items
 from learning.rows.codec import PROGRESS_KEY, Progress, encode_row
@@ -25,11 +24,13 @@ from stream.accepted import AcceptedTimes, served_items
 from stream.blocks import ItemsBlock, Segment
 from stream.engine.shard import Output, SourceRecord
 from stream.frame import MALFORMED, Frame
-from stream.item_blocks import CentroidsMoved, ItemOutcomes, ItemPairs, ItemSamples, Ticked
+from stream.item_blocks import CentroidsMoved, ItemOutcomes, Ticked
+from stream.parcels import Parcel
 
 __all__ = ["ItemsShard"]
 
-_KINDS = (ItemsBlock, ItemOutcomes, ItemSamples, ItemPairs, CentroidsMoved, Ticked)
+_KINDS = (ItemsBlock, ItemOutcomes, Parcel, CentroidsMoved, Ticked)
+_NO_PARCEL: Mapping[str, Columns] = {}
 
 
 class ItemsShard:
@@ -67,6 +68,7 @@ class ItemsShard:
     ) -> None:
         self.settings, self._partition = settings, partition
         self._homes = Homes(partition_of)
+        self._no_outcomes = RowBlock.empty()
         self.parts: Parts = build_parts(_share(settings, n_partitions))
         self.reader = SegmentReader("item-feedback", partition, _KINDS)
         self.marks = SourceMarks(n_partitions)
@@ -98,10 +100,8 @@ class ItemsShard:
     def _learn(self, segment: Segment) -> None:
         if isinstance(segment, ItemOutcomes):
             self._learn_outcomes(segment)
-        elif isinstance(segment, ItemSamples):
-            self._learn_samples(segment)
-        elif isinstance(segment, ItemPairs):
-            self._learn_pairs(segment)
+        elif isinstance(segment, Parcel):
+            self._learn_parcel(segment)
         elif isinstance(segment, ItemsBlock):
             put_items(self.parts, segment.items)
             self._items.add(served_items(segment))
@@ -116,37 +116,18 @@ class ItemsShard:
         rows = encode_items(
             block, parts.items, policies=tuple(parts.policies), request=parts.request_features
         )
-        parts.popularity.learn(rows)
+        for part in parts.learners().values():
+            part.learn_items(rows, _NO_PARCEL)
         for policy in parts.policies.values():
             policy.learn(rows)
         parts.graph.learn(rows)
 
-    def _learn_samples(self, block: ItemSamples) -> None:
-        rows = self.parts.items.find_many(block.names)
-        columns = (block.label, block.weight)
-        self.parts.mf.learn_samples(Samples(block.users, block.bias, block.user, rows[block.item], *columns))
-
-    def _learn_pairs(self, block: ItemPairs) -> None:
-        rows = self._neighbours(block)
-        item, other = rows[block.item], rows[block.other]
-        known = (item >= 0) & (other >= 0)
-        # How many items the user clicked in between is nothing that co-occurrence reads.
-        columns = (item, other, block.ts, block.other_ts, np.zeros(item.size, np.int64))
-        self.parts.cooccurrence.learn(Pairs(np.stack(columns, axis=1, dtype=np.int64)[known]))
-
-    def _neighbours(self, block: ItemPairs) -> npt.NDArray[np.int32]:
-        """Rows of the names; items of other partitions get one: they were admitted where they belong."""
-        table = self.parts.items
-        rows = table.find_many(block.names)
-        latest = np.zeros(rows.size, np.int64)
-        np.maximum.at(latest, block.item, block.ts)
-        np.maximum.at(latest, block.other, block.other_ts)
-        foreign = np.flatnonzero(self._homes.of(block.names) != self._partition)
-        if foreign.size:
-            names = [block.names[n] for n in foreign.tolist()]
-            none_reserved = np.zeros(foreign.size, np.bool_)  # those rows are for items of this partition
-            rows[foreign] = table.admit_each(names, latest[foreign].tolist(), none_reserved)
-        return rows
+    def _learn_parcel(self, parcel: Parcel) -> None:
+        part = self.parts.learners().get(parcel.part)
+        if part is None:
+            return  # of a part that is not configured here
+        is_foreign = self._homes.of(parcel.names) != self._partition
+        part.learn_items(self._no_outcomes, opened(part.spec, parcel, self.parts.items, is_foreign))
 
     def _follow(self, moved: CentroidsMoved) -> None:
         parts = self.parts

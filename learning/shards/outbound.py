@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from itertools import chain
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from learners.parts.factorisation import Samples
-from learners.parts.history import Pairs
 from learners.rows import RowBlock
-from learners.table import EmbeddingTable
 from stream.blocks import CLICK, CLOSED, ORGANIC, SHOWN, FeedbackBlock
 from stream.forget import ForgetBook
-from stream.item_blocks import ItemOutcomes, ItemPairs, ItemSamples
+from stream.item_blocks import ItemOutcomes
 
-__all__ = ["Homes", "merged_blocks", "outcomes_of", "pairs_of", "samples_of", "without_forgotten"]
+__all__ = ["Homes", "merged_blocks", "outcomes_of", "without_forgotten"]
 
 Int32 = npt.NDArray[np.int32]
 
@@ -152,25 +149,3 @@ def _numbered(block: FeedbackBlock, kind: Any, ref: Int32) -> tuple[list[str], I
     names = list(dict.fromkeys(flat))
     number = dict(zip(names, range(len(names)), strict=True))
     return names, np.fromiter(map(number.__getitem__, flat), np.int32, len(flat)), begin, sizes
-
-
-def samples_of(samples: Samples, items: EmbeddingTable) -> ItemSamples:
-    """The samples with the ids of their items; rows that nobody owns are not among them."""
-    names, (item,) = _named(items, samples.item)
-    return ItemSamples(names, samples.users, samples.bias, samples.user, item, samples.label, samples.weight)
-
-
-def pairs_of(pairs: Pairs, items: EmbeddingTable) -> ItemPairs:
-    """The pairs with the ids of their items."""
-    names, (item, other) = _named(items, pairs.item, pairs.other)
-    return ItemPairs(names, item, other, pairs.ts, pairs.other_ts)
-
-
-def _named(items: EmbeddingTable, *columns: Int32) -> tuple[list[str], Iterator[Int32]]:
-    """The ids of some rows, each once, and the columns as numbers into them."""
-    is_used = np.zeros(items.size, np.bool_)
-    for column in columns:
-        is_used[column] = True
-    number = (np.cumsum(is_used) - 1).astype(np.int32)
-    names = [str(name) for name in items.ids_of(np.flatnonzero(is_used).astype(np.int32))]
-    return names, (number[column] for column in columns)

@@ -11,16 +11,16 @@ import numpy.typing as npt
 from learners import encode
 from learners.touched import Touched
 from learning.errors import SettingsError
+from learning.parcels import packed
 from learning.parts import Parts, build_parts
 from learning.rows.codec import PROGRESS_KEY, ItemRow, Progress, encode_row, vectors_of
+from learning.rows.part_columns import fitting, from_cells
 from learning.rows.publish import ControlRows, UserRows
 from learning.settings import LearningSettings
 from learning.shards.outbound import (
     Homes,
     merged_blocks,
     outcomes_of,
-    pairs_of,
-    samples_of,
     without_forgotten,
 )
 from learning.shards.reading import SegmentReader
@@ -33,7 +33,8 @@ from stream.engine.shard import Headers, Output, SourceRecord
 from stream.forget import ForgetBook
 from stream.frame import Frame
 from stream.item_blocks import CentroidsMoved, Ticked
-from stream.item_routing import route_outcomes, route_pairs, route_samples
+from stream.item_routing import route_outcomes
+from stream.parcels import routed
 
 __all__ = ["UsersShard"]
 
@@ -136,24 +137,25 @@ class UsersShard:
             request=parts.request_features,
         )
         self._clicks.add(block.accepted)
-        moved, sampled = parts.mf.learn_traced(rows)
-        found = parts.history.learn(rows)
+        told = parts.learn_users(rows)
         parts.measures.learn(block)
         if self._partition == _SHARED:
             parts.ranker.learn(rows)
             self._moved_users.ensure(parts.users.capacity)
-            self._moved_users.add(moved.users)
+            self._moved_users.add(told["mf"]["moved"]["row"])
         outcomes = outcomes_of(
             block, rows, policies=tuple(parts.policies), layout=parts.request_features.layout
         )
-        samples, pairs = samples_of(sampled, parts.items), pairs_of(found, parts.items)
-        # In this order: an item's owner meets an id in an outcome before it learns a sample of it.
+        # First of all: an item's owner meets an id in an outcome before it learns what parts say of it.
         self._send(route_outcomes(outcomes, homes.of(outcomes.names)))
-        self._send(route_samples(samples, homes.of(samples.names)))
-        self._send(route_pairs(pairs, homes.of(pairs.names)))
+        for name, part in parts.learners().items():
+            if part.spec.parcel:
+                tables = {table: told[name][table] for table in part.spec.parcel}
+                parcel = packed(name, part.spec, tables, parts.items, int(rows.ts.max(initial=0)))
+                self._send(routed(parcel, homes.of(parcel.names)))
 
-    def _send(self, routed: Mapping[int, Segment]) -> None:
-        for partition, segment in routed.items():
+    def _send(self, by_partition: Mapping[int, Segment]) -> None:
+        for partition, segment in by_partition.items():
             self._out.setdefault(partition, []).append(segment)
 
     def _forget(self, user: Forgotten) -> None:
@@ -185,11 +187,19 @@ class UsersShard:
         at = at[has_place]
         vectors = vectors_of(newest, table.dim)[has_place]
         taken = table.adopt(at, vectors, np.array([row.version for row in newest], np.int64)[has_place])
-        bias = np.array([row.bias for row in newest], np.float32)[has_place]
-        self.parts.mf.adopt(taken, bias[np.isin(at, taken)])
+        self._adopt_parts(taken, [newest[n] for n in np.flatnonzero(has_place)[np.isin(at, taken)].tolist()])
         if table.size > self._listed.size:
             self._listed = np.append(self._listed, np.zeros(table.size - self._listed.size, np.bool_))
         self._listed[at] = listed[has_place]
+
+    def _adopt_parts(self, rows: npt.NDArray[np.int32], found: list[ItemRow]) -> None:
+        """Take over what the factorisation says of items beside their vectors."""
+        mf = self.parts.mf
+        columns = mf.spec.sides["item"]
+        cells = [row.parts.get("mf", {}) for row in found]
+        fits = fitting(columns, cells)
+        kept = [one for one, here in zip(cells, fits.tolist(), strict=True) if here]
+        mf.adopt("item", rows[fits], from_cells(columns, kept, lambda _, names: self.parts.items.find(names)))
 
     # -- time ------------------------------------------------------------------------------------------------
 

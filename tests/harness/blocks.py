@@ -6,32 +6,42 @@ from typing import Any
 
 from stream.block_codec import encode_segment
 from stream.blocks import Segment
-from stream.item_blocks import ItemOutcomes, ItemPairs, ItemSamples
+from stream.item_blocks import ItemOutcomes
+from stream.parcels import ITEM, Parcel
 
 __all__ = ["told"]
 
 
 def told(segment: Segment) -> list[tuple[Any, ...]]:
-    """An entry for each place, sample or pair of an item block, in order; of any other segment its bytes.
+    """An entry for each place of an item block, or row of a parcel, in order; of any other segment its bytes.
 
     Example:
         >>> import numpy as np
-        >>> ids, times = np.array([1, 0], np.int32), np.array([5, 6])
-        >>> told(ItemPairs(["a", "b"], ids, ids[::-1], times, times - 1))
-        [('b', 'a', 5, 4), ('a', 'b', 6, 5)]
+        >>> from stream.parcels import ITEM, Parcel
+        >>> pairs = {"one": np.array([1, 0]), "ts": np.array([5, 6])}
+        >>> told(Parcel("p", ["a", "b"], {"pairs": pairs}, {"pairs": {"one": ITEM}}, {"pairs": ("one",)}))
+        [('b', 5), ('a', 6)]
     """
     if isinstance(segment, ItemOutcomes):
         return _outcomes(segment)
-    if isinstance(segment, ItemSamples):
-        samples = zip(segment.item, segment.user, segment.label, segment.weight, strict=True)
-        return [
-            (segment.names[i], segment.users[u].tolist(), segment.bias[u].item(), float(y), float(w))
-            for i, u, y, w in samples
-        ]
-    if isinstance(segment, ItemPairs):
-        pairs = zip(segment.item, segment.other, segment.ts, segment.other_ts, strict=True)
-        return [(segment.names[i], segment.names[j], int(ts), int(before)) for i, j, ts, before in pairs]
+    if isinstance(segment, Parcel):
+        return [row for table in sorted(segment.to) for row in _rows(segment, table)]
     return [(encode_segment(segment),)]
+
+
+def _rows(parcel: Parcel, table: str) -> list[tuple[Any, ...]]:
+    """Rows of a table, with what they refer to in place of numbers."""
+    columns = []
+    for name, column in parcel.tables[table].items():
+        target = parcel.refs.get(table, {}).get(name)
+        if target is None:
+            columns.append(column.tolist())
+        elif target == ITEM:
+            columns.append([parcel.names[n] for n in column.tolist()])
+        else:
+            whole = list(zip(*(other.tolist() for other in parcel.tables[target].values()), strict=True))
+            columns.append([whole[n] for n in column.tolist()])
+    return list(zip(*columns, strict=True))
 
 
 def _outcomes(block: ItemOutcomes) -> list[tuple[Any, ...]]:

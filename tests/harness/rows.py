@@ -17,6 +17,7 @@ from learning.parts import Parts, build_parts
 from learning.pipeline import Pipeline
 from learning.rows.codec import ItemRow, PolicyRow, UserRow, encode_row
 from learning.rows.follow import RowFollower
+from learning.rows.part_columns import Cells
 from learning.rows.publish import ControlRows, ItemRows, UserRows
 from serving.decisions import Circumstances, DecisionMaker
 from serving.item_index import ItemIndex
@@ -29,6 +30,7 @@ from stream.frame import Frame, pack, unpack
 from stream.kafka.partitioning import partition_of
 from stream.step import Stateful, Step
 from stream.testing import ScriptedEvents, drive
+from tests.harness.cells import history
 
 __all__ = [
     "DIM",
@@ -284,11 +286,11 @@ def scripted(seed: int, n: int = 500) -> list[LoggedEvent]:
     return [*events, *gone, *late, Tick(ts=events[-1].ts + 45 * 60_000)]
 
 
-def user_row(name: str, *clicked: str, **more: Any) -> UserRow:
-    """A user who has clicked these items."""
+def user_row(name: str, *clicked: str, more: Cells | None = None, **columns: Any) -> UserRow:
+    """A user who has clicked these items; `more` is of the factorisation."""
     vector = np.full(DIM, float(len(clicked)), "<f4").tobytes()
-    times = np.arange(len(clicked)).astype("<i8").tobytes()
-    return UserRow(user_id=name, vector=vector, recent=list(clicked), recent_at=times, **more)
+    parts = {"history": history(clicked, np.arange(len(clicked))), "mf": more or {}}
+    return UserRow(user_id=name, vector=vector, parts=parts, **columns)
 
 
 def item_row(name: str, **more: Any) -> ItemRow:

@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from learning.rows.codec import PROGRESS_KEY, ItemRow, Neighbours, Popular, Progress, UserRow, encode_row
+from learning.rows.codec import PROGRESS_KEY, ItemRow, Progress, UserRow, encode_row
+from learning.rows.part_columns import Cells
 from stream.block_codec import encode_item
 from stream.codec import decode_logged
 from stream.engine.shard import Output
@@ -21,6 +22,7 @@ from stream.events import ItemEvent, LoggedEvent
 from stream.kafka import KafkaSettings
 from stream.kafka.connection import client_options, kafka
 from stream.kafka.partitioning import partition_of
+from tests.harness.cells import history, popular
 
 __all__ = ["RowWriter", "ServeProcess", "events_in", "item_rows", "user_row"]
 
@@ -63,7 +65,7 @@ def item_rows(
     clicks: int,
     n_partitions: int,
     ts: int,
-    neighbours: Neighbours | None = None,
+    neighbours: Cells | None = None,
 ) -> list[Output]:
     """An item of the catalogue with its vector, clicked so often, last at `ts` (ms)."""
     partition, key = partition_of(item_id, n_partitions), item_id.encode()
@@ -74,15 +76,10 @@ def item_rows(
         clicks=clicks,
         touched_at=ts,
         entered_at=ts,
-        popularity=Popular(
-            half_lives_ms=_HALF_LIVES_MS,
-            reference=np.full(2, ts, "<i8").tobytes(),
-            weights=np.full(2, clicks, "<f8").tobytes(),
-            clicks=clicks,
-            first_at=ts,
-            last_at=ts,
-        ),
-        neighbours=neighbours,
+        parts={
+            "popularity": popular(_HALF_LIVES_MS, [ts, ts], [clicks, clicks], clicks, ts),
+            "cooccurrence": neighbours or {},
+        },
     )
     return [
         Output("catalogue", partition, encode_item(ItemEvent(item_id=item_id, ts=ts)), key),
@@ -100,8 +97,7 @@ def user_row(
         vector=np.asarray(vector, "<f4").tobytes(),
         clicks=len(recent),
         touched_at=ts,
-        recent=list(recent),
-        recent_at=np.full(len(recent), ts, "<i8").tobytes(),
+        parts={"history": history(recent, np.full(len(recent), ts))},
     )
     return Output("user-vectors", partition_of(user_id, n_partitions), encode_row(row), user_id.encode())
 

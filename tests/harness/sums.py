@@ -132,15 +132,23 @@ def _item(value: bytes) -> dict[tuple[str, str, str], Any]:
 
 def _policy(value: bytes) -> dict[tuple[str, str, str], Any]:
     row = decode_policy_row(value)
-    found: dict[tuple[str, str, str], Any] = {("policy", row.item_id, "shown"): row.shown}
-    clusters = np.frombuffer(row.clusters, "<i4").tolist()
-    for name, column, start in (("b", row.b, 0.0), ("d", row.d, 1.0)):
-        for cluster, value_of in zip(clusters, np.frombuffer(column, "<f8").tolist(), strict=True):
+    edges: Any = row.parts.get("diag_lin_ucb", {})
+    shown = _number(edges, "shown", "<i8")
+    found: dict[tuple[str, str, str], Any] = {("policy", row.item_id, "shown"): shown}
+    clusters = np.frombuffer(edges.get("clusters", b""), "<i4").tolist()
+    for name, start in (("b", 0.0), ("d", 1.0)):
+        sums = np.frombuffer(edges.get(name, b""), "<f8").tolist()
+        for cluster, value_of in zip(clusters, sums, strict=True):
             found["policy", row.item_id, f"{name}{cluster}"] = value_of - start
-    for policy, (impressions, reward) in row.arms.items():
-        found["policy", row.item_id, f"{policy} impressions"] = impressions
-        found["policy", row.item_id, f"{policy} reward"] = reward
+    for policy, cells in row.parts.items():
+        if policy != "diag_lin_ucb":
+            found["policy", row.item_id, f"{policy} impressions"] = _number(cells, "shown", "<i8")
+            found["policy", row.item_id, f"{policy} reward"] = _number(cells, "reward", "<f8")
     return found
+
+
+def _number(cells: Any, name: str, dtype: str) -> Any:
+    return np.frombuffer(cells.get(name, bytes(8)), dtype)[0].item()
 
 
 _READ = {"user-vectors": _user, "item-vectors": _item, "policy": _policy}

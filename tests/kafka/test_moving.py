@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -267,7 +268,9 @@ def _sums(values: dict[bytes, bytes]) -> dict[tuple[str, int], tuple[float, floa
     found = {}
     for value in values.values():
         row = decode_policy_row(value)
-        columns = (np.frombuffer(row.clusters, "<i4"), np.frombuffer(row.b), np.frombuffer(row.d))
+        edges: Any = row.parts.get("diag_lin_ucb", {})
+        dtypes = {"clusters": "<i4", "b": "<f8", "d": "<f8"}
+        columns = [np.frombuffer(edges.get(name, b""), dtype) for name, dtype in dtypes.items()]
         for cluster, b, d in zip(*(column.tolist() for column in columns), strict=True):
             found[row.item_id, cluster] = (b, d)
     return found

@@ -140,7 +140,7 @@ class TestCoOccurrence(LearnerContract):
         for user in range(400):
             pair = 2 * int(rng.integers(10)) + 1
             clicks = [(user, int(item)) for item in rng.permutation([0, pair, pair + 1])]
-            together.learn(histories.learn(organic_rows(clicks)))
+            together.learn_pairs(histories.learn(organic_rows(clicks)))
         for item in range(1, 21):
             best, _ = together.recommend(np.array([item], np.int32), 1, now_ms=0)
             assert best.tolist() == [item + 1 if item % 2 else item - 1]

@@ -31,7 +31,7 @@ def test_scores_are_the_sums_of_the_formula(
     together = CoOccurrence(
         half_life_ms=2_000, gap_half_life_ms=300, rank_decay=0.5, smoothing=2.0, power=0.4
     )
-    together.learn(columns(pairs))
+    together.learn_pairs(columns(pairs))
     weight: dict[tuple[int, int], float] = defaultdict(float)
     degree: dict[int, float] = defaultdict(float)
     for a, b, ts, gap in pairs:
@@ -54,20 +54,20 @@ def test_scores_are_the_sums_of_the_formula(
 
 def test_a_full_list_gives_up_its_lightest_entry() -> None:
     together = CoOccurrence(slots=2)
-    together.learn(columns([(0, 1, 0, 0), (0, 1, 1, 0), (0, 2, 2, 0), (0, 3, 3, 0)]))
+    together.learn_pairs(columns([(0, 1, 0, 0), (0, 1, 1, 0), (0, 2, 2, 0), (0, 3, 3, 0)]))
     assert sorted(together.neighbours(0, 9)[0].tolist()) == [1, 3]
 
 
 def test_old_company_fades_and_leaves() -> None:
     together = CoOccurrence(half_life_ms=10)
-    together.learn(columns([(0, 1, 0, 0)]))
-    together.learn(columns([(0, 2, 10_000, 0)]))
+    together.learn_pairs(columns([(0, 1, 0, 0)]))
+    together.learn_pairs(columns([(0, 2, 10_000, 0)]))
     assert together.neighbours(0, 9)[0].tolist() == [2]
 
 
 def test_a_removed_item_is_in_nobodys_list() -> None:
     together = CoOccurrence()
-    together.learn(columns([(0, 1, 0, 0), (0, 2, 1, 0), (1, 2, 2, 0)]))
+    together.learn_pairs(columns([(0, 1, 0, 0), (0, 2, 1, 0), (1, 2, 2, 0)]))
     together.remove_items(np.array([1, 99], np.int32))
     assert together.neighbours(0, 9)[0].tolist() == [2]
     assert together.neighbours(1, 9)[0].size == 0
@@ -80,7 +80,11 @@ def test_unknown_items_go_with_nothing() -> None:
 
 
 def test_other_shapes_are_refused() -> None:
-    with pytest.raises(ReplicaError, match="cannot follow"):
-        CoOccurrence(slots=3).apply(CoOccurrence(slots=4).changes())
+    other = CoOccurrence(slots=2, half_life_ms=1_000)
+    other.learn_pairs(columns([(0, 1, 0, 0), (0, 2, 0, 0)]))
+    frame = other.changes()
+    for follower in (CoOccurrence(slots=1, half_life_ms=1_000), CoOccurrence(slots=2, half_life_ms=999)):
+        with pytest.raises(ReplicaError, match="cannot follow"):
+            follower.apply(frame)
     with pytest.raises(LearnerError, match="slots >= 1"):
         CoOccurrence(slots=0)

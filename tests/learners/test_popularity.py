@@ -54,8 +54,10 @@ def test_it_remembers_when_an_item_was_clicked_first_and_last() -> None:
 
 
 def test_other_half_lives_cannot_be_followed() -> None:
+    other = Popularity(half_lives_ms=(6,))
+    other.learn(organic_rows([(0, 2)]))
     with pytest.raises(ReplicaError, match="half-lives"):
-        Popularity(half_lives_ms=(5,)).apply(Popularity(half_lives_ms=(6,)).changes())
+        Popularity(half_lives_ms=(5,)).apply(other.changes())
     with pytest.raises(LearnerError, match="at least 1 ms"):
         Popularity(half_lives_ms=())
 

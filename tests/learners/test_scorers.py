@@ -34,7 +34,7 @@ def parts() -> dict[str, Any]:
     popularity, histories, cooccurrence = Popularity(half_lives_ms=(10, 20)), Histories(), CoOccurrence()
     rows = organic_rows([(0, 0), (1, 0), (1, 1)], ts=[0, 0, 0])
     popularity.learn(rows)
-    cooccurrence.learn(histories.learn(rows))
+    cooccurrence.learn_pairs(histories.learn(rows))
     mf = MatrixFactorisation(users, items)
     return {"popularity": popularity, "cooccurrence": cooccurrence, "history": histories, "mf": mf}
 

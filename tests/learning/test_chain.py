@@ -89,7 +89,7 @@ def _add_items(state: State, parts: Parts, now_ms: int) -> None:
     items, policies = parts.items, parts.policies
     rows = items.live
     scores = parts.popularity.all_scores(now_ms, rows)
-    near = parts.cooccurrence.columns(rows)
+    near = parts.cooccurrence.export("item", rows)
     ends = np.cumsum(near["lengths"])
     for n, row in enumerate(rows.tolist()):
         name = str(items.id_of(row))

@@ -13,6 +13,7 @@ from stream.block_codec import encode_item
 from stream.engine.shard import Output
 from stream.events import ItemEvent
 from stream.frame import pack, unpack
+from tests.harness.cells import arms
 from tests.harness.rows import RowServer, item_row, make_settings, names_of, row_record, user_row
 
 MOST = 16
@@ -32,7 +33,7 @@ def said(name: str, *, deleted: bool = False) -> Output:
 
 
 def learned(name: str, clicks: int = 7) -> list[Output]:
-    policy = PolicyRow(item_id=name, arms={"thompson": (clicks, 2.0)}, **CLUSTER)  # type: ignore[arg-type]
+    policy = PolicyRow(item_id=name, parts={"thompson": arms(clicks, 2.0)}, **CLUSTER)  # type: ignore[arg-type]
     return [
         row_record("item-vectors", item_row(name, clicks=clicks, touched_at=1_000)),
         row_record("policy", policy),
@@ -74,7 +75,7 @@ def test_what_was_touched_longest_ago_goes_first_and_leaves_nothing() -> None:
     server = server_of()
     server.follow([*flood(MOST), row_record("user-vectors", user_row("ann", "x0", "x9"))])
     row = server.parts.items.row_of("x0")
-    server.follow([row_record("policy", PolicyRow(item_id="x0", arms={"thompson": (3, 1.0)}))])
+    server.follow([row_record("policy", PolicyRow(item_id="x0", parts={"thompson": arms(3, 1.0)}))])
     server.follow([said("tea"), *learned("tea")])
     parts = server.parts
     assert is_whole(server, "tea") and parts.items.row_of("tea") == row

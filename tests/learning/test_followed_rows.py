@@ -11,9 +11,7 @@ import pytest
 from freshet.config import load_settings
 from learning.pipeline import Pipeline
 from learning.rows.codec import (
-    Neighbours,
     PolicyRow,
-    Popular,
     Progress,
     UserRow,
     decode_item_row,
@@ -30,6 +28,7 @@ from stream.events import Click, Forget, ItemEvent
 from stream.frame import pack, unpack
 from stream.step import Step
 from stream.testing import drive
+from tests.harness.cells import near, popular
 from tests.harness.rows import (
     RowPublisher,
     RowServer,
@@ -44,8 +43,8 @@ from tests.harness.rows import (
     user_row,
 )
 
-NEAR = Neighbours(half_life_ms=5)
-POPULAR = Popular(half_lives_ms=[5], reference=bytes(8), weights=bytes(8))
+NEAR = {"cooccurrence": near(5, [], [], 1.0)}
+POPULAR = {"popularity": popular([5, 6], [0, 0], [1, 1], 1)}
 
 
 @pytest.mark.parametrize(
@@ -56,16 +55,16 @@ POPULAR = Popular(half_lives_ms=[5], reference=bytes(8), weights=bytes(8))
         ("user-vectors", b"ann", encode_row(user_row("bob")), "the row is of 'bob'"),
         ("user-vectors", b"ann", encode_row(UserRow(user_id="ann", vector=bytes(12))), "dim: expected 8"),
         ("user-vectors", b"ann", encode_row(user_row("ann", layout=9)), "version 9"),
-        ("user-vectors", b"ann", encode_row(UserRow(user_id="ann", vector=b"", recent=["a"])), "length"),
+        ("user-vectors", b"ann", encode_row(UserRow(user_id="ann", vector=b"1")), "length"),
         ("user-vectors", b"\xff", encode_row(user_row("ann")), "utf-8"),
         (
             "item-vectors",
             b"tea",
-            encode_row(item_row("tea", popularity=POPULAR)),
+            encode_row(item_row("tea", parts=POPULAR)),
             "half_lives_ms: expected",
         ),
-        ("item-vectors", b"tea", encode_row(item_row("tea", neighbours=NEAR)), "half-life"),
-        ("policy", b"tea", encode_row(PolicyRow(item_id="tea", clusters=bytes(4))), "length"),
+        ("item-vectors", b"tea", encode_row(item_row("tea", parts=NEAR)), "half_life_ms: expected"),
+        ("policy", b"tea", encode_row(PolicyRow(item_id="tea", serving=bytes(4))), "length"),
         ("catalogue", b"tea", encode_item(ItemEvent(item_id="mate", ts=1)), "the row is of 'mate'"),
         (
             "control",
@@ -185,6 +184,4 @@ def test_a_shard_publishes_its_own_items_only() -> None:
     }  # fmt: skip
     tea = next(output.value for output in outputs if output.key == b"tea")
     assert tea is not None
-    near = decode_item_row(tea).neighbours
-    assert near is not None
-    assert set(near.ids) == {"cola", "mate"}
+    assert set(decode_item_row(tea).parts["cooccurrence"]["neighbours"]) == {"cola", "mate"}

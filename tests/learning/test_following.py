@@ -10,11 +10,12 @@ import numpy as np
 import pytest
 
 from freshet.config import load_settings
-from learning.rows.codec import Neighbours, PolicyRow, Popular
+from learning.rows.codec import PolicyRow
 from stream.block_codec import encode_item
 from stream.engine.shard import Output
 from stream.events import ItemEvent, LoggedEvent, Tick
 from stream.frame import pack
+from tests.harness.cells import bias, edges, near, popular
 from tests.harness.rows import (
     DIM,
     RowPublisher,
@@ -97,7 +98,7 @@ def test_rows_that_are_used_again_belong_to_their_new_owners(max_items: int) -> 
         told = [name for name in names_of(theirs, theirs.history.clicked(b)) if name in still]
         # With little room, items that were gone for a while are gone from histories, too.
         assert ours == [name for name in told if name in ours or max_items > 64]
-    assert any("gone" in frame.get("history", {}) for frame in server.frames) == (max_items == 64)
+    assert any("removed" in frame.get("history", {}) for frame in server.frames) == (max_items == 64)
     assert candidates(mine) == candidates(theirs)
     everywhere = mine.catalogue.servable(np.arange(mine.catalogue.size, dtype=np.int32), events[-1].ts)
     assert set(np.flatnonzero(everywhere).tolist()) <= set(mine.items.live.tolist())
@@ -125,7 +126,7 @@ def moved(event: LoggedEvent, ts: int) -> LoggedEvent:
 
 def test_a_removed_user_leaves_nothing_and_may_come_back() -> None:
     server = RowServer()
-    server.follow([row_record("user-vectors", user_row("ann", "tea", clicks=3, bias=0.5))])
+    server.follow([row_record("user-vectors", user_row("ann", "tea", clicks=3, more=bias(0.5)))])
     row = server.parts.users.row_of("ann")
     server.follow([Output("user-vectors", 0, None, b"ann")])
     parts = server.parts
@@ -188,7 +189,7 @@ def test_a_cluster_with_members_in_many_shards_keeps_the_new_and_the_best() -> N
     rows = [
         PolicyRow(
             item_id=f"i{n}",
-            shown=0 if n in (0, 1, 2) else 5,
+            parts={} if n in (0, 1, 2) else {"diag_lin_ucb": edges([], [], [], shown=5)},
             serving=np.zeros(1, "<i4").tobytes(),
             affinities=np.array([n], "<f4").tobytes(),
         )
@@ -223,19 +224,10 @@ def test_counts_of_rows_written_long_apart_are_compared_at_one_time() -> None:
     rows = [
         item_row(
             name,
-            popularity=Popular(
-                half_lives_ms=half_lives,
-                reference=np.array([age * h for h in half_lives], "<i8").tobytes(),
-                weights=np.array([3.0, 5.0], "<f8").tobytes(),
-                clicks=9,
-            ),
-            neighbours=Neighbours(
-                half_life_ms=pairs,
-                reference=age * pairs,
-                degree=8.0,
-                ids=["tea"],
-                weights=np.array([2.0], "<f4").tobytes(),
-            ),
+            parts={
+                "popularity": popular(half_lives, [age * h for h in half_lives], [3.0, 5.0], clicks=9),
+                "cooccurrence": near(pairs, ["tea"], [2.0], 8.0, reference=age * pairs),
+            },
         )
         for name, age in ages.items()
     ]

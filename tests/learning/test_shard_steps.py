@@ -23,9 +23,11 @@ from stream.engine.shard import Output, ShardStep, SourceRecord
 from stream.errors import LogError
 from stream.events import ItemEvent
 from stream.frame import pack, unpack
-from stream.item_blocks import CentroidsMoved, ItemPairs, Ticked
+from stream.item_blocks import CentroidsMoved, Ticked
+from stream.parcels import ITEM, Parcel
 from stream.testing_shard import ShardStepContract
 from tests.harness.blocks import told
+from tests.harness.cells import bias
 from tests.harness.chain import Chain, batches, logged_world
 
 SETTINGS: Settings = load_settings(
@@ -57,7 +59,8 @@ def meaning(outputs: Sequence[Output]) -> object:
             rows[output.topic, output.key] = output.value
             continue
         segment = decode_segment(output.value or b"")
-        said.setdefault((output.partition, type(segment).__name__), []).extend(told(segment))
+        what = segment.part if isinstance(segment, Parcel) else type(segment).__name__
+        said.setdefault((output.partition, what), []).extend(told(segment))
     return rows, said
 
 
@@ -225,7 +228,7 @@ def test_only_a_newer_row_of_an_item_replaces_the_replica() -> None:
     before = shard.parts.items.vectors(["i0", "i1"])
     rows = {row.item_id: row for row in chain.published}
     old = msgspec.structs.replace(rows["i0"], vector=np.ones(8, "<f4").tobytes())
-    new = msgspec.structs.replace(old, item_id="i1", version=rows["i1"].version + 1, bias=0.25)
+    new = msgspec.structs.replace(old, item_id="i1", version=rows["i1"].version + 1, parts={"mf": bias(0.25)})
     stranger = msgspec.structs.replace(new, item_id="stranger")
     shard.apply_items([old, new, stranger])
     np.testing.assert_array_equal(
@@ -253,7 +256,11 @@ def test_ids_outside_the_catalogue_neither_evict_the_replica_of_it_nor_keep_it_o
 def test_neighbours_of_other_partitions_take_none_of_the_rows_kept_for_the_catalogue() -> None:
     items = ItemsShard(0, lambda name: int(name.startswith("x")), with_few_items(), 2)
     tea, strangers, ts = np.full(99, 99, np.int32), np.arange(99, dtype=np.int32), np.zeros(99, np.int64)
-    pairs = ItemPairs([*(f"x{n}" for n in range(99)), "tea"], tea, strangers, ts, ts)
+    table: dict[str, Any] = {"item": tea, "other": strangers, "ts": ts, "other_ts": ts}
+    refs = {"pairs": {"item": ITEM, "other": ITEM}}
+    to: dict[str, tuple[str, ...]] = {"pairs": ("item", "other")}
+    names = [*(f"x{n}" for n in range(99)), "tea"]
+    pairs = Parcel("cooccurrence", names, {"pairs": table}, refs, to)
     give(items, ItemsBlock([ItemEvent(item_id="tea", ts=5)]), pairs)
     give(items, ItemsBlock([ItemEvent(item_id=f"i{n}", ts=5) for n in range(4)]), offset=2)
     assert (items.parts.items.find([f"i{n}" for n in range(4)]) >= 0).all()
@@ -267,7 +274,8 @@ def with_few_items() -> Settings:
 def test_a_user_row_tells_what_was_clicked() -> None:
     shard = users(outcomes("ann", 100))
     (row,) = (decode_user_row(o.value or b"") for o in shard.take() if o.topic == "user-vectors")
-    assert (row.clicks, row.impressions, row.recent) == (2, 1, ["tea", "cocoa"])
+    assert (row.clicks, row.impressions) == (2, 1)
+    assert row.parts["history"]["items"] == ["tea", "cocoa"]
 
 
 # -- bad records ----------------------------------------------------------------------------
@@ -316,16 +324,16 @@ def test_samples_of_vectors_of_another_length_are_a_dead_letter() -> None:
     values = [output.value or b"" for output in other.take() if output.topic == "item-feedback"]
     items = ItemsShard(0, lambda name: 0, SETTINGS, 1)
     items.on_records([SourceRecord(n, value) for n, value in enumerate(values)])
-    assert ["vectors of 4" in letter.reason for letter in letters(items)] == [True]
+    assert ["'vector': expected float32 of shape" in letter.reason for letter in letters(items)] == [True]
     assert items.parts.items.clicks.sum() == 2
 
 
 @pytest.mark.parametrize("topic", ["feedback", "item-feedback"])
 def test_a_newer_record_stops_the_shard_and_says_where(topic: str) -> None:
     made = UsersShard if topic == "feedback" else ItemsShard
-    with pytest.raises(LogError, match=f"{topic}/3/17: tick of version 2"):
+    with pytest.raises(LogError, match=f"{topic}/3/17: tick of version 3"):
         made(3, lambda name: 0, SETTINGS, 4).on_records(
-            [SourceRecord(17, pack({"kind": "tick", "version": 2}))]
+            [SourceRecord(17, pack({"kind": "tick", "version": 3}))]
         )
 
 

@@ -12,8 +12,9 @@ from stream.block_routing import bounded, route_segments
 from stream.blocks import FeedbackBlock, Segment
 from stream.errors import FrameError, NewerFrameError
 from stream.frame import pack, unpack
-from stream.item_blocks import CentroidsMoved, ItemOutcomes, ItemPairs, ItemSamples, Ticked
-from stream.item_routing import route_outcomes, route_pairs, route_samples
+from stream.item_blocks import CentroidsMoved, ItemOutcomes, Ticked
+from stream.item_routing import route_outcomes
+from stream.parcels import ITEM, Parcel, routed
 from tests.harness.blocks import told
 
 NAMES = [f"i{n}" for n in range(12)]
@@ -38,20 +39,24 @@ def _chances(rng: np.random.Generator, n: int) -> Any:
     return np.where(rng.random(n) < 0.2, np.nan, rng.random(n)).astype(np.float32)
 
 
-def samples(seed: int = 0, n: int = 40) -> ItemSamples:
+def samples(seed: int = 0, n: int = 40) -> Parcel:
     rng = np.random.default_rng(seed)
-    user = np.sort(rng.integers(0, 9, n)).astype(np.int32)
-    return ItemSamples(
-        NAMES, rng.random((9, 3)).astype(np.float32), rng.random(9).astype(np.float32), user,
-        rng.integers(0, 12, n).astype(np.int32), (rng.random(n) < 0.2).astype(np.float32),
-        rng.random(n).astype(np.float32),
-    )  # fmt: skip
+    users = {"vector": rng.random((9, 3)).astype(np.float32), "bias": rng.random(9).astype(np.float32)}
+    table = {
+        "item": rng.integers(0, 12, n).astype(np.int32),
+        "user": np.sort(rng.integers(0, 9, n)).astype(np.int32),
+        "label": (rng.random(n) < 0.2).astype(np.float32),
+    }
+    refs = {"samples": {"user": "users", "item": ITEM}}
+    return Parcel("mf", NAMES, {"users": users, "samples": table}, refs, {"samples": ("item",)}, ts=7)
 
 
-def pairs(seed: int = 0, n: int = 40) -> ItemPairs:
+def pairs(seed: int = 0, n: int = 40) -> Parcel:
     rng = np.random.default_rng(seed)
     item, other = rng.integers(0, 12, (2, n)).astype(np.int32)
-    return ItemPairs(NAMES, item, other, rng.integers(0, 99, n), rng.integers(0, 99, n))
+    table = {"item": item, "other": other, "ts": rng.integers(0, 99, n)}
+    refs = {"pairs": {"item": ITEM, "other": ITEM}}
+    return Parcel("cooccurrence", NAMES, {"pairs": table}, refs, {"pairs": ("item", "other")})
 
 
 def home(name: str) -> int:
@@ -59,7 +64,7 @@ def home(name: str) -> int:
 
 
 @pytest.mark.parametrize("block", [outcomes(), samples(), pairs(), outcomes(n=1), samples(n=0), pairs(n=0)])
-def test_a_block_comes_back_as_it_was(block: ItemOutcomes | ItemSamples | ItemPairs) -> None:
+def test_a_block_comes_back_as_it_was(block: ItemOutcomes | Parcel) -> None:
     again = decode_segment(encode_segment(block))
     assert type(again) is type(block) and told(again) == told(block)
 
@@ -72,8 +77,8 @@ def test_marks_come_back_as_they_were(mark: Ticked | CentroidsMoved) -> None:
 @pytest.mark.parametrize("seed", range(3))
 def test_every_partition_gets_what_is_of_its_items_in_order(seed: int) -> None:
     shown, sampled, paired = outcomes(seed), samples(seed), pairs(seed)
-    by_outcome, by_sample = route_outcomes(shown, HOME), route_samples(sampled, HOME)
-    by_pair = route_pairs(paired, HOME)
+    by_outcome, by_sample = route_outcomes(shown, HOME), routed(sampled, HOME)
+    by_pair = routed(paired, HOME)
     for q in range(3):
         assert told(by_outcome[q]) == [entry for entry in told(shown) if home(entry[-1]) == q]
         assert told(by_sample[q]) == [entry for entry in told(sampled) if home(entry[0]) == q]
@@ -82,7 +87,7 @@ def test_every_partition_gets_what_is_of_its_items_in_order(seed: int) -> None:
 
 
 @pytest.mark.parametrize("block", [outcomes(), samples(), pairs()])
-def test_a_large_block_is_cut_into_records(block: ItemOutcomes | ItemSamples | ItemPairs) -> None:
+def test_a_large_block_is_cut_into_records(block: ItemOutcomes | Parcel) -> None:
     values = list(bounded(block, 900))
     assert len(values) > 1 and max(map(len, values)) <= 900
     assert [entry for value in values for entry in told(decode_segment(value))] == told(block)
@@ -106,21 +111,29 @@ def test_a_large_block_is_cut_into_records(block: ItemOutcomes | ItemSamples | I
         (outcomes(), {"policy": np.full(40, -2, np.int8)}),
         (outcomes(), {"policies": ["a", 5]}),
         (outcomes(), {"layout": 5}),
-        (samples(), {"user": np.full(40, 9, np.int32)}),
-        (samples(), {"item": np.full(40, -1, np.int32)}),
-        (samples(), {"users": np.full((9, 3), np.nan, np.float32)}),
-        (samples(), {"label": [1.0]}),
-        (pairs(), {"other": np.full(40, 12, np.int32)}),
-        (pairs(), {"ts": np.zeros(39, np.int64)}),
+        (samples(), {"tables.samples.user": np.full(40, 9, np.int32)}),
+        (samples(), {"tables.samples.item": np.full(40, -1, np.int32)}),
+        (samples(), {"tables.users.vector": np.full((9, 3), np.nan, np.float32)}),
+        (samples(), {"tables.samples.label": [1.0]}),
+        (samples(), {"to.samples": ["label"]}),
+        (samples(), {"refs.samples.user": "nobody"}),
+        (pairs(), {"tables.pairs.other": np.full(40, 12, np.int32)}),
+        (pairs(), {"tables.pairs.ts": np.zeros(39, np.int64)}),
+        (pairs(), {"tables.pairs.ts": np.full(40, 2**63 - 1)}),
+        (pairs(), {"part": 5}),
         (Ticked(0, 1, 1), {"ts": "soon"}),
         (CentroidsMoved({}), {"centroids": 5}),
     ],
 )
 def test_what_a_kernel_would_stumble_over_is_refused(block: Segment, wrong: dict[str, Any]) -> None:
     frame = unpack(encode_segment(block))
-    inside = frame if wrong.keys() & {"names", "policies", "layout"} else frame.get("columns", frame)
-    inside |= wrong
-    with pytest.raises(FrameError, match=frame["kind"]):
+    ((path, value),) = wrong.items()
+    inside = frame["columns"] if path in frame.get("columns", {}) else frame
+    *way, last = path.split(".")
+    for key in way:
+        inside = inside[key]
+    inside[last] = value
+    with pytest.raises(FrameError, match="parcel" if isinstance(block, Parcel) else frame["kind"]):
         decode_segment(pack(frame))
 
 
@@ -135,8 +148,8 @@ def test_outcomes_that_point_beyond_their_slates_are_refused(wrong: dict[str, li
 
 
 def test_a_newer_block_is_told_apart_from_a_damaged_one() -> None:
-    with pytest.raises(NewerFrameError, match="version 2"):
-        decode_segment(pack({"kind": "samples", "version": 2}))
+    with pytest.raises(NewerFrameError, match="version 3"):
+        decode_segment(pack({"kind": "samples", "version": 3}))
 
 
 def test_ticks_go_everywhere_and_only_the_newest_of_a_row_stays() -> None:

@@ -1,0 +1,72 @@
+"""What rows hold of the parts, written by hand."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from learning.rows.part_columns import Cells
+
+__all__ = ["arms", "bias", "edges", "history", "i8", "near", "popular"]
+
+
+def i8(*values: int) -> bytes:
+    """Whole numbers as a cell.
+
+    Example:
+        >>> i8(1)
+        b'\\x01\\x00\\x00\\x00\\x00\\x00\\x00\\x00'
+    """
+    return np.array(values, "<i8").tobytes()
+
+
+def bias(value: float) -> Cells:
+    """Of the factorisation."""
+    return {"bias": np.array([value], "<f4").tobytes()}
+
+
+def history(items: Sequence[str], times: npt.ArrayLike) -> Cells:
+    """Items clicked at `times` (ms), the last one last."""
+    return {"items": list(items), "ts": np.asarray(times, "<i8").tobytes()}
+
+
+def popular(
+    half_lives_ms: Sequence[int], reference: Sequence[int], weights: npt.ArrayLike, clicks: int, ts: int = 0
+) -> Cells:
+    """Fading clicks, all at `ts` (ms)."""
+    return {
+        "half_lives_ms": i8(*half_lives_ms),
+        "reference": i8(*reference),
+        "weights": np.asarray(weights, "<f8").tobytes(),
+        "clicks": i8(clicks),
+        "first_at": i8(ts),
+        "last_at": i8(ts),
+    }
+
+
+def near(
+    half_life_ms: int, ids: Sequence[str], weights: npt.ArrayLike, degree: float, reference: int = 0
+) -> Cells:
+    """Neighbours of co-occurrence."""
+    return {
+        "half_life_ms": i8(half_life_ms),
+        "reference": i8(reference),
+        "neighbours": list(ids),
+        "weights": np.asarray(weights, "<f4").tobytes(),
+        "degree": np.array([degree], "<f8").tobytes(),
+    }
+
+
+def edges(clusters: npt.ArrayLike, b: npt.ArrayLike, d: npt.ArrayLike, shown: int) -> Cells:
+    """Sums of Diag-LinUCB."""
+    columns: dict[str, Any] = {"b": np.asarray(b, "<f8"), "d": np.asarray(d, "<f8")}
+    cells: Cells = {name: column.tobytes() for name, column in columns.items()}
+    return {"shown": i8(shown), "clusters": np.asarray(clusters, "<i4").tobytes(), **cells}
+
+
+def arms(shown: int, reward: float) -> Cells:
+    """Counts of a policy that ignores the context."""
+    return {"shown": i8(shown), "reward": np.array([reward], "<f8").tobytes()}
