@@ -82,7 +82,7 @@ class Kinds:
         >>> POLICIES.own()
         ['diag_lin_ucb', 'epsilon_greedy', 'lin_ucb', 'thompson', 'uniform']
         >>> POLICIES.load("lin_ucb").source
-        'Li et al. 2010, arXiv 1003.0146, Algorithm 1'
+        'Li et al. 2010, arXiv 1003.0146, Algorithms 1 and 2'
     """
 
     def __init__(self, section: str, package: str) -> None:
