@@ -18,8 +18,9 @@ from typing import Any, get_args, get_origin
 import msgspec
 import typer.main
 
+from freshet.catalogues import CATALOGUES
 from freshet.settings_text import described, is_table
-from learning.catalogue import CATALOGUES, Kinds
+from learning.catalogue import Kinds
 
 __all__ = ["api_page", "cli_page", "main", "settings_page"]
 
@@ -61,7 +62,19 @@ alpha = 0.3
 [[policies]]
 kind = "diag_lin_ucb"
 name = "wide"           # as requests and reports call it
-alpha = 1.0"""
+alpha = 1.0""",
+    "scorers": """[[scorers]]
+kind = "popular"
+
+[[scorers]]
+kind = "taste"
+weight = 2.0            # what it starts at; clicks move it""",
+    "sources": """[[sources]]
+kind = "index"
+size = 128
+
+[[sources]]
+kind = "fresh\"""",
 }
 NOTICE = "<!-- Written by docs/reference.py from the source: change it there, then `make reference`. -->\n"
 

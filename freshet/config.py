@@ -16,10 +16,18 @@ import msgspec
 from msgspec import Meta
 
 from freshet.settings_sources import from_environment, from_file
-from learning.choices import chosen_policies, in_one_way, policy_entries, request_features_of
+from learning.choices import (
+    chosen_parts,
+    chosen_policies,
+    chosen_scorers,
+    in_one_way,
+    policy_entries,
+    request_features_of,
+)
 from learning.errors import SettingsError
 from learning.settings import LearnSettings, PolicySettings
 from learning.settings_errors import explained
+from serving.chosen_sources import SOURCES
 from serving.settings import ServeSettings, ServingSettings
 from stream.engine.settings import EngineSettings
 from stream.engine.worker_settings import ShardSettings, WorkerSettings
@@ -32,8 +40,12 @@ __all__ = [
     "settings_digest",
 ]
 
-_LISTS = ("policies",)
-_OF_BEFORE = ("name", "others", "alpha")
+_INSTEAD = {
+    "policies": ("policy", ("name", "others", "alpha")),
+    "scorers": ("", ()),
+    "sources": ("serve.sources", ("index", "neighbours", "graph", "popular", "fresh")),
+}
+"""Lists of parts, and what a section says that does not go with them."""
 _LARGEST = 10**15  # 31,000 years in ms, a petabyte
 
 
@@ -54,6 +66,12 @@ class Settings(ServingSettings, frozen=True, forbid_unknown_fields=True):
     policies: tuple[dict[str, Any], ...] = ()
     """The policies that learn and that a request may name, the default one first; `diag_lin_ucb` and
     `uniform` where none are given."""
+    scorers: tuple[dict[str, Any], ...] = ()
+    """What the ranker weighs about a candidate; `popular`, `together`, `together_by_history` and `taste`
+    where none are given."""
+    sources: tuple[dict[str, Any], ...] = ()
+    """Where candidates come from; `index`, `neighbours`, `graph`, `popular` and `fresh`, of the sizes of
+    `[serve.sources]`, where none are given."""
     serve: ServeSettings = ServeSettings()
     engine: EngineSettings = EngineSettings()
     kafka: KafkaSettings = KafkaSettings()
@@ -85,7 +103,7 @@ def load_settings(
     sections = {field.name for field in msgspec.structs.fields(Settings) if _is_section(field.type)}
     merged: dict[str, Any] = {}
     _merge(merged, from_file(path, say))
-    _merge(merged, from_environment(os.environ if environ is None else environ, sections, _LISTS, say))
+    _merge(merged, from_environment(os.environ if environ is None else environ, sections, _INSTEAD, say))
     _merge(merged, flags or {})
     _refuse_not_finite(merged, "")
     of_before = _of_before(merged)
@@ -95,7 +113,8 @@ def load_settings(
         msg = f"settings: {explained(str(error), merged, Settings)}; see docs/reference/settings.md"
         raise SettingsError(msg) from None
     _refuse_out_of_range(settings, "")
-    chosen_policies(settings)
+    chosen_policies(settings), chosen_scorers(settings)
+    chosen_parts(SOURCES, settings.sources)
     request_features_of(settings)
     if of_before:
         anew = ", ".join(map(_inline, policy_entries(settings)))
@@ -138,19 +157,23 @@ def _of_before(merged: Mapping[str, Any]) -> list[str]:
     """What stands in `[policy]` and belongs into `[[policies]]` now.
 
     Raises:
-        SettingsError: both say which policies there are, or neither, by an empty list.
+        SettingsError: a list and a section say the same, or a list is empty.
     """
-    policy = merged.get("policy")
-    found = [name for name in _OF_BEFORE if isinstance(policy, Mapping) and name in policy]
-    if "policies" not in merged:
-        return found
-    if found:
-        msg = f"settings: policy.{found[0]} does not go with [[policies]]: write it there"
-        raise SettingsError(msg)
-    if not merged["policies"]:
-        msg = "settings: policies: expected at least one, got none; leave it out for the default ones"
-        raise SettingsError(msg)
-    return []
+    found: dict[str, list[str]] = {}
+    for name, (section, fields) in _INSTEAD.items():
+        at: Any = merged
+        for step in section.split("."):
+            at = at.get(step) if isinstance(at, Mapping) else None
+        found[name] = [field for field in fields if isinstance(at, Mapping) and field in at]
+        if name not in merged:
+            continue
+        if found[name]:
+            msg = f"settings: {section}.{found[name][0]} does not go with [[{name}]]: write it there"
+            raise SettingsError(msg)
+        if not merged[name]:
+            msg = f"settings: {name}: expected at least one, got none; leave it out for the default ones"
+            raise SettingsError(msg)
+    return found["policies"]
 
 
 def _inline(entry: Mapping[str, Any]) -> str:

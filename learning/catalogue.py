@@ -23,7 +23,7 @@ import msgspec
 from learners.world import World
 from learning.errors import SettingsError
 
-__all__ = ["CATALOGUES", "GROUP", "POLICIES", "Kind", "Kinds"]
+__all__ = ["GROUP", "POLICIES", "SCORERS", "Kind", "Kinds"]
 
 GROUP = "freshet.parts"
 """The entry point group; a name in it is the section and the kind, `policies.newest`. A name without a
@@ -146,8 +146,7 @@ class Kinds:
 
 
 POLICIES = Kinds("policies", "bandits.policies")
-CATALOGUES = {kinds.section: kinds for kinds in (POLICIES,)}
-"""All sections by name."""
+SCORERS = Kinds("scorers", "learners.scorers")
 
 
 def _who(point: EntryPoint) -> str:

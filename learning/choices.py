@@ -14,7 +14,7 @@ import msgspec
 from learners.errors import LearnerError
 from learners.request_features import RequestFeatures
 from learners.world import World
-from learning.catalogue import POLICIES, Kind, Kinds
+from learning.catalogue import POLICIES, SCORERS, Kind, Kinds
 from learning.errors import SettingsError
 from learning.settings import LearningSettings, PolicySettings
 from learning.settings_errors import explained
@@ -25,6 +25,7 @@ __all__ = [
     "build_chosen",
     "chosen_parts",
     "chosen_policies",
+    "chosen_scorers",
     "in_full",
     "in_one_way",
     "policy_entries",
@@ -35,6 +36,7 @@ __all__ = [
 
 S = TypeVar("S", bound=LearningSettings)
 
+_DEFAULT_SCORERS = ("popular", "together", "together_by_history", "taste")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 
 
@@ -96,6 +98,19 @@ def chosen_policies(settings: LearningSettings) -> list[Chosen]:
     return chosen_parts(POLICIES, entries, [places[names.index(entry["kind"])] for entry in entries])
 
 
+def chosen_scorers(settings: LearningSettings) -> list[Chosen]:
+    """What the ranker weighs, in the order of its features; their modules are imported.
+
+    Raises:
+        SettingsError: an entry does not fit.
+
+    Example:
+        >>> [scorer.name for scorer in chosen_scorers(LearningSettings())]
+        ['popular', 'together', 'together_by_history', 'taste']
+    """
+    return chosen_parts(SCORERS, settings.scorers or [{"kind": kind} for kind in _DEFAULT_SCORERS])
+
+
 def policy_names(settings: LearningSettings) -> list[str]:
     """What requests and reports call the policies, the default one first; nothing is imported.
 
@@ -139,7 +154,7 @@ def in_full(chosen: Iterable[Chosen]) -> list[dict[str, Any]]:
 
 
 def in_one_way(settings: S) -> S:
-    """The same settings with all policies in `policies`, in full, and nothing in the way of before.
+    """The same settings with every part in its list, in full, and nothing in the way of before.
 
     Example:
         >>> of_before = LearningSettings(policy=PolicySettings(name="uniform", others=()))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 
@@ -129,6 +129,9 @@ class ServeSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class ServingSettings(LearningSettings, frozen=True, forbid_unknown_fields=True):
     """The sections that a server reads: what those who learn go by, and its own."""
 
+    sources: tuple[dict[str, Any], ...] = ()
+    """Where candidates come from; `index`, `neighbours`, `graph`, `popular` and `fresh` where none
+    are given."""
     serve: ServeSettings = ServeSettings()
 
     @property

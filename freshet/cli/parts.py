@@ -10,9 +10,10 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
+from freshet.catalogues import CATALOGUES
 from freshet.cli.output import console, json_target, write_json
 from freshet.settings_text import Described, described
-from learning.catalogue import CATALOGUES, Kind, Kinds
+from learning.catalogue import Kind, Kinds
 from learning.errors import SettingsError
 
 __all__ = ["parts"]

@@ -51,6 +51,7 @@ def fingerprint(settings: Settings) -> str:
         host="",
         port=0,
         serve=plain.serve,
+        sources=(),
         engine=plain.engine,
         kafka=plain.kafka,
         work=plain.work,

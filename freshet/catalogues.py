@@ -1,0 +1,11 @@
+"""Every list of parts that the settings have, with its kinds."""
+
+from __future__ import annotations
+
+from learning.catalogue import POLICIES, SCORERS, Kinds
+from serving.chosen_sources import SOURCES
+
+__all__ = ["CATALOGUES"]
+
+CATALOGUES: dict[str, Kinds] = {kinds.section: kinds for kinds in (POLICIES, SCORERS, SOURCES)}
+"""By section, in the order of the settings."""
