@@ -14,7 +14,7 @@ from learners import Catalogue, EmbeddingTable
 from learners.ask import Ask
 from learning.parts import Parts
 from serving.asking import make_ask
-from serving.default_sources import default_sources
+from serving.chosen_sources import build_sources, source_entries
 from serving.gather import Candidates, Gatherer
 from serving.item_index import ItemIndex
 from serving.settings import SourceSettings
@@ -26,6 +26,7 @@ __all__ = ["StateRecommender"]
 Int32 = npt.NDArray[np.int32]
 Float64 = npt.NDArray[np.float64]
 
+_NEWEST = 1_024  # as many as a serving worker lists
 _NEVER = np.float64("-inf")
 
 
@@ -91,14 +92,17 @@ def _largest(values: npt.NDArray[Any], n: int) -> Int32:
 class StateRecommender:
     """The same sources, filters and ranker as a serving worker, over the learner's own parts, epsilon 0.
 
-    Nearest items are exact here. A request's `exclude` and `groups` are not in the log, so a replay does not
+    `sources` are the entries of `[[sources]]`, none for those of `sizes`. Nearest items are exact here. A request's `exclude` and `groups` are not in the log, so a replay does not
     know them. Reads only; see `replay.prequential.Recommender`.
     """
 
-    def __init__(self, parts: Parts, sizes: SourceSettings, *, seed: int = 0) -> None:
+    def __init__(
+        self, parts: Parts, sizes: SourceSettings, *, sources: Sequence[Mapping[str, Any]] = (), seed: int = 0
+    ) -> None:
         self._parts, self._seed = parts, seed
-        self._index = _ExactItems(parts.items, parts.catalogue, sizes.fresh)
-        self._gatherer = Gatherer(parts, default_sources(parts, self._index, sizes), sample=sizes.sample)
+        self._index = _ExactItems(parts.items, parts.catalogue, _NEWEST)
+        chosen = build_sources(source_entries(sources, sizes), parts, self._index)
+        self._gatherer = Gatherer(parts, chosen, sample=sizes.sample)
         self._policy = next(iter(parts.policies.values()))
 
     def recommend(self, user_id: str, k: int, ts: int) -> list[str]:

@@ -25,12 +25,12 @@ from learners import (
     Popularity,
     Ranker,
     RowBlock,
-    default_scorers,
 )
 from learners.part import Columns
 from learners.request_features import RequestFeatures
+from learners.scorer import Renamed, Scorer
 from learners.world import World
-from learning.choices import build_chosen, chosen_policies, request_features_of
+from learning.choices import build_chosen, chosen_policies, chosen_scorers, request_features_of
 from learning.settings import AdmissionRule, LearningSettings, LearnSettings
 from learning.unclaimed import Unclaimed
 from monitor import Measures
@@ -40,6 +40,9 @@ from stream.step import Replicated
 __all__ = ["Parts", "build_parts"]
 
 _POLICY = "policy:"
+_READABLE = (
+    "users", "items", "catalogue", "mf", "popularity", "cooccurrence", "history", "centroids", "graph",
+)  # fmt: skip
 Int32 = npt.NDArray[np.int32]
 
 
@@ -68,6 +71,10 @@ class Parts:
     """The kind of each policy, by name."""
     measures: Measures
     unclaimed: Unclaimed = field(default_factory=lambda: Unclaimed(_POLICY))
+
+    def readable(self) -> dict[str, Any]:
+        """What a source may name in its `needs`, by name."""
+        return {**{name: getattr(self, name) for name in _READABLE}, **self.policies}
 
     def policy_keys(self) -> dict[str, str]:
         """What each policy is called in frames; one of another kind under its name is another part."""
@@ -154,21 +161,7 @@ def build_parts(settings: LearningSettings, *, partition: int = 0, n_partitions:
         ['diag_lin_ucb', 'uniform']
     """
     learn, policy = settings.learn, settings.policy
-    users = EmbeddingTable(
-        learn.embedding_dim,
-        seed=learn.seed,
-        admission=_admission(learn, learn.user_admission, learn.user_admission_rule),
-        ttl_ms=learn.ttl_ms if learn.user_ttl_ms is None else learn.user_ttl_ms,
-        max_rows=learn.max_users,
-    )
-    items = EmbeddingTable(
-        learn.embedding_dim,
-        seed=learn.seed + 1,
-        admission=_admission(learn, learn.item_admission, learn.item_admission_rule),
-        ttl_ms=learn.ttl_ms if learn.item_ttl_ms is None else learn.item_ttl_ms,
-        max_rows=learn.max_items,
-        reserve=learn.max_items // 16,
-    )
+    users, items = _tables(learn)
     centroids = Centroids(learn.embedding_dim, max_clusters=policy.centroids, top=policy.context_clusters)
     graph = ClusterItemGraph(
         centroids, max_items=policy.edges_per_cluster, max_clusters=policy.edges_per_item
@@ -184,8 +177,9 @@ def build_parts(settings: LearningSettings, *, partition: int = 0, n_partitions:
     )
     popularity = Popularity(half_lives_ms=learn.half_lives_ms)
     cooccurrence = CoOccurrence(slots=learn.neighbours)
-    chosen, request_features = chosen_policies(settings), request_features_of(settings)
+    history = Histories(cap=learn.history, window=learn.pair_window)
     catalogue = Catalogue()
+    chosen, request_features = chosen_policies(settings), request_features_of(settings)
     world = World(
         dim=learn.embedding_dim,
         request_dim=request_features.width,
@@ -193,7 +187,17 @@ def build_parts(settings: LearningSettings, *, partition: int = 0, n_partitions:
         seed=learn.seed,
         partition=partition,
         n_partitions=n_partitions,
-        parts={"graph": graph, "centroids": centroids, "catalogue": catalogue},
+        parts={
+            "users": users,
+            "items": items,
+            "catalogue": catalogue,
+            "mf": mf,
+            "popularity": popularity,
+            "cooccurrence": cooccurrence,
+            "history": history,
+            "centroids": centroids,
+            "graph": graph,
+        },
     )
     return Parts(
         users=users,
@@ -202,8 +206,8 @@ def build_parts(settings: LearningSettings, *, partition: int = 0, n_partitions:
         mf=mf,
         popularity=popularity,
         cooccurrence=cooccurrence,
-        history=Histories(cap=learn.history, window=learn.pair_window),
-        ranker=Ranker(default_scorers(popularity, cooccurrence, mf)),
+        history=history,
+        ranker=Ranker(_scorers(settings, world)),
         centroids=centroids,
         graph=graph,
         request_features=request_features,
@@ -211,6 +215,35 @@ def build_parts(settings: LearningSettings, *, partition: int = 0, n_partitions:
         kinds={one.name: one.kind.name for one in chosen},
         measures=Measures(),
     )
+
+
+def _tables(learn: LearnSettings) -> tuple[EmbeddingTable, EmbeddingTable]:
+    """Users and items, empty."""
+    users = EmbeddingTable(
+        learn.embedding_dim,
+        seed=learn.seed,
+        admission=_admission(learn, learn.user_admission, learn.user_admission_rule),
+        ttl_ms=learn.ttl_ms if learn.user_ttl_ms is None else learn.user_ttl_ms,
+        max_rows=learn.max_users,
+    )
+    items = EmbeddingTable(
+        learn.embedding_dim,
+        seed=learn.seed + 1,
+        admission=_admission(learn, learn.item_admission, learn.item_admission_rule),
+        ttl_ms=learn.ttl_ms if learn.item_ttl_ms is None else learn.item_ttl_ms,
+        max_rows=learn.max_items,
+        reserve=learn.max_items // 16,
+    )
+    return users, items
+
+
+def _scorers(settings: LearningSettings, world: World) -> list[Scorer]:
+    chosen = chosen_scorers(settings)
+    built: dict[str, Scorer] = build_chosen(chosen, world, Scorer)
+    # Two of one kind have features of one name: those of a scorer with a name of its own bear that.
+    return [
+        built[one.name] if one.name == one.kind.name else Renamed(built[one.name], one.name) for one in chosen
+    ]
 
 
 def _admission(learn: LearnSettings, threshold: int | None, rule: AdmissionRule | None) -> Admission:

@@ -15,7 +15,7 @@ from bandits import Context, Draws, Policy, Slated, build_slate
 from learners.ask import Ask
 from learning.parts import Parts
 from serving.asking import make_ask
-from serving.default_sources import default_sources
+from serving.chosen_sources import build_sources, source_entries
 from serving.errors import FieldError
 from serving.gather import Candidates, Gatherer
 from serving.item_index import ItemIndex
@@ -81,7 +81,8 @@ class DecisionMaker:
     ) -> None:
         self._models, self._index, self._settings = models, index, settings
         self._epsilon, self._seed = epsilon, seed
-        sources = default_sources(models, index, settings.sources) if sources is None else sources
+        if sources is None:
+            sources = build_sources(source_entries((), settings.sources), models, index)
         self._gatherer = Gatherer(models, sources, sample=settings.sources.sample)
         self._place_of = np.full(1_024, -1, np.int32)
         self._policies: Mapping[str, Policy] = models.policies

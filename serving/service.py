@@ -15,6 +15,7 @@ from index import LiveIndex, Maintenance
 from learning.parts import Parts
 from serving.app import Application, Lifespan
 from serving.backend import Backend
+from serving.chosen_sources import build_sources, source_entries
 from serving.connections import Connections
 from serving.decisions import DecisionMaker
 from serving.freshness import Freshness
@@ -46,7 +47,8 @@ class WorkerConfig(msgspec.Struct, frozen=True, kw_only=True):
     """What a worker is told besides the learned parts.
 
     `window_ms` is the attribution window; `dim` of vectors; `max_items` rows to reserve in the index;
-    `epsilon` and `seed` of decisions; `version` of the product.
+    `epsilon` and `seed` of decisions; `version` of the product; `sources` of candidates as `[[sources]]` has
+    them, none for those of `serve.sources`.
     """
 
     mode: Literal["wall", "event"] = "wall"
@@ -57,6 +59,7 @@ class WorkerConfig(msgspec.Struct, frozen=True, kw_only=True):
     window_ms: int = 1_800_000
     version: str = "0"
     serve: ServeSettings = ServeSettings()
+    sources: tuple[dict[str, Any], ...] = ()
 
 
 class Service:
@@ -103,7 +106,14 @@ class Service:
         )
         self.connections = Connections(serve)
         self.letters = LetterBox(self.writer, backend.bury)
-        self.maker = DecisionMaker(models, self.index, serve, epsilon=config.epsilon, seed=config.seed)
+        self.maker = DecisionMaker(
+            models,
+            self.index,
+            serve,
+            epsilon=config.epsilon,
+            seed=config.seed,
+            sources=build_sources(source_entries(config.sources, serve.sources), models, self.index),
+        )
         self._age_timer: asyncio.TimerHandle | None = None
         self._catch_up_timer: asyncio.TimerHandle | None = None
         self.app = self._build_app()

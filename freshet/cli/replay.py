@@ -18,6 +18,7 @@ from freshet.feeding.order import InOrder
 from freshet.offline import StateRecommender
 from learning.choices import with_policies
 from learning.errors import SettingsError
+from learning.parts import Parts
 from learning.pipeline import Pipeline
 from replay import (
     ESTIMATORS,
@@ -89,11 +90,11 @@ def replay(
     syncs = _intervals(sync or [])
     step = MirroredPipeline(settings, _KEY, list(syncs.values()))
     pipeline = step.pipeline
-    state = StateRecommender(pipeline.parts, settings.serve.sources, seed=settings.learn.seed)
+    state = _state(pipeline.parts, settings)
     names = list(dict.fromkeys(policy or pipeline.parts.policies))
     scored = Prequential(state, k=k, every=every)
     stale = {
-        name: Prequential(StateRecommender(mirror.parts, settings.serve.sources), k=k, every=every)
+        name: Prequential(_state(mirror.parts, settings), k=k, every=every)
         for name, mirror in zip(syncs, step.mirrors, strict=True)
     }
     gathered = OffPolicy(_targets(pipeline, state, names), most=settings.join.cap)
@@ -115,6 +116,10 @@ def replay(
     _draw(scored.result, plot)
     if source.skipped + driven.outcomes.get("late", 0) > _MOST_LOST * (driven.events + source.skipped):
         raise typer.Exit(1)
+
+
+def _state(parts: Parts, settings: Settings) -> StateRecommender:
+    return StateRecommender(parts, settings.serve.sources, sources=settings.sources, seed=settings.learn.seed)
 
 
 def _notes(

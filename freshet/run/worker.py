@@ -43,6 +43,7 @@ def worker_config(settings: Settings) -> WorkerConfig:
         window_ms=settings.join.window_ms,
         version=__version__,
         serve=settings.serve,
+        sources=settings.sources,
     )
 
 
