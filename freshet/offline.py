@@ -92,8 +92,9 @@ def _largest(values: npt.NDArray[Any], n: int) -> Int32:
 class StateRecommender:
     """The same sources, filters and ranker as a serving worker, over the learner's own parts, epsilon 0.
 
-    `sources` are the entries of `[[sources]]`, none for those of `sizes`. Nearest items are exact here. A request's `exclude` and `groups` are not in the log, so a replay does not
-    know them. Reads only; see `replay.prequential.Recommender`.
+    `sources` are the entries of `[[sources]]`, none for those of `sizes`. Nearest items are exact here. A
+    request's `exclude` and `groups` are not in the log, so a replay does not know them. Reads only; see
+    `replay.prequential.Recommender`.
     """
 
     def __init__(
