@@ -14,30 +14,42 @@ from bandits.errors import PolicyError
 from bandits.graph import ClusterItemGraph
 from bandits.plans import Beliefs, Places, Plan, Rule
 from bandits.testing import PolicyContract
+from learners.ask import Ask
+from learners.part import Column, Columns, Part, PartSpec
 from learners.rows import RowBlock
+from learners.scorer import Scorer
 from learners.world import World
 from learning.errors import SettingsError
+from serving.source import Role, Source
 from stream.errors import FreshetError
 from stream.frame import Frame
 
 __all__ = [
     "ArmCounts",
+    "Ask",
     "Beliefs",
     "Choice",
     "ClusterItemGraph",
+    "Column",
+    "Columns",
     "Context",
     "Draws",
     "Frame",
     "FreshetError",
+    "Part",
+    "PartSpec",
     "Places",
     "Plan",
     "Policy",
     "PolicyContract",
     "PolicyError",
     "Reach",
+    "Role",
     "RowBlock",
     "Rule",
+    "Scorer",
     "SettingsError",
+    "Source",
     "Uniforms",
     "World",
 ]

@@ -202,12 +202,13 @@ def build_chosen(chosen: Sequence[Chosen], world: World, expected: type) -> dict
         SettingsError: needs that nothing meets or that form a circle, or a part that lacks what it must have.
     """
     by_name = {one.name: one for one in chosen}
-    ready = dict(world.parts)
-    for name in _in_order(by_name, ready):
+    built: dict[str, Any] = {}
+    for name in _in_order(by_name, world.parts):
         one = by_name[name]
-        needed = {need: ready[need] for need in one.kind.needs(one.settings)}
-        ready[name] = _built(one, replace(world, parts=needed), expected)
-    return {name: ready[name] for name in by_name}
+        # What is there already goes first: a source called `index` reads the index, not itself.
+        needed = {need: {**built, **world.parts}[need] for need in one.kind.needs(one.settings)}
+        built[name] = _built(one, replace(world, parts=needed), expected)
+    return {name: built[name] for name in by_name}
 
 
 def _chosen(kinds: Kinds, entry: Mapping[str, Any], where: str, kind_at: str) -> Chosen:
@@ -242,15 +243,16 @@ def _of_others(kinds: Kinds, kind: Kind, own: Mapping[str, Any]) -> str:
 
 def _in_order(by_name: Mapping[str, Chosen], ready: Mapping[str, Any]) -> list[str]:
     """Names in an order in which each comes after what it needs."""
-    needs = {name: one.kind.needs(one.settings) for name, one in by_name.items()}
-    for name, needed in needs.items():
-        for need in needed:
-            if need not in by_name and need not in ready:
+    needs: dict[str, list[str]] = {}
+    for name, one in by_name.items():
+        needs[name] = [need for need in one.kind.needs(one.settings) if need not in ready]
+        for need in needs[name]:
+            if need not in by_name:
                 known = ", ".join(sorted({*ready, *by_name} - {name}))
                 msg = f"settings: {by_name[name].where}: {name!r} needs {need!r}; there are: {known}"
                 raise SettingsError(msg)
     try:
-        return [name for name in TopologicalSorter(needs).static_order() if name in by_name]
+        return list(TopologicalSorter(needs).static_order())
     except CycleError as error:
         circle = " needs ".join(reversed(error.args[1]))
         msg = f"settings: parts need each other in a circle: {circle}"

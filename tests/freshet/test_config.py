@@ -67,6 +67,12 @@ def test_a_list_in_a_variable_is_json() -> None:
         ("[[policy]]\nkind = 'uniform'", r"policy: expected a table, got a list; write \[\[policies\]\]"),
         ("[policies]\nkind = 'uniform'", r"policies: .*write \[\[policies\]\]"),
         ("policies = []", "policies: expected at least one"),
+        ("[[scorers]]\nkind = 'tast'", r"scorers\[0\]\.kind: .*did you mean taste"),
+        ("[[sources]]\nkind = 'fresh'\nsize = -1", r"sources\[0\]\.size: expected int >= 0, got -1"),
+        (
+            "[serve.sources]\nfresh = 1\n[[sources]]\nkind = 'fresh'",
+            r"serve\.sources\.fresh does not go ",
+        ),
         ("[serve.sources]\nfrsh = 3", r"no serve\.sources\.frsh .*did you mean fresh"),
         ("[serve.sources]\nindex = -5", r"serve\.sources\.index: expected int >= 0, got -5"),
         ("[serve]\nafter_wait_ms = -1", r"serve\.after_wait_ms: expected int >= 0, got -1"),
@@ -139,6 +145,12 @@ def test_a_password_may_look_like_anything_and_is_never_shown() -> None:
         with pytest.raises(SettingsError, match=field) as refused:
             load_settings(environ={}, flags={section: {field: ["hidden"]}})
         assert "hidden" not in str(refused.value)
+
+
+def test_what_is_learned_depends_on_the_scorers_and_not_on_the_sources() -> None:
+    plain = fingerprint(load_settings(environ={}))
+    assert fingerprint(load_settings(environ={"FRESHET_SOURCES": '[{"kind": "fresh"}]'})) == plain
+    assert fingerprint(load_settings(environ={"FRESHET_SCORERS": '[{"kind": "taste"}]'})) != plain
 
 
 def test_kafka_changes_nothing_that_is_learned() -> None:

@@ -63,3 +63,11 @@ def test_an_entry_that_does_not_fit_is_named(entries: list[dict[str, Any]], says
 def test_a_need_that_nothing_meets_is_named() -> None:
     with pytest.raises(SettingsError, match=r"policies\[0\]: 'diag_lin_ucb' needs 'graph'; there are: seen"):
         build_chosen(chosen_parts(POLICIES, [{"kind": "diag_lin_ucb"}]), World(parts={"seen": 1}), Policy)
+
+
+def test_scorers_are_those_of_the_list_and_two_of_one_kind_have_features_of_their_own() -> None:
+    entries = ({"kind": "taste"}, {"kind": "taste", "name": "mine", "weight": 3}, {"kind": "popular"})
+    ranker = build_parts(LearningSettings(scorers=entries)).ranker
+    assert ranker.names == ("taste", "mine.taste", "popular_0", "popular_1")
+    assert ranker.weights[1] == 3.0
+    assert build_parts(LearningSettings()).ranker.names[-1] == "taste"
