@@ -45,7 +45,7 @@ ROW_VERSION = 2
 PROGRESS_KEY = b""
 """Key of the progress row of a partition; ids are never empty."""
 
-CONTROL_KINDS = ("ranker", "centroids", "measures", "history")
+CONTROL_KINDS = ("ranker", "centroids", "measures", "history", "part")
 
 Float32 = npt.NDArray[np.float32]
 Count = Annotated[int, Meta(ge=0, le=2**62)]

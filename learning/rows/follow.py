@@ -20,6 +20,7 @@ from learning.rows.follow_parts import merged
 from learning.rows.follow_policies import PolicyFrames
 from learning.rows.follow_users import UserFrames
 from learning.rows.marks import Marks
+from learning.rows.shared import SharedFrames
 from learning.settings import LearningSettings
 from stream.accepted import read_times
 from stream.errors import FrameError, NewerFrameError
@@ -67,7 +68,8 @@ class RowFollower:
         self._users = UserFrames(learn.embedding_dim, learn.max_users, learners, self._items)
         self._naming_items = [name for name, part in learners.items() if _names_items(part)]
         self._policies = PolicyFrames(shape.policies, shape.policy_keys(), shape.graph.max_items, self._items)
-        self._control = ControlFrames(shape.ranker, shape.centroids)
+        shared = SharedFrames({**learners, **shape.policies}, shape.policy_keys())
+        self._control = ControlFrames(shape.ranker, shape.centroids, shared)
         self._n_partitions = settings.kafka.partitions
         self._accepted: dict[str, list[list[int]]] = {}
         self._progress: dict[str, dict[int, Progress]] = {topic: {} for topic in _WITH_PROGRESS}
@@ -93,6 +95,12 @@ class RowFollower:
     def waiting(self) -> int:
         """Items of the catalogue that find no row: there are more of them than `max_items`."""
         return len(self._items.places.items.listed)
+
+    @property
+    def unknown(self) -> set[str]:
+        """Parts that rows tell of and that are not configured here: their rows stay in the topics."""
+        of_items = self._items.parts.unknown | self._policies.unknown
+        return self._users.unknown | of_items | self._control.shared.unknown
 
     @property
     def history(self) -> dict[int, int]:

@@ -11,6 +11,7 @@ from bandits import Centroids, PolicyError
 from learners import LearnerError, Ranker
 from learning.rows.checks import differ
 from learning.rows.codec import decode_control
+from learning.rows.shared import SharedFrames
 from stream.errors import FrameError
 from stream.frame import MALFORMED, Frame
 
@@ -35,9 +36,11 @@ class ControlFrames:
     Args:
         ranker: one with the features that are served.
         centroids: of the size that is served; both tell what fits, and are fed with everything.
+        shared: takes the rows of shared columns.
     """
 
-    def __init__(self, ranker: Ranker, centroids: Centroids) -> None:
+    def __init__(self, ranker: Ranker, centroids: Centroids, shared: SharedFrames) -> None:
+        self.shared = shared
         self._ranker, self._centroids = ranker, centroids
         self._measures: dict[str, Frame] = {}
         self.history: dict[int, int] = {}
@@ -56,6 +59,7 @@ class ControlFrames:
             FrameError: it is none, or of workers with other settings.
         """
         if value is None:
+            self.shared.drop(key)
             if self._measures.pop(key, None) is not None:
                 self._changed["measures"] = True
             return
@@ -70,6 +74,9 @@ class ControlFrames:
         if kind == "measures":
             self._measures[key] = msgspec.to_builtins(msgspec.convert(state, _Measures))
             self._changed["measures"] = True
+            return
+        if kind == "part":
+            self.shared.put(key, state)
             return
         if kind == "history":
             self.history[int(key.removeprefix("history/"))] = int(state["watermark"])
@@ -88,11 +95,11 @@ class ControlFrames:
         self._changed[kind] = state
 
     def take(self) -> Frame:
-        """Changes of `ranker`, `centroids` and `measures`."""
+        """Changes of `ranker`, `centroids` and `measures`, and of shared columns."""
         frame, self._changed = self._changed, {}
         if "measures" in frame:
             frame["measures"] = _summed(list(self._measures.values()))
-        return frame
+        return {**frame, **self.shared.take()}
 
     def snapshot(self) -> Frame:
         """All that was followed."""
@@ -101,6 +108,7 @@ class ControlFrames:
             "centroids": self._centroids.snapshot(),
             "measures": self._measures,
             "history": [list(pair) for pair in self.history.items()],
+            "shared": self.shared.snapshot(),
         }
 
     def restore(self, frame: Frame) -> None:
@@ -108,6 +116,7 @@ class ControlFrames:
         self._ranker.restore(frame["ranker"])
         self._centroids.restore(frame["centroids"])
         self._measures, self._changed = dict(frame["measures"]), {}
+        self.shared.restore(frame.get("shared", {}))
         # Copies of before know nothing of it.
         self.history = {int(p): int(ts) for p, ts in frame.get("history", [])}
 

@@ -86,6 +86,11 @@ class PolicyFrames:
         graph = self._graph(every, found, clusters | {DEFAULT_CLUSTER})
         return {**frame, "graph": graph} if graph else frame
 
+    @property
+    def unknown(self) -> set[str]:
+        """As `FollowedParts.unknown`."""
+        return self._parts.unknown
+
     # -- the graph -------------------------------------------------------------------------------------------
 
     def _graph(self, rows: Int32, found: list[PolicyRow], clusters: set[int]) -> Frame:

@@ -76,6 +76,11 @@ class UserFrames:
             **self._parts.frames(rows, users, removed),
         }
 
+    @property
+    def unknown(self) -> set[str]:
+        """As `FollowedParts.unknown`."""
+        return self._parts.unknown
+
     def snapshot(self) -> Frame:
         """All that was followed up to the last `take`."""
         return self.numbering.snapshot()

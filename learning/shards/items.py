@@ -16,6 +16,7 @@ from learning.parts import Parts, build_parts
 from learning.put_items import put_items
 from learning.rows.codec import PROGRESS_KEY, Progress, encode_row
 from learning.rows.publish import ItemRows
+from learning.rows.shared import SharedRows
 from learning.settings import LearningSettings
 from learning.shards.outbound import Homes
 from learning.shards.reading import SegmentReader
@@ -76,6 +77,7 @@ class ItemsShard:
         self.progress = Progress()
         """What all of them have passed on; it falls only where time was wrong."""
         self._rows = ItemRows(self.parts, partition, partition_of)
+        self._shared = SharedRows({**self.parts.learners(), **self.parts.policies}, "items", partition)
         self._clicks, self._items = AcceptedTimes(), AcceptedTimes()
         self._maintained_ms = 0
         self._told = self.progress
@@ -173,7 +175,7 @@ class ItemsShard:
 
     def take(self) -> list[Output]:
         """Dead letters and rows since the last call."""
-        outputs = self.reader.take() + self._rows.take()
+        outputs = self.reader.take() + self._rows.take() + self._shared.take()
         clicks, items = self._clicks.take(), self._items.take()
         # In both topics, for a server may have read one and not yet the other.
         for topic, more in (("item-vectors", {"items": items}), ("policy", {"clicks": clicks})):

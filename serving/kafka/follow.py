@@ -63,6 +63,7 @@ class RowReader:
         self._away = topics if isinstance(topics, BrokerAwayError) else None
         self._heard = heard
         self._follower = RowFollower(settings)
+        self._said: set[str] = set()  # parts that are not configured, of which the log has told
         self._consumer: RowConsumer | None = None
         self._offsets: dict[str, list[int]] | None = None
         self._seq = self._applied = 0
@@ -167,6 +168,9 @@ class RowReader:
                 self._refuse(error)
         self.n_rows += len(came)
         self._changed = True
+        for name in sorted(self._follower.unknown - self._said):
+            _log.info("rows tell of %r, which is not configured here; they are passed over, and stay", name)
+        self._said |= self._follower.unknown
 
     def _refuse(self, error: FrameError) -> None:
         self._n_unreadable += 1

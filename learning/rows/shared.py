@@ -1,0 +1,138 @@
+"""Columns that all rows of a part share: a row of `control` for each share of them, and their sum again."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from learners.errors import ReplicaError
+from learners.part import Column, Columns, Part, check_columns
+from learning.rows.codec import encode_control
+from stream.columns import are_finite
+from stream.engine.shard import Output
+from stream.errors import FrameError
+from stream.frame import Frame
+
+__all__ = ["SharedFrames", "SharedRows"]
+
+_KEY = "part/"
+_ONE_ROW = np.zeros(1, np.int32)
+
+
+class SharedRows:
+    """What a shard publishes of shared columns: its share of those that are sums; of others only partition 0.
+
+    Args:
+        parts: by the name that they have in rows.
+        step: what learns them, so that no key has two writers.
+        partition: number of the shard.
+
+    Example:
+        >>> from bandits import LinUcb
+        >>> policy = LinUcb(2)
+        >>> rows = SharedRows({"lin_ucb": policy}, "items", 3)
+        >>> rows.take()
+        []
+    """
+
+    def __init__(self, parts: Mapping[str, Part], step: str, partition: int) -> None:
+        self._parts = {name: part for name, part in parts.items() if "shared" in part.spec.sides}
+        self._step, self._partition = step, partition
+
+    def take(self) -> list[Output]:
+        """Rows of the parts that have changed since the last call."""
+        outputs = []
+        for name, part in self._parts.items():
+            if not part.touched("shared").size:
+                continue
+            mine = [c for c in part.spec.sides["shared"] if c.merge == "sum" or self._partition == 0]
+            columns = part.export("shared", _ONE_ROW)
+            state = {"part": name, "columns": {column.name: columns[column.name] for column in mine}}
+            key = f"{_KEY}{name}/{self._step}/{self._partition}"
+            outputs.append(Output("control", 0, encode_control("part", state), key.encode()))
+        return outputs
+
+
+class SharedFrames:
+    """What a follower has of shared columns: every share by its key; grows with partitions and parts.
+
+    Args:
+        parts: by the name that they have in rows; they only say what fits.
+        keys: their names in frames, where these differ.
+    """
+
+    def __init__(self, parts: Mapping[str, Part], keys: Mapping[str, str]) -> None:
+        sides = {name: part.spec.sides for name, part in parts.items()}
+        self._columns = {name: of["shared"] for name, of in sides.items() if "shared" in of}
+        self._keys = keys
+        self._shares: dict[str, tuple[str, Columns]] = {}
+        self._changed: set[str] = set()
+        self.unknown: set[str] = set()
+        """Names of parts that rows have told of and that are not configured here."""
+
+    def put(self, key: str, state: Frame) -> None:
+        """Take note of the newest row of a share.
+
+        Raises:
+            FrameError: it does not fit the part, or holds what is no finite number.
+        """
+        name, came = str(state["part"]), state["columns"]
+        if not key.startswith(f"{_KEY}{name}/"):
+            msg = f"the row is of {name!r}; another program has written here"
+            raise FrameError(msg)
+        columns = self._columns.get(name)
+        if columns is None:
+            self.unknown.add(name)
+            return
+        mine = tuple(column for column in columns if column.name in came)
+        if not mine:
+            msg = f"{name}: expected {', '.join(column.name for column in columns)}, the row has none of them"
+            raise FrameError(msg)
+        try:
+            check_columns(mine, 1, came, shared=True)
+        except ReplicaError as error:
+            msg = f"{name}: {error}; give all programs the same settings"
+            raise FrameError(msg) from error
+        found = {column.name: came[column.name] for column in mine}
+        if not are_finite(*(array for array in found.values() if array.dtype.kind == "f")):
+            msg = f"{name}: a shared column holds what is no finite number"
+            raise FrameError(msg)
+        self._shares[key] = name, found
+        self._changed.add(name)
+
+    def drop(self, key: str) -> None:
+        """A share is gone."""
+        name, _ = self._shares.pop(key, ("", {}))
+        self._changed |= {name} & self._columns.keys()
+
+    def take(self) -> Frame:
+        """Changes of every part of which a share has come since the last call."""
+        frame: Frame = {}
+        for name in sorted(self._changed):
+            shares = [self._shares[key][1] for key in sorted(self._shares) if self._shares[key][0] == name]
+            merged = {column.name: _merged(column, shares) for column in self._columns[name]}
+            if all(array is not None for array in merged.values()):
+                frame[self._keys.get(name, name)] = {"shared": {"rows": _ONE_ROW, **merged}}
+        self._changed = set()
+        return frame
+
+    def snapshot(self) -> Frame:
+        """Every share."""
+        return {key: {"part": name, "columns": columns} for key, (name, columns) in self._shares.items()}
+
+    def restore(self, frame: Frame) -> None:
+        """Become what `snapshot` described."""
+        self._shares = {key: (share["part"], share["columns"]) for key, share in frame.items()}
+        self._changed = set()
+
+
+def _merged(column: Column, shares: list[Columns]) -> object:
+    """The sum of all shares, or what the one owner says; None where nobody has said it."""
+    found = [share[column.name] for share in shares if column.name in share]
+    if not found:
+        return None
+    if column.merge == "owner":
+        return found[0]
+    # In the order of their keys, so that every follower has the same bits.
+    return np.sum(found, axis=0, dtype=found[0].dtype)
