@@ -19,7 +19,7 @@ from learners.errors import LearnerError, ReplicaError
 from learners.rows import RowBlock
 from stream.frame import Frame
 
-__all__ = ["SIDES", "Column", "Columns", "Part", "PartSpec", "Side", "Table", "check_columns"]
+__all__ = ["SIDES", "Column", "Columns", "Part", "PartSpec", "Side", "Table", "check_columns", "with_arrays"]
 
 Int32 = npt.NDArray[np.int32]
 Columns = dict[str, npt.NDArray[Any]]
@@ -216,6 +216,8 @@ class Part:
             if side in frame:
                 columns = dict(frame[side])
                 rows = columns.pop("rows")
+                if side == "shared":
+                    columns = with_arrays(self.spec.sides[side], columns)
                 check_columns(self.spec.sides[side], rows.size, columns, shared=side == "shared")
                 self.adopt(side, rows, columns)
 
@@ -265,6 +267,20 @@ def check_columns(
         if not fits:
             msg = f"column {column.name!r}: expected {dtype} of shape {wanted}, got {_kind_of(array)}"
             raise ReplicaError(msg)
+
+
+def with_arrays(columns: tuple[Column, ...], came: Mapping[str, Any]) -> Columns:
+    """Shared columns with single numbers as arrays again: frames carry those as plain numbers.
+
+    Example:
+        >>> with_arrays((Column("n", "i8"),), {"n": 5, "more": "x"})
+        {'n': array(5)}
+    """
+    found = {column: came[column.name] for column in columns if column.name in came}
+    return {
+        column.name: np.array(value, column.dtype) if isinstance(value, int | float) else value
+        for column, value in found.items()
+    }
 
 
 def _kind_of(array: npt.NDArray[Any] | None) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from learners.errors import ReplicaError
-from learners.part import Column, Columns, Part, check_columns
+from learners.part import Column, Columns, Part, check_columns, with_arrays
 from learning.rows.codec import encode_control
 from stream.columns import are_finite
 from stream.engine.shard import Output
@@ -89,6 +89,7 @@ class SharedFrames:
         if not mine:
             msg = f"{name}: expected {', '.join(column.name for column in columns)}, the row has none of them"
             raise FrameError(msg)
+        came = with_arrays(mine, came)
         try:
             check_columns(mine, 1, came, shared=True)
         except ReplicaError as error:
