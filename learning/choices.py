@@ -37,6 +37,10 @@ __all__ = [
 S = TypeVar("S", bound=LearningSettings)
 
 _DEFAULT_SCORERS = ("popular", "together", "together_by_history", "taste")
+_TAKEN = {
+    "users", "items", "catalogue", "mf", "popularity", "cooccurrence", "history", "ranker", "centroids",
+    "graph", "measures",
+}  # fmt: skip
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 
 
@@ -92,7 +96,11 @@ def chosen_policies(settings: LearningSettings) -> list[Chosen]:
     """
     entries = policy_entries(settings)
     if settings.policies:
-        return chosen_parts(POLICIES, entries)
+        chosen = chosen_parts(POLICIES, entries)
+        if taken := next((one for one in chosen if one.name in _TAKEN), None):
+            msg = f"settings: {taken.where}.name: {taken.name!r} is the name of another part; take another"
+            raise SettingsError(msg)
+        return chosen
     names = [settings.policy.name, *settings.policy.others]
     places = ["policy.name", *(f"policy.others[{n}]" for n in range(len(names) - 1))]
     return chosen_parts(POLICIES, entries, [places[names.index(entry["kind"])] for entry in entries])

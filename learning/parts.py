@@ -76,9 +76,14 @@ class Parts:
         """What a source may name in its `needs`, by name."""
         return {**{name: getattr(self, name) for name in _READABLE}, **self.policies}
 
+    def policy_parts(self) -> dict[str, Policy]:
+        """The policies by what rows call them; one of another kind under the same name is another part."""
+        names = {name: name if name == kind else f"{name}:{kind}" for name, kind in self.kinds.items()}
+        return {names[name]: policy for name, policy in self.policies.items()}
+
     def policy_keys(self) -> dict[str, str]:
-        """What each policy is called in frames; one of another kind under its name is another part."""
-        return {n: f"{_POLICY}{n}" if n == kind else f"{_POLICY}{n}:{kind}" for n, kind in self.kinds.items()}
+        """What each of `policy_parts` is called in frames."""
+        return {name: f"{_POLICY}{name}" for name in self.policy_parts()}
 
     def named(self) -> dict[str, Replicated]:
         """Every part by the name that it has in frames; tables come first, since others refer to their
@@ -90,7 +95,10 @@ class Parts:
                 "centroids", "graph", "measures",
             )
         }  # fmt: skip
-        return {**fixed, **{key: self.policies[name] for name, key in self.policy_keys().items()}}
+        return {**fixed, **self._keyed_policies()}
+
+    def _keyed_policies(self) -> dict[str, Policy]:
+        return dict(zip(self.policy_keys().values(), self.policies.values(), strict=True))
 
     def learners(self) -> dict[str, Part]:
         """The parts that learn from every block, in the order in which they need each other."""
@@ -126,8 +134,7 @@ class Parts:
         for name, part in self.named().items():
             if name in frame:
                 part.restore(frame[name])
-        keys = self.policy_keys()
-        self.unclaimed.restore(frame, {keys[name]: policy for name, policy in self.policies.items()})
+        self.unclaimed.restore(frame, self._keyed_policies())
 
     def remove_items(self, rows: Int32) -> None:
         """Let go of item rows that the table has freed."""

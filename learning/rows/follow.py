@@ -63,12 +63,12 @@ class RowFollower:
 
     def __init__(self, settings: LearningSettings) -> None:
         learn, shape = settings.learn, build_parts(settings)
-        learners = shape.learners()
+        learners, policies = shape.learners(), shape.policy_parts()
         self._items = ItemFrames(learn.embedding_dim, learn.max_items, learners)
         self._users = UserFrames(learn.embedding_dim, learn.max_users, learners, self._items)
         self._naming_items = [name for name, part in learners.items() if _names_items(part)]
-        self._policies = PolicyFrames(shape.policies, shape.policy_keys(), shape.graph.max_items, self._items)
-        shared = SharedFrames({**learners, **shape.policies}, shape.policy_keys())
+        self._policies = PolicyFrames(policies, shape.policy_keys(), shape.graph.max_items, self._items)
+        shared = SharedFrames({**learners, **policies}, shape.policy_keys())
         self._control = ControlFrames(shape.ranker, shape.centroids, shared)
         self._n_partitions = settings.kafka.partitions
         self._accepted: dict[str, list[list[int]]] = {}

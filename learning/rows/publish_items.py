@@ -43,7 +43,7 @@ class ItemRows:
     def __init__(self, parts: Parts, partition: int, partition_of: Callable[[str], int]) -> None:
         self._parts, self._partition, self._partition_of = parts, partition, partition_of
         self._owners = Owners(parts.items)
-        self._policy_cells = PartCells(parts.policies, "item", parts.names_of)
+        self._policy_cells = PartCells(parts.policy_parts(), "item", parts.names_of)
         self._cells = PartCells(parts.learners(), "item", parts.names_of)
         self._own = np.zeros(0, np.bool_)
         self._members: dict[int, Int32] = {}

@@ -77,7 +77,7 @@ class ItemsShard:
         self.progress = Progress()
         """What all of them have passed on; it falls only where time was wrong."""
         self._rows = ItemRows(self.parts, partition, partition_of)
-        self._shared = SharedRows({**self.parts.learners(), **self.parts.policies}, "items", partition)
+        self._shared = SharedRows({**self.parts.learners(), **self.parts.policy_parts()}, "items", partition)
         self._clicks, self._items = AcceptedTimes(), AcceptedTimes()
         self._maintained_ms = 0
         self._told = self.progress

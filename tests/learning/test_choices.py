@@ -42,6 +42,11 @@ def test_equal_parts_are_equal_in_full_however_they_are_written() -> None:
     assert in_full(chosen_parts(POLICIES, [short])) == in_full(chosen_parts(POLICIES, [full]))
 
 
+def test_a_policy_cannot_have_the_name_of_another_part() -> None:
+    with pytest.raises(SettingsError, match=r"policies\[0\]\.name: 'mf' is the name of another part"):
+        _built({"kind": "uniform", "name": "mf"})
+
+
 @pytest.mark.parametrize(
     ("entries", "says"),
     [

@@ -7,13 +7,16 @@ from pathlib import Path
 
 import pytest
 
+from freshet.config import load_settings
 from learning.catalogue import POLICIES
 from learning.errors import SettingsError
 from learning.parts import build_parts
 from learning.settings import LearningSettings
+from tests.harness.rows import DIM, RowPublisher, RowServer, known_items, scripted
 
 Register = Callable[..., None]
 
+PLUGIN = Path(__file__).resolve().parents[1] / "plugin" / "boltzmann"
 SETTINGS = "import msgspec\nclass Settings(msgspec.Struct): rate: float = 1.0\n"
 UNIFORM = "from freshet.plugin import Policy\nfrom bandits import Uniform\n"
 
@@ -98,3 +101,20 @@ def test_two_packages_with_one_kind_are_both_named(register: Register) -> None:
     register("policies.same", "plug_two", "")
     with pytest.raises(SettingsError, match=r"registered by plug_(one|two) .* and by plug_(one|two) "):
         _build("same")
+
+
+def test_what_a_plugin_and_named_policies_learn_travels_in_rows_of_kafka(register: Register) -> None:
+    register("policies.boltzmann", "freshet_boltzmann", (PLUGIN / "freshet_boltzmann.py").read_text("utf-8"))
+    chosen = [{"kind": "boltzmann"}, {"kind": "lin_ucb", "name": "a"}, {"kind": "diag_lin_ucb", "name": "b"}]
+    more = {"learn": {"embedding_dim": DIM, "maintain_ms": 2_000}, "policies": chosen}
+    settings = load_settings(environ={}, flags=more)
+    publisher, server = RowPublisher(settings, n_partitions=2), RowServer(settings)
+    server.follow(publisher.learn(scripted(1)))
+    names = known_items(publisher.parts)
+    for name in ("boltzmann", "a", "b"):
+        mine, theirs = publisher.parts.policies[name], server.parts.policies[name]
+        rows = publisher.parts.items.find(names), server.parts.items.find(names)
+        known = [
+            [policy.describe(row) for row in each] for policy, each in ((mine, rows[0]), (theirs, rows[1]))
+        ]
+        assert known[0] == known[1] and any(known[0])
