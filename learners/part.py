@@ -7,7 +7,8 @@ and removals. The columns are the same on every way; embedded, rows stand by num
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, Literal, NamedTuple, get_args
@@ -17,9 +18,21 @@ import numpy.typing as npt
 
 from learners.errors import LearnerError, ReplicaError
 from learners.rows import RowBlock
+from stream.errors import PartError
 from stream.frame import Frame
 
-__all__ = ["SIDES", "Column", "Columns", "Part", "PartSpec", "Side", "Table", "check_columns", "with_arrays"]
+__all__ = [
+    "SIDES",
+    "Column",
+    "Columns",
+    "Part",
+    "PartSpec",
+    "Side",
+    "Table",
+    "check_columns",
+    "naming",
+    "with_arrays",
+]
 
 Int32 = npt.NDArray[np.int32]
 Columns = dict[str, npt.NDArray[Any]]
@@ -30,6 +43,26 @@ SIDES: tuple[Side, ...] = get_args(Side)
 
 _NO_ROWS = np.zeros(0, np.int32)
 _NO_COLUMNS: Mapping[Any, Any] = MappingProxyType({})
+
+
+@contextmanager
+def naming(part: str) -> Iterator[None]:
+    """What a part raises while it learns ends the process, with the part's name.
+
+    Raises:
+        PartError: something was raised.
+
+    Example:
+        >>> with naming("mine"):
+        ...     _ = 1 / 0
+        Traceback (most recent call last):
+        stream.errors.PartError: part 'mine' raised while it learned: ZeroDivisionError('division by zero')
+    """
+    try:
+        yield
+    except Exception as error:
+        msg = f"part {part!r} raised while it learned: {error!r}"
+        raise PartError(msg) from error
 
 
 class Column(NamedTuple):
@@ -154,10 +187,14 @@ class Part:
 
     # -- learning --------------------------------------------------------------------------------------------
 
-    def learn(self, block: RowBlock) -> object:
-        """Learn a block where users and items are owned by one: both sides in turn, or a fused kernel."""
-        self.learn_items(block, self.learn_users(block, _NO_COLUMNS))
-        return None
+    def learn_both(
+        self, block: RowBlock, inbox: Mapping[str, Mapping[str, Columns]]
+    ) -> Mapping[str, Columns]:
+        """Learn a block where users and items have one owner: both sides in turn, or a fused kernel that does
+        the same; returns what `learn_users` does."""
+        told = self.learn_users(block, inbox)
+        self.learn_items(block, {name: told[name] for name in self.spec.parcel})
+        return told
 
     def learn_users(
         self, block: RowBlock, inbox: Mapping[str, Mapping[str, Columns]]

@@ -26,7 +26,7 @@ from learners import (
     Ranker,
     RowBlock,
 )
-from learners.part import Columns
+from learners.part import Columns, naming
 from learners.request_features import RequestFeatures
 from learners.scorer import Renamed, Scorer
 from learners.world import World
@@ -113,7 +113,16 @@ class Parts:
         """Let every part learn the users' side of a block; what each of them says, by name."""
         told: dict[str, Mapping[str, Columns]] = {}
         for name, part in self.learners().items():
-            told[name] = part.learn_users(block, told)
+            with naming(name):
+                told[name] = part.learn_users(block, told)
+        return told
+
+    def learn_both(self, block: RowBlock) -> dict[str, Mapping[str, Columns]]:
+        """Let every part learn a block whose users and items are owned here; as `learn_users`."""
+        told: dict[str, Mapping[str, Columns]] = {}
+        for name, part in self.learners().items():
+            with naming(name):
+                told[name] = part.learn_both(block, told)
         return told
 
     def names_of(self, side: str, rows: Int32) -> list[str | None]:

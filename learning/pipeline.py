@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from learners import encode
+from learners.part import naming
 from learners.rows import RowBlock
 from learners.touched import Touched
 from learning.parts import Parts, build_parts
@@ -145,16 +146,15 @@ class Pipeline:
             policies=tuple(parts.policies),
             request=parts.request_features,
         )
-        moved = parts.mf.learn(rows)
-        parts.popularity.learn(rows)
-        parts.cooccurrence.learn_pairs(parts.history.learn(rows))
+        told = parts.learn_both(rows)
         parts.ranker.learn(rows)
-        for policy in parts.policies.values():
-            policy.learn(rows)
+        for name, policy in parts.policies.items():
+            with naming(name):
+                policy.learn(rows)
         parts.graph.learn(rows)
         parts.measures.learn(block)
         self._moved_users.ensure(parts.users.capacity)
-        self._moved_users.add(moved.users)
+        self._moved_users.add(told["mf"]["moved"]["row"])
 
     def _forget(self, user: Forgotten) -> None:
         rows = self.parts.users.remove([user.user_id])

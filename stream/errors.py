@@ -12,6 +12,7 @@ FreshetError
 │   └── BrokerError       a Kafka broker refuses, or is set up otherwise (stream.errors)
 │       └── BrokerAwayError   nobody answers there; waiting may help      (stream.errors)
 ├── FencedError           another process has taken over this partition   (stream.errors)
+├── PartError             a part raised while it learned                (stream.errors)
 ├── OverloadedError       a stated bound is reached; try again later      (stream.errors)
 └── each room's own errors, see <room>/errors.py
 """
@@ -32,6 +33,7 @@ __all__ = [
     "LogError",
     "NewerFrameError",
     "OverloadedError",
+    "PartError",
     "SnapshotError",
     "StorageError",
     "may_pass",
@@ -41,6 +43,10 @@ __all__ = [
 
 class FreshetError(Exception):
     """Root of all errors that Freshet raises on purpose; the message is meant for a person."""
+
+
+class PartError(FreshetError):
+    """A part raised while it learned: the message names the part and the record; the process ends with it."""
 
 
 class EventError(FreshetError):

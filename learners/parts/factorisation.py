@@ -259,6 +259,12 @@ class MatrixFactorisation(Part):
             weight=trace.weight[:n],
         )
 
+    def learn_both(
+        self, block: RowBlock, inbox: Mapping[str, Mapping[str, Columns]]
+    ) -> Mapping[str, Columns]:
+        """Both sides in one kernel, without a trace of what was sampled."""
+        return {"moved": {"row": self.learn(block).users}}
+
     def learn_users(
         self, block: RowBlock, inbox: Mapping[str, Mapping[str, Columns]]
     ) -> Mapping[str, Columns]:

@@ -9,7 +9,7 @@ import msgspec
 from bandits import PolicyError
 from learners import LearnerError
 from learners.encode_items import encode_items
-from learners.part import Columns
+from learners.part import Columns, naming
 from learners.rows import RowBlock
 from learning.parcels import opened
 from learning.parts import Parts, build_parts
@@ -24,6 +24,7 @@ from learning.shards.source_marks import SourceMarks
 from stream.accepted import AcceptedTimes, served_items
 from stream.blocks import ItemsBlock, Segment
 from stream.engine.shard import Output, SourceRecord
+from stream.errors import PartError
 from stream.frame import MALFORMED, Frame
 from stream.item_blocks import CentroidsMoved, ItemOutcomes, Ticked
 from stream.parcels import Parcel
@@ -96,6 +97,9 @@ class ItemsShard:
                 continue
             try:
                 self._learn(segment)
+            except PartError as error:
+                msg = f"in item-feedback/{self._partition}/{record.offset}: {error}"
+                raise PartError(msg) from error
             except (LearnerError, PolicyError) as error:
                 self.reader.bury(record, str(error))
 
@@ -118,10 +122,9 @@ class ItemsShard:
         rows = encode_items(
             block, parts.items, policies=tuple(parts.policies), request=parts.request_features
         )
-        for part in parts.learners().values():
-            part.learn_items(rows, _NO_PARCEL)
-        for policy in parts.policies.values():
-            policy.learn(rows)
+        for name, part in {**parts.learners(), **parts.policies}.items():
+            with naming(name):
+                part.learn_items(rows, _NO_PARCEL)
         parts.graph.learn(rows)
 
     def _learn_parcel(self, parcel: Parcel) -> None:
@@ -129,7 +132,9 @@ class ItemsShard:
         if part is None:
             return  # of a part that is not configured here
         is_foreign = self._homes.of(parcel.names) != self._partition
-        part.learn_items(self._no_outcomes, opened(part.spec, parcel, self.parts.items, is_foreign))
+        tables = opened(part.spec, parcel, self.parts.items, is_foreign)
+        with naming(parcel.part):
+            part.learn_items(self._no_outcomes, tables)
 
     def _follow(self, moved: CentroidsMoved) -> None:
         parts = self.parts

@@ -30,6 +30,7 @@ from stream.block_codec import SEGMENT_VERSION
 from stream.block_routing import MAX_RECORD_BYTES, bounded
 from stream.blocks import FeedbackBlock, Forgotten, Segment
 from stream.engine.shard import Headers, Output, SourceRecord
+from stream.errors import PartError
 from stream.forget import ForgetBook
 from stream.frame import Frame
 from stream.item_blocks import CentroidsMoved, Ticked
@@ -98,6 +99,7 @@ class UsersShard:
         self._clicks = AcceptedTimes()
         self._listed = np.zeros(0, np.bool_)  # items that their owners have in the catalogue, by row
         self._waiting: list[FeedbackBlock] = []
+        self._last = -1  # offset of the newest record
         self._out: dict[int, list[Segment]] = {}
 
     # -- records in ------------------------------------------------------------------------------------------
@@ -109,7 +111,7 @@ class UsersShard:
             LogError: a newer program wrote one of them.
         """
         for record in records:
-            segment = self.reader.read(record)
+            segment, self._last = self.reader.read(record), record.offset
             if isinstance(segment, FeedbackBlock):
                 self._waiting.append(segment)
                 if sum(map(len, self._waiting)) >= _MOST_WAITING:
@@ -137,7 +139,11 @@ class UsersShard:
             request=parts.request_features,
         )
         self._clicks.add(block.accepted)
-        told = parts.learn_users(rows)
+        try:
+            told = parts.learn_users(rows)
+        except PartError as error:
+            msg = f"in feedback/{self._partition}, records up to {self._last}: {error}"
+            raise PartError(msg) from error
         parts.measures.learn(block)
         if self._partition == _SHARED:
             parts.ranker.learn(rows)

@@ -9,12 +9,14 @@ follow from the records are not recorded, the tickers' state is in the snapshot.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Literal
 
 from stream.codec import decode_learned
 from stream.dead_letters import DeadLetter
 from stream.engine.ticker import Ticker
-from stream.errors import EventError, LogError
+from stream.errors import EventError, LogError, PartError
 from stream.events import EVENT_SCHEMA, Forget, LoggedEvent
 from stream.frame import Frame
 from stream.lateness import BEHAVIOUR
@@ -39,6 +41,7 @@ class Driver:
         self._tickers = {False: Ticker(tick_ms), True: Ticker(tick_ms)}
         self._measured = step if isinstance(step, Measured) else None
         self._batch: list[LoggedEvent] = []
+        self._place = "the first record"
         self._accepted: list[int] = []
         self._backfill = False
         self.forgets: list[tuple[str, int]] = []
@@ -57,6 +60,7 @@ class Driver:
         Raises:
             LogError: a newer program wrote it.
         """
+        self._place = f"{source}/{record.pos}"
         if record.damaged:
             self._bury(source, record, DAMAGED)
             return
@@ -114,7 +118,8 @@ class Driver:
     def _tick(self, ts: int | None, *, backfill: bool) -> None:
         if ts is not None:
             self.flush()
-            self._step.on_tick(ts, backfill=backfill)
+            with self._naming_the_place():
+                self._step.on_tick(ts, backfill=backfill)
 
     def flush(self) -> None:
         """Hand the step what has gathered."""
@@ -123,7 +128,16 @@ class Driver:
             if self._measured is not None:
                 self._measured.accepted(self._accepted)
                 self._accepted = []
-            self._step.on_events(batch, backfill=self._backfill)
+            with self._naming_the_place():
+                self._step.on_events(batch, backfill=self._backfill)
+
+    @contextmanager
+    def _naming_the_place(self) -> Iterator[None]:
+        try:
+            yield
+        except PartError as error:
+            msg = f"in records up to {self._place}: {error}"
+            raise PartError(msg) from error
 
     def snapshot(self) -> Frame:
         """Where the tickers stand; call it after `flush`."""
