@@ -1,0 +1,76 @@
+"""A folder of before: its snapshot and the commits behind it are read, and the learner goes on from them."""
+
+from __future__ import annotations
+
+import gzip
+from pathlib import Path
+from typing import Any, cast
+
+import msgspec
+
+from freshet.config import Settings, load_settings
+from learners.testing import digest
+from learning.parts import Parts, build_parts
+from learning.pipeline import Pipeline
+from stream.events import LoggedEvent, Tick
+from stream.frame import unpack
+from stream.step import Step
+from stream.testing import ScriptedEvents, drive
+
+DATA = Path(__file__).parent / "data" / "commits_before_parts.msgpack.gz"
+KEY = b"a key for tests, no secret"
+SETTINGS: Settings = load_settings(
+    environ={},
+    flags={
+        "learn": {"embedding_dim": 8, "maintain_ms": 2_000, "max_items": 4_096, "max_users": 4_096},
+        "policy": {"centroids": 6, "others": ["uniform", "thompson", "epsilon_greedy"]},
+    },
+)
+
+
+def script() -> list[LoggedEvent]:
+    """What was learned then: a snapshot after 150 events, then a commit every ten."""
+    events = ScriptedEvents(1, n_features=build_parts(SETTINGS).ranker.n_features).take(300)
+    return [*events, Tick(ts=events[-1].ts + 45 * 60_000)]
+
+
+def stored() -> tuple[bytes, list[bytes]]:
+    snapshot, commits = msgspec.msgpack.decode(gzip.decompress(DATA.read_bytes()))
+    return snapshot, commits
+
+
+def meaning(parts: Parts) -> dict[str, Any]:
+    """Everything but which rows were touched since the last commit, and counters of publishing."""
+    frames = parts.snapshot()
+    return {name: digest(_settled(frame)) for name, frame in frames.items()}
+
+
+def _settled(frame: Any) -> Any:
+    if not isinstance(frame, dict):
+        return frame
+    dropped = {"touched", "marks", "fresh", "published", "version", "renamed"}
+    return {key: _settled(value) for key, value in frame.items() if key not in dropped}
+
+
+def test_the_learner_goes_on_from_a_snapshot_of_before() -> None:
+    whole, again = Pipeline(SETTINGS, KEY), Pipeline(SETTINGS, KEY)
+    drive(cast(Step, whole), script())
+    again.restore(unpack(stored()[0]))
+    drive(cast(Step, again), script()[150:])
+    assert meaning(again.parts) == meaning(whole.parts)
+
+
+def test_a_replica_follows_commits_of_before() -> None:
+    snapshot, commits = stored()
+    learner, replica = Pipeline(SETTINGS, KEY), build_parts(SETTINGS)
+    drive(cast(Step, learner), script())
+    replica.restore(unpack(snapshot))
+    for commit in map(unpack, commits):
+        for name, part in replica.named().items():
+            if commit.get(name):
+                part.apply(commit[name])
+    expected, found = meaning(learner.parts), meaning(replica)
+    for name in ("popularity", "cooccurrence", "history", "catalogue", "measures"):
+        assert found[name] == expected[name], name
+    for name, policy in learner.parts.policies.items():
+        assert digest(_settled(replica.policies[name].snapshot())) == digest(_settled(policy.snapshot()))
