@@ -8,19 +8,24 @@ exact method that it is compared with; `BetaThompson`, `EpsilonGreedy` and `Unif
 
 from __future__ import annotations
 
+import importlib
+from typing import TYPE_CHECKING, Any
+
 from bandits.base import Choice, Context, Policy, Reach
 from bandits.centroids import DEFAULT_CLUSTER, Centroids
 from bandits.draws import Draws, Uniforms, request_key
 from bandits.errors import PolicyError
 from bandits.graph import ClusterItemGraph
 from bandits.plans import Beliefs, Places, Plan, Rule
-from bandits.policies.diag_lin_ucb import DiagLinUcb
-from bandits.policies.epsilon_greedy import EpsilonGreedy
-from bandits.policies.lin_ucb import LinUcb
-from bandits.policies.thompson import BetaThompson
-from bandits.policies.uniform import Uniform
 from bandits.slate import Offered, Slated, build_slate, slate_propensities, slate_weight
 from bandits.warm_choices import warm_up
+
+if TYPE_CHECKING:
+    from bandits.policies.diag_lin_ucb import DiagLinUcb
+    from bandits.policies.epsilon_greedy import EpsilonGreedy
+    from bandits.policies.lin_ucb import LinUcb
+    from bandits.policies.thompson import BetaThompson
+    from bandits.policies.uniform import Uniform
 
 __all__ = [
     "DEFAULT_CLUSTER",
@@ -50,3 +55,19 @@ __all__ = [
     "slate_weight",
     "warm_up",
 ]
+
+_MODULES = {
+    "BetaThompson": "thompson",
+    "DiagLinUcb": "diag_lin_ucb",
+    "EpsilonGreedy": "epsilon_greedy",
+    "LinUcb": "lin_ucb",
+    "Uniform": "uniform",
+}
+
+
+def __getattr__(name: str) -> Any:
+    # A policy is imported when somebody names it: a process has those that it was told to run.
+    if name not in _MODULES:
+        msg = f"module {__name__!r} has no attribute {name!r}"
+        raise AttributeError(msg)
+    return getattr(importlib.import_module(f"bandits.policies.{_MODULES[name]}"), name)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 import numpy as np
 
@@ -10,10 +10,7 @@ from bandits.base import Context, Policy
 from bandits.centroids import Centroids
 from bandits.draws import Draws
 from bandits.graph import ClusterItemGraph
-from bandits.policies.diag_lin_ucb import DiagLinUcb
-from bandits.policies.epsilon_greedy import EpsilonGreedy
-from bandits.policies.lin_ucb import LinUcb
-from bandits.policies.thompson import BetaThompson
+from bandits.ops.arrays import Int32
 from bandits.slate import build_slate
 from bandits.worlds import row_block
 from stream.frame import pack, unpack
@@ -21,8 +18,11 @@ from stream.frame import pack, unpack
 __all__ = ["warm_up"]
 
 
-def warm_up() -> None:
-    """Walk every path once on a tiny world; some seconds on a machine that never did, else a moment."""
+def warm_up(kinds: Collection[str] = ("diag_lin_ucb", "lin_ucb", "epsilon_greedy", "thompson")) -> None:
+    """Walk every path once on a tiny world; some seconds on a machine that never did, else a moment.
+
+    `kinds` are the policies that will be asked; only their modules are imported.
+    """
     centroids = Centroids(2)
     centroids.observe(np.eye(2, dtype=np.float32))
     graph, rows = ClusterItemGraph(centroids), np.arange(3, dtype=np.int32)
@@ -32,25 +32,59 @@ def warm_up() -> None:
     block = row_block([context], rows[None], np.ones((1, 3)))
     graph.learn(block)
     graph.refresh(np.ones((3, 2), np.float32))
-    makers: list[Callable[[], Policy]] = [
-        lambda: DiagLinUcb(graph),
-        lambda: LinUcb(4, source="clusters"),
-        lambda: LinUcb(1, item_features=lambda rows: np.ones((rows.size, 2), np.float32), item_dim=2),
-        EpsilonGreedy,
-        BetaThompson,
-    ]
-    for make in makers:
+    for make in (make for kind, makers in _MAKERS.items() if kind in kinds for make in makers(graph)):
         policy, replica = make(), make()
         policy.learn(block)
         replica.apply(unpack(pack(policy.changes())))
         policy.decide(context, rows, Draws(1, "warm"))
         build_slate(rows, policy, rows, context, epsilon=0.5, k=2, draws=Draws(1, "warm"))
         policy.remove_items(rows)
-    request = Context(context.clusters, context.weights, np.ones(2, np.float32))
-    on_features = LinUcb(2)
-    on_features.decide(request, rows, Draws(1, "warm"))
-    on_features.plan(request, rows)
+    if "lin_ucb" in kinds:
+        _warm_features(Context(context.clusters, context.weights, np.ones(2, np.float32)), rows)
     replica_graph = ClusterItemGraph(centroids)
     replica_graph.apply(unpack(pack(graph.changes())))
     replica_graph.candidates(context.clusters)
     graph.remove_items(rows)
+
+
+def _warm_features(request: Context, rows: Int32) -> None:
+    from bandits.policies.lin_ucb import LinUcb
+
+    on_features = LinUcb(2)
+    on_features.decide(request, rows, Draws(1, "warm"))
+    on_features.plan(request, rows)
+
+
+def _diag_lin_ucb(graph: ClusterItemGraph) -> list[Callable[[], Policy]]:
+    from bandits.policies.diag_lin_ucb import DiagLinUcb
+
+    return [lambda: DiagLinUcb(graph)]
+
+
+def _lin_ucb(_: ClusterItemGraph) -> list[Callable[[], Policy]]:
+    from bandits.policies.lin_ucb import LinUcb
+
+    return [
+        lambda: LinUcb(4, source="clusters"),
+        lambda: LinUcb(1, item_features=lambda rows: np.ones((rows.size, 2), np.float32), item_dim=2),
+    ]
+
+
+def _epsilon_greedy(_: ClusterItemGraph) -> list[Callable[[], Policy]]:
+    from bandits.policies.epsilon_greedy import EpsilonGreedy
+
+    return [EpsilonGreedy]
+
+
+def _thompson(_: ClusterItemGraph) -> list[Callable[[], Policy]]:
+    from bandits.policies.thompson import BetaThompson
+
+    return [BetaThompson]
+
+
+_MAKERS = {
+    "diag_lin_ucb": _diag_lin_ucb,
+    "lin_ucb": _lin_ucb,
+    "epsilon_greedy": _epsilon_greedy,
+    "thompson": _thompson,
+}

@@ -6,7 +6,6 @@ from learners.parts.cooccurrence import CoOccurrence
 from learners.parts.factorisation import MatrixFactorisation
 from learners.parts.popularity import Popularity
 from learners.scorer import Scorer
-from learners.scorers import popular, taste, together, together_by_history
 
 __all__ = ["default_scorers"]
 
@@ -15,6 +14,9 @@ def default_scorers(
     popularity: Popularity, cooccurrence: CoOccurrence, mf: MatrixFactorisation
 ) -> list[Scorer]:
     """Popularity, co-occurrence twice, and taste, as their own settings have them by default."""
+    # Imported here: a process has the kinds that it was told to run.
+    from learners.scorers import popular, taste, together, together_by_history
+
     return [
         popular.Popular(popular.Settings(), popularity),
         together.Together(together.Settings(), cooccurrence),

@@ -17,6 +17,7 @@ from freshet import __version__
 from freshet.config import Settings
 from freshet.run.lifeline import watch_lifeline
 from freshet.run.supervisor import exit_code
+from learning.choices import chosen_policies
 from learning.parts import build_parts
 from learning.warm_events import WARM_USERS
 from learning.warm_frames import warm_frames
@@ -90,7 +91,7 @@ def warm(settings: Settings) -> None:
     small = msgspec.structs.replace(settings.learn, max_items=4_096, max_users=4_096)
     scratch = msgspec.structs.replace(settings, learn=small)
     dim = settings.learn.embedding_dim
-    warm_up()
+    warm_up([one.kind.name for one in chosen_policies(settings)])
     warm_serving(build_parts(scratch), warm_frames(scratch), WARM_USERS, dim=dim)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from typing import Any
 
 import pytest
@@ -76,3 +78,15 @@ def test_scorers_are_those_of_the_list_and_two_of_one_kind_have_features_of_thei
     assert ranker.names == ("taste", "mine.taste", "popular_0", "popular_1")
     assert ranker.weights[1] == 3.0
     assert build_parts(LearningSettings()).ranker.names[-1] == "taste"
+
+
+def test_a_process_imports_the_kinds_that_were_chosen_and_no_others() -> None:
+    program = """
+import sys
+from learning.parts import build_parts
+from learning.settings import LearningSettings
+build_parts(LearningSettings(policies=({"kind": "uniform"},), scorers=({"kind": "taste"},)))
+print(*sorted(name for name in sys.modules if name.startswith(("bandits.policies.", "learners.scorers."))))
+"""
+    ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert ran.stdout.split() == ["bandits.policies.uniform", "learners.scorers.taste"]
