@@ -141,8 +141,8 @@ class Kinds:
     def _unknown(self, kind: str) -> str:
         known = self.names()
         near = get_close_matches(kind, known, n=1)
-        meant = f"did you mean {near[0]}? " if near else ""
-        return f"there is no kind {kind!r}; {meant}There are: {', '.join(known)}; see `freshet parts`"
+        meant = f"did you mean {near[0]}? There are" if near else "there are"
+        return f"there is no kind {kind!r}; {meant}: {', '.join(known)}; see `freshet parts`"
 
 
 POLICIES = Kinds("policies", "bandits.policies")

@@ -45,8 +45,9 @@ def explained(said: str, merged: Mapping[str, Any], root: type, *, under: str = 
     if not what.startswith("Expected "):
         return f"{full}: {what if not is_secret(full) else 'it does not fit'}"
     expected = what.removeprefix("Expected ").partition(", got ")[0]
+    expected = {"object": "a table", "array": "a list"}.get(expected, expected)
     came = _came(merged, where)
-    if isinstance(came, dict) and expected == "array" and "." not in full:
+    if isinstance(came, dict) and expected == "a list" and "." not in full:
         return f"{full}: expected a list of tables, got one; write [[{full}]]"
     if isinstance(came, list) and full == "policy":
         return "policy: expected a table, got a list; write [[policies]], or [policy] for what all share"

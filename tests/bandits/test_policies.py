@@ -8,11 +8,13 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-import bandits
 from bandits import BetaThompson, DiagLinUcb, EpsilonGreedy, LinUcb, Policy, Uniform
 from bandits.ops.arrays import Float32, Int32
 from bandits.testing import PolicyContract
 from bandits.worlds import ClusterWorld, LinearWorld, World
+from learning.catalogue import POLICIES
+from learning.parts import build_parts
+from learning.settings import LearningSettings
 
 
 class TestUniform(PolicyContract):
@@ -103,14 +105,9 @@ class TestLinUcbOverRequestByItem(PolicyContract):
         assert self._answers(policy).tolist() == before
 
 
-def test_no_policy_is_outside_the_net() -> None:
-    policies = {
-        thing
-        for name in bandits.__all__
-        if inspect.isclass(thing := getattr(bandits, name))
-        and hasattr(thing, "decide")
-        and not inspect.isabstract(thing)
-        and not getattr(thing, "_is_protocol", False)
-    }
+def test_no_kind_of_the_catalogue_is_outside_the_net() -> None:
+    entries = tuple({"kind": kind} for kind in POLICIES.own())
+    policies = build_parts(LearningSettings(policies=entries)).policies.values()
     cases = [c for c in globals().values() if inspect.isclass(c) and issubclass(c, PolicyContract)]
-    assert policies == {type(case().make()) for case in cases if not inspect.isabstract(case)}
+    made = {type(case().make()) for case in cases if not inspect.isabstract(case)}
+    assert {type(policy) for policy in policies} == made
