@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Mapping
-from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, TypeVar, cast
 
@@ -27,7 +26,6 @@ def _nothing(_: int) -> Int32:
     return _NONE
 
 
-@dataclass(slots=True)
 class Ask:
     """A request in row numbers; `user` is -1 for an unknown one.
 
@@ -49,18 +47,33 @@ class Ask:
         ([9, 4], 13, 13)
     """
 
-    user: int
-    now_ms: int
-    k: int = 10
-    history: Int32 = field(default_factory=lambda: _NONE)
-    viewed: Int32 = field(default_factory=lambda: _NONE)
-    vector: Float32 | None = None
-    blocked: Int32 = field(default_factory=lambda: _NONE)
-    groups: Int32 | None = None
-    context: Mapping[str, Any] = field(default_factory=lambda: _NO_CONTEXT)
-    allowed: Bool = field(default_factory=lambda: _NO_MASK)
-    best_own: Callable[[int], Int32] = _nothing
-    _known: dict[Hashable, Any] = field(default_factory=dict, repr=False)
+    # Not a dataclass: one is made for each request, and factories of defaults take a microsecond.
+    __slots__ = (
+        "allowed", "best_own", "blocked", "context", "groups", "history", "k", "known", "now_ms", "user",
+        "vector", "viewed",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        user: int,
+        now_ms: int,
+        k: int = 10,
+        *,
+        history: Int32 = _NONE,
+        viewed: Int32 = _NONE,
+        vector: Float32 | None = None,
+        blocked: Int32 = _NONE,
+        groups: Int32 | None = None,
+        context: Mapping[str, Any] = _NO_CONTEXT,
+        allowed: Bool = _NO_MASK,
+        best_own: Callable[[int], Int32] = _nothing,
+    ) -> None:
+        self.user, self.now_ms, self.k = user, now_ms, k
+        self.history, self.viewed, self.vector = history, viewed, vector
+        self.blocked, self.groups, self.context = blocked, groups, context
+        self.allowed, self.best_own = allowed, best_own
+        self.known: dict[Hashable, Any] = {}
+        """What was worked out for this request, by a key of whoever did it."""
 
     def newest(self, n: int) -> Int32:
         """The newest `n` items of the history, newest first."""
@@ -68,7 +81,7 @@ class Ask:
 
     def once(self, key: Hashable, make: Callable[[], T]) -> T:
         """What `make` returns, worked out once a request whoever asks for it."""
-        found = self._known.get(key)
+        found = self.known.get(key)
         if found is None:
-            found = self._known[key] = make()
+            found = self.known[key] = make()
         return cast(T, found)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -12,7 +12,7 @@ from learners.ask import Ask
 __all__ = ["Renamed", "Scorer"]
 
 Int32 = npt.NDArray[np.int32]
-Float32 = npt.NDArray[np.float32]
+Floats = npt.NDArray[np.floating[Any]]
 
 
 class Scorer(Protocol):
@@ -30,8 +30,9 @@ class Scorer(Protocol):
     def weights(self) -> tuple[float, ...]:
         """The weights (F,) that they start at."""
 
-    def features(self, ask: Ask, rows: Int32) -> Float32:
-        """Finite features (n, F) of candidate item `rows` (n,), -1 for an unknown item."""
+    def features(self, ask: Ask, rows: Int32) -> Floats:
+        """Finite features (n, F) of candidate item `rows` (n,), -1 for an unknown item; they are logged and
+        learned as float32."""
 
 
 class Renamed:
@@ -48,6 +49,6 @@ class Renamed:
         self.names = tuple(f"{name}.{each}" for each in scorer.names)
         self.weights = scorer.weights
 
-    def features(self, ask: Ask, rows: Int32) -> Float32:
+    def features(self, ask: Ask, rows: Int32) -> Floats:
         """Those of the scorer."""
         return self._scorer.features(ask, rows)

@@ -77,8 +77,10 @@ class Gatherer:
         self._models, self._sample = models, sample
         self._sources = dict(sources)
         self.names = (*self._sources, CATALOGUE)
-        by_policy = [n for n, source in enumerate(self._sources.values()) if source.role == "policy"]
-        self._by_policy = by_policy[0] if by_policy else len(self._sources)
+        roles = [source.role for source in sources.values()]
+        self._by_policy = roles.index("policy") if "policy" in roles else len(roles)
+        self._personal = [n for n, role in enumerate(roles) if role == "personal"]
+        self._anyone = [n for n, role in enumerate(roles) if role == "anyone"]
         self._allowed = np.ones(1_024, np.bool_)
         self._counted: dict[bytes | None, tuple[int, int, int, int]] = {}
 
@@ -138,14 +140,13 @@ class Gatherer:
 
     def _fallback(self, offers: list[Int32], n_rows: int) -> str | None:
         """The source that stands in when nothing personal was found; None when something was."""
-        found = list(zip(self._sources.items(), offers, strict=True))
-        if any(source.role == "personal" and offered.size for (_, source), offered in found):
-            return None
+        for n in self._personal:
+            if offers[n].size:
+                return None
         if not n_rows:
             return "empty"
-        anyone = [(name, offered.size) for (name, source), offered in found if source.role == "anyone"]
-        last = anyone[-1][0] if anyone else CATALOGUE
-        return next((name for name, size in anyone if size), last)
+        offered = [n for n in self._anyone if offers[n].size] or self._anyone[-1:]
+        return self.names[offered[0]] if offered else CATALOGUE
 
     def _strangers(
         self, ask: Ask, columns: Columns, rows: Int32, n_left: int, key: np.uint64, n: int
@@ -187,7 +188,7 @@ class Gatherer:
         return Columns(c.known, c.deleted, c.group, c.from_ms, c.until_ms)
 
     def _merge(self, offers: list[Int32], columns: Columns, ask: Ask) -> tuple[Int32, Int8]:
-        rows = np.concatenate([NO_ROWS, *offers], dtype=np.int32)
+        rows = np.concatenate(offers, dtype=np.int32) if offers else NO_ROWS
         ends = np.array(list(accumulate(map(len, offers))), np.int32)
         out_rows, out_sources = np.empty(rows.size, np.int32), np.empty(rows.size, np.int8)
         n = merge_candidates(

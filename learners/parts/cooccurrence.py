@@ -171,8 +171,11 @@ class CoOccurrence(Part):
 
     def linked_to(self, ask: Ask, recent: Int32) -> Linked:
         """`linked` at the time of a request, worked out once however many sources and scorers ask for it."""
-        key = ("linked", id(self), recent.tobytes())
-        return ask.once(key, lambda: self.linked(recent, ask.now_ms))
+        key = (self, recent.tobytes())
+        found: Linked | None = ask.known.get(key)
+        if found is None:
+            found = ask.known[key] = self.linked(recent, ask.now_ms)
+        return found
 
     # -- writing ---------------------------------------------------------------------------------------------
 

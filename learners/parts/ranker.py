@@ -72,8 +72,7 @@ class Ranker:
         self.schemas = FeatureSchemas(tuple(first))
         self.names = self.schemas.names
         self.initial_weights = {**first, **(weights or {})}
-        ends = np.cumsum([0, *(len(scorer.names) for scorer in self.scorers)]).tolist()
-        self._columns = list(zip(self.scorers, ends, ends[1:], strict=False))
+        self._widths = [(scorer, len(scorer.names)) for scorer in self.scorers]
         self.weights: Float64 = np.array(list(self.initial_weights.values()), np.float64)
         self._squares: Float64 = np.full(len(self.names), squares)
         self.steps = 0
@@ -93,17 +92,19 @@ class Ranker:
         Raises:
             LearnerError: a scorer gives an array of another shape than its names say.
         """
-        out = np.empty((rows.size, len(self.names)), np.float32)
-        for scorer, first, end in self._columns:
-            found = scorer.features(ask, rows)
-            if found.shape != (rows.size, end - first):
+        n, found = rows.size, []
+        for scorer, width in self._widths:
+            columns = scorer.features(ask, rows)
+            if columns.shape != (n, width):
                 msg = (
                     f"scorer {type(scorer).__name__} has features {', '.join(scorer.names)}, so it gives an "
-                    f"array of shape {(rows.size, end - first)}; got {found.shape}"
+                    f"array of shape {(n, width)}; got {columns.shape}"
                 )
                 raise LearnerError(msg)
-            out[:, first:end] = found
-        return out
+            found.append(columns)
+        # Several times faster than to fill the columns one after the other.
+        out = np.empty((n, len(self.names)), np.float32)
+        return np.concatenate(found, axis=1, out=out, casting="same_kind")
 
     def score(self, features: Float32) -> Float64:
         """Scores (n,) of feature rows (n, F); higher is better."""

@@ -15,7 +15,7 @@ from learners.world import World
 __all__ = ["Popular", "Settings", "build", "needs"]
 
 Int32 = npt.NDArray[np.int32]
-Float32 = npt.NDArray[np.float32]
+Float64 = npt.NDArray[np.float64]
 
 
 class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -45,15 +45,16 @@ class Popular:
         self.names = tuple(f"popular_{h}" for h in range(n))
         self.weights = (settings.weight, *[settings.later_weight] * (n - 1))
 
-    def features(self, ask: Ask, rows: Int32) -> Float32:
+    def features(self, ask: Ask, rows: Int32) -> Float64:
         """See `learners.scorer.Scorer`."""
         floor, counts = self._settings.floor, self._popularity.all_scores(ask.now_ms, rows)
         is_disliked = counts < 0.0
         has_disliked = bool(is_disliked.any())
-        logs = np.log(np.abs(counts) + floor if has_disliked else counts + floor)
+        logs = np.abs(counts) + floor if has_disliked else counts + floor
+        np.log(logs, out=logs)
         if has_disliked:
             logs[is_disliked] = 2.0 * np.log(floor) - logs[is_disliked]
-        return logs.T.astype(np.float32)
+        return logs.T
 
 
 def needs(settings: Settings) -> tuple[str, ...]:  # noqa: ARG001

@@ -15,7 +15,6 @@ from learners.world import World
 __all__ = ["Settings", "Together", "build", "log_scores", "needs"]
 
 Int32 = npt.NDArray[np.int32]
-Float32 = npt.NDArray[np.float32]
 Float64 = npt.NDArray[np.float64]
 
 
@@ -45,21 +44,22 @@ class Together:
         self._settings, self._cooccurrence = settings, cooccurrence
         self.weights = (settings.weight,)
 
-    def features(self, ask: Ask, rows: Int32) -> Float32:
+    def features(self, ask: Ask, rows: Int32) -> Float64:
         """See `learners.scorer.Scorer`."""
         s = self._settings
-        return log_scores(self._cooccurrence, ask, rows, s.items, s.floor).astype(np.float32)[:, None]
+        return log_scores(self._cooccurrence, ask, rows, s.items, s.floor)[:, None]
 
 
 def log_scores(cooccurrence: CoOccurrence, ask: Ask, rows: Int32, items: int, floor: float) -> Float64:
     """log(score + floor) (n,) of `rows`, worked out once for all scorers that look at the same items."""
-
-    def make() -> tuple[Int32, Float64]:
-        linked = cooccurrence.linked_to(ask, ask.newest(items))
-        return rows, np.log(linked.score(rows) + floor)
-
-    # The rows are kept with the answer, so that no other array can have their identity meanwhile.
-    return ask.once(("log_scores", id(cooccurrence), items, floor, id(rows)), make)[1]
+    key = (cooccurrence, items, floor)
+    found: tuple[Int32, Float64] | None = ask.known.get(key)
+    if found is not None and found[0] is rows:
+        return found[1]
+    logs = cooccurrence.linked_to(ask, ask.newest(items)).score(rows) + floor
+    np.log(logs, out=logs)
+    ask.known[key] = rows, logs
+    return logs
 
 
 def needs(settings: Settings) -> tuple[str, ...]:  # noqa: ARG001

@@ -17,7 +17,7 @@ from learners.world import World
 __all__ = ["Settings", "TogetherByHistory", "build", "needs"]
 
 Int32 = npt.NDArray[np.int32]
-Float32 = npt.NDArray[np.float32]
+Float64 = npt.NDArray[np.float64]
 
 
 class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -27,7 +27,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The user's newest items that are looked at."""
     floor: Annotated[float, msgspec.Meta(gt=0)] = 0.01
     """Added to the score before the logarithm."""
-    cap: Annotated[int, msgspec.Meta(ge=1)] = 50
+    cap: Annotated[int, msgspec.Meta(ge=1, le=10_000)] = 50
     """A longer history counts as one of so many items."""
     weight: float = 0.4
     """Starting weight."""
@@ -48,13 +48,13 @@ class TogetherByHistory:
     def __init__(self, settings: Settings, cooccurrence: CoOccurrence) -> None:
         self._settings, self._cooccurrence = settings, cooccurrence
         self.weights = (settings.weight,)
+        self._factors: list[float] = np.log1p(np.arange(settings.cap + 1)).tolist()
 
-    def features(self, ask: Ask, rows: Int32) -> Float32:
+    def features(self, ask: Ask, rows: Int32) -> Float64:
         """See `learners.scorer.Scorer`."""
         s = self._settings
-        longer = float(np.log1p(min(ask.history.size, s.cap)))
         logs = log_scores(self._cooccurrence, ask, rows, s.items, s.floor)
-        return (logs * longer).astype(np.float32)[:, None]
+        return (logs * self._factors[min(ask.history.size, s.cap)])[:, None]
 
 
 def needs(settings: Settings) -> tuple[str, ...]:  # noqa: ARG001
