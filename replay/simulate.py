@@ -73,7 +73,8 @@ def make_policies(
         msg = f"expected policies among {', '.join(POLICIES.names())}, got none"
         raise ReplayError(msg)
     entries = {str(entry.get("name") or entry.get("kind")): entry for entry in configured}
-    chosen = chosen_parts(POLICIES, [entries.get(name, {"kind": name}) for name in names])
+    wanted = [entries.get(name, {"kind": name}) for name in names]
+    chosen = chosen_parts(POLICIES, wanted, [f"policy {name}" for name in names])
     features = world.context(0).features
     # No graph: a world has few items, and every policy may choose from all of them.
     centroids = Centroids(1, max_clusters=_N_CLUSTERS + 1)
