@@ -20,8 +20,8 @@ from stream.frame import Frame
 
 __all__ = ["MOST_ENTRIES", "ItemFeatures", "OuterModel"]
 
-MOST_ENTRIES = 512
-"""Largest R x I: A has then a megabyte, which every commit publishes and every change factors anew."""
+MOST_ENTRIES = 320
+"""Largest R x I: A has then 400 kB, which every commit publishes and every change factors anew."""
 
 ItemFeatures = Callable[[Int32], Float32]
 """Features (n, I) of item rows (n,): the first is 1, and a row that nobody knows has only that."""
@@ -34,7 +34,7 @@ class OuterModel:
     additions change the sums, and owners of a share of the items keep a share of them. Standardised as in
     `bandits.linear_arms`, with moments of the requests and of the items.
 
-    Bounded: (R I)^2 / 2 doubles, R I at most 512, and 4 times as much where scores are asked for.
+    Bounded: (R I)^2 / 2 doubles, R I at most 320, and 4 times as much where scores are asked for.
 
     Args:
         dim: length R of x, with x[0] = 1.

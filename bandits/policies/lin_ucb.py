@@ -199,18 +199,9 @@ class LinUcb(Policy):
         x[~x.any(axis=1)] = np.nan  # requests whose features nobody logged teach nothing
         return self._model.learn(rows, x)
 
-    def learn_items(self, block: RowBlock, parcel: Mapping[str, Columns]) -> None:
-        """Learn the decided slates of a block, in order."""
-        self.learn(block)
-
     def remove_items(self, rows: Int32) -> None:
         """Forget these rows; their arms may be given to other items."""
         self._model.remove(rows)
-
-    def remove(self, side: Side, rows: Int32) -> None:
-        """See `learners.part.Part.remove`."""
-        if side == "item":
-            self._model.remove(rows)
 
     # --- replication ---
 

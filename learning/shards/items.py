@@ -71,7 +71,9 @@ class ItemsShard:
         self.settings, self._partition = settings, partition
         self._homes = Homes(partition_of)
         self._no_outcomes = RowBlock.empty()
-        self.parts: Parts = build_parts(_share(settings, n_partitions))
+        self.parts: Parts = build_parts(
+            _share(settings, n_partitions), partition=partition, n_partitions=n_partitions
+        )
         self.reader = SegmentReader("item-feedback", partition, _KINDS)
         self.marks = SourceMarks(n_partitions)
         """How far the owners of the users' partitions have come."""
