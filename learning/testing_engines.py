@@ -1,0 +1,172 @@
+"""Ways on which the same events come to parts: embedded, restarted, on partitions, by frames and by rows."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import count
+from typing import cast
+
+import msgspec
+import numpy as np
+
+from learning.parts import Parts, build_parts
+from learning.pipeline import Pipeline
+from learning.rows.follow import RowFollower
+from learning.rows.publish import ControlRows, ItemRows, UserRows
+from learning.settings import LearningSettings
+from learning.testing_chain import Chain
+from stream.block_codec import encode_item
+from stream.engine.shard import Output
+from stream.events import Decision, Forget, ItemEvent, LoggedEvent, Tick
+from stream.frame import Frame, pack, unpack
+from stream.step import Step
+from stream.testing import ScriptedEvents, drive
+
+__all__ = ["Embedded", "chained", "followed", "scripted", "shuffled"]
+
+_KEY = b"a key for tests, no secret"
+_DEVICES = ("phone", "desk", "car")
+
+
+def scripted(
+    settings: LearningSettings, *, seed: int = 1, n: int = 600, forgets: bool = True
+) -> list[LoggedEvent]:
+    """A log of n events with all that may stand in one; requests have a context, items have attributes.
+
+    The numbers are sums of few powers of two, so that sums of them are exact in any order. A last tick closes
+    all windows.
+
+    Example:
+        >>> events = scripted(LearningSettings(), n=100)
+        >>> len(events), [event.context for event in events if isinstance(event, Decision)][0]
+        (101, {'device': 'phone', 'hour': 1})
+    """
+    n_features = build_parts(settings).ranker.n_features
+    numbers, made = count(1), []
+    for event in ScriptedEvents(seed, n_features=n_features).take(n):
+        if isinstance(event, Decision):
+            at = next(numbers)
+            context = {"device": _DEVICES[at % 7 % 3], "hour": at % 8}
+            made.append(msgspec.structs.replace(event, context=context))
+        elif isinstance(event, ItemEvent):
+            number = int(event.item_id[1:])
+            genre = {"genre": "abc"[number % 3], "length": number % 4}
+            made.append(msgspec.structs.replace(event, attributes=genre))
+        elif forgets or not isinstance(event, Forget):
+            made.append(event)
+    return [*made, Tick(ts=made[-1].ts + 45 * 60_000)]
+
+
+def pieces(events: Sequence[LoggedEvent], rng: np.random.Generator, most: int = 40) -> Iterator[list[LoggedEvent]]:
+    """The events cut anywhere, into lists of `most` at most."""
+    low = 0
+    while low < len(events):
+        size = int(rng.integers(1, most + 1))
+        yield list(events[low : low + size])
+        low += size
+
+
+class Embedded:
+    """The embedded learner, and all that replicas would get from it.
+
+    Args:
+        settings: of what learns.
+        kind: "frames" keeps what embedded replicas follow, "rows" what stands in topics; "": nothing.
+    """
+
+    def __init__(self, settings: LearningSettings, kind: str = "") -> None:
+        self.settings, self._kind = settings, kind
+        self.frames: list[Frame] = []
+        self.outputs: list[Output] = []
+        self._take_over(None)
+
+    def _take_over(self, frame: Frame | None) -> None:
+        self.pipeline = Pipeline(self.settings, _KEY)
+        parts = self.pipeline.parts
+        self._rows = (UserRows(parts, 0), ItemRows(parts, 0, lambda _: 0), ControlRows(parts, 0))
+        if frame is not None:
+            self.pipeline.restore(frame["pipeline"])
+            for rows, kept in zip(self._rows[:2], frame["rows"], strict=True):
+                cast(UserRows, rows).restore(kept)
+
+    @property
+    def parts(self) -> Parts:
+        """What it has learned."""
+        return self.pipeline.parts
+
+    def learn(self, batches: Iterable[Sequence[LoggedEvent]], *, restarts: bool = False) -> Embedded:
+        """Learn batch after batch; with `restarts` each begins in a new process."""
+        for batch in batches:
+            drive(cast(Step, self.pipeline), batch)
+            if self._kind == "rows":
+                self.outputs += [_said(event) for event in batch if isinstance(event, ItemEvent)]
+                self.outputs += [output for rows in self._rows for output in rows.take()]
+            else:
+                frame = unpack(pack(self.pipeline.take()))
+                self.frames += [frame] if self._kind else []
+            if restarts:
+                rows = [one.snapshot() for one in self._rows[:2] if not isinstance(one, ControlRows)]
+                self._take_over(unpack(pack({"pipeline": self.pipeline.snapshot(), "rows": rows})))
+        return self
+
+    def replica(self) -> Parts:
+        """An embedded replica that has followed all frames."""
+        parts = build_parts(self.settings)
+        for frame in self.frames:
+            for name, part in parts.named().items():
+                if frame.get(name):
+                    part.apply(frame[name])
+        return parts
+
+
+def _said(event: ItemEvent) -> Output:
+    return Output("catalogue", 0, None if event.deleted else encode_item(event), event.item_id.encode())
+
+
+def chained(
+    settings: LearningSettings, n: int, batches: Iterable[Sequence[LoggedEvent]], *, restarts: bool = False
+) -> Chain:
+    """All shards of n partitions once they have learned all batches; with `restarts` each in new processes."""
+    chain = Chain(settings, n)
+    for batch in batches:
+        chain.feed(batch)
+        if restarts:
+            chain.restart()
+    chain.settle()
+    return chain
+
+
+def shuffled(outputs: Iterable[Output], rng: np.random.Generator) -> list[Output]:
+    """In order within each partition of a topic, in any order otherwise."""
+    queues: dict[tuple[str, int], deque[Output]] = {}
+    for output in outputs:
+        queues.setdefault((output.topic, output.partition), deque()).append(output)
+    mixed = []
+    while queues:
+        names = sorted(queues)
+        name = names[rng.integers(len(names))]
+        mixed.append(queues[name].popleft())
+        if not queues[name]:
+            del queues[name]
+    return mixed
+
+
+def followed(settings: LearningSettings, outputs: Iterable[Output], rng: np.random.Generator) -> Parts:
+    """A serving worker that has read these records, shuffled, in some batches."""
+    follower, parts = RowFollower(settings), build_parts(settings)
+    for batch in pieces_of(shuffled(outputs, rng), rng):
+        for output in batch:
+            follower.add(output.topic, output.partition, output.key or b"", output.value)
+        frame = unpack(pack(follower.take()))
+        for name, part in parts.named().items():
+            if frame.get(name):
+                part.apply(frame[name])
+    return parts
+
+
+def pieces_of(outputs: Sequence[Output], rng: np.random.Generator) -> Iterator[Sequence[Output]]:
+    """The records in some batches of any size."""
+    cuts = np.sort(rng.integers(0, len(outputs) + 1, 6)).tolist()
+    for low, high in zip([0, *cuts], [*cuts, len(outputs)], strict=True):
+        yield outputs[low:high]
