@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import count
-from typing import cast
+from typing import Any, cast
 
 import msgspec
 import numpy as np
@@ -14,16 +14,17 @@ from learning.parts import Parts, build_parts
 from learning.pipeline import Pipeline
 from learning.rows.follow import RowFollower
 from learning.rows.publish import ControlRows, ItemRows, UserRows
+from learning.rows.shared import SharedRows
 from learning.settings import LearningSettings
 from learning.testing_chain import Chain
 from stream.block_codec import encode_item
 from stream.engine.shard import Output
-from stream.events import Decision, Forget, ItemEvent, LoggedEvent, Tick
+from stream.events import Click, Decision, Forget, Impression, ItemEvent, LoggedEvent, Tick
 from stream.frame import Frame, pack, unpack
 from stream.step import Step
 from stream.testing import ScriptedEvents, drive
 
-__all__ = ["Embedded", "chained", "followed", "scripted", "shuffled"]
+__all__ = ["Embedded", "chained", "followed", "pieces", "renewed", "scripted"]
 
 _KEY = b"a key for tests, no secret"
 _DEVICES = ("phone", "desk", "car")
@@ -58,7 +59,38 @@ def scripted(
     return [*made, Tick(ts=made[-1].ts + 45 * 60_000)]
 
 
-def pieces(events: Sequence[LoggedEvent], rng: np.random.Generator, most: int = 40) -> Iterator[list[LoggedEvent]]:
+def renewed(events: Sequence[LoggedEvent], pause_ms: int) -> list[LoggedEvent]:
+    """The same log with a pause in the middle: all items are deleted before it, and behind it come new ones
+    and new users. It ends as soon as all is said."""
+    half, events = len(events) // 2, events[:-1]
+    first, at = list(events[:half]), events[half].ts
+    items = [event for event in first if isinstance(event, ItemEvent)]
+    others = {item.item_id: f"new-{item.item_id}" for item in items}
+    first += [ItemEvent(item_id=item.item_id, ts=at, deleted=True) for item in items]
+    # A row that is freed at one tick is used again after the next.
+    first += [Tick(ts=at + pause_ms), Tick(ts=at + pause_ms + 1)]
+    at += pause_ms + 1
+    first += [msgspec.structs.replace(item, item_id=others[item.item_id], ts=at) for item in items]
+    return [*first, *(_later(event, others, pause_ms) for event in events[half:])]
+
+
+def _later(event: LoggedEvent, others: Mapping[str, str], by_ms: int) -> LoggedEvent:
+    """An event by another user, with other items, so much later."""
+    changed: dict[str, Any] = {"ts": event.ts + by_ms}
+    if not isinstance(event, Tick | ItemEvent):
+        changed["user_id"] = f"new-{event.user_id}"
+    if isinstance(event, Click | ItemEvent):
+        changed["item_id"] = others.get(event.item_id, event.item_id)
+    elif isinstance(event, Decision | Impression):
+        changed["items"] = [others.get(item, item) for item in event.items]
+    if isinstance(event, Decision | Impression | Click) and event.request_id is not None:
+        changed["request_id"] = f"new-{event.request_id}"
+    return msgspec.structs.replace(event, **changed)
+
+
+def pieces(
+    events: Sequence[LoggedEvent], rng: np.random.Generator, most: int = 40
+) -> Iterator[list[LoggedEvent]]:
     """The events cut anywhere, into lists of `most` at most."""
     low = 0
     while low < len(events):
@@ -84,11 +116,13 @@ class Embedded:
     def _take_over(self, frame: Frame | None) -> None:
         self.pipeline = Pipeline(self.settings, _KEY)
         parts = self.pipeline.parts
-        self._rows = (UserRows(parts, 0), ItemRows(parts, 0, lambda _: 0), ControlRows(parts, 0))
+        self._users, self._items = UserRows(parts, 0), ItemRows(parts, 0, lambda _: 0)
+        of_all = {**parts.learners(), **parts.policies}
+        self._rows = (self._users, self._items, ControlRows(parts, 0), SharedRows(of_all, "items", 0))
         if frame is not None:
             self.pipeline.restore(frame["pipeline"])
-            for rows, kept in zip(self._rows[:2], frame["rows"], strict=True):
-                cast(UserRows, rows).restore(kept)
+            self._users.restore(frame["users"])
+            self._items.restore(frame["items"])
 
     @property
     def parts(self) -> Parts:
@@ -106,8 +140,8 @@ class Embedded:
                 frame = unpack(pack(self.pipeline.take()))
                 self.frames += [frame] if self._kind else []
             if restarts:
-                rows = [one.snapshot() for one in self._rows[:2] if not isinstance(one, ControlRows)]
-                self._take_over(unpack(pack({"pipeline": self.pipeline.snapshot(), "rows": rows})))
+                state = {"pipeline": self.pipeline, "users": self._users, "items": self._items}
+                self._take_over(unpack(pack({name: one.snapshot() for name, one in state.items()})))
         return self
 
     def replica(self) -> Parts:
@@ -127,7 +161,7 @@ def _said(event: ItemEvent) -> Output:
 def chained(
     settings: LearningSettings, n: int, batches: Iterable[Sequence[LoggedEvent]], *, restarts: bool = False
 ) -> Chain:
-    """All shards of n partitions once they have learned all batches; with `restarts` each in new processes."""
+    """All shards of n partitions that have learned all batches; with `restarts` each in new processes."""
     chain = Chain(settings, n)
     for batch in batches:
         chain.feed(batch)
@@ -137,7 +171,7 @@ def chained(
     return chain
 
 
-def shuffled(outputs: Iterable[Output], rng: np.random.Generator) -> list[Output]:
+def _shuffled(outputs: Iterable[Output], rng: np.random.Generator) -> list[Output]:
     """In order within each partition of a topic, in any order otherwise."""
     queues: dict[tuple[str, int], deque[Output]] = {}
     for output in outputs:
@@ -155,7 +189,7 @@ def shuffled(outputs: Iterable[Output], rng: np.random.Generator) -> list[Output
 def followed(settings: LearningSettings, outputs: Iterable[Output], rng: np.random.Generator) -> Parts:
     """A serving worker that has read these records, shuffled, in some batches."""
     follower, parts = RowFollower(settings), build_parts(settings)
-    for batch in pieces_of(shuffled(outputs, rng), rng):
+    for batch in _pieces_of(_shuffled(outputs, rng), rng):
         for output in batch:
             follower.add(output.topic, output.partition, output.key or b"", output.value)
         frame = unpack(pack(follower.take()))
@@ -165,7 +199,7 @@ def followed(settings: LearningSettings, outputs: Iterable[Output], rng: np.rand
     return parts
 
 
-def pieces_of(outputs: Sequence[Output], rng: np.random.Generator) -> Iterator[Sequence[Output]]:
+def _pieces_of(outputs: Sequence[Output], rng: np.random.Generator) -> Iterator[Sequence[Output]]:
     """The records in some batches of any size."""
     cuts = np.sort(rng.integers(0, len(outputs) + 1, 6)).tolist()
     for low, high in zip([0, *cuts], [*cuts, len(outputs)], strict=True):

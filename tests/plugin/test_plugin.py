@@ -49,3 +49,9 @@ def test_it_decides_and_learns_in_a_running_system(installed: Path, tmp_path: Pa
     best = first["items"][0]["item_id"]
     # One click in one impression is a mean of 1, twenty temperatures above all others.
     assert second["items"][0]["item_id"] == best and second["items"][0]["propensity"] > 0.99
+
+
+def test_it_passes_the_contract_of_parts_as_ours_do(installed: Path) -> None:
+    contract = HERE / "boltzmann_contract.py"
+    out = _run(sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", contract, path=installed)
+    assert " passed" in out

@@ -1,0 +1,290 @@
+"""The contract that every part must pass; inherit `PartContract`, or `PolicyPartContract` for a policy.
+
+    class TestBoltzmann(PolicyPartContract):
+        name, policies = "boltzmann", ({"kind": "boltzmann"},)
+
+The same log comes to the part on every way that there is: embedded, cut anywhere, from a restart, as frames,
+as rows in topics, on several partitions; and the part must hold the same. What it holds is compared by id
+and column, to the bit. Only what depends on the order across partitions may say otherwise (`order_free`,
+`apart`).
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from typing import Any, ClassVar
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+from bandits import Context
+from learners.part import SIDES, Part, check_columns
+from learning.parts import Parts, build_parts
+from learning.rows.part_columns import to_cells
+from learning.settings import LearningSettings, LearnSettings, PolicySettings
+from learning.testing_chain import Chain
+from learning.testing_engines import Embedded, chained, followed, pieces, renewed, scripted
+from learning.testing_told import Told, rows_of, told
+from stream.events import LoggedEvent
+from stream.frame import pack, unpack
+
+__all__ = ["PartContract", "PolicyPartContract"]
+
+_N_EVENTS = 400
+_PAUSE_MS = 120_000
+_STRANGERS = np.array([5_000, 5_001], np.int32)
+
+
+class PartContract(ABC):
+    """What every part promises; each check is one sentence of the contract."""
+
+    name: ClassVar[str]
+    """What `learning.parts.Parts` calls it."""
+    policies: ClassVar[Sequence[Mapping[str, Any]]] = ({"kind": "uniform"},)
+    """The entries of `[[policies]]` that it is run with."""
+    order_free: ClassVar[bool] = True
+    """Whether it holds the same in whatever order the records of several partitions come. If not, it is
+    compared where they come in the order of the log."""
+    apart: ClassVar[Mapping[str, float]] = {}
+    """By column, how far partitions may be from one machine: mean distance by mean size. All others: not at
+    all."""
+
+    def settings(self) -> LearningSettings:
+        """Small ones; without drawn negatives, since partitions draw others."""
+        return LearningSettings(
+            learn=LearnSettings(
+                embedding_dim=4, maintain_ms=2_000, negatives=0, max_items=4_096, max_users=4_096
+            ),
+            policy=PolicySettings(centroids=6, features=("device", "hour"), feature_dim=4),
+            policies=tuple(map(dict, self.policies)),
+        )
+
+    def short_lived(self) -> LearningSettings:
+        """The same where rows are freed soon."""
+        settings = self.settings()
+        return msgspec.structs.replace(
+            settings, learn=msgspec.structs.replace(settings.learn, ttl_ms=_PAUSE_MS // 2)
+        )
+
+    @abstractmethod
+    def answers(self, part: Any, parts: Parts, names: Sequence[str]) -> list[npt.NDArray[Any]]:
+        """What others read of the part, for the items `names`: scores, probabilities."""
+
+    # --- helpers ---
+
+    def part_of(self, parts: Parts) -> Part:
+        """The part among all."""
+        return {**parts.learners(), **parts.policies}[self.name]
+
+    def told(self, parts: Parts) -> dict[str, Told]:
+        """What it holds, by side."""
+        part = self.part_of(parts)
+        return {side: told(part, parts, side) for side in part.spec.sides}
+
+    def _answers(self, parts: Parts) -> list[npt.NDArray[Any]]:
+        names = sorted(str(name) for name in parts.names_of("item", rows_of(parts, "item")))
+        return self.answers(self.part_of(parts), parts, names)
+
+    def _learned(self, settings: LearningSettings) -> Parts:
+        return _embedded(msgspec.json.encode(settings)).parts
+
+    def _assert_same(self, found: Parts, expected: Parts) -> None:
+        """The same columns and the same answers, whatever the rows are numbered."""
+        _compare(self.told(found), self.told(expected), {})
+        for ours, theirs in zip(self._answers(found), self._answers(expected), strict=True):
+            np.testing.assert_array_equal(ours, theirs)
+
+    # --- the spec ---
+
+    def test_what_is_exported_fits_the_spec_also_of_rows_that_nobody_owns(self) -> None:
+        parts = self._learned(self.settings())
+        part = self.part_of(parts)
+        for side, columns in part.spec.sides.items():
+            for rows in (rows_of(parts, side), _STRANGERS, _STRANGERS[:0]):
+                check_columns(columns, rows.size, part.export(side, rows), shared=side == "shared")
+
+    def test_there_is_something_to_compare(self) -> None:
+        held = self.told(self._learned(self.settings()))
+        assert all(any(columns for columns in side.values()) for side in held.values())
+
+    def test_a_row_of_which_nothing_is_known_holds_nothing(self) -> None:
+        fresh, taught = build_parts(self.settings()), Embedded(self.settings()).learn([self._log()]).parts
+        for parts in (fresh, taught):
+            part = self.part_of(parts)
+            for side in set(part.spec.sides) - {"shared"}:
+                rows = rows_of(parts, side)
+                part.remove(side, rows)
+                for empty in (rows, _STRANGERS):
+                    exported = part.export(side, empty)
+                    cells = to_cells(part.spec.sides[side], empty.size, exported, parts.names_of)
+                    assert cells == [{}] * empty.size
+
+    def test_removed_rows_are_touched_once_and_rows_come_in_order(self) -> None:
+        parts = Embedded(self.settings()).learn([self._log()]).parts
+        part = self.part_of(parts)
+        held = self.told(parts)
+        for side in set(part.spec.sides) - {"shared"}:
+            rows = rows_of(parts, side)
+            names = parts.names_of(side, rows)
+            full = rows[[bool(held[side][str(name)]) for name in names]]
+            part.touched(side)
+            part.remove(side, full[::-1].copy())
+            touched = part.touched(side)
+            assert set(full.tolist()) <= set(touched.tolist())
+            assert touched.dtype == np.int32 and (np.diff(touched) > 0).all()
+            assert part.touched(side).size == 0
+        assert part.changes() == {} or set(part.changes()) <= {"shared"}
+
+    def test_a_replica_that_adopts_what_is_exported_answers_alike(self) -> None:
+        parts = self._learned(self.settings())
+        fresh, mine = build_parts(self.settings()), self.part_of(parts)
+        for name, part in fresh.named().items():
+            if part is not self.part_of(fresh):
+                part.restore(unpack(pack(parts.named()[name].snapshot())))
+        frame = {side: (rows_of(parts, side), mine.spec.sides[side]) for side in mine.spec.sides}
+        for side, (rows, columns) in frame.items():
+            exported = mine.export(side, rows)
+            known = {column.name for column in columns} | {column.ragged for column in columns}
+            only = {name: array for name, array in exported.items() if name in known}
+            self.part_of(fresh).apply(unpack(pack({side: {"rows": rows, **only}})))
+        self._assert_same(fresh, parts)
+
+    # --- one machine ---
+
+    def _log(self, settings: LearningSettings | None = None) -> list[LoggedEvent]:
+        return scripted(settings or self.settings(), n=_N_EVENTS)
+
+    @pytest.mark.parametrize("seed", [1, 2])
+    def test_batches_have_no_meaning(self, seed: int) -> None:
+        cut = pieces(self._log(), np.random.default_rng(seed))
+        found = Embedded(self.settings()).learn(cut).parts
+        self._assert_same(found, self._learned(self.settings()))
+
+    @pytest.mark.parametrize("kind", ["", "new owners"])
+    def test_it_goes_on_from_restarts(self, kind: str) -> None:
+        settings, log = self.case(kind)
+        cut = list(pieces(log, np.random.default_rng(3), 90))
+        found = Embedded(settings).learn(cut, restarts=True).parts
+        self._assert_same(found, Embedded(settings).learn(cut).parts)
+
+    @pytest.mark.parametrize("kind", ["", "new owners"])
+    def test_embedded_replicas_hold_the_same(self, kind: str) -> None:
+        settings, log = self.case(kind)
+        learner = Embedded(settings, "frames").learn(pieces(log, np.random.default_rng(4)))
+        self._assert_same(learner.replica(), learner.parts)
+
+    @pytest.mark.parametrize(("kind", "restarts"), [("", False), ("", True), ("new owners", False)])
+    def test_whoever_reads_rows_in_topics_holds_the_same(self, kind: str, restarts: bool) -> None:
+        settings, log = self.case(kind)
+        cut = pieces(log, np.random.default_rng(5))
+        learner = Embedded(settings, "rows").learn(cut, restarts=restarts)
+        for seed in (1, 2):
+            found = followed(settings, learner.outputs, np.random.default_rng(seed))
+            self._assert_same(found, learner.parts)
+
+    def case(self, kind: str) -> tuple[LearningSettings, list[LoggedEvent]]:
+        """Settings and a log; "new owners": one in which every row changes hands."""
+        if not kind:
+            return self.settings(), self._log()
+        settings = self.short_lived()
+        return settings, renewed(self._log(settings), _PAUSE_MS)
+
+    # --- several ---
+
+    @pytest.mark.parametrize("n", [1, 2, 3])
+    def test_partitions_hold_what_one_machine_does_and_so_do_their_followers(self, n: int) -> None:
+        chain = _chain(msgspec.json.encode(self.settings()), n)
+        found, expected = self._of(chain), self.told(self._learned(self.settings()))
+        _compare(found, expected, self.apart if n > 1 else {})
+        for seed in (1, 2):
+            server = followed(self.settings(), chain.outputs, np.random.default_rng(seed))
+            _compare(self.told(server), found, {})
+
+    def test_the_order_across_partitions_has_no_meaning_nor_have_restarts(self) -> None:
+        settings, rng = self.settings(), np.random.default_rng(6)
+        # A forget drops what its user's partition has not learned yet; how much that is depends on the order.
+        log = scripted(settings, n=_N_EVENTS, forgets=False)
+        chain = chained(settings, 3, pieces(log, rng, 90), restarts=True)
+        if self.order_free:
+            _compare(self._of(chain), self.told(Embedded(settings).learn([log]).parts), self.apart)
+        server = followed(settings, chain.outputs, rng)
+        _compare(self.told(server), self._of(chain), {})
+
+    def _of(self, chain: Chain) -> dict[str, Told]:
+        """What the owners of all partitions hold together."""
+        out: dict[str, Told] = {side: {} for side in self.part_of(chain.items[0].parts).spec.sides}
+        for owner in range(chain.n):
+            users, items = self.told(chain.users[owner].parts), self.told(chain.items[owner].parts)
+            for side, found in out.items():
+                held = (users if side == "user" else items)[side]
+                if side == "shared":
+                    self._add(found, held, owner)
+                else:
+                    found |= {name: columns for name, columns in held.items() if chain.home(name) == owner}
+        return out
+
+    def _add(self, found: Told, share: Told, owner: int) -> None:
+        """Add a share of shared columns to the others; what has one owner is that of partition 0."""
+        for column in self.part_of(build_parts(self.settings())).spec.sides["shared"]:
+            if owner == 0:
+                found.setdefault("", {})[column.name] = share[""][column.name]
+            elif column.merge == "sum":
+                found[""][column.name] = found[""][column.name] + share[""][column.name]
+
+
+class PolicyPartContract(PartContract):
+    """A policy's: its answers are the probabilities of all items."""
+
+    def answers(self, part: Any, parts: Parts, names: Sequence[str]) -> list[npt.NDArray[Any]]:
+        """Of three requests."""
+        features = [{"device": "phone", "hour": 2}, {"device": "desk", "hour": 7}, None]
+        clusters = [([0, 1], [0.75, 0.25]), ([1, -1], [1.0, 0.0]), ([0, -1], [1.0, 0.0])]
+        rows = parts.items.find(names)
+        return [
+            part.probabilities(
+                Context(np.array(ids, np.int32), np.array(w, np.float32), parts.request_features.of(seen)),
+                rows,
+            )
+            for seen, (ids, w) in zip(features, clusters, strict=True)
+        ]
+
+
+@lru_cache(maxsize=4)
+def _embedded(settings: bytes) -> Embedded:
+    """One machine that has learned everything at once; for reading only."""
+    made = msgspec.json.decode(settings, type=LearningSettings)
+    return Embedded(made).learn([scripted(made, n=_N_EVENTS)])
+
+
+@lru_cache(maxsize=8)
+def _chain(settings: bytes, n: int) -> Chain:
+    """Partitions that have learned it in the order of the log; for reading only."""
+    made = msgspec.json.decode(settings, type=LearningSettings)
+    return chained(made, n, ([event] for event in scripted(made, n=_N_EVENTS)))
+
+
+def _compare(found: dict[str, Told], expected: dict[str, Told], apart: Mapping[str, float]) -> None:
+    assert found.keys() == expected.keys()
+    for side in sorted(found, key=SIDES.index):  # type: ignore[arg-type]
+        ours, theirs = (
+            {name: columns for name, columns in of[side].items() if columns} for of in (found, expected)
+        )
+        assert ours.keys() == theirs.keys()
+        names = sorted(ours)
+        for column in sorted({column for name in names for column in (*ours[name], *theirs[name])}):
+            pairs = [(ours[name].get(column), theirs[name].get(column)) for name in names]
+            _compare_column(f"{side} {column}", pairs, apart.get(column, 0.0))
+
+
+def _compare_column(what: str, pairs: Sequence[tuple[Any, Any]], apart: float) -> None:
+    if not apart:
+        for ours, theirs in pairs:
+            np.testing.assert_array_equal(ours, theirs, err_msg=what)
+        return
+    far = float(np.mean([np.linalg.norm(ours - theirs) for ours, theirs in pairs]))
+    size = float(np.mean([np.linalg.norm(theirs) for _, theirs in pairs]))
+    assert far <= apart * size, f"{what}: {far / size:.4f} apart, {apart} may be"

@@ -1,0 +1,62 @@
+"""Nothing that learns is forgotten: every part of the catalogue is in the contract of parts."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+from pkgutil import iter_modules
+from typing import Any
+
+from freshet.catalogues import CATALOGUES
+from learners import Part, parts
+from learning.catalogue import POLICIES
+from learning.parts import build_parts
+from learning.testing import PartContract
+from tests.learning import test_part_contract
+
+READERS = {"scorers", "sources"}
+"""Sections of the catalogue whose kinds keep nothing: they read parts."""
+FIXED = {"ranker": "it learns from whole slates on one partition, and has a row of its own in `control`"}
+"""Modules of `learners/parts` that are no `Part` yet, and why."""
+
+CONTRACTS: list[type[PartContract]] = [
+    one
+    for _, one in inspect.getmembers(test_part_contract, inspect.isclass)
+    if issubclass(one, PartContract) and not inspect.isabstract(one) and one.__module__.startswith("test")
+]
+
+
+def _parts() -> dict[str, Any]:
+    """What the contracts run, by the name of each."""
+    found = {}
+    for contract in CONTRACTS:
+        case: Any = contract()
+        found[contract.__name__] = case.part_of(build_parts(case.settings()))
+    return found
+
+
+def test_every_policy_of_the_catalogue_is_in_the_contract() -> None:
+    modules = {type(part).__module__ for part in _parts().values()}
+    assert {POLICIES.load(kind).module.__name__ for kind in POLICIES.own()} <= modules
+
+
+def test_every_part_that_learns_from_blocks_is_in_the_contract() -> None:
+    named = {contract.name for contract in CONTRACTS}
+    assert build_parts(CONTRACTS[0]().settings()).learners().keys() <= named
+
+
+def test_every_module_of_parts_holds_one_that_is_in_the_contract() -> None:
+    covered = {type(part) for part in _parts().values()}
+    for found in iter_modules(parts.__path__):
+        module = importlib.import_module(f"{parts.__name__}.{found.name}")
+        mine = [
+            one
+            for _, one in inspect.getmembers(module, inspect.isclass)
+            if issubclass(one, Part) and one.__module__ == module.__name__
+        ]
+        assert set(mine) <= covered, found.name
+        assert mine or found.name in FIXED, found.name
+
+
+def test_a_new_section_of_the_catalogue_says_whether_its_kinds_learn() -> None:
+    assert CATALOGUES.keys() == READERS | {POLICIES.section}
