@@ -35,7 +35,7 @@ from stream.frame import pack, unpack
 __all__ = ["PartContract", "PolicyPartContract"]
 
 _N_EVENTS = 400
-_PAUSE_MS = 120_000
+_PAUSE_MS = 240_000
 _STRANGERS = np.array([5_000, 5_001], np.int32)
 
 
@@ -67,7 +67,7 @@ class PartContract(ABC):
         """The same where rows are freed soon."""
         settings = self.settings()
         return msgspec.structs.replace(
-            settings, learn=msgspec.structs.replace(settings.learn, ttl_ms=_PAUSE_MS // 2)
+            settings, learn=msgspec.structs.replace(settings.learn, ttl_ms=_PAUSE_MS // 4)
         )
 
     @abstractmethod
@@ -269,7 +269,7 @@ def _chain(settings: bytes, n: int) -> Chain:
 
 def _compare(found: dict[str, Told], expected: dict[str, Told], apart: Mapping[str, float]) -> None:
     assert found.keys() == expected.keys()
-    for side in sorted(found, key=SIDES.index):  # type: ignore[arg-type]
+    for side in sorted(found, key=SIDES.index):
         ours, theirs = (
             {name: columns for name, columns in of[side].items() if columns} for of in (found, expected)
         )

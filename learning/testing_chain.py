@@ -64,11 +64,13 @@ class Chain:
 
     def restart(self) -> None:
         """Let other processes take over all shards, from their snapshots."""
-        before = [*self.joins, *self.users, *self.items]
-        frames = [unpack(pack(shard.snapshot())) for shard in before]
+        frames = [unpack(pack(shard.snapshot())) for shard in self._shards()]
         self._start()
-        for shard, frame in zip([*self.joins, *self.users, *self.items], frames, strict=True):
+        for shard, frame in zip(self._shards(), frames, strict=True):
             shard.restore(frame)
+
+    def _shards(self) -> list[ShardStep]:
+        return [*self.joins, *self.users, *self.items]
 
     def home(self, name: str) -> int:
         """The partition of an id."""

@@ -44,7 +44,8 @@ def scripted(
         (101, {'device': 'phone', 'hour': 1})
     """
     n_features = build_parts(settings).ranker.n_features
-    numbers, made = count(1), []
+    numbers = count(1)
+    made: list[LoggedEvent] = []
     for event in ScriptedEvents(seed, n_features=n_features).take(n):
         if isinstance(event, Decision):
             at = next(numbers)
@@ -68,8 +69,8 @@ def renewed(events: Sequence[LoggedEvent], pause_ms: int) -> list[LoggedEvent]:
     others = {item.item_id: f"new-{item.item_id}" for item in items}
     first += [ItemEvent(item_id=item.item_id, ts=at, deleted=True) for item in items]
     # A row that is freed at one tick is used again after the next.
-    first += [Tick(ts=at + pause_ms), Tick(ts=at + pause_ms + 1)]
-    at += pause_ms + 1
+    first += [Tick(ts=at + pause_ms // 2), Tick(ts=at + pause_ms)]
+    at += pause_ms
     first += [msgspec.structs.replace(item, item_id=others[item.item_id], ts=at) for item in items]
     return [*first, *(_later(event, others, pause_ms) for event in events[half:])]
 
@@ -117,7 +118,7 @@ class Embedded:
         self.pipeline = Pipeline(self.settings, _KEY)
         parts = self.pipeline.parts
         self._users, self._items = UserRows(parts, 0), ItemRows(parts, 0, lambda _: 0)
-        of_all = {**parts.learners(), **parts.policies}
+        of_all = {**parts.learners(), **parts.policy_parts()}
         self._rows = (self._users, self._items, ControlRows(parts, 0), SharedRows(of_all, "items", 0))
         if frame is not None:
             self.pipeline.restore(frame["pipeline"])
@@ -140,7 +141,11 @@ class Embedded:
                 frame = unpack(pack(self.pipeline.take()))
                 self.frames += [frame] if self._kind else []
             if restarts:
-                state = {"pipeline": self.pipeline, "users": self._users, "items": self._items}
+                state: dict[str, Any] = {
+                    "pipeline": self.pipeline,
+                    "users": self._users,
+                    "items": self._items,
+                }
                 self._take_over(unpack(pack({name: one.snapshot() for name, one in state.items()})))
         return self
 

@@ -48,8 +48,9 @@ def _read(columns: tuple[Column, ...], cells: Cells) -> dict[str, npt.NDArray[An
     for column in columns:
         cell = cells.get(column.name)
         if cell is not None:
-            is_name = isinstance(cell, list)
-            found[column.name] = np.array(cell) if is_name else np.frombuffer(cell, column.dtype)
+            found[column.name] = (
+                np.array(cell) if isinstance(cell, list) else np.frombuffer(cell, column.dtype)
+            )
     for dimension in {column.ragged for column in columns if column.ragged}:
         group = [c for c in columns if c.ragged == dimension and c.name in found]
         # By ids and whole numbers; what is a sum comes last, for it may differ a little.
