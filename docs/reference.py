@@ -63,6 +63,15 @@ alpha = 0.3
 kind = "diag_lin_ucb"
 name = "wide"           # as requests and reports call it
 alpha = 1.0""",
+    "learners": """[[learners]]
+kind = "popularity"
+name = "last_hour"
+half_lives_ms = [3600000]
+
+[[scorers]]             # a list replaces the default one as a whole: name all
+kind = "popular"
+name = "last_hour_clicks"
+of = "last_hour"        # the learner of above""",
     "scorers": """[[scorers]]
 kind = "popular"
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from learning.catalogue import POLICIES, SCORERS, Kinds
+from learning.catalogue import LEARNERS, POLICIES, SCORERS, Kinds
 from serving.chosen_sources import SOURCES
 
 __all__ = ["CATALOGUES"]
 
-CATALOGUES: dict[str, Kinds] = {kinds.section: kinds for kinds in (POLICIES, SCORERS, SOURCES)}
+CATALOGUES: dict[str, Kinds] = {kinds.section: kinds for kinds in (POLICIES, LEARNERS, SCORERS, SOURCES)}
 """By section, in the order of the settings."""

@@ -17,6 +17,7 @@ from msgspec import Meta
 
 from freshet.settings_sources import from_environment, from_file
 from learning.choices import (
+    chosen_learners,
     chosen_parts,
     chosen_policies,
     chosen_scorers,
@@ -42,6 +43,7 @@ __all__ = [
 
 _INSTEAD = {
     "policies": ("policy", ("name", "others", "alpha")),
+    "learners": ("", ()),
     "scorers": ("", ()),
     "sources": ("serve.sources", ("index", "neighbours", "graph", "popular", "fresh")),
 }
@@ -66,6 +68,8 @@ class Settings(ServingSettings, frozen=True, forbid_unknown_fields=True):
     policies: tuple[dict[str, Any], ...] = ()
     """The policies that learn and that a request may name, the default one first; `diag_lin_ucb` and
     `uniform` where none are given."""
+    learners: tuple[dict[str, Any], ...] = ()
+    """What learns from every click beside what always does, for scorers and sources that name it."""
     scorers: tuple[dict[str, Any], ...] = ()
     """What the ranker weighs about a candidate; `popular`, `together`, `together_by_history` and `taste`
     where none are given."""
@@ -113,7 +117,7 @@ def load_settings(
         msg = f"settings: {explained(str(error), merged, Settings)}; see docs/reference/settings.md"
         raise SettingsError(msg) from None
     _refuse_out_of_range(settings, "")
-    chosen_policies(settings), chosen_scorers(settings)
+    chosen_policies(settings), chosen_learners(settings), chosen_scorers(settings)
     chosen_parts(SOURCES, settings.sources)
     request_features_of(settings)
     if of_before:

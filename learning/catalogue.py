@@ -10,7 +10,7 @@ from __future__ import annotations
 import importlib
 import inspect
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from difflib import get_close_matches
 from importlib.metadata import Distribution, EntryPoint, PackageNotFoundError, distribution, entry_points
 from importlib.util import find_spec
@@ -23,7 +23,7 @@ import msgspec
 from learners.world import World
 from learning.errors import SettingsError
 
-__all__ = ["GROUP", "POLICIES", "SCORERS", "Kind", "Kinds"]
+__all__ = ["GROUP", "LEARNERS", "POLICIES", "SCORERS", "Kind", "Kinds"]
 
 GROUP = "freshet.parts"
 """The entry point group; a name in it is the section and the kind, `policies.newest`. A name without a
@@ -77,6 +77,7 @@ class Kinds:
     Args:
         section: its name, as in `[[policies]]` and in entry points.
         package: where ours lie, one a module.
+        without: modules of it that cannot be chosen.
 
     Example:
         >>> POLICIES.own()
@@ -85,15 +86,16 @@ class Kinds:
         'Li et al. 2010, arXiv 1003.0146, Algorithms 1 and 2'
     """
 
-    def __init__(self, section: str, package: str) -> None:
+    def __init__(self, section: str, package: str, *, without: Sequence[str] = ()) -> None:
         self.section = section
-        self._package = package
+        self._package, self._without = package, frozenset(without)
 
     def own(self) -> list[str]:
         """The kinds that come with Freshet, by name; nothing is imported."""
         spec = find_spec(self._package)
         folders = list(spec.submodule_search_locations or ()) if spec else []
-        return sorted(m.name for m in iter_modules(folders) if not (m.ispkg or m.name.startswith("_")))
+        found = {m.name for m in iter_modules(folders) if not (m.ispkg or m.name.startswith("_"))}
+        return sorted(found - self._without)
 
     def names(self) -> list[str]:
         """All kinds, by name; nothing is imported."""
@@ -147,6 +149,8 @@ class Kinds:
 
 POLICIES = Kinds("policies", "bandits.policies")
 SCORERS = Kinds("scorers", "learners.scorers")
+# Of these there is one: users and items, what users clicked, and the order of what the sources offer.
+LEARNERS = Kinds("learners", "learners.parts", without=("factorisation", "history", "ranker"))
 
 
 def _who(point: EntryPoint) -> str:

@@ -14,7 +14,7 @@ import msgspec
 from learners.errors import LearnerError
 from learners.request_features import RequestFeatures
 from learners.world import World
-from learning.catalogue import POLICIES, SCORERS, Kind, Kinds
+from learning.catalogue import LEARNERS, POLICIES, SCORERS, Kind, Kinds
 from learning.errors import SettingsError
 from learning.settings import LearningSettings, PolicySettings
 from learning.settings_errors import explained
@@ -23,6 +23,7 @@ from stream.errors import FreshetError
 __all__ = [
     "Chosen",
     "build_chosen",
+    "chosen_learners",
     "chosen_parts",
     "chosen_policies",
     "chosen_scorers",
@@ -119,6 +120,25 @@ def chosen_scorers(settings: LearningSettings) -> list[Chosen]:
     return chosen_parts(SCORERS, settings.scorers or [{"kind": kind} for kind in _DEFAULT_SCORERS])
 
 
+def chosen_learners(settings: LearningSettings) -> list[Chosen]:
+    """Learners beside those that are always there, in their order; their modules are imported.
+
+    Raises:
+        SettingsError: an entry does not fit, or its name is that of another part.
+
+    Example:
+        >>> lists = LearningSettings(learners=({"kind": "popularity", "name": "last_hour"},))
+        >>> [learner.name for learner in chosen_learners(lists)]
+        ['last_hour']
+    """
+    chosen = chosen_parts(LEARNERS, settings.learners)
+    taken = {*_TAKEN, *policy_names(settings)}
+    if one := next((one for one in chosen if one.name in taken), None):
+        msg = f"settings: {one.where}.name: {one.name!r} is the name of another part; give it another `name`"
+        raise SettingsError(msg)
+    return chosen
+
+
 def policy_names(settings: LearningSettings) -> list[str]:
     """What requests and reports call the policies, the default one first; nothing is imported.
 
@@ -173,7 +193,10 @@ def in_one_way(settings: S) -> S:
     plain = PolicySettings()
     policy = msgspec.structs.replace(settings.policy, name=plain.name, others=plain.others, alpha=plain.alpha)
     return msgspec.structs.replace(
-        settings, policy=policy, policies=tuple(in_full(chosen_policies(settings)))
+        settings,
+        policy=policy,
+        policies=tuple(in_full(chosen_policies(settings))),
+        learners=tuple(in_full(chosen_learners(settings))),
     )
 
 

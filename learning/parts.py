@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, cast
 
 import numpy as np
@@ -30,7 +30,14 @@ from learners.part import Columns, naming
 from learners.request_features import RequestFeatures
 from learners.scorer import Renamed, Scorer
 from learners.world import World
-from learning.choices import build_chosen, chosen_policies, chosen_scorers, request_features_of
+from learning.choices import (
+    Chosen,
+    build_chosen,
+    chosen_learners,
+    chosen_policies,
+    chosen_scorers,
+    request_features_of,
+)
 from learning.settings import AdmissionRule, LearningSettings, LearnSettings
 from learning.unclaimed import Unclaimed
 from monitor import Measures
@@ -70,11 +77,14 @@ class Parts:
     kinds: Mapping[str, str]
     """The kind of each policy, by name."""
     measures: Measures
+    more: dict[str, Part] = field(default_factory=dict)
+    """Learners beside these, by the name that rows and frames have for them."""
     unclaimed: Unclaimed = field(default_factory=lambda: Unclaimed(_POLICY))
 
     def readable(self) -> dict[str, Any]:
         """What a source may name in its `needs`, by name."""
-        return {**{name: getattr(self, name) for name in _READABLE}, **self.policies}
+        more = {name.partition(":")[0]: part for name, part in self.more.items()}
+        return {**{name: getattr(self, name) for name in _READABLE}, **more, **self.policies}
 
     def policy_parts(self) -> dict[str, Policy]:
         """The policies by what rows call them; one of another kind under the same name is another part."""
@@ -95,7 +105,7 @@ class Parts:
                 "centroids", "graph", "measures",
             )
         }  # fmt: skip
-        return {**fixed, **self._keyed_policies()}
+        return {**fixed, **self.more, **self._keyed_policies()}
 
     def _keyed_policies(self) -> dict[str, Policy]:
         return dict(zip(self.policy_keys().values(), self.policies.values(), strict=True))
@@ -107,6 +117,7 @@ class Parts:
             "popularity": self.popularity,
             "history": self.history,
             "cooccurrence": self.cooccurrence,
+            **self.more,
         }
 
     def learn_users(self, block: RowBlock) -> dict[str, Mapping[str, Columns]]:
@@ -151,14 +162,22 @@ class Parts:
             return
         for part in (self.catalogue, self.mf, self.popularity, self.cooccurrence, self.history, self.graph):
             part.remove_items(rows)
-        for policy in self.policies.values():
-            policy.remove_items(rows)
+        for one in (*self.more.values(), *self.policies.values()):
+            one.remove("item", rows)
         self.unclaimed.remove_items(rows)
 
     def remove_users(self, rows: Int32) -> None:
         """Let go of user rows that the table has freed."""
         self.mf.remove_users(rows)
         self.history.remove_users(rows)
+        for part in self.more.values():
+            part.remove("user", rows)
+
+    def tick(self, now_ms: int) -> None:
+        """Event time has come to `now_ms`, for the learners that go by it."""
+        for name, part in self.learners().items():
+            with naming(name):
+                part.tick(now_ms)
 
     def centroids_gone(self, ids: Int32) -> None:
         """Drop what policies keep under centroids that are gone; their ids never come back."""
@@ -215,6 +234,8 @@ def build_parts(settings: LearningSettings, *, partition: int = 0, n_partitions:
             "graph": graph,
         },
     )
+    more = build_chosen(chosen_learners(settings), world, Part)
+    world = replace(world, parts={**world.parts, **more})
     return Parts(
         users=users,
         items=items,
@@ -230,7 +251,13 @@ def build_parts(settings: LearningSettings, *, partition: int = 0, n_partitions:
         policies=build_chosen(chosen, world, Policy),
         kinds={one.name: one.kind.name for one in chosen},
         measures=Measures(),
+        more={_frame_name(one): more[one.name] for one in chosen_learners(settings)},
     )
+
+
+def _frame_name(one: Chosen) -> str:
+    """One of another kind under the same name is another part, whose state fits nothing of this."""
+    return one.name if one.name == one.kind.name else f"{one.name}:{one.kind.name}"
 
 
 def _tables(learn: LearnSettings) -> tuple[EmbeddingTable, EmbeddingTable]:

@@ -170,6 +170,7 @@ class Pipeline:
     def _maintain(self, now_ms: int) -> None:
         parts, policy = self.parts, self.settings.policy
         parts.remove_items(parts.items.tick(now_ms, parts.catalogue.listed))
+        parts.tick(now_ms)
         self._drop_users(parts.users.tick(now_ms))
         # In ascending order: the set does not depend on how events were cut into blocks, its order would.
         parts.centroids.observe(parts.users.data[self._moved_users.take()])

@@ -109,6 +109,8 @@ class LearningSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     policies: tuple[dict[str, Any], ...] = ()
     """The policies that learn and that a request may name, the default one first; `diag_lin_ucb` and
     `uniform` where none are given."""
+    learners: tuple[dict[str, Any], ...] = ()
+    """What learns from every click beside what always does, for scorers and sources that name it."""
     scorers: tuple[dict[str, Any], ...] = ()
     """What the ranker weighs about a candidate; `popular`, `together`, `together_by_history` and `taste`
     where none are given."""

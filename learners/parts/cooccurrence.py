@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
+from msgspec import Meta
 
 from learners.ask import Ask
 from learners.errors import LearnerError, ReplicaError
@@ -26,14 +28,17 @@ from learners.part import Column, Columns, Part, PartSpec, Side, Table
 from learners.parts.history import Pairs
 from learners.rows import RowBlock
 from learners.touched import Touched, grown, roomier
+from learners.world import World
 from stream.frame import Frame
 
-__all__ = ["CoOccurrence", "Linked"]
+__all__ = ["CoOccurrence", "Linked", "Settings", "build"]
 
 Int32 = npt.NDArray[np.int32]
 Float32 = npt.NDArray[np.float32]
 Float64 = npt.NDArray[np.float64]
 Int64 = npt.NDArray[np.int64]
+
+SOURCE = "Linden et al. 2003, IEEE Internet Computing 7(1)"
 
 _DAY_MS = 86_400_000
 _NO_ROWS = np.zeros(0, np.int32)
@@ -46,6 +51,17 @@ _PAIRS = Table(
     ),
     ("item", "other"),
 )  # fmt: skip
+
+
+class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What may be set."""
+
+    slots: Annotated[int, Meta(ge=1, le=10_000)] = 100
+    """Co-occurring items kept for each item."""
+    half_life_ms: Annotated[int, Meta(ge=1)] = 180 * _DAY_MS
+    """Time in which a pair's weight halves."""
+    gap_half_life_ms: Annotated[int, Meta(ge=0)] = 0
+    """Time between two clicks at which their pair counts half; 0 counts all pairs alike."""
 
 
 class Linked(NamedTuple):
@@ -370,3 +386,10 @@ class CoOccurrence(Part):
         if theirs != mine:
             msg = f"co-occurrence with (half-life, slots) {mine} cannot follow one with {theirs}"
             raise ReplicaError(msg)
+
+
+def build(settings: Settings, world: World) -> CoOccurrence:
+    """Pairs of their own, beside those of `[learn]`; they come from the same histories."""
+    return CoOccurrence(
+        slots=settings.slots, half_life_ms=settings.half_life_ms, gap_half_life_ms=settings.gap_half_life_ms
+    )

@@ -3,26 +3,40 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Annotated, Any
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
+from msgspec import Meta
 
 from learners.errors import LearnerError, ReplicaError
 from learners.ops.popularity import add_clicks, faded, fill_pool, offer_all, order_pool, rebase
 from learners.part import Column, Columns, Part, PartSpec, Side
 from learners.rows import RowBlock
 from learners.touched import Touched, grown, roomier
+from learners.world import World
 from stream.frame import Frame
 
-__all__ = ["Popularity"]
+__all__ = ["Popularity", "Settings", "build"]
 
 Int32 = npt.NDArray[np.int32]
 Int64 = npt.NDArray[np.int64]
 Float64 = npt.NDArray[np.float64]
 
+SOURCE = "Cormode et al. 2009, Forward decay, ICDE, equation 2"
+
 _DAY_MS = 86_400_000
 _LARGEST_STEP = 1_000.0  # half-lives; beyond it nothing is left of a float64
+
+
+class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What may be set."""
+
+    half_lives_ms: Annotated[tuple[Annotated[int, Meta(ge=1)], ...], Meta(min_length=1, max_length=16)] = (
+        3_600_000,
+    )
+    """Half-lives of the counts."""
 
 
 class Popularity(Part):
@@ -289,3 +303,8 @@ class Popularity(Part):
             for name in ("half_lives_ms", "reference")
         }
         return {"item": {**frame, **settings, "weights": np.ascontiguousarray(frame["weights"].T)}}
+
+
+def build(settings: Settings, world: World) -> Popularity:
+    """Counts of their own, beside those of `[learn]`."""
+    return Popularity(half_lives_ms=settings.half_lives_ms)

@@ -21,6 +21,8 @@ Float64 = npt.NDArray[np.float64]
 class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What may be set."""
 
+    of: str = "popularity"
+    """The learner whose counts it reads."""
     floor: Annotated[float, msgspec.Meta(gt=0)] = 0.5
     """Added to the fading count before the logarithm."""
     weight: float = 1.0
@@ -57,11 +59,11 @@ class Popular:
         return logs.T
 
 
-def needs(settings: Settings) -> tuple[str, ...]:  # noqa: ARG001
+def needs(settings: Settings) -> tuple[str, ...]:
     """The parts that it reads."""
-    return ("popularity",)
+    return (settings.of,)
 
 
 def build(settings: Settings, world: World) -> Popular:
     """Make it from the parts of this process."""
-    return Popular(settings, world.parts["popularity"])
+    return Popular(settings, world.parts[settings.of])

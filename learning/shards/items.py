@@ -166,6 +166,7 @@ class ItemsShard:
         self._maintained_ms = tick.watermark
         parts = self.parts
         parts.remove_items(parts.items.tick(tick.watermark, parts.catalogue.listed))
+        parts.tick(tick.watermark)
         parts.graph.refresh(parts.items.data[: parts.items.size], self.settings.policy.refresh_budget)
 
     def _rewind(self, tick: Ticked) -> None:

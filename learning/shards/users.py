@@ -16,6 +16,7 @@ from learning.parts import Parts, build_parts
 from learning.rows.codec import PROGRESS_KEY, ItemRow, Progress, encode_row, vectors_of
 from learning.rows.part_columns import fitting, from_cells
 from learning.rows.publish import ControlRows, UserRows
+from learning.rows.shared import SharedRows
 from learning.settings import LearningSettings
 from learning.shards.outbound import (
     Homes,
@@ -92,6 +93,7 @@ class UsersShard:
         # Nobody can be asked for a secret that all workers share, so this keeps ids out, no more.
         self.forgotten = ForgetBook(blake2b(settings.kafka.prefix.encode(), digest_size=32).digest())
         self.reader = SegmentReader("feedback", partition, (FeedbackBlock, Forgotten, Ticked))
+        self._shared = SharedRows(self.parts.learners(), "users", partition)
         self._rows, self._control = UserRows(self.parts, partition), ControlRows(self.parts, partition)
         self._maintained_ms = 0
         self._told = (0, 0)
@@ -242,6 +244,7 @@ class UsersShard:
         self._listed[gone[gone < self._listed.size]] = False
         parts.remove_items(gone)
         self._drop_users(parts.users.tick(now_ms))
+        parts.tick(now_ms)
         if self._partition != _SHARED:
             return
         version = parts.centroids.version
@@ -265,7 +268,7 @@ class UsersShard:
                 for value in bounded(segment)
             ]
         self._out = {}
-        return outputs + self._rows.take() + self._control.take() + self._progress()
+        return outputs + self._rows.take() + self._control.take() + self._shared.take() + self._progress()
 
     def _progress(self) -> list[Output]:
         now, clicks = (self.marks.absorbed_at, self.marks.watermark), self._clicks.take()

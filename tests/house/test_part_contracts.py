@@ -9,7 +9,7 @@ from typing import Any
 
 from freshet.catalogues import CATALOGUES
 from learners import Part, parts
-from learning.catalogue import POLICIES
+from learning.catalogue import LEARNERS, POLICIES
 from learning.parts import build_parts
 from learning.testing import PartContract
 from tests.learning import test_part_contract
@@ -35,9 +35,10 @@ def _parts() -> dict[str, Any]:
     return found
 
 
-def test_every_policy_of_the_catalogue_is_in_the_contract() -> None:
+def test_every_policy_and_learner_of_the_catalogue_is_in_the_contract() -> None:
     modules = {type(part).__module__ for part in _parts().values()}
-    assert {POLICIES.load(kind).module.__name__ for kind in POLICIES.own()} <= modules
+    for kinds in (POLICIES, LEARNERS):
+        assert {kinds.load(kind).module.__name__ for kind in kinds.own()} <= modules
 
 
 def test_every_part_that_learns_from_blocks_is_in_the_contract() -> None:
@@ -59,4 +60,4 @@ def test_every_module_of_parts_holds_one_that_is_in_the_contract() -> None:
 
 
 def test_a_new_section_of_the_catalogue_says_whether_its_kinds_learn() -> None:
-    assert CATALOGUES.keys() == READERS | {POLICIES.section}
+    assert CATALOGUES.keys() == READERS | {POLICIES.section, LEARNERS.section}
