@@ -1,4 +1,4 @@
-"""What a package with parts of its own imports: this module, and nothing else of Freshet.
+"""What a package with parts of its own imports: this module, and `freshet.testing` in its tests.
 
 A part's module has a class `Settings` and a function `build(settings, world)`, and is registered under the
 entry point group `freshet.parts`; see docs/guides/plugins.md. Names here stay, or their going is announced in
@@ -13,7 +13,6 @@ from bandits.draws import Draws, Uniforms
 from bandits.errors import PolicyError
 from bandits.graph import ClusterItemGraph
 from bandits.plans import Beliefs, Places, Plan, Rule
-from bandits.testing import PolicyContract
 from learners.ask import Ask
 from learners.part import Column, Columns, Part, PartSpec
 from learners.rows import RowBlock
@@ -41,7 +40,6 @@ __all__ = [
     "Places",
     "Plan",
     "Policy",
-    "PolicyContract",
     "PolicyError",
     "Reach",
     "Role",

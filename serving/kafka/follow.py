@@ -169,7 +169,7 @@ class RowReader:
         self.n_rows += len(came)
         self._changed = True
         for name in sorted(self._follower.unknown - self._said):
-            _log.warning("rows tell of %r, which is not configured here; they are passed over, and stay", name)
+            _log.warning("rows tell of %r, which is not configured here; they stay and are passed over", name)
         self._said |= self._follower.unknown
 
     def _refuse(self, error: FrameError) -> None:

@@ -1,0 +1,8 @@
+"""The contract kits for parts of other packages, to inherit: see docs/guides/plugins.md. They need pytest."""
+
+from __future__ import annotations
+
+from bandits.testing import PolicyContract
+from learning.testing import PartContract, PolicyPartContract
+
+__all__ = ["PartContract", "PolicyContract", "PolicyPartContract"]
