@@ -185,3 +185,16 @@ def test_a_shard_publishes_its_own_items_only() -> None:
     tea = next(output.value for output in outputs if output.key == b"tea")
     assert tea is not None
     assert set(decode_item_row(tea).parts["cooccurrence"]["neighbours"]) == {"cola", "mate"}
+
+
+def test_a_server_with_another_list_of_scorers_follows_the_weights_that_it_knows() -> None:
+    server, names = RowServer(), ["more", "taste", "popular_0"]
+    before = server.parts.ranker.weights.tolist()
+    row = {"names": names, "weights": np.array([9.0, 0.5, 7.0]), "steps": 3, "unread": 1}
+    schemas = [["", names], ["0123456789abcdef", names]]
+    server.follower.add("control", 0, b"ranker", encode_control("ranker", row | {"schemas": schemas}))
+    server.apply()
+    ranker = server.parts.ranker
+    assert ranker.weights.tolist() == [7.0, *before[1:4], 0.5]
+    assert (ranker.steps, ranker.unread) == (3, 1)
+    assert ranker.schemas.read("0123456789abcdef", np.ones((1, 3), "<f4").tobytes(), 1) is not None
