@@ -16,8 +16,8 @@ class Moments:
 
     A sum over shares is that of the whole, so several owners may keep a share each. `scaling` of the total:
 
-    * a feature that was only ever 0 or 1, as words, switches and the constant are, stays as it is: scaled, a
-      rare word would outweigh everything;
+    * the first, which is the constant 1, stays as it is, and so does a feature that was only ever 0 or 1, as
+      words and switches are: scaled, a rare word would outweigh everything;
     * of others the mean is taken away, and they are divided by their standard deviation, which few rows make
       larger: var + (mean square) / n^2. One that never varied is divided by its own size.
 
@@ -49,7 +49,7 @@ class Moments:
         """The mean and the scale (dim,) of each feature; 0 and 1 before the first row."""
         mean, scale = np.zeros(self.dim), np.ones(self.dim)
         n, total, squares = self.sums[0], self.sums[1 : 1 + self.dim], self.sums[1 + self.dim :]
-        numbers = total != squares
+        numbers = (total != squares) & (np.arange(self.dim) > 0)
         if n < 1 or not numbers.any():
             return mean, scale
         average, square = total[numbers] / n, squares[numbers] / n
