@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from learners.feature_schema import FeatureSchemas
+from learners.logged_features import logged_features
 from learners.ops.slates import HEAD, LACKS_ITEMS, LACKS_USER, read_slates, write_slates
 from learners.ops.table import count_operations
 from learners.request_features import RequestFeatures
@@ -24,7 +25,6 @@ __all__ = ["encode"]
 
 Int32 = npt.NDArray[np.int32]
 
-_NAN = float("nan")
 _INTERCEPT = RequestFeatures()
 _WORD = Struct("i")
 _pack = msgspec.msgpack.Encoder().encode
@@ -219,7 +219,7 @@ def _assemble(
     )  # fmt: skip
     place = _column("i", block.place)
     user, item = _pairs(columns, slate_user, shown, start, place)
-    rank_features, other_features = _features(slates, counts, n_others, schemas)
+    rank_features, other_features = logged_features(slates, counts, n_others, schemas)
     return RowBlock(
         slate_user=slate_user,
         slate_ts=slate_ts,
@@ -289,40 +289,3 @@ def _rewards(columns: _Columns, start: Int32) -> npt.NDArray[np.float32]:
             rewards.append(reward)
     out[np.frombuffer(at, np.int64)] = np.frombuffer(rewards)
     return out
-
-
-def _features(
-    slates: Sequence[Slate], ns: Int32, ms: Int32, schemas: FeatureSchemas | None
-) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
-    """Features of the shown items and of the others, in the order of `schemas`."""
-    logged = [slate.features for slate in slates]
-    if schemas is None:
-        return _split(logged, ns, ms, 0)
-    strange = schemas.strange(slate.feature_schema for slate in slates)
-    if strange:
-        for s, slate in enumerate(slates):
-            if slate.feature_schema in strange:
-                n_rows = int(ns[s] + ms[s])
-                logged[s] = schemas.read(slate.feature_schema, slate.features, n_rows) or b""
-    return _split(logged, ns, ms, len(schemas))
-
-
-def _split(
-    logged: Sequence[bytes], ns: Int32, ms: Int32, width: int
-) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
-    """Features of the shown items and of the others; NaN for slates without as many as they should have."""
-    if width == 0 or not ns.size:
-        return np.zeros((int(ns.sum()), width), np.float32), np.zeros((int(ms.sum()), width), np.float32)
-    is_wrong = np.fromiter(map(len, logged), np.int64, len(logged)) != 4 * width * (ns + ms)
-    if is_wrong.any():
-        missing, logged = np.float32(_NAN).tobytes() * width, list(logged)
-        for s in np.flatnonzero(is_wrong).tolist():
-            logged[s] = missing * int(ns[s] + ms[s])
-    # A bytearray, so that the array may be written to: kernels are compiled apart for read-only ones.
-    features = np.frombuffer(bytearray().join(logged), "<f4").reshape(-1, width)
-    if (ns == ns[0]).all() and (ms == ms[0]).all():
-        cube = features.reshape(ns.size, int(ns[0] + ms[0]), width)
-        return cube[:, : ns[0]].reshape(-1, width), cube[:, ns[0] :].reshape(-1, width)
-    counts = np.array([ns, ms]).T.ravel()
-    is_shown = np.repeat(np.arange(counts.size) % 2 == 0, counts)
-    return features[is_shown], features[~is_shown]

@@ -120,6 +120,17 @@ class Parts:
             **self.more,
         }
 
+    def list_learners(self) -> dict[str, Part]:
+        """The parts that learn whole lists in one order, each from what was logged alone: on Kafka TRAIN has
+        them."""
+        return {"ranker": self.ranker}
+
+    def learn_lists(self, block: RowBlock) -> None:
+        """Let those parts learn a block's lists."""
+        for name, part in self.list_learners().items():
+            with naming(name):
+                part.learn_lists(block)
+
     def learn_users(self, block: RowBlock) -> dict[str, Mapping[str, Columns]]:
         """Let every part learn the users' side of a block; what each of them says, by name."""
         told: dict[str, Mapping[str, Columns]] = {}

@@ -147,7 +147,7 @@ class Pipeline:
             request=parts.request_features,
         )
         told = parts.learn_both(rows)
-        parts.ranker.learn(rows)
+        parts.learn_lists(rows)
         for name, policy in parts.policies.items():
             with naming(name):
                 policy.learn(rows)

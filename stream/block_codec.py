@@ -1,4 +1,4 @@
-"""Segments as bytes: what JOIN writes to `feedback`, `item-feedback` and `catalogue`.
+"""Segments as bytes: what stands in `feedback`, `item-feedback`, `training` and `catalogue`.
 
 Each is a frame (`stream.frame`) with the keys ``kind`` and ``version``; the page on topics describes the
 columns for programs of others. What a client made up (contexts, attributes) travels as JSON inside it.
@@ -18,12 +18,14 @@ from stream.errors import FrameError, NewerFrameError
 from stream.events import ItemEvent
 from stream.frame import FRAME_SCHEMA, MALFORMED, Frame, pack, unpack
 from stream.item_codec import ITEM_KINDS, item_frame, revive_item_block
+from stream.training import HandedOver, TrainingLists, revive_training, training_frame
 
 __all__ = ["SEGMENT_VERSION", "decode_item", "decode_segment", "encode_item", "encode_segment"]
 
 SEGMENT_VERSION = 2
 """Number of the layout of these frames; a reader refuses newer ones."""
 
+_OF_TRAINING = ("training", "handed-over")
 _LISTS = ("request_id", "user_id", "items", "propensities", "policy", "clusters", "weights", "features")
 _MORE_LISTS = ("others", "explored", "placement")
 _Cluster = Annotated[int, msgspec.Meta(ge=-1, lt=2**31)]
@@ -86,6 +88,10 @@ def encode_segment(segment: Segment) -> bytes:
         return _frame("items", items | ({"accepted": segment.accepted} if any(segment.accepted) else {}))
     if isinstance(segment, Forgotten):
         return _frame("forget", {"user_id": segment.user_id, "ts": segment.ts})
+    if isinstance(segment, TrainingLists):
+        return _frame("training", training_frame(segment))
+    if isinstance(segment, HandedOver):
+        return _frame("handed-over", training_frame(segment))
     return _frame(*item_frame(segment))
 
 
@@ -99,9 +105,11 @@ def decode_segment(value: bytes) -> Segment:
         FrameError: the bytes are no segment, are damaged, or do not fit together; NewerFrameError: a newer
             program wrote them.
     """
-    frame = _checked(value, ("outcomes", "items", "forget", *ITEM_KINDS))
+    frame = _checked(value, ("outcomes", "items", "forget", *ITEM_KINDS, *_OF_TRAINING))
     if frame["kind"] in ITEM_KINDS:
         return revive_item_block(frame)
+    if frame["kind"] in _OF_TRAINING:
+        return revive_training(frame)
     try:
         if frame["kind"] == "outcomes":
             return _revive_outcomes(frame)

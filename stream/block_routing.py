@@ -9,6 +9,7 @@ from stream.blocks import ORGANIC, FeedbackBlock, Forgotten, ItemsBlock, Segment
 from stream.item_blocks import ItemOutcomes, Ticked
 from stream.item_routing import cut_in_two
 from stream.parcels import Parcel, halves
+from stream.training import TrainingLists, halves_of_lists
 
 __all__ = ["MAX_RECORD_BYTES", "bounded", "route_segments"]
 
@@ -136,6 +137,8 @@ def _halves(segment: Segment) -> tuple[Segment, ...]:
         return cut_in_two(segment)
     if isinstance(segment, Parcel) and len(segment) > 1:
         return halves(segment)
+    if isinstance(segment, TrainingLists) and len(segment) > 1:
+        return halves_of_lists(segment)
     return ()
 
 

@@ -17,6 +17,7 @@ from stream.events import ItemEvent
 from stream.item_blocks import CentroidsMoved, ItemOutcomes, Ticked
 from stream.ops.kinds import CLICK, CLOSED, ORGANIC, SHOWN
 from stream.parcels import Parcel
+from stream.training import HandedOver, TrainingLists
 
 __all__ = [
     "CLICK",
@@ -108,5 +109,15 @@ class Forgotten:
     ts: int
 
 
-Segment = FeedbackBlock | ItemsBlock | Forgotten | Ticked | ItemOutcomes | Parcel | CentroidsMoved
+Segment = (
+    FeedbackBlock
+    | ItemsBlock
+    | Forgotten
+    | Ticked
+    | ItemOutcomes
+    | Parcel
+    | CentroidsMoved
+    | TrainingLists
+    | HandedOver
+)
 """The first three come out of JOIN; the others pass between steps that run apart."""

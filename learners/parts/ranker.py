@@ -11,6 +11,7 @@ from learners.ask import Ask
 from learners.errors import LearnerError, ReplicaError
 from learners.feature_schema import FeatureSchemas
 from learners.ops.ranking import learn_clicks
+from learners.part import Part
 from learners.rows import RowBlock
 from learners.scorer import Scorer
 from stream.frame import Frame
@@ -22,7 +23,7 @@ Float32 = npt.NDArray[np.float32]
 Float64 = npt.NDArray[np.float64]
 
 
-class Ranker:
+class Ranker(Part):
     """A linear score over the features of any scorers, moved by a listwise softmax at every attributed click.
 
     At the first click on a place of a decided slate, with S the shown items and the logged others,
@@ -118,7 +119,8 @@ class Ranker:
     def learn(self, rows: RowBlock) -> int:
         """Learn the block's clicks in order; returns the steps taken.
 
-        The block was encoded with these `schemas`, or without features: then nothing is learned here.
+        The block was encoded with these `schemas`, or without features: then nothing is learned here. Steps
+        follow each other, so on Kafka the step `train` takes them, in the order of its topic.
         """
         if not len(rows) or rows.rank_features.shape[1] != self.n_features:
             return 0
@@ -130,6 +132,10 @@ class Ranker:
         self.steps += steps
         self.unread += unread
         return steps
+
+    def learn_lists(self, block: RowBlock) -> None:
+        """Learn the block's clicks in order."""
+        self.learn(block)
 
     def remove_items(self, rows: Int32) -> None:
         """Nothing here is kept by item."""

@@ -1,0 +1,70 @@
+"""Features as decisions logged them, read as the list of features in use has them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from learners.feature_schema import FeatureSchemas
+
+__all__ = ["Logged", "logged_features"]
+
+Int32 = npt.NDArray[np.int32]
+
+_NAN = float("nan")
+
+
+class Logged(Protocol):
+    """A slate with logged features: float32 bytes, and the id of the list that they follow."""
+
+    @property
+    def features(self) -> bytes:
+        """Those of the shown items, then of the others, row by row."""
+
+    @property
+    def feature_schema(self) -> str:
+        """See `learners.feature_schema`."""
+
+
+def logged_features(
+    slates: Sequence[Logged], ns: Int32, ms: Int32, schemas: FeatureSchemas | None
+) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+    """Features (N, F) of the shown items and (M, F) of the others, in the order of `schemas`, by name.
+
+    `ns` and `ms` (slates,) say how many there are of each. What cannot be read is NaN; without `schemas`
+    F is 0.
+    """
+    logged = [slate.features for slate in slates]
+    if schemas is None:
+        return _split(logged, ns, ms, 0)
+    strange = schemas.strange(slate.feature_schema for slate in slates)
+    if strange:
+        for s, slate in enumerate(slates):
+            if slate.feature_schema in strange:
+                n_rows = int(ns[s] + ms[s])
+                logged[s] = schemas.read(slate.feature_schema, slate.features, n_rows) or b""
+    return _split(logged, ns, ms, len(schemas))
+
+
+def _split(
+    logged: Sequence[bytes], ns: Int32, ms: Int32, width: int
+) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+    """Features of the shown items and of the others; NaN for slates without as many as they should have."""
+    if width == 0 or not ns.size:
+        return np.zeros((int(ns.sum()), width), np.float32), np.zeros((int(ms.sum()), width), np.float32)
+    is_wrong = np.fromiter(map(len, logged), np.int64, len(logged)) != 4 * width * (ns + ms)
+    if is_wrong.any():
+        missing, logged = np.float32(_NAN).tobytes() * width, list(logged)
+        for s in np.flatnonzero(is_wrong).tolist():
+            logged[s] = missing * int(ns[s] + ms[s])
+    # A bytearray, so that the array may be written to: kernels are compiled apart for read-only ones.
+    features = np.frombuffer(bytearray().join(logged), "<f4").reshape(-1, width)
+    if (ns == ns[0]).all() and (ms == ms[0]).all():
+        cube = features.reshape(ns.size, int(ns[0] + ms[0]), width)
+        return cube[:, : ns[0]].reshape(-1, width), cube[:, ns[0] :].reshape(-1, width)
+    counts = np.array([ns, ms]).T.ravel()
+    is_shown = np.repeat(np.arange(counts.size) % 2 == 0, counts)
+    return features[is_shown], features[~is_shown]

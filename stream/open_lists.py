@@ -1,0 +1,134 @@
+"""Lists that were shown and whose windows are not over, in a ring that is bounded in bytes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from stream.errors import SnapshotError
+from stream.frame import Frame
+
+__all__ = ["OpenList", "OpenLists"]
+
+_OVERHEAD = 700  # bytes that the objects of one list take beside their contents, measured and rounded up
+
+
+class OpenList(msgspec.Struct, frozen=True, gc=False):
+    """One shown list: the features of its `n_shown` and `n_others` candidates are little-endian float16."""
+
+    user: str
+    ts: int
+    feature_schema: str
+    n_shown: int
+    n_others: int
+    half: bytes
+
+    @property
+    def features(self) -> bytes:
+        """The features as little-endian float32."""
+        return np.frombuffer(self.half, "<f2").astype("<f4").tobytes()
+
+
+class OpenLists:
+    """Open lists by request, oldest first; beyond `max_bytes` the oldest close as they are.
+
+    Args:
+        max_bytes: of the lists with what their objects take.
+
+    Example:
+        >>> lists = OpenLists(2_000)
+        >>> for request in ("r1", "r2", "r3"):
+        ...     lists.put(request, OpenList("ann", 5, "", 1, 0, bytes(100)))
+        >>> lists.get("r1"), len(lists), lists.n_closed_early
+        (None, 2, 1)
+    """
+
+    def __init__(self, max_bytes: int) -> None:
+        self._max_bytes = max_bytes
+        self._lists: dict[str, OpenList] = {}
+        self._of_user: dict[str, dict[str, None]] = {}
+        self.n_bytes = 0
+        """Bytes of all that is open."""
+        self.n_closed_early = 0
+        """Lists that closed before their window was over, since there was no room."""
+
+    def __len__(self) -> int:
+        """How many are open."""
+        return len(self._lists)
+
+    def get(self, request: str) -> OpenList | None:
+        """The list of a request, if it is open."""
+        return self._lists.get(request)
+
+    def put(self, request: str, shown: OpenList) -> None:
+        """Open a list, and close the oldest where there is no room; one alone always has room."""
+        self.close(request)
+        self._lists[request] = shown
+        self._of_user.setdefault(shown.user, {})[request] = None
+        self.n_bytes += _size(request, shown)
+        while self.n_bytes > self._max_bytes and len(self._lists) > 1:
+            self.close(next(iter(self._lists)))
+            self.n_closed_early += 1
+
+    def close(self, request: str) -> OpenList | None:
+        """Drop a list, if it is open; what it was."""
+        found = self._lists.pop(request, None)
+        if found is not None:
+            self.n_bytes -= _size(request, found)
+            mine = self._of_user[found.user]
+            del mine[request]
+            if not mine:
+                del self._of_user[found.user]
+        return found
+
+    def forget(self, user: str, ts: int) -> None:
+        """Drop the lists of a user that are not newer than `ts`.
+
+        Example:
+            >>> lists = OpenLists(2_000)
+            >>> lists.put("r", OpenList("ann", 5, "", 1, 0, b""))
+            >>> lists.forget("ann", 5)
+            >>> len(lists), lists.n_bytes
+            (0, 0)
+        """
+        for request in list(self._of_user.get(user, ())):
+            if self._lists[request].ts <= ts:
+                self.close(request)
+
+    def snapshot(self) -> Frame:
+        """All lists, as columns."""
+        lists = list(self._lists.values())
+        return {
+            "requests": list(self._lists),
+            "users": [one.user for one in lists],
+            "schemas": [one.feature_schema for one in lists],
+            "ts": np.array([one.ts for one in lists], np.int64),
+            "shown": np.array([one.n_shown for one in lists], np.int32),
+            "others": np.array([one.n_others for one in lists], np.int32),
+            "sizes": np.array([len(one.half) for one in lists], np.int64),
+            "half": b"".join(one.half for one in lists),
+            "closed_early": self.n_closed_early,
+        }
+
+    def restore(self, frame: Frame) -> None:
+        """Become what `snapshot` described.
+
+        Raises:
+            SnapshotError: it does not fit together.
+        """
+        self._lists, self._of_user, self.n_bytes = {}, {}, 0
+        half, ends = frame["half"], np.cumsum(frame["sizes"]).tolist()
+        if len(half) != (ends[-1] if ends else 0):
+            msg = f"open lists: expected {ends[-1] if ends else 0} bytes of features, got {len(half)}"
+            raise SnapshotError(msg)
+        numbers: list[Any] = [frame[name].tolist() for name in ("ts", "shown", "others")]
+        columns = zip(frame["users"], numbers[0], frame["schemas"], numbers[1], numbers[2], strict=True)
+        for request, plain, low, high in zip(frame["requests"], columns, [0, *ends[:-1]], ends, strict=True):
+            self.put(request, OpenList(*plain, half[low:high]))
+        self.n_closed_early = frame["closed_early"]
+
+
+def _size(request: str, shown: OpenList) -> int:
+    return len(shown.half) + len(request) + len(shown.user) + _OVERHEAD

@@ -1,0 +1,197 @@
+"""What LEARN USERS hands to TRAIN: shown lists with the features they were decided on, and what became of them.
+
+All lists go to one partition, so that whole lists are learned in one order. A user stands there as a keyed
+hash, which is enough to forget them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from hashlib import blake2b
+from typing import Any
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+
+from stream.columns import are_finite, are_times
+from stream.errors import FrameError
+from stream.frame import MALFORMED, Frame
+from stream.ops.kinds import CLICK, CLOSED, SHOWN
+
+__all__ = [
+    "HandedOver",
+    "TrainingLists",
+    "halves_of_lists",
+    "half_precision",
+    "hashed_user",
+    "revive_training",
+    "training_frame",
+]
+
+Float16 = npt.NDArray[np.float16]
+Int32 = npt.NDArray[np.int32]
+Bool = npt.NDArray[np.bool_]
+
+_MOST_PLACES = 1_000_000  # of one list; without features nothing else bounds what a record asks for
+_LARGEST = float(np.finfo(np.float16).max)
+_COLUMNS = {
+    "kind": "|i1", "ref": "<i4", "place": "<i4", "reward": "<f8", "first": "|b1", "ts": "<i8",
+    "shown": "<i4", "others": "<i4", "sizes": "<i4", "features": "<f2",
+}  # fmt: skip
+_OF_OPERATIONS = ("kind", "ref", "place", "reward", "first", "ts")
+_OF_LISTS = ("shown", "others", "sizes")
+
+
+@dataclass(slots=True, eq=False)
+class TrainingLists:
+    """Decided lists that count as shown, clicks on them and their ends: O operations in order, L shown lists.
+
+    Operation columns: `kind` (SHOWN, CLICK, CLOSED), `ref` a number into `requests`, `place` in the list for
+    CLICK, else -1, `reward`, `first` and `ts`, as in `stream.blocks.FeedbackBlock`.
+
+    List columns, an entry for each SHOWN, in order: `users` (hashed), `schemas` the id of the list of
+    features, `shown` and `others` how many candidates have features, and `sizes` how many numbers of
+    `features` are theirs, row by row: those shown first. A list without features has size 0.
+    """
+
+    requests: list[str]
+    kind: npt.NDArray[np.int8]
+    ref: Int32
+    place: Int32
+    reward: npt.NDArray[np.float64]
+    first: Bool
+    ts: npt.NDArray[np.int64]
+    users: list[str]
+    schemas: list[str]
+    shown: Int32
+    others: Int32
+    sizes: Int32
+    features: Float16
+
+    def __len__(self) -> int:
+        """Number of operations."""
+        return int(self.kind.size)
+
+
+@dataclass(slots=True, eq=False)
+class HandedOver:
+    """State of parts, by name, that were learned elsewhere before; its writer publishes them no longer."""
+
+    parts: Frame
+
+
+class _Texts(msgspec.Struct):
+    requests: list[str]
+    users: list[str]
+    schemas: list[str]
+
+
+def hashed_user(user_id: str, key: bytes) -> str:
+    """A user in the topic: 32 hexadecimal digits of a keyed hash.
+
+    Example:
+        >>> hashed_user("ann", b"one key") == hashed_user("ann", b"another key")
+        False
+    """
+    return blake2b(user_id.encode(), digest_size=16, key=key).hexdigest()
+
+
+def half_precision(features: Sequence[bytes]) -> tuple[Float16, Int32]:
+    """Little-endian float32 of many lists as float16 behind each other, and how many numbers each list has.
+
+    Numbers beyond float16 become its largest. Bytes that are no float32 count as no features.
+
+    Example:
+        >>> half_precision([np.array([0.5, 1e9], "<f4").tobytes(), b"", b"odd"])
+        (array([5.00e-01, 6.55e+04], dtype=float16), array([2, 0, 0], dtype=int32))
+    """
+    whole = [one if len(one) % 4 == 0 else b"" for one in features]
+    numbers = np.frombuffer(b"".join(whole), "<f4")
+    sizes = np.fromiter(map(len, whole), np.int32, len(whole)) // 4
+    return np.clip(numbers, -_LARGEST, _LARGEST).astype("<f2"), sizes.astype(np.int32)
+
+
+def halves_of_lists(block: TrainingLists) -> tuple[TrainingLists, TrainingLists]:
+    """The two halves of a block of two operations or more."""
+    is_first = np.arange(len(block)) < (len(block) + 1) // 2
+    return _taken(block, is_first), _taken(block, ~is_first)
+
+
+def _taken(block: TrainingLists, mask: Bool) -> TrainingLists:
+    lists = mask[block.kind == SHOWN]
+    used, ref = np.unique(block.ref[mask], return_inverse=True)
+    operations: dict[str, Any] = {name: getattr(block, name)[mask] for name in _OF_OPERATIONS}
+    columns: dict[str, Any] = {name: getattr(block, name)[lists] for name in _OF_LISTS}
+    at = np.flatnonzero(lists).tolist()
+    return TrainingLists(
+        **operations | {"ref": ref.astype(np.int32)},
+        **columns,
+        requests=[block.requests[n] for n in used.tolist()],
+        users=[block.users[n] for n in at],
+        schemas=[block.schemas[n] for n in at],
+        features=block.features[np.repeat(lists, block.sizes)],
+    )
+
+
+def training_frame(segment: TrainingLists | HandedOver) -> Frame:
+    """What `revive_training` reads."""
+    if isinstance(segment, HandedOver):
+        return {"parts": segment.parts}
+    texts = {"requests": segment.requests, "users": segment.users, "schemas": segment.schemas}
+    return {**texts, "columns": {name: getattr(segment, name) for name in _COLUMNS}}
+
+
+def revive_training(frame: Frame) -> TrainingLists | HandedOver:
+    """Read back what `training_frame` gave.
+
+    Raises:
+        FrameError: something is missing, has another type, or does not fit together.
+    """
+    if "parts" in frame:
+        if not isinstance(frame["parts"], dict):
+            msg = "handed-over: expected parts as a map by name"
+            raise FrameError(msg)
+        return HandedOver(frame["parts"])
+    try:
+        texts = msgspec.convert(frame, _Texts)
+        columns: dict[str, Any] = {
+            name: _column(name, frame["columns"][name], kind) for name, kind in _COLUMNS.items()
+        }
+    except MALFORMED as error:
+        msg = f"training: something is missing or is something else: {error}"
+        raise FrameError(msg) from error
+    block = TrainingLists(requests=texts.requests, users=texts.users, schemas=texts.schemas, **columns)
+    if not _fits(block):
+        msg = "training: the columns do not fit each other, or point beyond the lists that they number"
+        raise FrameError(msg)
+    return block
+
+
+def _column(name: str, column: object, dtype: str) -> npt.NDArray[Any]:
+    if not isinstance(column, np.ndarray) or column.dtype.str != dtype or column.ndim != 1:
+        msg = f"{name}: expected an array of {dtype} with one axis, got {column!r:.60}"
+        raise ValueError(msg)
+    return column.copy()  # kernels are compiled apart for arrays that may not be written
+
+
+def _fits(block: TrainingLists) -> bool:
+    n, kind = len(block), block.kind
+    n_lists = int((kind == SHOWN).sum())
+    if any(len(getattr(block, name)) != n for name in _OF_OPERATIONS):
+        return False
+    if any(len(getattr(block, name)) != n_lists for name in (*_OF_LISTS, "users", "schemas")):
+        return False
+    known = (kind == SHOWN) | (kind == CLICK) | (kind == CLOSED)
+    if not (known & (block.ref >= 0) & (block.ref < len(block.requests))).all():
+        return False
+    if not np.where(kind == CLICK, block.place >= 0, block.place == -1).all():
+        return False
+    if not are_finite(block.reward) or not are_times(block.ts):
+        return False
+    # In 64 bits: two counts of 32 may add up to more.
+    rows, sizes = block.shown.astype(np.int64) + block.others, block.sizes.astype(np.int64)
+    if (block.shown < 0).any() or (block.others < 0).any() or (rows > _MOST_PLACES).any():
+        return False
+    return not (sizes < 0).any() and int(sizes.sum()) == block.features.size
