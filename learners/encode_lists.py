@@ -33,8 +33,8 @@ def encode_lists(
     shown = np.array([one.n_shown for one in lists], np.int32)
     others = np.array([one.n_others for one in lists], np.int32)
     start, other_start = _starts(shown), _starts(others)
-    kind, number, place, reward, first, ts = zip(*operations, strict=True) if n else ((),) * 6
-    slate, place = np.array(number, np.int32), np.array(place, np.int32)
+    kind, number, at, reward, first, ts = zip(*operations, strict=True) if n else ((),) * 6
+    slate, place = np.array(number, np.int32), np.array(at, np.int32)
     place[place >= 0] += start[slate[place >= 0]]
     rank_features, other_features = logged_features(lists, shown, others, schemas)
     nobody, nothing = np.full(n, -1, np.int32), np.full(int(start[-1]), -1, np.int32)

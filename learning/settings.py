@@ -67,6 +67,9 @@ class LearnSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     max_items: Annotated[int, Meta(ge=8, le=_MOST_ROWS)] = 4_000_000
     """Rows of items, at most, bounded likewise, but items that are in the catalogue are dropped last, and a
     sixteenth of the rows is theirs alone; a worker reserves address space, not memory, for all."""
+    training_mb: Annotated[int, Meta(ge=1, le=1 << 20)] = 512
+    """Memory for shown lists that the step `train` keeps until their windows are over; beyond it the oldest
+    close early, and clicks on them teach the ranker nothing. Only on Kafka."""
     seed: Annotated[int, Meta(ge=0, le=2**32 - 2)] = 0
     """What first vectors, sampled negatives and the draws of decisions are derived from."""
 

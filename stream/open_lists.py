@@ -125,7 +125,7 @@ class OpenLists:
             raise SnapshotError(msg)
         numbers: list[Any] = [frame[name].tolist() for name in ("ts", "shown", "others")]
         columns = zip(frame["users"], numbers[0], frame["schemas"], numbers[1], numbers[2], strict=True)
-        for request, plain, low, high in zip(frame["requests"], columns, [0, *ends[:-1]], ends, strict=True):
+        for request, plain, low, high in zip(frame["requests"], columns, [0, *ends][:-1], ends, strict=True):
             self.put(request, OpenList(*plain, half[low:high]))
         self.n_closed_early = frame["closed_early"]
 

@@ -1,4 +1,4 @@
-"""What LEARN USERS hands to TRAIN: shown lists with the features they were decided on, and what became of them.
+"""What LEARN USERS hands to TRAIN: shown lists with the features of the decision, and what became of them.
 
 All lists go to one partition, so that whole lists are learned in one order. A user stands there as a keyed
 hash, which is enough to forget them.
@@ -23,8 +23,8 @@ from stream.ops.kinds import CLICK, CLOSED, SHOWN
 __all__ = [
     "HandedOver",
     "TrainingLists",
-    "halves_of_lists",
     "half_precision",
+    "halves_of_lists",
     "hashed_user",
     "revive_training",
     "training_frame",

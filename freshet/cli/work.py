@@ -35,9 +35,11 @@ _TOPICS = {
         "user-vectors",
         "control",
         "state-users",
+        "training",
         "dead-letters",
     ),
     "items": ("item-feedback", "item-vectors", "policy", "state-items", "dead-letters"),
+    "train": ("training", "control", "state-train", "dead-letters"),
 }
 
 
@@ -50,8 +52,8 @@ def work(
     ] = None,
     metrics_host: Annotated[str | None, typer.Option(help="Address of /metrics, else loopback.")] = None,
     steps: Annotated[
-        str, typer.Option(metavar="NAMES", help="What to run: some of join, users, items.")
-    ] = "join,users,items",
+        str, typer.Option(metavar="NAMES", help="What to run: some of join, users, items, train.")
+    ] = "join,users,items,train",
     config: Annotated[Path | None, typer.Option(exists=True, dir_okay=False, help="A freshet.toml.")] = None,
 ) -> None:
     """Join and learn on Kafka: reads `events` and the topics of [[kafka.sources]], writes all the others.

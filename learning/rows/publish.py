@@ -6,11 +6,13 @@ remembers which id it has last seen in a row, and deletes that id when the row w
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
 
+from learners import Part
 from learning.parts import Parts
 from learning.rows.codec import UserRow, encode_control, encode_row
 from learning.rows.publish_items import ItemRows
@@ -18,7 +20,7 @@ from learning.rows.publish_tools import Owners, PartCells, owned_by, union_of, v
 from stream.engine.shard import Output
 from stream.frame import Frame
 
-__all__ = ["ControlRows", "ItemRows", "UserRows"]
+__all__ = ["ControlRows", "ItemRows", "UserRows", "trained_rows"]
 
 Int32 = npt.NDArray[np.int32]
 
@@ -95,8 +97,17 @@ class UserRows:
         self._owners.restore(frame)
 
 
+def trained_rows(learners: Mapping[str, Part]) -> list[Output]:
+    """Rows of `control` of the parts that learn whole lists, where they changed since the last call."""
+    return [
+        Output("control", 0, encode_control(name, state), name.encode())
+        for name, part in learners.items()
+        if (state := part.changes())
+    ]
+
+
 class ControlRows:
-    """Rows of `control`: the ranker and the centroids (by partition 0), and each partition's measures.
+    """Rows of `control`: the centroids (by partition 0), and each partition's measures.
 
     Args:
         parts: of a shard that owns users.
@@ -119,10 +130,7 @@ class ControlRows:
         parts = self._parts
         rows = [(f"measures/{self._partition}", "measures", parts.measures.changes())]
         if self._partition == 0:
-            rows += [
-                ("ranker", "ranker", parts.ranker.changes()),
-                ("centroids", "centroids", parts.centroids.changes()),
-            ]
+            rows.append(("centroids", "centroids", parts.centroids.changes()))
         return [
             Output("control", 0, encode_control(kind, state), key.encode())
             for key, kind, state in rows

@@ -49,7 +49,7 @@ def refuse_running(settings: LearningSettings) -> None:
         BrokerError: no broker answers.
     """
     kafka = settings.kafka
-    steps = ["join", "users", "items", *(f"source-{source.topic}" for source in kafka.sources)]
+    steps = ["join", "users", "items", "train", *(f"source-{source.topic}" for source in kafka.sources)]
     members = live_members(kafka, dict.fromkeys(kafka.topic(step) for step in steps))
     if members:
         msg = (

@@ -10,6 +10,7 @@ from prometheus_client.registry import Collector
 
 from stream.engine.shard import Shard
 from stream.kafka.mapping import Tally
+from stream.open_lists import OpenLists
 
 __all__ = ["Lag", "Running", "WorkerMetrics"]
 
@@ -61,6 +62,14 @@ class _Joins(Protocol):
     def counters(self) -> Mapping[str, int]: ...
 
 
+@runtime_checkable
+class _Trains(Protocol):
+    lists: OpenLists
+
+    @property
+    def counters(self) -> Mapping[str, int]: ...
+
+
 class WorkerMetrics(Collector):
     """Collected at each scrape; labels are the steps and partitions of this worker and names of outcomes.
 
@@ -93,6 +102,7 @@ class WorkerMetrics(Collector):
                 family.add_metric(_labels(one), getattr(one.shard.figures, name))
             yield family
         yield from _of_steps(running)
+        yield from _of_training(running)
         yield self._lag_records()
         yield GaugeMetricFamily(
             "freshet_worker_replica_items", "Items whose rows this worker follows.", self._items()
@@ -140,6 +150,26 @@ def _of_steps(running: Iterable[Running]) -> Iterator[Metric]:
             for outcome, count in step.counters.items():
                 outcomes.add_metric([str(one.partition), outcome], count - inherited.get(outcome, 0))
     yield from (pressure, letters, outcomes, mapped)
+
+
+def _of_training(running: Iterable[Running]) -> Iterator[Metric]:
+    labels = ["step", "partition"]
+    n_open = GaugeMetricFamily("freshet_train_open_lists", "Shown lists that TRAIN keeps.", labels=labels)
+    n_bytes = GaugeMetricFamily("freshet_train_open_bytes", "Bytes of those lists.", labels=labels)
+    lost = CounterMetricFamily(
+        "freshet_train_lost",
+        "Lists that closed before their window was over, clicks on lists that are not there.",
+        labels=["partition", "what"],
+    )
+    for one in running:
+        step = one.shard.step
+        if isinstance(step, _Trains):
+            n_open.add_metric(_labels(one), len(step.lists))
+            n_bytes.add_metric(_labels(one), step.lists.n_bytes)
+            inherited = one.shard.figures.inherited
+            for what, count in step.counters.items():
+                lost.add_metric([str(one.partition), what], count - inherited.get(what, 0))
+    yield from (n_open, n_bytes, lost)
 
 
 def _labels(one: Running) -> list[str]:

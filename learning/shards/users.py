@@ -26,6 +26,7 @@ from learning.shards.outbound import (
 )
 from learning.shards.reading import SegmentReader
 from learning.shards.source_marks import SourceMarks
+from learning.shards.training_out import TrainingRecords
 from stream.accepted import AcceptedTimes
 from stream.block_codec import SEGMENT_VERSION
 from stream.block_routing import MAX_RECORD_BYTES, bounded
@@ -42,17 +43,19 @@ __all__ = ["UsersShard"]
 
 _HEADERS: Headers = (("schema", b"%d" % SEGMENT_VERSION),)
 _MOST_WAITING = 8_192  # operations that are learned at once
-_SHARED = 0  # the partition whose owner has the ranker and the centroids
+_SHARED = 0  # the partition whose owner has the centroids
 
 
 class UsersShard:
-    """A `stream.engine.shard.ShardStep`: outcomes of users to `item-feedback`, `user-vectors`, `control`.
+    """A `stream.engine.shard.ShardStep`: outcomes of users to `item-feedback`, `training` and rows.
 
     Users, their histories and their side of the matrix factorisation are owned here; item vectors are a
     replica, which the same kernel moves along until the owner's newer row comes (`apply_items`). What the
     items' owners learn from goes to the partitions of the items: outcomes without the user, what was sampled
-    with the user's vector as it was, pairs of co-occurrence. The ranker and the centroids belong to partition
-    0, which learns them from its own users; these are a fair sample, since partitions are drawn by a hash.
+    with the user's vector as it was, pairs of co-occurrence. What learns whole lists gets them in `training`.
+    The centroids belong to partition 0, which learns them from its own users; these are a fair sample, since
+    partitions are drawn by a hash. It had the ranker, too, before there was TRAIN; the state from then is
+    handed over at the first record, and again at every look at expiry, for a take-over may not emit it.
 
     Outcomes wait until they are taken, so that many small records cost as little as a large one. A forget
     takes the user's rows and history at once, and drops outcomes that are not newer, before and
@@ -91,7 +94,10 @@ class UsersShard:
         self.marks = SourceMarks(n_partitions)
         """How far the sources have come; `absorbed_at` is what `recommend` waits for."""
         # Nobody can be asked for a secret that all workers share, so this keeps ids out, no more.
-        self.forgotten = ForgetBook(blake2b(settings.kafka.prefix.encode(), digest_size=32).digest())
+        key = blake2b(settings.kafka.prefix.encode(), digest_size=32).digest()
+        self.forgotten = ForgetBook(key)
+        self._training = TrainingRecords(partition, key)
+        self._has_handed_over = False
         self.reader = SegmentReader("feedback", partition, (FeedbackBlock, Forgotten, Ticked))
         self._shared = SharedRows(self.parts.learners(), "users", partition)
         self._rows, self._control = UserRows(self.parts, partition), ControlRows(self.parts, partition)
@@ -112,6 +118,8 @@ class UsersShard:
         Raises:
             LogError: a newer program wrote one of them.
         """
+        if records and not self._has_handed_over:
+            self._hand_over()
         for record in records:
             segment, self._last = self.reader.read(record), record.offset
             if isinstance(segment, FeedbackBlock):
@@ -134,8 +142,7 @@ class UsersShard:
             block,
             parts.users,
             parts.items,
-            # Only the ranker reads its features, and only one partition has it.
-            schemas=parts.ranker.schemas if self._partition == _SHARED else None,
+            schemas=None,  # the ranker's features are for TRAIN
             max_clusters=self.settings.policy.context_clusters,
             policies=tuple(parts.policies),
             request=parts.request_features,
@@ -147,8 +154,8 @@ class UsersShard:
             msg = f"in feedback/{self._partition}, records up to {self._last}: {error}"
             raise PartError(msg) from error
         parts.measures.learn(block)
+        self._training.learn(block)
         if self._partition == _SHARED:
-            parts.ranker.learn(rows)
             self._moved_users.ensure(parts.users.capacity)
             self._moved_users.add(told["mf"]["moved"]["row"])
         outcomes = outcomes_of(
@@ -166,8 +173,15 @@ class UsersShard:
         for partition, segment in by_partition.items():
             self._out.setdefault(partition, []).append(segment)
 
+    def _hand_over(self) -> None:
+        if self._partition == _SHARED:
+            parts = self.parts.list_learners()
+            self._training.hand_over({name: part.snapshot() for name, part in parts.items()})
+        self._has_handed_over = True
+
     def _forget(self, user: Forgotten) -> None:
         self._learn()
+        self._training.forget(user)
         self.forgotten.add(user.user_id, user.ts)
         self._drop_users(self.parts.users.remove([user.user_id]))
 
@@ -239,6 +253,7 @@ class UsersShard:
 
     def _maintain(self, now_ms: int) -> None:
         parts = self.parts
+        self._hand_over()
         self.forgotten.prune(now_ms - self.settings.join.forget_horizon_ms)
         gone = parts.items.tick(now_ms, self._listed)
         self._listed[gone[gone < self._listed.size]] = False
@@ -268,7 +283,9 @@ class UsersShard:
                 for value in bounded(segment)
             ]
         self._out = {}
-        return outputs + self._rows.take() + self._control.take() + self._shared.take() + self._progress()
+        for rows in (self._training, self._rows, self._control, self._shared):
+            outputs += rows.take()
+        return outputs + self._progress()
 
     def _progress(self) -> list[Output]:
         now, clicks = (self.marks.absorbed_at, self.marks.watermark), self._clicks.take()
@@ -292,6 +309,7 @@ class UsersShard:
             "told": list(self._told),
             "moved_users": self._moved_users.peek(),
             "listed": self._listed.copy(),
+            "handed_over": self._has_handed_over,
         }
 
     def restore(self, frame: Frame) -> None:
@@ -306,6 +324,7 @@ class UsersShard:
         self._moved_users.put(frame["moved_users"])
         # Older snapshots do not say it: the items' rows, which are all taken over again, do.
         self._listed = frame.get("listed", np.zeros(0, np.bool_)).copy()
+        self._has_handed_over = frame.get("handed_over", False)
         self._waiting, self._out = [], {}
 
 

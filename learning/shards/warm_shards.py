@@ -14,6 +14,7 @@ from learning.rows.codec import PROGRESS_KEY, decode_item_row
 from learning.settings import LearningSettings
 from learning.shards.items import ItemsShard
 from learning.shards.join import JoinShard
+from learning.shards.train import TrainShard
 from learning.shards.users import UsersShard
 from learning.warm_events import look_up_many, warm_events
 from stream.codec import encode_events
@@ -28,23 +29,26 @@ def warm_shards(settings: LearningSettings) -> list[Output]:
 
     Example:
         >>> sorted({output.topic for output in warm_shards(LearningSettings())})
-        ['catalogue', 'control', 'feedback', 'item-feedback', 'item-vectors', 'policy', 'user-vectors']
+        ['catalogue', 'control', 'feedback', 'item-feedback', 'item-vectors', 'policy', 'training',
+        'user-vectors']
     """
     # Small reservations: these parts are thrown away.
     small = msgspec.structs.replace(settings.learn, max_items=4_096, max_users=4_096)
     settings = msgspec.structs.replace(settings, learn=small)
     join = JoinShard(0, _home, settings.join, mode=settings.clock, tick_ms=settings.engine.tick_ms)
     users, items = UsersShard(0, _home, settings, 1), ItemsShard(0, _home, settings, 1)
+    train = TrainShard(0, settings)
     look_up_many()
     written: list[Output] = []
     for now_ms, events in warm_events(settings, users.parts.ranker.n_features):
         record = SourceRecord(0, encode_events([*events, Tick(ts=now_ms)]))
         joined = _run(join, [record])
         learned = _run(users, _records(joined, "feedback"))
+        trained = _run(train, _records(learned, "training"))
         arrived = _run(items, _records([*joined, *learned], "item-feedback"))
         rows = [row for row in arrived if row.topic == "item-vectors" and row.key != PROGRESS_KEY]
         users.apply_items([decode_item_row(row.value) for row in rows if row.value])
-        written += [*joined, *learned, *arrived]
+        written += [*joined, *learned, *trained, *arrived]
     return written
 
 

@@ -19,6 +19,7 @@ from learning.shards.items import ItemsShard
 from learning.shards.join import JoinShard, join_shard
 from learning.shards.metrics import Lag, Running, WorkerMetrics
 from learning.shards.sources import SourceShard, deaf_sources
+from learning.shards.train import TrainShard
 from learning.shards.users import UsersShard
 from stream.clock import Clock
 from stream.engine.faust_engine import FaustEngine
@@ -36,7 +37,7 @@ __all__ = ["STEPS", "Worker"]
 
 _log = logging.getLogger(__name__)
 
-STEPS = ("join", "users", "items")
+STEPS = ("join", "users", "items", "train")
 """What a worker runs unless told otherwise; topics of `[[kafka.sources]]` come with `join`."""
 
 _SWEEP_S = 1.0
@@ -104,6 +105,8 @@ class Worker:
             yield _Stage("users", "feedback", "state-users", make)
         if "items" in steps:
             yield _Stage("items", "item-feedback", "state-items", self._items, gathers=10.0)
+        if "train" in steps:
+            yield _Stage("train", "training", "state-train", self._train)
 
     def _join(self, partition: int) -> JoinShard:
         return join_shard(self._settings, partition)
@@ -121,6 +124,9 @@ class Worker:
     def _items(self, partition: int) -> ItemsShard:
         settings = self._settings
         return ItemsShard(partition, self._partition_of, settings, settings.kafka.partitions)
+
+    def _train(self, partition: int) -> TrainShard:
+        return TrainShard(partition, self._settings)
 
     def _partition_of(self, entity_id: str) -> int:
         return partition_of(entity_id, self._settings.kafka.partitions)

@@ -36,6 +36,9 @@ LAYOUT: tuple[TopicLayout, ...] = (
     ),
     TopicLayout("feedback", "partition", "blocks: joined outcomes, by user"),
     TopicLayout("item-feedback", "partition", "blocks with user vectors and logged contexts, by item"),
+    TopicLayout(
+        "training", "partition", "blocks: decided lists with features, and clicks on them", sharded=False
+    ),
     TopicLayout("catalogue", "item id", "the item as last sent", "compact"),
     TopicLayout("user-vectors", "user id", "one row", "compact"),
     TopicLayout("item-vectors", "item id", "one row", "compact"),
@@ -45,6 +48,9 @@ LAYOUT: tuple[TopicLayout, ...] = (
     ),
     TopicLayout("state-users", "partition, generation, chunk", "likewise, of the users' learner", "compact"),
     TopicLayout("state-items", "partition, generation, chunk", "likewise, of the items' learner", "compact"),
+    TopicLayout(
+        "state-train", "partition, generation, chunk", "likewise, of the lists' learner", "compact", False
+    ),
     TopicLayout(
         "state-sources", "topic, partition", "positions in the topics of others, see sources", "compact"
     ),

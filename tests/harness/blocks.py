@@ -8,12 +8,14 @@ from stream.block_codec import encode_segment
 from stream.blocks import Segment
 from stream.item_blocks import ItemOutcomes
 from stream.parcels import ITEM, Parcel
+from stream.training import TrainingLists
 
 __all__ = ["told"]
 
 
 def told(segment: Segment) -> list[tuple[Any, ...]]:
-    """An entry for each place of an item block, or row of a parcel, in order; of any other segment its bytes.
+    """An entry for each place of an item block, row of a parcel or operation on a list, in order; of others
+    their bytes.
 
     Example:
         >>> import numpy as np
@@ -24,6 +26,8 @@ def told(segment: Segment) -> list[tuple[Any, ...]]:
     """
     if isinstance(segment, ItemOutcomes):
         return _outcomes(segment)
+    if isinstance(segment, TrainingLists):
+        return _lists(segment)
     if isinstance(segment, Parcel):
         return [row for table in sorted(segment.to) for row in _rows(segment, table)]
     return [(encode_segment(segment),)]
@@ -59,4 +63,19 @@ def _outcomes(block: ItemOutcomes) -> list[tuple[Any, ...]]:
         )
         for o in range(len(block))
         for place in range(block.start[o], block.start[o + 1])
+    ]
+
+
+def _lists(block: TrainingLists) -> list[tuple[Any, ...]]:
+    shown = iter(zip(block.users, block.schemas, block.shown.tolist(), block.others.tolist(), strict=True))
+    ends = block.sizes.cumsum().tolist()
+    features = iter(block.features[low:high].tolist() for low, high in zip([0, *ends], ends, strict=False))
+    columns: tuple[Any, ...] = (block.kind, block.place, block.reward, block.first, block.ts)
+    return [
+        (
+            block.requests[block.ref[o]],
+            *(column[o].item() for column in columns),
+            *((*next(shown), str(next(features))) if block.kind[o] == 0 else ()),
+        )
+        for o in range(len(block))
     ]

@@ -18,7 +18,7 @@ from learning.pipeline import Pipeline
 from learning.rows.codec import ItemRow, PolicyRow, UserRow, encode_row
 from learning.rows.follow import RowFollower
 from learning.rows.part_columns import Cells
-from learning.rows.publish import ControlRows, ItemRows, UserRows
+from learning.rows.publish import ControlRows, ItemRows, UserRows, trained_rows
 from serving.decisions import Circumstances, DecisionMaker
 from serving.item_index import ItemIndex
 from serving.requests import RecommendRequest
@@ -100,11 +100,8 @@ class RowPublisher:
 
     def taken(self) -> list[Output]:
         """What the publishers have to say since they were last asked."""
-        return [
-            self._placed(output)
-            for rows in (self._users, self._items, self._control)
-            for output in rows.take()
-        ]
+        outputs = [output for rows in (self._users, self._items, self._control) for output in rows.take()]
+        return [self._placed(one) for one in [*outputs, *trained_rows(self.parts.list_learners())]]
 
     def _placed(self, output: Output) -> Output:
         if output.topic == "control":

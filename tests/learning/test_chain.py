@@ -176,8 +176,21 @@ def test_one_partition_has_the_very_vectors(few: tuple[list[LoggedEvent], Pipeli
     items, users = chain.items[0].parts, chain.users[0].parts
     assert apart(vectors([items], "items"), vectors([pipeline.parts], "items"))[0] < 1e-5
     assert apart(vectors([users], "users"), vectors([pipeline.parts], "users"))[0] < 1e-5
-    np.testing.assert_allclose(users.ranker.weights, pipeline.parts.ranker.weights, rtol=1e-9)
     np.testing.assert_allclose(users.centroids.vectors, pipeline.parts.centroids.vectors, atol=1e-5)
+
+
+@pytest.mark.parametrize("n", [1, 3])
+def test_the_ranker_learns_from_users_of_all_partitions_what_it_learns_embedded(
+    few: tuple[list[LoggedEvent], Pipeline], n: int
+) -> None:
+    events, pipeline = few
+    chain, ranker = chained(events, n), pipeline.parts.ranker
+    # Features travel as float16, 11 bits; several partitions' clicks come in another order.
+    assert (chain.train.parts.ranker.steps, chain.train.n_missed) == (ranker.steps, 0)
+    moved = np.abs(ranker.weights - list(ranker.initial_weights.values())).max()
+    apart_by = np.abs(chain.train.parts.ranker.weights - ranker.weights).max()
+    # Measured: 0.00008 and 0.009 of the way that the weights have come.
+    assert apart_by < (0.0005 if n == 1 else 0.05) * moved
 
 
 def mean_distances(chain: Chain, pipeline: Pipeline) -> dict[str, float]:

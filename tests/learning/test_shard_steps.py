@@ -55,7 +55,7 @@ def meaning(outputs: Sequence[Output]) -> object:
     rows: dict[Any, Any] = {}
     said: dict[Any, list[Any]] = {}
     for output in outputs:
-        if output.topic != "item-feedback":
+        if output.topic not in ("item-feedback", "training"):
             rows[output.topic, output.key] = output.value
             continue
         segment = decode_segment(output.value or b"")

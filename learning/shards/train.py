@@ -1,0 +1,170 @@
+"""TRAIN on the one partition of `training`: what learns whole lists, in one order, from all users."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+import msgspec
+
+from learners import LearnerError
+from learners.encode_lists import ListOperation, encode_lists
+from learning.parts import Parts, build_parts
+from learning.rows.publish import trained_rows
+from learning.settings import LearningSettings
+from learning.shards.reading import SegmentReader
+from stream.blocks import CLICK, SHOWN, Forgotten
+from stream.engine.shard import Output, SourceRecord
+from stream.frame import MALFORMED, Frame
+from stream.open_lists import OpenList, OpenLists
+from stream.training import HandedOver, TrainingLists
+
+__all__ = ["TrainShard"]
+
+_FEW = 4_096  # rows of tables that nothing is learned into here
+
+
+class TrainShard:
+    """A `stream.engine.shard.ShardStep`: lists of all users' partitions to the `ranker` in `control`.
+
+    A list that was shown stays open until its window is over, in a ring of `learn.training_mb`; beyond it the
+    oldest close as they are, and clicks on lists that are not open teach nothing; both are counted. A forget
+    drops the user's open lists. What is learned depends on the order of the topic alone, never on how its
+    records are cut into batches.
+
+    Before there was this step the owner of users' partition 0 learned the ranker. Whoever owns that partition
+    now and does not write the ranker any more says so, and hands over what it had (`HandedOver`). Until then
+    nothing is published here, so `control` never has two writers of the ranker. The first hand-over that has
+    learned anything replaces what was learned here until then.
+
+    Args:
+        partition: number of the partition of `training`.
+        settings: of the whole system.
+
+    Example:
+        >>> from stream.block_codec import encode_segment
+        >>> shard = TrainShard(0, LearningSettings())
+        >>> ranker = shard.parts.ranker.snapshot() | {"steps": 7, "published": -1}
+        >>> shard.on_records([SourceRecord(0, encode_segment(HandedOver({"ranker": ranker})))])
+        >>> [(output.topic, output.key) for output in shard.take()], shard.parts.ranker.steps
+        ([('control', b'ranker')], 7)
+    """
+
+    def __init__(self, partition: int, settings: LearningSettings) -> None:
+        few = msgspec.structs.replace(settings.learn, max_items=_FEW, max_users=_FEW)
+        self.parts: Parts = build_parts(msgspec.structs.replace(settings, learn=few))
+        self.reader = SegmentReader("training", partition, (TrainingLists, Forgotten, HandedOver))
+        self.lists = OpenLists(settings.learn.training_mb << 20)
+        """Lists whose windows are not over."""
+        self.n_missed = 0
+        """Clicks on lists that are not open: nothing was learned from them."""
+        self._is_ours = False
+
+    # -- records in ------------------------------------------------------------------------------------------
+
+    @property
+    def counters(self) -> Mapping[str, int]:
+        """Lists that closed before their window was over, and clicks on lists that are not there."""
+        return {"lists closed early": self.lists.n_closed_early, "clicks missed": self.n_missed}
+
+    @property
+    def n_letters(self) -> int:
+        """Dead letters since this object was made."""
+        return self.reader.n_letters
+
+    def on_records(self, records: Sequence[SourceRecord]) -> None:
+        """Take records in the order of their offsets.
+
+        Raises:
+            LogError: a newer program wrote one of them.
+        """
+        for record in records:
+            segment = self.reader.read(record)
+            try:
+                if isinstance(segment, TrainingLists):
+                    self._learn(segment)
+                elif isinstance(segment, Forgotten):
+                    self.lists.forget(segment.user_id, segment.ts)
+                elif isinstance(segment, HandedOver):
+                    self._take_over(segment)
+            except (LearnerError, *MALFORMED) as error:
+                self.reader.bury(record, f"lists or state that cannot be learned: {error!r}")
+
+    def _learn(self, block: TrainingLists) -> None:
+        lists, operations = self._resolved(block)
+        if not operations:
+            return
+        rows = encode_lists(lists, operations, self.parts.ranker.schemas)
+        for part in self.parts.list_learners().values():
+            part.learn_lists(rows)
+
+    def _resolved(self, block: TrainingLists) -> tuple[list[OpenList], list[ListOperation]]:
+        """The lists that operations name, and the operations with numbers of these; opens and closes them."""
+        lists: list[OpenList] = []
+        numbers: dict[int, int] = {}  # by identity: a request may be opened twice
+        operations: list[ListOperation] = []
+        opened = iter(_lists_of(block))
+        columns = (block.kind, block.ref, block.place, block.reward, block.first, block.ts)
+        for kind, ref, place, reward, first, ts in zip(*(c.tolist() for c in columns), strict=True):
+            found = self._found(kind, block.requests[ref], opened)
+            if found is None or place >= found.n_shown:
+                self.n_missed += kind == CLICK
+                continue
+            number = numbers.setdefault(id(found), len(lists))
+            if number == len(lists):
+                lists.append(found)
+            operations.append((kind, number, place, reward, first, ts))
+        return lists, operations
+
+    def _found(self, kind: int, request: str, opened: Iterator[OpenList]) -> OpenList | None:
+        """The list that an operation names, which is opened by it, or closed."""
+        if kind == SHOWN:
+            self.lists.put(request, found := next(opened))
+            return found
+        return self.lists.get(request) if kind == CLICK else self.lists.close(request)
+
+    def _take_over(self, handed: HandedOver) -> None:
+        if self._is_ours:
+            return  # it is said again and again, for no one knows whether it was heard
+        learners = self.parts.list_learners()
+        for name, state in handed.parts.items():
+            if name in learners and state["steps"]:
+                learners[name].restore(state)
+        self._is_ours = True
+
+    # -- records out -----------------------------------------------------------------------------------------
+
+    def take(self) -> list[Output]:
+        """Dead letters and the changed weights, since the last call."""
+        outputs = self.reader.take()
+        return outputs + trained_rows(self.parts.list_learners()) if self._is_ours else outputs
+
+    # -- state -----------------------------------------------------------------------------------------------
+
+    def snapshot(self) -> Frame:
+        """All state; what has come out must have been taken."""
+        return {
+            "parts": {name: part.snapshot() for name, part in self.parts.list_learners().items()},
+            "lists": self.lists.snapshot(),
+            "missed": self.n_missed,
+            "is_ours": self._is_ours,
+        }
+
+    def restore(self, frame: Frame) -> None:
+        """Become what `snapshot` described."""
+        for name, part in self.parts.list_learners().items():
+            if name in frame["parts"]:
+                part.restore(frame["parts"][name])
+        self.lists.restore(frame["lists"])
+        self.n_missed = frame["missed"]
+        self._is_ours = frame["is_ours"]
+
+
+def _lists_of(block: TrainingLists) -> list[OpenList]:
+    """The lists that the block shows, in order."""
+    half, ends = block.features.tobytes(), (2 * block.sizes.cumsum(dtype="i8")).tolist()
+    ts = block.ts[block.kind == SHOWN].tolist()
+    columns = zip(block.users, ts, block.schemas, block.shown.tolist(), block.others.tolist(), strict=True)
+    return [
+        OpenList(*plain, half[low:high])
+        for plain, low, high in zip(columns, [0, *ends][:-1], ends, strict=True)
+    ]

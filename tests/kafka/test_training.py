@@ -1,0 +1,72 @@
+"""The step `train` on a real broker: one ranker for users of all partitions, and servers that follow it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import pytest
+from kafka import KafkaProducer
+
+from freshet.config import Settings
+from learning.parts import build_parts
+from stream.codec import encode_events
+from stream.engine.worker_settings import WorkerSettings
+from stream.events import Click, Decision
+from stream.join import JoinSettings
+from stream.kafka import KafkaSettings
+from stream.kafka.bundles import headers_of
+from stream.kafka.partitioning import partition_of
+from stream.kafka.topics import create_topics
+from tests.harness.live import wait_until
+from tests.harness.workers import WorkerThread
+from tests.kafka.test_serve import LEARN, serving
+
+pytestmark = pytest.mark.kafka
+
+T0 = 1_700_000_000_000
+USERS = [f"u{n}" for n in range(20)]
+
+
+@pytest.fixture
+def chosen(topics: KafkaSettings) -> Iterator[Settings]:
+    create_topics(topics)
+    join = JoinSettings(window_ms=60_000, lateness_ms=1_000)
+    yield Settings(clock="event", kafka=topics, learn=LEARN, join=join, work=WorkerSettings(session_s=6.0))
+
+
+def send_clicks(chosen: Settings) -> None:
+    """A decision for each user, and a click on what stands out by the first feature."""
+    kafka, n_features = chosen.kafka, build_parts(chosen).ranker.n_features
+    features = np.zeros((2, n_features), "<f4")
+    features[1, 0] = 1.0
+    producer = KafkaProducer(bootstrap_servers=kafka.bootstrap)
+    for n, user in enumerate(USERS):
+        decision = Decision(
+            request_id=f"r{n}", ts=T0 + n, user_id=user, items=["tea", "mate"], propensities=[0.5, 0.5],
+            policy="uniform", clusters=[0], weights=[1.0], features=features.tobytes(),
+        )  # fmt: skip
+        click = Click(ts=T0 + n, request_id=f"r{n}", user_id=user, item_id="mate")
+        producer.send(
+            kafka.topic("events"), encode_events([decision, click]), key=b"%d" % n,
+            partition=partition_of(f"r{n}", kafka.partitions), headers=headers_of(False),
+        )  # fmt: skip
+    producer.close()
+
+
+def test_the_ranker_learns_from_users_of_all_partitions_and_servers_follow(
+    chosen: Settings, tmp_path: Path
+) -> None:
+    assert {partition_of(user, chosen.kafka.partitions) for user in USERS} == {0, 1, 2, 3}
+    send_clicks(chosen)
+    serve = msgspec.structs.replace(chosen.serve, ready_lag_ms=1 << 42)  # the clicks are years old
+    served = msgspec.structs.replace(chosen, serve=serve)
+    with WorkerThread(chosen), serving(tmp_path / "s", served, ready=False) as server:
+        ranker = server.service.models.ranker
+        before = ranker.weights.copy()
+        wait_until(lambda: ranker.steps == len(USERS), timeout_s=90)
+        assert ranker.unread == 0 and (ranker.weights > before).tolist() == [True] + [False] * (
+            len(before) - 1
+        )

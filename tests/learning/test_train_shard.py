@@ -1,0 +1,161 @@
+"""TRAIN as a step of a shard: a ring of bytes, forgetting, and the take-over of the ranker."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import islice
+
+import msgspec
+import numpy as np
+
+from learners import Ranker
+from learning.rows.codec import decode_control
+from learning.shards.train import TrainShard
+from learning.shards.users import UsersShard
+from stream.block_codec import decode_segment, encode_segment
+from stream.blocks import CLICK, CLOSED, SHOWN, FeedbackBlock, Forgotten, Segment, Slate
+from stream.engine.shard import Output, SourceRecord
+from stream.frame import pack, unpack
+from stream.open_lists import OpenList, OpenLists
+from stream.testing_shard import ShardStepContract
+from stream.training import HandedOver, TrainingLists, hashed_user
+from tests.harness.chain import Chain, batches, logged_world
+from tests.learning.test_shard_steps import N_FEATURES, SETTINGS, give
+
+KEY = b"a key for tests"
+
+
+class TestTrainShard(ShardStepContract):
+    def make_step(self) -> TrainShard:
+        return TrainShard(0, SETTINGS)
+
+    def records(self) -> list[SourceRecord]:
+        chain = Chain(SETTINGS, 2)
+        world = logged_world(5, n_users=60, n_items=40, n_features=N_FEATURES)
+        for batch in batches(islice(world, 600), 20):
+            chain.feed(batch)
+        values = [record.value for record in chain.topics["training", 0]]
+        user = next(
+            s.users[0] for s in map(decode_segment, values) if isinstance(s, TrainingLists) and s.users
+        )
+        values.insert(len(values) // 2, encode_segment(Forgotten(user, 1_700_000_003_000)))
+        return [SourceRecord(n, value) for n, value in enumerate(values)]
+
+    def meaning(self, outputs: Sequence[Output]) -> object:
+        return {(output.topic, output.key): output.value for output in outputs}
+
+
+def slate(request: str, user: str = "ann", ts: int = 100) -> Slate:
+    """A decided list of two items and one other, whose second item stands out."""
+    features = np.zeros((3, N_FEATURES), "<f4")
+    features[1] = 0.5
+    return Slate(
+        request_id=request, user_id=user, ts=ts, items=["tea", "mate"], others=["milk"], decided=True,
+        policy="uniform", features=features.tobytes(),
+    )  # fmt: skip
+
+
+def block(*slates: Slate, kind: int) -> FeedbackBlock:
+    """The same operation on each of them."""
+    n, is_click = len(slates), kind == CLICK
+    return FeedbackBlock(
+        list(slates), [], [kind] * n, list(range(n)), [1 if is_click else -1] * n, [float(is_click)] * n,
+        [is_click] * n, [one.ts for one in slates],
+    )  # fmt: skip
+
+
+def trained(*segments: Segment, mb: int = 512) -> tuple[UsersShard, TrainShard]:
+    """A users' partition 0 that has learned these, and TRAIN behind it."""
+    learn = msgspec.structs.replace(SETTINGS.learn, training_mb=mb)
+    users, train = (
+        UsersShard(0, lambda _: 0, SETTINGS, 1),
+        TrainShard(0, msgspec.structs.replace(SETTINGS, learn=learn)),
+    )
+    pass_on(users, train, *segments)
+    return users, train
+
+
+def pass_on(users: UsersShard, train: TrainShard, *segments: Segment) -> None:
+    give(users, *segments)
+    train.on_records([SourceRecord(0, o.value or b"") for o in users.take() if o.topic == "training"])
+
+
+def published(train: TrainShard) -> dict[str, object]:
+    """The ranker's row, if there is one."""
+    rows = [decode_control(output.value or b"")[1] for output in train.take() if output.topic == "control"]
+    return rows[-1] if rows else {}
+
+
+def test_a_click_refers_to_a_list_of_another_record_until_its_window_is_over() -> None:
+    one = slate("r")
+    users, train = trained(block(one, kind=SHOWN))
+    pass_on(users, train, block(one, kind=CLICK), block(one, kind=CLOSED), block(one, kind=CLICK))
+    assert (train.parts.ranker.steps, train.n_missed, len(train.lists)) == (1, 1, 0)
+    assert published(train)["steps"] == 1
+
+
+def test_the_ring_is_bounded_in_bytes_and_the_oldest_close_as_they_are() -> None:
+    lists = OpenLists(1 << 20)
+    for n in range(1_000):
+        lists.put(f"r{n}", OpenList(f"u{n}", n, "", 10, 90, bytes(2_000)))
+    assert 0.99 < lists.n_bytes / (1 << 20) <= 1
+    assert len(lists) + lists.n_closed_early == 1_000
+    assert lists.get("r999") is not None and lists.get("r0") is None
+
+
+def test_a_click_on_a_list_that_closed_early_is_counted_and_teaches_nothing() -> None:
+    wide = [slate(f"r{n}") for n in range(3)]
+    for one in wide:
+        one.others, one.features = ["x"] * 49_998, bytes(4 * 50_000 * N_FEATURES)
+    _, train = trained(block(*wide, kind=SHOWN), block(*wide, kind=CLICK), mb=1)
+    assert train.counters == {"lists closed early": 1, "clicks missed": 1}
+
+
+def test_a_forget_drops_the_users_lists_and_names_nobody() -> None:
+    ann, bob = slate("r1", "zz-ann"), slate("r2", "bob")
+    users, train = trained(block(ann, bob, kind=SHOWN))
+    pass_on(users, train, Forgotten("zz-ann", 100), block(ann, bob, kind=CLICK))
+    assert (len(train.lists), train.parts.ranker.steps) == (1, 1)
+    assert hashed_user("zz-ann", KEY) != "zz-ann"
+    assert b"zz-ann" not in pack(train.snapshot()) and b"r1" not in pack(train.snapshot())
+
+
+def test_nothing_is_published_until_the_owner_before_has_handed_the_ranker_over() -> None:
+    one = slate("r")
+    users = UsersShard(1, lambda _: 0, SETTINGS, 2)
+    train = TrainShard(0, SETTINGS)
+    pass_on(users, train, block(one, kind=SHOWN), block(one, kind=CLICK))
+    assert train.parts.ranker.steps == 1 and published(train) == {}
+    fresh = UsersShard(0, lambda _: 0, SETTINGS, 2)
+    pass_on(fresh, train, block(one, kind=CLOSED))
+    assert published(train)["steps"] == 1
+
+
+def test_what_an_older_program_had_learned_is_handed_over_once_though_a_take_over_emits_nothing() -> None:
+    before = UsersShard(0, lambda _: 0, SETTINGS, 1)
+    ranker = before.parts.ranker
+    ranker.weights[:], ranker.steps = 7.5, 40
+    old = unpack(pack(before.snapshot()))
+    del old["handed_over"]
+    users, train = UsersShard(0, lambda _: 0, SETTINGS, 1), TrainShard(0, SETTINGS)
+    users.restore(old)
+    give(users, block(slate("r"), kind=SHOWN))
+    users.take()  # run again at the take-over: it stands in the commits of the program before
+    users._maintain(1)
+    pass_on(users, train)
+    assert (train.parts.ranker.weights.tolist(), train.parts.ranker.steps) == ([7.5] * N_FEATURES, 40)
+    click(train.parts.ranker)
+    users._maintain(2)
+    pass_on(users, train)
+    assert train.parts.ranker.steps == 41
+
+
+def click(ranker: Ranker) -> None:
+    """Learn one click."""
+    ranker.steps += 1
+
+
+def test_a_hand_over_that_cannot_be_read_is_a_dead_letter() -> None:
+    train = TrainShard(0, SETTINGS)
+    give(train, HandedOver({"ranker": {"steps": 1}}))
+    assert [output.topic for output in train.take()] == ["dead-letters"]
