@@ -1,4 +1,4 @@
-"""JOIN, LEARN USERS and LEARN ITEMS behind each other in memory: Kafka's steps without Kafka."""
+"""JOIN, LEARN USERS, LEARN ITEMS and TRAIN behind each other in memory: Kafka's steps without Kafka."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from learning.rows.codec import PROGRESS_KEY, ItemRow, decode_item_row
 from learning.settings import LearningSettings
 from learning.shards.items import ItemsShard
 from learning.shards.join import JoinShard
+from learning.shards.train import TrainShard
 from learning.shards.users import UsersShard
 from stream.codec import encode_events
 from stream.engine.shard import Output, ShardStep, SourceRecord
@@ -19,7 +20,7 @@ from stream.kafka.partitioning import routing_id
 
 __all__ = ["Chain"]
 
-_BETWEEN = ("feedback", "item-feedback", "dead-letters")
+_BETWEEN = ("feedback", "item-feedback", "training", "dead-letters")
 
 
 class Chain:
@@ -61,6 +62,7 @@ class Chain:
         ]
         self.users = [UsersShard(p, self.home, settings, n) for p in range(n)]
         self.items = [ItemsShard(q, self.home, settings, n) for q in range(n)]
+        self.train = TrainShard(0, settings)
 
     def restart(self) -> None:
         """Let other processes take over all shards, from their snapshots."""
@@ -70,7 +72,7 @@ class Chain:
             shard.restore(frame)
 
     def _shards(self) -> list[ShardStep]:
-        return [*self.joins, *self.users, *self.items]
+        return [*self.joins, *self.users, *self.items, self.train]
 
     def home(self, name: str) -> int:
         """The partition of an id."""
@@ -92,6 +94,7 @@ class Chain:
             "events": self.joins,
             "feedback": self.users,
             "item-feedback": self.items,
+            "training": [self.train],
         }
         for topic, shards in steps.items():
             for partition, shard in enumerate(shards):

@@ -13,7 +13,7 @@ import numpy as np
 from learning.parts import Parts, build_parts
 from learning.pipeline import Pipeline
 from learning.rows.follow import RowFollower
-from learning.rows.publish import ControlRows, ItemRows, UserRows
+from learning.rows.publish import ControlRows, ItemRows, TrainedRows, UserRows
 from learning.rows.shared import SharedRows
 from learning.settings import LearningSettings
 from learning.testing_chain import Chain
@@ -119,7 +119,13 @@ class Embedded:
         parts = self.pipeline.parts
         self._users, self._items = UserRows(parts, 0), ItemRows(parts, 0, lambda _: 0)
         of_all = {**parts.learners(), **parts.policy_parts()}
-        self._rows = (self._users, self._items, ControlRows(parts, 0), SharedRows(of_all, "items", 0))
+        self._rows = (
+            self._users,
+            self._items,
+            ControlRows(parts, 0),
+            TrainedRows(parts.list_learners()),
+            SharedRows(of_all, "items", 0),
+        )
         if frame is not None:
             self.pipeline.restore(frame["pipeline"])
             self._users.restore(frame["users"])

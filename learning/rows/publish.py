@@ -20,7 +20,7 @@ from learning.rows.publish_tools import Owners, PartCells, owned_by, union_of, v
 from stream.engine.shard import Output
 from stream.frame import Frame
 
-__all__ = ["ControlRows", "ItemRows", "UserRows", "trained_rows"]
+__all__ = ["ControlRows", "ItemRows", "TrainedRows", "UserRows"]
 
 Int32 = npt.NDArray[np.int32]
 
@@ -97,13 +97,23 @@ class UserRows:
         self._owners.restore(frame)
 
 
-def trained_rows(learners: Mapping[str, Part]) -> list[Output]:
-    """Rows of `control` of the parts that learn whole lists, where they changed since the last call."""
-    return [
-        Output("control", 0, encode_control(name, state), name.encode())
-        for name, part in learners.items()
-        if (state := part.changes())
-    ]
+class TrainedRows:
+    """Rows of `control` of the parts that learn whole lists, each under its own name.
+
+    Args:
+        learners: those parts.
+    """
+
+    def __init__(self, learners: Mapping[str, Part]) -> None:
+        self._learners = learners
+
+    def take(self) -> list[Output]:
+        """What has changed since the last call."""
+        return [
+            Output("control", 0, encode_control(name, state), name.encode())
+            for name, part in self._learners.items()
+            if (state := part.changes())
+        ]
 
 
 class ControlRows:

@@ -9,7 +9,7 @@ import msgspec
 from learners import LearnerError
 from learners.encode_lists import ListOperation, encode_lists
 from learning.parts import Parts, build_parts
-from learning.rows.publish import trained_rows
+from learning.rows.publish import TrainedRows
 from learning.settings import LearningSettings
 from learning.shards.reading import SegmentReader
 from stream.blocks import CLICK, SHOWN, Forgotten
@@ -57,6 +57,7 @@ class TrainShard:
         """Lists whose windows are not over."""
         self.n_missed = 0
         """Clicks on lists that are not open: nothing was learned from them."""
+        self._rows = TrainedRows(self.parts.list_learners())
         self._is_ours = False
 
     # -- records in ------------------------------------------------------------------------------------------
@@ -79,23 +80,19 @@ class TrainShard:
         """
         for record in records:
             segment = self.reader.read(record)
-            try:
-                if isinstance(segment, TrainingLists):
-                    self._learn(segment)
-                elif isinstance(segment, Forgotten):
-                    self.lists.forget(segment.user_id, segment.ts)
-                elif isinstance(segment, HandedOver):
-                    self._take_over(segment)
-            except (LearnerError, *MALFORMED) as error:
-                self.reader.bury(record, f"lists or state that cannot be learned: {error!r}")
+            if isinstance(segment, TrainingLists):
+                self._learn(segment)
+            elif isinstance(segment, Forgotten):
+                self.lists.forget(segment.user_id, segment.ts)
+            elif isinstance(segment, HandedOver):
+                self._hear(segment, record)
 
     def _learn(self, block: TrainingLists) -> None:
         lists, operations = self._resolved(block)
         if not operations:
             return
         rows = encode_lists(lists, operations, self.parts.ranker.schemas)
-        for part in self.parts.list_learners().values():
-            part.learn_lists(rows)
+        self.parts.learn_lists(rows)
 
     def _resolved(self, block: TrainingLists) -> tuple[list[OpenList], list[ListOperation]]:
         """The lists that operations name, and the operations with numbers of these; opens and closes them."""
@@ -122,13 +119,21 @@ class TrainShard:
             return found
         return self.lists.get(request) if kind == CLICK else self.lists.close(request)
 
-    def _take_over(self, handed: HandedOver) -> None:
+    def _hear(self, handed: HandedOver, record: SourceRecord) -> None:
+        """Take over what was learned elsewhere, once: it is said again and again, for it may not be heard."""
         if self._is_ours:
-            return  # it is said again and again, for no one knows whether it was heard
+            return
         learners = self.parts.list_learners()
-        for name, state in handed.parts.items():
-            if name in learners and state["steps"]:
-                learners[name].restore(state)
+        before = {name: part.snapshot() for name, part in learners.items()}
+        try:
+            for name, state in handed.parts.items():
+                if name in learners and state["steps"]:
+                    learners[name].restore(state)
+        except (LearnerError, *MALFORMED) as error:
+            for name, part in learners.items():
+                part.restore(before[name])
+            self.reader.bury(record, f"what was learned before cannot be taken over: {error!r}")
+            return
         self._is_ours = True
 
     # -- records out -----------------------------------------------------------------------------------------
@@ -136,7 +141,7 @@ class TrainShard:
     def take(self) -> list[Output]:
         """Dead letters and the changed weights, since the last call."""
         outputs = self.reader.take()
-        return outputs + trained_rows(self.parts.list_learners()) if self._is_ours else outputs
+        return outputs + self._rows.take() if self._is_ours else outputs
 
     # -- state -----------------------------------------------------------------------------------------------
 

@@ -18,7 +18,7 @@ from learning.pipeline import Pipeline
 from learning.rows.codec import ItemRow, PolicyRow, UserRow, encode_row
 from learning.rows.follow import RowFollower
 from learning.rows.part_columns import Cells
-from learning.rows.publish import ControlRows, ItemRows, UserRows, trained_rows
+from learning.rows.publish import ControlRows, ItemRows, TrainedRows, UserRows
 from serving.decisions import Circumstances, DecisionMaker
 from serving.item_index import ItemIndex
 from serving.requests import RecommendRequest
@@ -80,7 +80,7 @@ class RowPublisher:
         self.n_partitions = n_partitions
         parts = self.pipeline.parts
         self._users, self._items = UserRows(parts, 0), ItemRows(parts, 0, lambda _: 0)
-        self._control = ControlRows(parts, 0)
+        self._control, self._trained = ControlRows(parts, 0), TrainedRows(parts.list_learners())
         self.stateful: Sequence[Stateful] = (self._users, self._items)
 
     @property
@@ -100,8 +100,11 @@ class RowPublisher:
 
     def taken(self) -> list[Output]:
         """What the publishers have to say since they were last asked."""
-        outputs = [output for rows in (self._users, self._items, self._control) for output in rows.take()]
-        return [self._placed(one) for one in [*outputs, *trained_rows(self.parts.list_learners())]]
+        return [
+            self._placed(output)
+            for rows in (self._users, self._items, self._control, self._trained)
+            for output in rows.take()
+        ]
 
     def _placed(self, output: Output) -> Output:
         if output.topic == "control":

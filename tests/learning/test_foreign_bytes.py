@@ -21,6 +21,7 @@ from learning.rows.codec import (
 )
 from learning.shards.items import ItemsShard
 from learning.shards.join import JoinShard
+from learning.shards.train import TrainShard
 from learning.shards.users import UsersShard
 from stream.block_codec import decode_item, decode_segment
 from stream.clock import ManualClock
@@ -143,6 +144,16 @@ def test_a_step_buries_what_it_cannot_read_and_goes_on(
     give(step, [SourceRecord(N + n, record.value) for n, record in enumerate(records)])
     assert step.reader.n_letters > N // 4
     assert np.isfinite(step.parts.items.data[: step.parts.items.size]).all()
+
+
+def test_train_buries_what_it_cannot_read_and_goes_on(chain: Chain) -> None:
+    records, rng = chain.topics["training", 0], np.random.default_rng(6)
+    step = TrainShard(0, chain.users[0].settings)
+    for n in range(N):
+        give(step, [SourceRecord(n, changed(records[int(rng.integers(len(records)))].value, rng))])
+    give(step, records)
+    assert step.reader.n_letters > N // 4 and step.parts.ranker.steps > 0
+    assert np.isfinite(step.parts.ranker.weights).all()
 
 
 def test_join_buries_what_it_cannot_read_and_goes_on(chain: Chain) -> None:

@@ -157,5 +157,7 @@ def click(ranker: Ranker) -> None:
 
 def test_a_hand_over_that_cannot_be_read_is_a_dead_letter() -> None:
     train = TrainShard(0, SETTINGS)
-    give(train, HandedOver({"ranker": {"steps": 1}}))
+    before = pack(train.snapshot())
+    give(train, HandedOver({"ranker": {"steps": 1, "names": ["taste"], "weights": np.full(1, np.nan)}}))
     assert [output.topic for output in train.take()] == ["dead-letters"]
+    assert pack(train.snapshot()) == before
