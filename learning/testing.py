@@ -43,9 +43,11 @@ class PartContract(ABC):
     """What every part promises; each check is one sentence of the contract."""
 
     name: ClassVar[str]
-    """What `learning.parts.Parts` calls it."""
+    """Its name in the settings, or of one that is always there in `learning.parts.Parts`."""
     policies: ClassVar[Sequence[Mapping[str, Any]]] = ({"kind": "uniform"},)
     """The entries of `[[policies]]` that it is run with."""
+    learners: ClassVar[Sequence[Mapping[str, Any]]] = ()
+    """Those of `[[learners]]`."""
     order_free: ClassVar[bool] = True
     """Whether it holds the same in whatever order the records of several partitions come. If not, it is
     compared where they come in the order of the log."""
@@ -61,6 +63,7 @@ class PartContract(ABC):
             ),
             policy=PolicySettings(centroids=6, features=("device", "hour"), feature_dim=4),
             policies=tuple(map(dict, self.policies)),
+            learners=tuple(map(dict, self.learners)),
         )
 
     def short_lived(self) -> LearningSettings:
@@ -77,8 +80,9 @@ class PartContract(ABC):
     # --- helpers ---
 
     def part_of(self, parts: Parts) -> Part:
-        """The part among all."""
-        return {**parts.learners(), **parts.policies}[self.name]
+        """The part among all; of a chosen learner `Parts` says the kind as well."""
+        learners = {name.partition(":")[0]: part for name, part in parts.learners().items()}
+        return {**learners, **parts.policies}[self.name]
 
     def told(self, parts: Parts) -> dict[str, Told]:
         """What it holds, by side."""

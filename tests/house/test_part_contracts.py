@@ -43,9 +43,16 @@ def test_every_policy_and_learner_of_the_catalogue_is_in_the_contract() -> None:
         assert {kinds.load(kind).module.__name__ for kind in kinds.own()} <= modules
 
 
+def test_every_kind_of_learner_that_may_be_chosen_is_in_the_contract_under_a_name_of_its_own() -> None:
+    names = {entry["name"]: entry["kind"] for contract in CONTRACTS for entry in contract.learners}
+    chosen = {names[contract.name] for contract in CONTRACTS if contract.name in names}
+    assert chosen == set(LEARNERS.own())
+
+
 def test_every_part_that_learns_from_blocks_is_in_the_contract() -> None:
     named = {contract.name for contract in CONTRACTS}
-    assert build_parts(CONTRACTS[0]().settings()).learners().keys() <= named
+    learners = build_parts(CONTRACTS[0]().settings()).learners()
+    assert {name.partition(":")[0] for name in learners} <= named
 
 
 def test_every_module_of_parts_holds_one_that_is_in_the_contract() -> None:

@@ -21,10 +21,16 @@ POLICIES: tuple[dict[str, Any], ...] = (
     {"kind": "thompson"},
     {"kind": "uniform"},
 )
+# Of every kind that may be chosen, one beside that which is always there.
+LEARNERS: tuple[dict[str, Any], ...] = (
+    {"kind": "popularity", "name": "last_minutes", "half_lives_ms": [60_000]},
+    {"kind": "cooccurrence", "name": "lately", "half_life_ms": 3_600_000},
+)
 
 
 class TestFactorisation(PartContract):
     name, policies, order_free = "mf", POLICIES, False
+    learners = LEARNERS
     # Measured over 2 and 3 partitions: biases 0.062 and vectors 0.009 of their mean size, for a user's owner
     # learns with items as they were published last.
     apart: ClassVar[Mapping[str, float]] = {"bias": 0.1, "vector": 0.02}
@@ -47,21 +53,32 @@ class TestFactorisation(PartContract):
 
 class TestPopularity(PartContract):
     name, policies, order_free = "popularity", POLICIES, False
+    learners = LEARNERS
 
     def answers(self, part: Any, parts: Parts, names: Sequence[str]) -> list[Any]:
-        best = [np.array(parts.names_of("item", part.top(9, h))) for h in range(2)]
+        best = [np.array(parts.names_of("item", part.top(9, h))) for h in range(len(part.half_lives_ms))]
         return [part.all_scores(NOW, parts.items.find(names)), *best]
 
 
 class TestCoOccurrence(PartContract):
     name, policies, order_free = "cooccurrence", POLICIES, False
+    learners = LEARNERS
 
     def answers(self, part: Any, parts: Parts, names: Sequence[str]) -> list[Any]:
         return [np.sort(part.neighbours(row, 50)[1]) for row in parts.items.find(names).tolist()]
 
 
+class TestAnotherPopularity(TestPopularity):
+    name = "last_minutes"
+
+
+class TestAnotherCoOccurrence(TestCoOccurrence):
+    name = "lately"
+
+
 class TestHistories(PartContract):
     name, policies, order_free = "history", POLICIES, False
+    learners = LEARNERS
 
     def answers(self, part: Any, parts: Parts, names: Sequence[str]) -> list[Any]:
         users = parts.users.find(sorted(str(name) for name in parts.users.ids_of(parts.users.live)))
@@ -70,26 +87,32 @@ class TestHistories(PartContract):
 
 class TestDiagLinUcb(PolicyPartContract):
     name, policies = "diag_lin_ucb", POLICIES
+    learners = LEARNERS
 
 
 class TestLinUcb(PolicyPartContract):
     name, policies = "lin_ucb", POLICIES
+    learners = LEARNERS
 
 
 class TestLinUcbSharedForm(PolicyPartContract):
     name, policies = "lin_ucb_shared", POLICIES
+    learners = LEARNERS
 
 
 class TestEpsilonGreedy(PolicyPartContract):
     name, policies = "epsilon_greedy", POLICIES
+    learners = LEARNERS
 
 
 class TestThompson(PolicyPartContract):
     name, policies = "thompson", POLICIES
+    learners = LEARNERS
 
 
 class TestUniform(PolicyPartContract):
     name, policies = "uniform", POLICIES
+    learners = LEARNERS
 
 
 def test_in_the_case_of_new_owners_every_row_changes_hands() -> None:
