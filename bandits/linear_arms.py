@@ -189,11 +189,14 @@ class LinearArms:
     def adopt(self, side: Side, rows: Int32, columns: Mapping[str, npt.NDArray[Any]]) -> None:
         """See `learners.part.Part.adopt`; rows of zeros are items that nobody has shown."""
         if side == "shared":
+            has_other_scale = not np.array_equal(self.moments.sums, columns["moments"])
             self.moments.sums[:] = columns["moments"]
             self._a[0], self._b[0] = columns["other_a"], columns["other_b"]
             self._shown[0] = columns["other_shown"]
             self._is_moved = True
-            self._rescale()
+            self._is_stale[:1] = True
+            if has_other_scale:  # once it is frozen, only the shared arm changes here
+                self._rescale()
             return
         a, b, shown = columns["a"], columns["b"], columns["shown"]
         is_empty = (shown == 0) & ~a.any(axis=1) & ~b.any(axis=1)

@@ -263,3 +263,13 @@ def test_the_shared_form_reads_attributes_as_they_were_last_sent() -> None:
 def test_partitions_share_the_arms_and_the_rows_that_the_scale_rests_on() -> None:
     policy = build(Settings(max_arms=10, freeze_rows=100), World(request_dim=3, n_partitions=3))
     assert (policy.dim, policy.max_arms, policy.freeze_rows) == (3, 4, 34)
+
+
+def test_a_replica_follows_the_arm_that_items_share_after_the_scale_is_frozen() -> None:
+    learner, replica = (LinUcb(DIM, max_arms=2, freeze_rows=30) for _ in range(2))
+    x = requests(80, 14)
+    block = block_of(x, 14)[0]
+    for o in range(0, len(block), 20):
+        learner.learn(cut(block, o, min(o + 20, len(block))))
+        replica.apply(unpack(pack(learner.changes())))
+        assert np.array_equal(scores(replica, x[:3]), scores(learner, x[:3]))
