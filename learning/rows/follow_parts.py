@@ -3,13 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 from learners.part import Part, Side
-from learning.rows.part_columns import Cells, RowsOf, fitting, from_cells, other_settings
+from learning.rows.part_columns import (
+    Cells,
+    Gathered,
+    RowsOf,
+    all_fit,
+    expected_cells,
+    fitting,
+    from_gathered,
+    gathered,
+    other_settings,
+)
 from stream.errors import FrameError
 from stream.frame import Frame
 
@@ -48,7 +58,11 @@ class FollowedParts:
         self._columns = {
             name: part.spec.sides[side] for name, part in parts.items() if side in part.spec.sides
         }
+        found = {name: expected_cells(columns) for name, columns in self._columns.items()}
+        self._expected = [(name, expected) for name, expected in found.items() if expected]
         self._rows_of, self._keys = rows_of, keys or {}
+        # What was looked at last, so that it is gathered once.
+        self._kept: tuple[Sequence[Any], dict[str, Gathered]] = ([], {})
         self.unknown: set[str] = set()
         """Names of parts that rows have told of and that are not configured here."""
 
@@ -58,31 +72,51 @@ class FollowedParts:
         Raises:
             FrameError: it was not.
         """
-        for name, cells in parts.items():
-            columns = self._columns.get(name)
-            if columns is None:
-                self.unknown.add(name)
-            elif other := other_settings(columns, cells):
-                msg = f"{name}: {other}; give all programs the same"
-                raise FrameError(msg)
+        for name, expected in self._expected:
+            cells = parts.get(name)
+            for column, mine in expected if cells else ():
+                cell = cells.get(column) if cells else None
+                if cell is not None and cell != mine:
+                    self._refuse(name, column, cell)
+        if not parts.keys() <= self._columns.keys():
+            self.unknown |= parts.keys() - self._columns.keys()
+
+    def _refuse(self, name: str, column: str, cell: bytes | list[str]) -> None:
+        if other := other_settings(self._columns[name], column, cell):
+            msg = f"{name}: {other}; give all programs the same"
+            raise FrameError(msg)
 
     def fitting(self, found: list[Row]) -> list[Row]:
         """Those of `found` of which every part can be read; one number that is none spoils a row."""
+        cells = self._gather(found)
         for name, columns in self._columns.items():
-            fits = fitting(columns, [row.parts.get(name, _NOTHING) for row in found])
-            if not fits.all():
+            if not all_fit(columns, cells[name]):
+                fits = fitting(columns, [row.parts.get(name, _NOTHING) for row in found])
                 found = [row for row, here in zip(found, fits.tolist(), strict=True) if here]
+                cells = self._gather(found)
+        self._kept = found, cells
         return found
+
+    def _gather(self, found: Sequence[Row]) -> dict[str, Gathered]:
+        every = [row.parts for row in found]
+        return {
+            name: gathered(columns, [parts.get(name, _NOTHING) for parts in every])
+            for name, columns in self._columns.items()
+        }
 
     def frames(self, rows: Int32, found: Sequence[Row], removed: Int32) -> Frame:
         """Changes by name: `found` (n,) stand in `rows` (n,), and `removed` (m,) hold nothing any more."""
-        every, blank = np.concatenate([rows, removed]), [_NOTHING] * removed.size
+        every = np.concatenate([rows, removed])
+        (looked_at, cells), self._kept = self._kept, ([], {})
         if not every.size:
             return {}
+        if found is not looked_at:  # some found no row
+            cells = self._gather(found)
         frame: Frame = {}
         for name, columns in self._columns.items():
-            cells = [row.parts.get(name, _NOTHING) for row in found]
-            side = {"rows": every, **from_cells(columns, cells + blank, self._rows_of)}
+            for column in columns:
+                cells[name][column.name] += [b"" if column.ref is None else []] * removed.size
+            side = {"rows": every, **from_gathered(columns, cells[name], self._rows_of)}
             frame[self._keys.get(name, name)] = {self._side: side}
         return frame
 

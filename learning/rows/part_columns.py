@@ -8,6 +8,8 @@ is missing for that.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
+from itertools import chain
 from math import prod
 from typing import Any
 
@@ -17,13 +19,27 @@ import numpy.typing as npt
 from learners.part import Column, Columns
 from stream.columns import are_finite, are_times
 
-__all__ = ["Cells", "NamesOf", "RowsOf", "fitting", "from_cells", "other_settings", "to_cells"]
+__all__ = [
+    "Cells",
+    "Gathered",
+    "NamesOf",
+    "RowsOf",
+    "all_fit",
+    "expected_cells",
+    "fitting",
+    "from_cells",
+    "other_settings",
+    "to_cells",
+]
 
 Int32 = npt.NDArray[np.int32]
 Bool = npt.NDArray[np.bool_]
 
 Cells = dict[str, bytes | list[str]]
 """What a row holds of a part, by column name."""
+
+Gathered = dict[str, list[Any]]
+"""By column the cells of some rows."""
 
 NamesOf = Callable[[str, Int32], Sequence[str | None]]
 """The ids of rows of a side's table, None for those without an owner."""
@@ -68,13 +84,27 @@ def from_cells(
         >>> back["n"].tolist(), back["near_n"].tolist(), back["near"].tolist()
         ([0, 258], [0, 1], [7])
     """
+    return from_gathered(columns, gathered(columns, cells), rows_of)
+
+
+def gathered(columns: tuple[Column, ...], cells: Sequence[Mapping[str, bytes | list[str]]]) -> Gathered:
+    """By column the cell of each row; empty ones where a row has none."""
+    return {
+        column.name: [one.get(column.name, empty) for one in cells]
+        for column in columns
+        for empty in (_EMPTY[column.ref is not None],)
+    }
+
+
+def from_gathered(columns: tuple[Column, ...], cells: Gathered, rows_of: RowsOf) -> Columns:
+    """As `from_cells`, of `gathered` cells."""
     out: Columns = {}
     for group in _by_dimension(columns):
         if group[0].ragged:
             _ragged_columns(group, cells, rows_of, out)
         else:
             for column in group:
-                out[column.name] = _fixed_column(column, cells, rows_of)
+                out[column.name] = _fixed_column(column, cells[column.name], rows_of)
     return out
 
 
@@ -86,42 +116,68 @@ def fitting(columns: tuple[Column, ...], cells: Sequence[Mapping[str, bytes | li
         >>> fitting((Column("bias", "<f4"),), cells).tolist()
         [True, True, False, False]
     """
-    fits = np.fromiter((_has_lengths(columns, one) for one in cells), np.bool_, len(cells))
-    for column in columns:
-        if column.ref is None:
-            _refuse_not_finite(column, cells, fits)
-    return fits
+    found = gathered(columns, cells)
+    if all_fit(columns, found):
+        return np.ones(len(cells), np.bool_)
+    return np.array([all_fit(columns, gathered(columns, [one])) for one in cells], np.bool_)
 
 
-def other_settings(columns: tuple[Column, ...], cells: Mapping[str, bytes | list[str]]) -> str:
-    """The first column that says other settings than ours, and what it says; empty where none does.
+def all_fit(columns: tuple[Column, ...], cells: Gathered) -> bool:
+    """Whether all rows are `fitting`; together, for a start reads millions, and nearly all are."""
+    return all(_group_fits(group, cells) for group in _by_dimension(columns))
+
+
+def _group_fits(group: Sequence[Column], cells: Gathered) -> bool:
+    counts: npt.NDArray[np.int64] | None = None
+    for column in group:
+        values, is_ref = cells[column.name], column.ref is not None
+        if not set(map(type, values)) <= {list if is_ref else bytes}:
+            return False
+        lengths, width = np.fromiter(map(len, values), np.int64, len(values)), 1 if is_ref else _width(column)
+        if group[0].ragged:
+            if (lengths % width).any() or (lengths > column.most * width).any():
+                return False
+            if counts is not None and (lengths // width != counts).any():
+                return False
+            counts = lengths // width
+        elif ((lengths != 0) & (lengths != width)).any():
+            return False
+        if not is_ref and not _is_finite(np.frombuffer(b"".join(values), _wire(column))):
+            return False
+    return True
+
+
+def expected_cells(columns: tuple[Column, ...]) -> list[tuple[str, bytes]]:
+    """Of the columns that say under which settings a row was written: name, and the cell of ours.
+
+    Example:
+        >>> expected_cells((Column("half_life_ms", "i8", setting=True, expects=(258,)), Column("n", "i8")))
+        [('half_life_ms', b'\\x02\\x01\\x00\\x00\\x00\\x00\\x00\\x00')]
+    """
+    return [
+        (column.name, np.array(column.expects, _wire(column)).tobytes())
+        for column in columns
+        if column.expects is not None
+    ]
+
+
+def other_settings(columns: tuple[Column, ...], name: str, cell: bytes | list[str]) -> str:
+    """What a cell of a column that says settings has instead of ours; empty where it says nothing.
 
     Example:
         >>> column = Column("half_life_ms", "<i8", setting=True, expects=(1_000,))
-        >>> other_settings((column,), {"half_life_ms": np.array([500]).tobytes()})
+        >>> other_settings((column,), "half_life_ms", np.array([500]).tobytes())
         'half_life_ms: expected 1000, the row has 500'
     """
-    for column in columns:
-        cell = cells.get(column.name) if column.expects is not None else None
-        if not isinstance(cell, bytes) or len(cell) != _width(column):
-            continue
-        theirs = tuple(np.frombuffer(cell, _wire(column)).tolist())
-        if theirs != column.expects:
-            mine, came = (" ".join(map(str, values)) for values in (column.expects or (), theirs))
-            return f"{column.name}: expected {mine}, the row has {came}"
-    return ""
+    column = next(column for column in columns if column.name == name)
+    if not isinstance(cell, bytes) or len(cell) != _width(column):
+        return ""  # that is no cell of such a column: `fitting` says so
+    theirs = np.frombuffer(cell, _wire(column)).tolist()
+    mine, came = (" ".join(map(str, values)) for values in (column.expects or (), theirs))
+    return f"{name}: expected {mine}, the row has {came}"
 
 
-def _refuse_not_finite(column: Column, cells: Sequence[Mapping[str, bytes | list[str]]], fits: Bool) -> None:
-    """All are looked at together: one by one it would cost a start as much as decoding them."""
-    at = np.flatnonzero(fits).tolist()
-    values: list[Any] = [cells[n].get(column.name, b"") for n in at]
-    if _is_finite(np.frombuffer(b"".join(values), _wire(column))):
-        return
-    for n, value in zip(at, values, strict=True):
-        fits[n] = _is_finite(np.frombuffer(value, _wire(column)))
-
-
+@lru_cache(1_024)
 def _by_dimension(columns: tuple[Column, ...]) -> list[list[Column]]:
     """Columns without a ragged dimension, then those of each dimension."""
     groups: dict[str, list[Column]] = {}
@@ -130,10 +186,12 @@ def _by_dimension(columns: tuple[Column, ...]) -> list[list[Column]]:
     return list(groups.values())
 
 
+@lru_cache(4_096)
 def _wire(column: Column) -> np.dtype[Any]:
     return np.dtype(column.dtype).newbyteorder("<")
 
 
+@lru_cache(4_096)
 def _width(column: Column) -> int:
     """Bytes of one entry."""
     rest = column.shape[1:] if column.ragged else column.shape
@@ -195,37 +253,34 @@ def _ragged_cells(group: list[Column], exported: Columns, names_of: NamesOf, cel
 # -- reading -------------------------------------------------------------------------------------------------
 
 
-def _fixed_column(
-    column: Column, cells: Sequence[Mapping[str, bytes | list[str]]], rows_of: RowsOf
-) -> npt.NDArray[Any]:
-    name, dtype = column.name, np.dtype(column.dtype)
+def _fixed_column(column: Column, cells: list[Any], rows_of: RowsOf) -> npt.NDArray[Any]:
+    dtype = np.dtype(column.dtype)
     if column.ref is not None:
         out = np.full(len(cells), -1, dtype)
-        at = [n for n, one in enumerate(cells) if one.get(name)]
-        out[at] = rows_of(column.ref, [str(cells[n][name][0]) for n in at])
+        at = [n for n, one in enumerate(cells) if one]
+        out[at] = rows_of(column.ref, [cells[n][0] for n in at])
         return out
-    zeros = bytes(_width(column))
-    data: Any = b"".join([one.get(name) or zeros for one in cells])  # type: ignore[misc]
+    data = b"".join(cells)
+    if len(data) != len(cells) * _width(column):
+        zeros = bytes(_width(column))
+        data = b"".join([one or zeros for one in cells])
     # A copy: what is read may be written to, and kernels are compiled for such arrays.
     return np.frombuffer(data, _wire(column)).astype(dtype).reshape(len(cells), *column.shape)
 
 
-def _ragged_columns(
-    group: list[Column], cells: Sequence[Mapping[str, bytes | list[str]]], rows_of: RowsOf, out: Columns
-) -> None:
+def _ragged_columns(group: list[Column], cells: Gathered, rows_of: RowsOf, out: Columns) -> None:
     first = group[0]
-    counts = [len(one.get(first.name, b"")) for one in cells]
-    lengths = np.array(counts, np.int32) // (1 if first.ref is not None else _width(first))
+    counts = np.fromiter(map(len, cells[first.name]), np.int64, len(cells[first.name]))
+    lengths = counts // (1 if first.ref is not None else _width(first))
     total = int(lengths.sum())
     kept = np.ones(total, np.bool_)
     for column in group:
         if column.ref is not None:
-            ids = [name for one in cells for name in one.get(column.name, ())]
-            out[column.name] = rows_of(column.ref, ids).astype(column.dtype)  # type: ignore[arg-type]
+            ids = list(chain.from_iterable(cells[column.name]))
+            out[column.name] = rows_of(column.ref, ids).astype(column.dtype)
             kept &= out[column.name] >= 0
         else:
-            data: Any = b"".join([one.get(column.name, b"") for one in cells])  # type: ignore[misc]
-            values = np.frombuffer(data, _wire(column)).astype(column.dtype)
+            values = np.frombuffer(b"".join(cells[column.name]), _wire(column)).astype(column.dtype)
             out[column.name] = values.reshape(total, *column.shape[1:])
     if not kept.all():
         for column in group:
@@ -234,22 +289,6 @@ def _ragged_columns(
         ends = np.cumsum(lengths)
         lengths = before[ends] - before[ends - lengths]
     out[first.ragged] = lengths.astype(np.int32)
-
-
-def _has_lengths(columns: tuple[Column, ...], cells: Mapping[str, bytes | list[str]]) -> bool:
-    lengths: dict[str, int] = {}
-    for column in columns if cells else ():
-        cell = cells.get(column.name, _EMPTY[column.ref is not None])
-        if isinstance(cell, bytes) is (column.ref is not None):
-            return False
-        width = 1 if column.ref is not None else _width(column)
-        if len(cell) % width or (not column.ragged and len(cell) not in {0, width}):
-            return False
-        if column.ragged:
-            n = lengths.setdefault(column.ragged, len(cell) // width)
-            if n != len(cell) // width or n > column.most:
-                return False
-    return True
 
 
 _EMPTY: tuple[bytes, list[str]] = (b"", [])
