@@ -28,6 +28,8 @@ __all__ = [
     "expected_cells",
     "fitting",
     "from_cells",
+    "from_gathered",
+    "gathered",
     "other_settings",
     "to_cells",
 ]
