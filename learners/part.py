@@ -206,7 +206,11 @@ class Part:
         """Learn the items' side of a block, and what came in a parcel; either may be empty."""
 
     def learn_lists(self, block: RowBlock) -> None:
-        """Learn whole slates, in the one order of their topic."""
+        """Learn whole slates, in the one order of their topic: what is no sum keeps it in shared columns.
+
+        On Kafka the step `train` calls this, with blocks that hold decided slates alone: logged features,
+        clicks and ends, no row of a table and no context.
+        """
 
     def tick(self, now_ms: int) -> None:
         """Event time has reached `now_ms`."""

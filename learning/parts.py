@@ -121,9 +121,9 @@ class Parts:
         }
 
     def list_learners(self) -> dict[str, Part]:
-        """The parts that learn whole lists in one order, each from what was logged alone: on Kafka TRAIN has
-        them."""
-        return {"ranker": self.ranker}
+        """The parts that may learn whole lists in one order, each from what was logged alone: on Kafka TRAIN
+        has them."""
+        return {"ranker": self.ranker, **self.more}
 
     def learn_lists(self, block: RowBlock) -> None:
         """Let those parts learn a block's lists."""

@@ -123,7 +123,7 @@ class Embedded:
             self._users,
             self._items,
             ControlRows(parts, 0),
-            TrainedRows(parts.list_learners()),
+            TrainedRows({"ranker": parts.ranker}),
             SharedRows(of_all, "items", 0),
         )
         if frame is not None:

@@ -10,6 +10,7 @@ from learners import LearnerError
 from learners.encode_lists import ListOperation, encode_lists
 from learning.parts import Parts, build_parts
 from learning.rows.publish import TrainedRows
+from learning.rows.shared import SharedRows
 from learning.settings import LearningSettings
 from learning.shards.reading import SegmentReader
 from stream.blocks import CLICK, SHOWN, Forgotten
@@ -33,7 +34,7 @@ class TrainShard:
 
     Before there was this step the owner of users' partition 0 learned the ranker. Whoever owns that partition
     now and does not write the ranker any more says so, and hands over what it had (`HandedOver`). Until then
-    nothing is published here, so `control` never has two writers of the ranker. The first hand-over that has
+    it is not published here, so `control` never has two writers of the ranker. The first hand-over that has
     learned anything replaces what was learned here until then.
 
     Args:
@@ -57,7 +58,8 @@ class TrainShard:
         """Lists whose windows are not over."""
         self.n_missed = 0
         """Clicks on lists that are not open: nothing was learned from them."""
-        self._rows = TrainedRows(self.parts.list_learners())
+        self._rows = TrainedRows({"ranker": self.parts.ranker})
+        self._shared = SharedRows(self.parts.more, "train", partition)
         self._is_ours = False
 
     # -- records in ------------------------------------------------------------------------------------------
@@ -141,7 +143,7 @@ class TrainShard:
     def take(self) -> list[Output]:
         """Dead letters and the changed weights, since the last call."""
         outputs = self.reader.take()
-        return outputs + self._rows.take() if self._is_ours else outputs
+        return outputs + self._shared.take() + (self._rows.take() if self._is_ours else [])
 
     # -- state -----------------------------------------------------------------------------------------------
 

@@ -175,8 +175,7 @@ class UsersShard:
 
     def _hand_over(self) -> None:
         if self._partition == _SHARED:
-            parts = self.parts.list_learners()
-            self._training.hand_over({name: part.snapshot() for name, part in parts.items()})
+            self._training.hand_over({"ranker": self.parts.ranker.snapshot()})
         self._has_handed_over = True
 
     def _forget(self, user: Forgotten) -> None:

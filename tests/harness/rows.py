@@ -80,7 +80,7 @@ class RowPublisher:
         self.n_partitions = n_partitions
         parts = self.pipeline.parts
         self._users, self._items = UserRows(parts, 0), ItemRows(parts, 0, lambda _: 0)
-        self._control, self._trained = ControlRows(parts, 0), TrainedRows(parts.list_learners())
+        self._control, self._trained = ControlRows(parts, 0), TrainedRows({"ranker": parts.ranker})
         self.stateful: Sequence[Stateful] = (self._users, self._items)
 
     @property

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from freshet.config import load_settings
@@ -12,6 +13,8 @@ from learning.catalogue import POLICIES
 from learning.errors import SettingsError
 from learning.parts import build_parts
 from learning.settings import LearningSettings
+from learning.testing_engines import Embedded, chained, followed
+from learning.testing_engines import scripted as scripted_log
 from tests.harness.rows import DIM, RowPublisher, RowServer, known_items, scripted
 
 Register = Callable[..., None]
@@ -118,3 +121,38 @@ def test_what_a_plugin_and_named_policies_learn_travels_in_rows_of_kafka(registe
             [policy.describe(row) for row in each] for policy, each in ((mine, rows[0]), (theirs, rows[1]))
         ]
         assert known[0] == known[1] and any(known[0])
+
+
+LISTS = """
+import msgspec, numpy as np
+from freshet.plugin import Column, Part, PartSpec
+
+class Settings(msgspec.Struct): ...
+
+class Lists(Part):
+    spec = PartSpec({"shared": (Column("clicks", "<i8", (1,), merge="sum"),)})
+    def __init__(self): self.clicks, self.told = np.zeros(1, np.int64), 0
+    def learn_lists(self, block):
+        clicked = block.slate[block.first & (block.kind == 1)]
+        self.clicks += int(block.decided[clicked].sum())
+    def touched(self, side):
+        rows, self.told = np.zeros(int(self.clicks[0] != self.told), np.int32), int(self.clicks[0])
+        return rows
+    def export(self, side, rows): return {"clicks": self.clicks.copy()}
+    def adopt(self, side, rows, columns): self.clicks[:] = columns["clicks"]
+    def snapshot(self): return {"clicks": self.clicks.copy(), "told": self.told}
+    def restore(self, frame): self.clicks, self.told = frame["clicks"].copy(), frame["told"]
+
+def build(settings, world): return Lists()
+"""
+
+
+def test_a_learner_of_whole_lists_learns_in_train_what_it_learns_embedded(register: Register) -> None:
+    register("learners.lists", "plug_lists", LISTS)
+    settings = LearningSettings(learners=({"kind": "lists"},))
+    events = scripted_log(settings, forgets=False)  # with forgets it matters what came first
+    chain = chained(settings, 2, [events], restarts=True)
+    served = followed(settings, chain.outputs, np.random.default_rng(1))
+    embedded = Embedded(settings).learn([events]).parts
+    (mine,), (theirs,) = ([int(part.clicks[0]) for part in p.more.values()] for p in (served, embedded))  # type: ignore[attr-defined]
+    assert mine == theirs > 0
