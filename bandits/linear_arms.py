@@ -71,18 +71,14 @@ class LinearArms:
         self._touched = Touched()
         self._is_moved = False
         self._inverses, self._thetas = np.zeros((0, packed)), np.zeros((0, self.dim))
-        self._is_stale = np.ones(0, np.bool_)
+        self._is_stale, self._has_stale = np.ones(0, np.bool_), True
         self._mean, self._scale = self.moments.scaling()
 
     # --- deciding ---
 
     def scores(self, rows: Int32, x: Float32 | Float64, alpha: float) -> tuple[Float64, Float64]:
         """theta . z + alpha sqrt(z^T A^-1 z) of `rows` (n,), and the second term."""
-        self._make_room_for_factors()
-        factor_arms(
-            rows, self._arm_of, self._a, self._b, self._mean, self._scale, self.l2, self._is_stale,
-            self._inverses, self._thetas,
-        )  # fmt: skip
+        self._factor(rows)
         scores, widths = np.empty(rows.size), np.empty(rows.size)
         linear_scores(
             rows, x, self._mean, self._scale, self._arm_of, self._inverses, self._thetas, alpha, scores,
@@ -95,12 +91,23 @@ class LinearArms:
         u: float,
     ) -> tuple[int, int, float, float]:  # fmt: skip
         """`scores` and one draw in one call: row, place, probability, score; place -1 for none."""
-        self._make_room_for_factors()
+        if self._has_stale:
+            self._factor(rows)
+            # Handing arrays to a kernel costs as much as scoring some of them: no more than is needed.
+            self._has_stale = bool(self._is_stale[: self._n_arms].any())
         choice: tuple[int, int, float, float] = linear_choice(
-            rows, x, self._mean, self._scale, self._arm_of, self._a, self._b, self.l2, self._is_stale,
-            self._inverses, self._thetas, alpha, top, temperature, spread, u,
+            rows, x, self._mean, self._scale, self._arm_of, self._inverses, self._thetas, alpha, top,
+            temperature, spread, u,
         )  # fmt: skip
         return choice
+
+    def _factor(self, rows: Int32) -> None:
+        """Bring up to date what scores of `rows` need."""
+        self._make_room_for_factors()
+        factor_arms(
+            rows, self._arm_of, self._a, self._b, self._mean, self._scale, self.l2, self._is_stale,
+            self._inverses, self._thetas,
+        )  # fmt: skip
 
     def _make_room_for_factors(self) -> None:
         if self._is_stale.size < self._n_arms:
@@ -117,6 +124,7 @@ class LinearArms:
 
     def learn(self, block: RowBlock, x: Float64) -> Int32:
         """Learn a block whose slates have x (S, d); the item rows touched, ascending."""
+        self._has_stale = True
         outcomes = (block.start, block.items, block.decided, x)
         self._arm_of = grown(self._arm_of, int(block.items.max(initial=-1)) + 1, -1)
         for row in strangers_of(block.kind, block.slate, block.place, *outcomes, self._arm_of).tolist():
@@ -188,6 +196,7 @@ class LinearArms:
 
     def adopt(self, side: Side, rows: Int32, columns: Mapping[str, npt.NDArray[Any]]) -> None:
         """See `learners.part.Part.adopt`; rows of zeros are items that nobody has shown."""
+        self._has_stale = True
         if side == "shared":
             has_other_scale = not np.array_equal(self.moments.sums, columns["moments"])
             self.moments.sums[:] = columns["moments"]

@@ -175,10 +175,6 @@ def linear_choice(
     mean: Float64,
     scale: Float64,
     arm_of: Int32,
-    sums: Float64,
-    rewards: Float64,
-    l2: float,
-    is_stale: Bool,
     inverses: Float64,
     thetas: Float64,
     alpha: float,
@@ -187,8 +183,7 @@ def linear_choice(
     spread: float,
     u: float,
 ) -> tuple[int, int, float, float]:
-    """Factor, score and draw in a single call: (row, place, probability, score); place -1 for none."""
-    factor_arms(rows, arm_of, sums, rewards, mean, scale, l2, is_stale, inverses, thetas)
+    """`linear_scores` and one draw in a single call: (row, place, probability, score); place -1 for none."""
     scores, widths = np.empty(rows.size), np.empty(rows.size)
     linear_scores(rows, x, mean, scale, arm_of, inverses, thetas, alpha, scores, widths)
     place, probability = choose(scores, widths, top, temperature, spread, 0.0, u)

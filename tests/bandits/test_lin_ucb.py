@@ -212,13 +212,14 @@ def test_a_request_whose_features_nobody_logged_teaches_nothing() -> None:
 
 def test_it_decides_in_one_call_what_its_plan_says() -> None:
     x = requests(30, 13)
-    policy = LinUcb(DIM, top=3, temperature=0.5, spread=0.1)
+    policy = LinUcb(DIM, top=3, temperature=0.5, spread=0.1, freeze_rows=130)
     policy.learn(block_of(x, 13)[0])
     candidates = np.array([5, 3, -1, 0, 2, 77], np.int32)
     for i, row in enumerate(x):
         one, other = Draws(1, str(i)), Draws(1, str(i))
         choice = policy.decide(context(row), candidates, one)
         assert choice == Policy.decide(policy, context(row), candidates, other)
+        policy.learn(block_of(x[i : i + 1], i)[0])
     with pytest.raises(PolicyError, match="none of 0"):
         policy.decide(context(x[0]), candidates[:0], Draws(1, "r"))
 
