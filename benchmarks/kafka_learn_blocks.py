@@ -1,7 +1,8 @@
-"""The learning stages of Kafka's workers alone, from blocks: LEARN USERS, then LEARN ITEMS, without a broker.
+"""The learning stages of Kafka's workers alone, from blocks: LEARN USERS, LEARN ITEMS and TRAIN; no broker.
 
 JOIN has been at work before the clock runs: what is measured begins with the records of `feedback` and ends
-with all that goes to `item-feedback`, `user-vectors`, `item-vectors`, `policy` and `control`, as bytes.
+with all that goes to `item-feedback`, `training`, `user-vectors`, `item-vectors`, `policy` and `control`, as
+bytes.
 Slates of 20 from 3,000 items, K = 4, 5 % of the shown items clicked, four partitions, one process and one
 thread.
 """
@@ -20,6 +21,7 @@ from freshet.config import Settings, load_settings
 from learning.parts import build_parts
 from learning.shards.items import ItemsShard
 from learning.shards.join import JoinShard
+from learning.shards.train import TrainShard
 from learning.shards.users import UsersShard
 from stream.clock import WallClock
 from stream.codec import encode_events
@@ -95,11 +97,12 @@ def _records(outputs: Sequence[Output], topic: str) -> list[SourceRecord]:
 
 
 class _Stages:
-    """Both stages of all partitions, and the seconds that each has taken."""
+    """All stages of all partitions, and the seconds that each has taken."""
 
     def __init__(self, settings: Settings) -> None:
         self.users = [UsersShard(p, _home, settings, _PARTITIONS) for p in range(_PARTITIONS)]
         self.items = [ItemsShard(q, _home, settings, _PARTITIONS) for q in range(_PARTITIONS)]
+        self.train = TrainShard(0, settings)
         self.clear()
 
     def clear(self) -> None:
@@ -109,11 +112,13 @@ class _Stages:
     def learn(self, feedback: list[list[SourceRecord]]) -> None:
         """Learn what lies in each partition of `feedback`."""
         waiting: list[list[Output]] = [[] for _ in self.items]
+        lists: list[Output] = []
         for shard, records in zip(self.users, feedback, strict=True):
             for output in self._step("users", shard, records):
-                waiting[output.partition].append(output)
+                (lists if output.topic == "training" else waiting[output.partition]).append(output)
         for items, outputs in zip(self.items, waiting, strict=True):
             self._step("items", items, _records(outputs, "item-feedback"))
+        self._step("train", self.train, _records(lists, "training"))
 
     def _step(self, name: str, shard: ShardStep, records: list[SourceRecord]) -> list[Output]:
         began = perf_counter()
