@@ -13,6 +13,7 @@ from bandits import (
     Centroids,
     ClusterItemGraph,
     Policy,
+    PolicyError,
 )
 from learners import (
     Admission,
@@ -38,6 +39,7 @@ from learning.choices import (
     chosen_scorers,
     request_features_of,
 )
+from learning.errors import SettingsError
 from learning.settings import AdmissionRule, LearningSettings, LearnSettings
 from learning.unclaimed import Unclaimed
 from monitor import Measures
@@ -161,10 +163,18 @@ class Parts:
         return {**frame, "unclaimed": kept} if (kept := self.unclaimed.snapshot()) else frame
 
     def restore(self, frame: Mapping[str, Any]) -> None:
-        """Take over the state of all parts; a policy that the frame does not know starts afresh."""
+        """Take over the state of all parts; a policy that the frame does not know starts afresh.
+
+        Raises:
+            SettingsError: a policy's state was learned under settings that do not go with those of now.
+        """
         for name, part in self.named().items():
             if name in frame:
-                part.restore(frame[name])
+                try:
+                    part.restore(frame[name])
+                except PolicyError as error:  # no restart helps
+                    msg = f"settings: {name.removeprefix(_POLICY)}: {error}"
+                    raise SettingsError(msg) from error
         self.unclaimed.restore(frame, self._keyed_policies())
 
     def remove_items(self, rows: Int32) -> None:

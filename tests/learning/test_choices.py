@@ -14,7 +14,7 @@ from learning.catalogue import POLICIES
 from learning.choices import build_chosen, chosen_parts, in_full
 from learning.errors import SettingsError
 from learning.parts import build_parts
-from learning.settings import LearningSettings
+from learning.settings import LearningSettings, PolicySettings
 
 
 def _built(*entries: dict[str, Any]) -> dict[str, Any]:
@@ -84,9 +84,17 @@ def test_a_process_imports_the_kinds_that_were_chosen_and_no_others() -> None:
     program = """
 import sys
 from learning.parts import build_parts
-from learning.settings import LearningSettings
+from learning.settings import LearningSettings, PolicySettings
 build_parts(LearningSettings(policies=({"kind": "uniform"},), scorers=({"kind": "taste"},)))
 print(*sorted(name for name in sys.modules if name.startswith(("bandits.policies.", "learners.scorers."))))
 """
     ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert ran.stdout.split() == ["bandits.policies.uniform", "learners.scorers.taste"]
+
+
+def test_state_that_was_learned_of_other_features_is_refused_with_what_to_do() -> None:
+    lists: Any = {"policies": ({"kind": "lin_ucb"},)}
+    one, two = (PolicySettings(features=names) for names in (("device",), ("device", "hour")))
+    stored = build_parts(LearningSettings(policy=one, **lists)).snapshot()
+    with pytest.raises(SettingsError, match=r"settings: lin_ucb: .* start afresh under another `name`"):
+        build_parts(LearningSettings(policy=two, **lists)).restore(stored)
