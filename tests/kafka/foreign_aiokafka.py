@@ -81,7 +81,8 @@ async def read(bootstrap: str, prefix: str, user: str, item: str) -> dict[str, A
 def _row(row: dict[str, Any]) -> dict[str, Any]:
     numbers = struct.unpack(f"<{len(row['vector']) // 4}f", row["vector"])
     counts = {name: row[name] for name in ("kind", "clicks", "impressions")}
-    return {**counts, "dimension": len(numbers), "moved": any(numbers), "recent": row.get("recent")}
+    recent = row["parts"].get("history", {}).get("items")
+    return {**counts, "dimension": len(numbers), "moved": any(numbers), "recent": recent}
 
 
 if __name__ == "__main__":

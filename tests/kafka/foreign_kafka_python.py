@@ -93,12 +93,16 @@ def _complete(found: dict[tuple[str, str], dict[str, Any]], wanted: set[tuple[st
 def _row(row: dict[str, Any]) -> dict[str, Any]:
     numbers = struct.unpack(f"<{len(row['vector']) // 4}f", row["vector"])
     counts = {name: row[name] for name in ("kind", "clicks", "impressions")}
-    return {**counts, "dimension": len(numbers), "moved": any(numbers), "recent": row.get("recent")}
+    recent = row["parts"].get("history", {}).get("items")
+    return {**counts, "dimension": len(numbers), "moved": any(numbers), "recent": recent}
 
 
 def _policy(row: dict[str, Any]) -> dict[str, Any]:
-    clusters = struct.unpack(f"<{len(row['clusters']) // 4}i", row["clusters"])
-    return {"kind": row["kind"], "clusters": list(clusters), "shown": row["shown"], "arms": row["arms"]}
+    edges = row["parts"].get("diag_lin_ucb", {})  # what is missing is zero, or an empty list
+    clusters = edges.get("clusters", b"")
+    (shown,) = struct.unpack("<q", edges.get("shown", bytes(8)))
+    found = struct.unpack(f"<{len(clusters) // 4}i", clusters)
+    return {"kind": row["kind"], "clusters": list(found), "shown": shown}
 
 
 if __name__ == "__main__":
