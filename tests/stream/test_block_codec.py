@@ -70,7 +70,7 @@ def test_an_item_comes_back_as_it_was() -> None:
     ("value", "says"),
     [
         (b"\xc1", "not a frame"),
-        (pack({"kind": "outcomes", "version": 2}), "version 2"),
+        (pack({"kind": "outcomes", "version": 3}), "version 3"),
         (pack({"kind": "something", "version": 1}), "something"),
         (pack({"kind": "outcomes", "version": 1}), "lacks"),
         (pack({"kind": "forget", "version": 1}), "lacks"),
