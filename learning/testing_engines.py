@@ -41,7 +41,7 @@ def scripted(
     Example:
         >>> events = scripted(LearningSettings(), n=100)
         >>> len(events), [event.context for event in events if isinstance(event, Decision)][0]
-        (101, {'device': 'phone', 'hour': 1})
+        (101, {'device': 'desk', 'hour': 1})
     """
     n_features = build_parts(settings).ranker.n_features
     numbers = count(1)
