@@ -27,6 +27,7 @@ from learners import (
     Ranker,
     RowBlock,
 )
+from learners.errors import LearnerError
 from learners.part import Columns, naming
 from learners.request_features import RequestFeatures
 from learners.scorer import Renamed, Scorer
@@ -166,14 +167,16 @@ class Parts:
         """Take over the state of all parts; a policy that the frame does not know starts afresh.
 
         Raises:
-            SettingsError: a policy's state was learned under settings that do not go with those of now.
+            SettingsError: a part's state was learned under settings that do not go with those of now.
         """
         for name, part in self.named().items():
             if name in frame:
                 try:
                     part.restore(frame[name])
-                except PolicyError as error:  # no restart helps
+                except (PolicyError, LearnerError) as error:  # no restart helps
                     msg = f"settings: {name.removeprefix(_POLICY)}: {error}"
+                    if name in self.more:
+                        msg += "; put its settings back, or give it another `name`, so that it starts afresh"
                     raise SettingsError(msg) from error
         self.unclaimed.restore(frame, self._keyed_policies())
 
@@ -239,6 +242,7 @@ def build_parts(settings: LearningSettings, *, partition: int = 0, n_partitions:
     world = World(
         dim=learn.embedding_dim,
         request_dim=request_features.width,
+        request_layout=request_features.layout,
         cap=settings.join.cap,
         seed=learn.seed,
         partition=partition,

@@ -103,6 +103,7 @@ class LinUcb(Policy):
         source: Literal["request", "clusters"] = "request",
         item_features: ItemFeatures | None = None,
         item_dim: int = 1,
+        layout: str = "",
         alpha: float = 0.5,
         l2: float = 1.0,
         freeze_rows: float = 10_000,
@@ -122,6 +123,7 @@ class LinUcb(Policy):
             )
             raise PolicyError(msg)
         self.dim = dim
+        self.layout = layout
         self.source = source
         self.alpha = alpha
         self.l2 = l2
@@ -235,7 +237,7 @@ class LinUcb(Policy):
 
     def snapshot(self) -> Frame:
         """All sums."""
-        return self._model.snapshot()
+        return {**self._model.snapshot(), "layout": self.layout}
 
     def restore(self, frame: Frame) -> None:
         """Become the state of a snapshot.
@@ -244,12 +246,13 @@ class LinUcb(Policy):
             PolicyError: it is of other features, or of another form.
         """
         shape = self._model.export("shared", np.zeros(0, np.int32))["moments"].shape
-        if getattr(frame.get("moments"), "shape", None) != shape or ("other_a" in frame) != isinstance(
-            self._model, LinearArms
-        ):
+        is_alike = getattr(frame.get("moments"), "shape", None) == shape
+        is_alike &= ("other_a" in frame) == isinstance(self._model, LinearArms)
+        # Other names of as many features would give their sums to the wrong ones.
+        if not is_alike or frame.get("layout", self.layout) != self.layout:
             msg = (
-                f"lin_ucb: the stored state is not of {self.dim} features of this form; features or form "
-                "were changed: start afresh under another `name`"
+                "what it learned is of other features, attributes or another form; put policy.features and "
+                "its settings back, or let it start afresh under another `name`"
             )
             raise PolicyError(msg)
         self._model.restore(frame)
@@ -267,7 +270,7 @@ def build(settings: Settings, world: World) -> LinUcb:
     Raises:
         PolicyError: attributes without the shared form, or a shared form that is too large.
     """
-    item_features, item_dim = None, 1
+    item_features, item_dim, layout = None, 1, world.request_layout
     uses_clusters = settings.form == "disjoint" and world.request_dim == 1
     if settings.form == "shared":
         if not settings.attributes:
@@ -275,6 +278,7 @@ def build(settings: Settings, world: World) -> LinUcb:
             raise PolicyError(msg)
         features = RequestFeatures(settings.attributes, dim=settings.attribute_dim)
         item_features, item_dim = AttributeFeatures(world.parts["catalogue"], features), features.width
+        layout = f"{layout}|{features.layout}"
     elif settings.attributes:
         msg = 'lin_ucb: attributes are for the shared form; write form = "shared", or leave them out'
         raise PolicyError(msg)
@@ -283,6 +287,7 @@ def build(settings: Settings, world: World) -> LinUcb:
         source="clusters" if uses_clusters else "request",
         item_features=item_features,
         item_dim=item_dim,
+        layout=layout,
         alpha=settings.alpha,
         l2=settings.l2,
         freeze_rows=-(-settings.freeze_rows // world.n_partitions),

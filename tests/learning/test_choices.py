@@ -94,7 +94,17 @@ print(*sorted(name for name in sys.modules if name.startswith(("bandits.policies
 
 def test_state_that_was_learned_of_other_features_is_refused_with_what_to_do() -> None:
     lists: Any = {"policies": ({"kind": "lin_ucb"},)}
-    one, two = (PolicySettings(features=names) for names in (("device",), ("device", "hour")))
-    stored = build_parts(LearningSettings(policy=one, **lists)).snapshot()
-    with pytest.raises(SettingsError, match=r"settings: lin_ucb: .* start afresh under another `name`"):
-        build_parts(LearningSettings(policy=two, **lists)).restore(stored)
+    stored = build_parts(LearningSettings(policy=PolicySettings(features=("device", "hour")), **lists))
+    for names in (("device",), ("hour", "device"), ("country", "hour")):
+        now = build_parts(LearningSettings(policy=PolicySettings(features=names), **lists))
+        with pytest.raises(SettingsError, match=r"settings: lin_ucb: .* start afresh under another `name`"):
+            now.restore(stored.snapshot())
+
+
+def test_a_learner_with_other_settings_is_refused_with_its_name() -> None:
+    def made(*half_lives_ms: int) -> Any:
+        entry = {"kind": "popularity", "name": "now", "half_lives_ms": half_lives_ms}
+        return build_parts(LearningSettings(learners=(entry,)))
+
+    with pytest.raises(SettingsError, match=r"settings: now:popularity: .* give it another `name`"):
+        made(60_000, 3_600_000).restore(made(3_600_000).snapshot())
