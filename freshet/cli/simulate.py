@@ -10,7 +10,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from freshet.cli.output import console, json_target, read_settings, target, write_json
 from learning.catalogue import POLICIES
-from learning.choices import policy_entries
+from learning.choices import policy_entries, policy_names
 from replay.report import print_simulation, save_simulation_plot, simulation_json
 from replay.simulate import WORLDS, make_policies, make_world
 from replay.simulate import simulate as run_simulation
@@ -22,7 +22,7 @@ def simulate(
     world: Annotated[str, typer.Argument(help=f"One of {', '.join(WORLDS)}.")] = "clusters",
     policy: Annotated[
         list[str] | None,
-        typer.Option(help="A kind, or a name under `[[policies]]`. Again for each; all kinds when left out."),
+        typer.Option(help="A kind, or a name under `[[policies]]`. Again for each; all when left out."),
     ] = None,
     rounds: Annotated[int, typer.Option(min=1, max=10_000_000, help="Decisions of one item each.")] = 3_000,
     seeds: Annotated[
@@ -46,8 +46,11 @@ def simulate(
     Example: `freshet simulate clusters --policy uniform --policy diag_lin_ucb --plot regret.png`
     """
     played = make_world(world, items, seed)
-    names = list(dict.fromkeys(policy or POLICIES.own()))
-    made = make_policies(names, played, policy_entries(read_settings(config)) if policy else ())
+    # All are those of the file, where one is named, else all kinds.
+    settings = read_settings(config) if policy or config else None
+    every_one = POLICIES.own() if config is None or settings is None else policy_names(settings)
+    names = list(dict.fromkeys(policy or every_one))
+    made = make_policies(names, played, policy_entries(settings) if settings else ())
     columns = (TextColumn("simulating"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console, transient=True) as bar:
         task = bar.add_task("simulate", total=len(names) * seeds)

@@ -252,3 +252,13 @@ def test_an_interval_that_is_none_is_a_misuse(tmp_path: Path, text: str) -> None
     (tmp_path / "log.jsonl").write_bytes(b"")
     ran = CliRunner().invoke(app, ["replay", str(tmp_path / "log.jsonl"), "--sync", text])
     assert ran.exit_code == 2 and "30s, 5m, 1.5h or 1d" in " ".join(ran.output.split())
+
+
+def test_simulate_plays_what_a_named_file_configures_and_refuses_a_bad_one(tmp_path: Path) -> None:
+    good, bad, out = tmp_path / "good.toml", tmp_path / "bad.toml", tmp_path / "out.json"
+    good.write_text('[[policies]]\nkind = "uniform"\nname = "dice"\n', "utf-8")
+    bad.write_text("garbage = = 3", "utf-8")
+    short = ["simulate", "bernoulli", "--rounds", "50", "--seeds", "2"]
+    assert CliRunner().invoke(app, [*short, "--config", str(good), "--json", str(out)]).exit_code == 0
+    assert list(json.loads(out.read_text("utf-8"))["policies"]) == ["dice"]
+    assert CliRunner().invoke(app, [*short, "--config", str(bad)]).exit_code == 1
