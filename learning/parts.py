@@ -259,7 +259,8 @@ def build_parts(settings: LearningSettings, *, partition: int = 0, n_partitions:
             "graph": graph,
         },
     )
-    more = build_chosen(chosen_learners(settings), world, Part)
+    learners = chosen_learners(settings)
+    more = build_chosen(learners, world, Part)
     world = replace(world, parts={**world.parts, **more})
     return Parts(
         users=users,
@@ -276,7 +277,7 @@ def build_parts(settings: LearningSettings, *, partition: int = 0, n_partitions:
         policies=build_chosen(chosen, world, Policy),
         kinds={one.name: one.kind.name for one in chosen},
         measures=Measures(),
-        more={_frame_name(one): more[one.name] for one in chosen_learners(settings)},
+        more={_frame_name(one): more[one.name] for one in learners},
     )
 
 
