@@ -236,8 +236,7 @@ def build_parts(settings: LearningSettings, *, partition: int = 0, n_partitions:
     )
     popularity = Popularity(half_lives_ms=learn.half_lives_ms)
     cooccurrence = CoOccurrence(slots=learn.neighbours)
-    history = Histories(cap=learn.history, window=learn.pair_window)
-    catalogue = Catalogue()
+    history, catalogue = Histories(cap=learn.history, window=learn.pair_window), Catalogue()
     chosen, request_features = chosen_policies(settings), request_features_of(settings)
     world = World(
         dim=learn.embedding_dim,

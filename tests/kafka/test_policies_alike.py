@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -197,12 +197,15 @@ def test_what_is_logged_with_an_answer_is_the_share_that_the_published_state_giv
     """Nothing is learned while it is asked, so what else counts are the answers on their way."""
     create_topics(topics)
     chosen, items, events = settings(topics), catalogue(12), decided(2_000, n_items=10)
-    with WorkerThread(chosen), reading(chosen) as reader:
+    with ExitStack() as served_by, ExitStack() as learning, reading(chosen) as reader:
+        learning.enter_context(WorkerThread(chosen))
         send(topics, items)
         reader.until(lambda parts: len(parts.items) == 12)
         send(topics, events)
         reader.until(lambda parts: n_shown(parts) == n_impressions(events))
-    with reading(chosen) as reader, serving(tmp_path, chosen) as (service, client):
+        # A server is ready beside a live worker only: the marks of a stopped one are soon too old.
+        service, client = served_by.enter_context(serving(tmp_path, chosen))
+        learning.close()
         for number in range(30):
             context = {"device": ("phone", "desk")[number % 2], "hour": number % 24}
             asked = {"user_id": f"new{number}", "request_id": f"a{number}", "k": 12, "policy": name}
