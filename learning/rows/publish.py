@@ -16,7 +16,7 @@ from learners import Part
 from learning.parts import Parts
 from learning.rows.codec import UserRow, encode_control, encode_row
 from learning.rows.publish_items import ItemRows
-from learning.rows.publish_tools import Owners, PartCells, owned_by, union_of, vectors_as_bytes
+from learning.rows.publish_tools import PartCells, PublishedIds, owned_by, union_of, vectors_as_bytes
 from stream.engine.shard import Output
 from stream.frame import Frame
 
@@ -44,7 +44,7 @@ class UserRows:
 
     def __init__(self, parts: Parts, partition: int) -> None:
         self._parts, self._partition = parts, partition
-        self._owners = Owners(parts.users)
+        self._owners = PublishedIds(parts.users)
         self._cells = PartCells(parts.learners(), "user", parts.names_of)
 
     def take(self) -> list[Output]:

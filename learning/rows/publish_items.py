@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from learning.parts import Parts
 from learning.rows.codec import ItemRow, PolicyRow, encode_row
-from learning.rows.publish_tools import Owners, PartCells, owned_by, union_of, vectors_as_bytes
+from learning.rows.publish_tools import PartCells, PublishedIds, owned_by, union_of, vectors_as_bytes
 from stream.engine.shard import Output
 from stream.frame import Frame
 
@@ -42,7 +42,7 @@ class ItemRows:
 
     def __init__(self, parts: Parts, partition: int, partition_of: Callable[[str], int]) -> None:
         self._parts, self._partition, self._partition_of = parts, partition, partition_of
-        self._owners = Owners(parts.items)
+        self._owners = PublishedIds(parts.items)
         self._policy_cells = PartCells(parts.policy_parts(), "item", parts.names_of)
         self._cells = PartCells(parts.learners(), "item", parts.names_of)
         self._own = np.zeros(0, np.bool_)

@@ -15,7 +15,7 @@ from learners.part import Part, Side
 from learning.rows.part_columns import NamesOf, to_cells
 from stream.frame import Frame
 
-__all__ = ["Kept", "Owners", "PartCells", "owned_by", "union_of", "vectors_as_bytes"]
+__all__ = ["EncodedCache", "PartCells", "PublishedIds", "owned_by", "union_of", "vectors_as_bytes"]
 
 Int32 = npt.NDArray[np.int32]
 
@@ -28,7 +28,7 @@ _NOTHING = msgspec.Raw(b"")
 _encode = msgspec.msgpack.Encoder().encode
 
 
-class Owners:
+class PublishedIds:
     """The ids that were published, by row of a table.
 
     Memory: 8 bytes a row; the ids themselves are the table's.
@@ -64,13 +64,13 @@ class Owners:
             self._ids[row] = name
 
 
-class Kept(Generic[T]):
+class EncodedCache(Generic[T]):
     """What was made of rows that change seldom while other columns of theirs change all the time.
 
     At most 16,384 rows; when they are more, all are made anew.
 
     Example:
-        >>> kept = Kept(lambda rows: [f"made {row}" for row in rows.tolist()])
+        >>> kept = EncodedCache(lambda rows: [f"made {row}" for row in rows.tolist()])
         >>> kept.of(np.array([3, 5], np.int32))
         ['made 3', 'made 5']
         >>> kept.drop(np.array([5], np.int32))
@@ -123,7 +123,7 @@ class PartCells:
         self._side: Side = side
         self._parts = {name: part for name, part in parts.items() if side in part.spec.sides}
         self._names_of = names_of
-        self._kept = {name: Kept(partial(self._make, part)) for name, part in self._parts.items()}
+        self._kept = {name: EncodedCache(partial(self._make, part)) for name, part in self._parts.items()}
 
     def touched(self, *others: Int32) -> Int32:
         """Rows that any part has touched since the last call; what was made of `others`, which have new
