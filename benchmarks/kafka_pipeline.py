@@ -31,12 +31,12 @@ def run(quick: bool) -> list[dict[str, Any]]:
 def _pipeline(broker: Any, folder: Path, n_slates: int) -> dict[str, Any]:
     from kafka import KafkaProducer
 
-    from tests.harness.sums import RowFollower
+    from tests.harness.sums import PublishedRows
     from tests.harness.workers import WorkerProcess
 
     settings, world = fresh_topics(broker, "pipeline"), World()
     producer = KafkaProducer(bootstrap_servers=settings.bootstrap, acks="all", linger_ms=5)
-    rows = RowFollower(settings)
+    rows = PublishedRows(settings)
     n_warm = 2_000
     send(producer, settings, world.catalogue())
     send(producer, settings, world.records(n_warm))

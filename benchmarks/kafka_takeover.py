@@ -27,12 +27,12 @@ def run(quick: bool) -> list[dict[str, Any]]:
 def _takeover(broker: Any, folder: Path, n_users: int) -> dict[str, Any]:
     from kafka import KafkaProducer
 
-    from tests.harness.sums import RowFollower
+    from tests.harness.sums import PublishedRows
     from tests.harness.workers import WorkerProcess
 
     settings, world = fresh_topics(broker, "takeover"), World()
     producer = KafkaProducer(bootstrap_servers=settings.bootstrap, acks="all", linger_ms=5)
-    rows = RowFollower(settings)
+    rows = PublishedRows(settings)
     more = {"FRESHET_WORK_SESSION_S": str(_SESSION_S), "FRESHET_WORK_HEARTBEAT_S": "0.5"}
     more["FRESHET_SHARD_SNAPSHOT_S"] = "5"
     workers = [WorkerProcess(settings, folder / f"{n}.log", worker_settings(**more)) for n in range(2)]

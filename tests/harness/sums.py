@@ -12,7 +12,7 @@ from kafka import KafkaConsumer, TopicPartition
 from learning.rows.codec import PROGRESS_KEY, decode_item_row, decode_policy_row, decode_user_row
 from stream.kafka import KafkaSettings
 
-__all__ = ["RowFollower", "Sums"]
+__all__ = ["PublishedRows", "Sums"]
 
 _TOPICS = ("user-vectors", "item-vectors", "policy")
 
@@ -58,7 +58,7 @@ class Sums:
         self.by_place[kind, name, column] += value
 
 
-class RowFollower:
+class PublishedRows:
     """The newest committed row of every id.
 
     Args:

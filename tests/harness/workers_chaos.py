@@ -12,7 +12,7 @@ import numpy as np
 
 from stream.clock import WallClock
 from stream.kafka import KafkaSettings
-from tests.harness.sums import RowFollower
+from tests.harness.sums import PublishedRows
 from tests.harness.workers import Follower, Load, WorkerProcess
 
 __all__ = ["WorkersChaos"]
@@ -57,7 +57,7 @@ class WorkersChaos:
         self._n = 0
         self._start = start
         self.load = load or Load(settings, rng)
-        self.rows = RowFollower(settings) if follower is None else None
+        self.rows = PublishedRows(settings) if follower is None else None
         self.follower = follower or Follower(settings)
         self.workers: list[WorkerProcess] = []
         self.happened: Counter[str] = Counter()
