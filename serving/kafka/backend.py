@@ -15,7 +15,7 @@ from serving.kafka.drain import Drain
 from serving.kafka.follow import RowReader
 from serving.kafka.intake import BrokerIntake
 from serving.kafka.link import Link
-from serving.kafka.outbox import Outbox
+from serving.kafka.outbox import DecisionOutbox
 from serving.settings import ServingSettings
 from serving.writer import GroupWriter
 from stream.clock import Clock
@@ -68,7 +68,7 @@ class KafkaBackend:
         serve = settings.serve
         _make(folder)
         self._folder = folder
-        self.log = Outbox(folder / "outbox.db", max_mb=serve.outbox_mb, keep_hours=serve.outbox_hours)
+        self.log = DecisionOutbox(folder / "outbox.db", max_mb=serve.outbox_mb, keep_hours=serve.outbox_hours)
         # Ids of requests are made from it: folders of different machines must not share one.
         self.name = f"serve-{_token(folder)}"
         self.index_path, self.writes_index = folder / "index.snapshot", True

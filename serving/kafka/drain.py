@@ -8,7 +8,7 @@ from concurrent.futures import TimeoutError as NotYetError
 from typing import NamedTuple
 
 from serving.kafka.link import Link
-from serving.kafka.outbox import Outbox
+from serving.kafka.outbox import DecisionOutbox
 from stream.clock import Clock
 from stream.codec import decode_logged
 from stream.dead_letters import DeadLetter
@@ -42,7 +42,7 @@ class Drain:
     A decision larger than a record may be becomes a dead letter of the outbox.
     """
 
-    def __init__(self, outbox: Outbox, link: Link, clock: Clock) -> None:
+    def __init__(self, outbox: DecisionOutbox, link: Link, clock: Clock) -> None:
         self._outbox, self._link, self._clock = outbox, link, clock
         self._more = threading.Event()
         self._stop = threading.Event()

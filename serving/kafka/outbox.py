@@ -12,12 +12,12 @@ from stream.errors import LogError, StorageError
 from stream.log import Record, SQLiteLog, SQLiteLogReader
 from stream.retention import Retention
 
-__all__ = ["Outbox"]
+__all__ = ["DecisionOutbox"]
 
 _HOURS_A_DAY = 24
 
 
-class Outbox:
+class DecisionOutbox:
     """An `EventLog` whose records are sent on, in order, and then kept for a while to be looked up.
 
     Bounds: `max_mb` of records that are not sent; beyond it `append` refuses. Sent ones go after
@@ -34,7 +34,7 @@ class Outbox:
     Example:
         >>> import tempfile
         >>> folder = tempfile.TemporaryDirectory()
-        >>> outbox = Outbox(Path(folder.name) / "outbox.db")
+        >>> outbox = DecisionOutbox(Path(folder.name) / "outbox.db")
         >>> outbox.append([Record("decision", b"[{}]", accepted_at=7, request_id="r1")], durable=False)
         [1]
         >>> [record.body for record in outbox.waiting(10)], outbox.n_waiting

@@ -11,7 +11,7 @@ from typing import Any
 import httpx
 import pytest
 
-from serving.kafka.outbox import Outbox
+from serving.kafka.outbox import DecisionOutbox
 from stream.events import Click, Decision
 from stream.kafka import KafkaSettings
 from stream.kafka.topics import create_topics
@@ -149,7 +149,7 @@ def test_a_killed_server_loses_no_decision_and_starts_without_a_broker(
     own.kill()
     answers = [_ask(client, f"r{k}") for k in range(20)]
     server.kill()
-    outbox = Outbox(tmp_path / "data" / "outbox.db", max_mb=2)
+    outbox = DecisionOutbox(tmp_path / "data" / "outbox.db", max_mb=2)
     outbox.append([Record("decision", bytes(1 << 20), accepted_at=T0, request_id="no decision")])
     outbox.close()
 
