@@ -15,7 +15,7 @@ from serving.folder_backend import FolderBackend
 from serving.gateway import Gateway
 from serving.gather import Gatherer
 from serving.item_index import ItemIndex
-from serving.recommend import Recommender, RequestIds
+from serving.recommend import RecommendEndpoint, RequestIds
 from serving.replica import Replica
 from serving.service import Service, WorkerConfig
 from serving.settings import AuthSettings, ServeSettings, SourceSettings
@@ -34,7 +34,7 @@ __all__ = [
     "Gatherer",
     "GroupWriter",
     "ItemIndex",
-    "Recommender",
+    "RecommendEndpoint",
     "Replica",
     "RequestIds",
     "ServeSettings",

@@ -32,7 +32,7 @@ from stream.errors import FreshetError
 from stream.events import Decision
 from stream.log import Record
 
-__all__ = ["ClaimBook", "DecisionFinder", "Recommender", "RequestIds"]
+__all__ = ["ClaimBook", "DecisionFinder", "RecommendEndpoint", "RequestIds"]
 
 _TYPES = (JSON_TYPE,)
 _CLAIM_WAIT_S = 0.25
@@ -74,7 +74,7 @@ class RequestIds:
         return f"{self._prefix}-{self._n:x}"
 
 
-class Recommender:
+class RecommendEndpoint:
     """Answers recommend requests.
 
     Args:

@@ -13,7 +13,7 @@ from serving.gateway import Gateway
 from serving.metrics import METRICS_TYPE, exposition
 from serving.openapi import document
 from serving.page import PAGE_TYPE, page, page_headers
-from serving.recommend import Recommender
+from serving.recommend import RecommendEndpoint
 from serving.requests import (
     AcceptedAnswer,
     HealthAnswer,
@@ -71,7 +71,7 @@ class Status:
 
 
 def build_routes(
-    gateway: Gateway, recommender: Recommender, views: Views, status: Status, version: str
+    gateway: Gateway, recommender: RecommendEndpoint, views: Views, status: Status, version: str
 ) -> list[Route]:
     """All routes; the OpenAPI document is made from them."""
     routes = [

@@ -24,7 +24,7 @@ from serving.index_file import IndexFile
 from serving.item_index import ItemIndex
 from serving.letterbox import LetterBox
 from serving.metrics import EventMetrics, HttpMetrics, LearnerMetrics, RecommendMetrics
-from serving.recommend import Recommender, RequestIds
+from serving.recommend import RecommendEndpoint, RequestIds
 from serving.replica import Replica
 from serving.requests import MarksView, ReadyAnswer
 from serving.routes import Status, build_routes
@@ -134,7 +134,7 @@ class Service:
             dim=config.dim,
             mode=config.mode,
         )
-        recommender = Recommender(
+        recommender = RecommendEndpoint(
             self.maker,
             self.replica,
             self.writer,
