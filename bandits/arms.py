@@ -9,8 +9,8 @@ import numpy as np
 
 from bandits.errors import PolicyError
 from bandits.ops.arms import count_outcomes
-from bandits.ops.arrays import Float64, Int32, Int64, grown
-from bandits.touched import Touched
+from bandits.ops.arrays import Float64, Int32, Int64, with_room
+from bandits.touched import TouchedItems
 from learners.part import Column, Columns, Part, PartSpec, Side
 from learners.rows import RowBlock
 from stream.frame import Frame
@@ -35,14 +35,14 @@ class ArmCounts(Part):
         self._shown = np.zeros(0, np.int64)
         self._reward = np.zeros(0)
         self._mark = np.zeros(0, np.bool_)
-        self._touched = Touched()
+        self._touched = TouchedItems()
 
     def ensure(self, n: int) -> None:
         """Make room for item rows 0..n - 1."""
         if n > self._shown.size:
-            self._shown = grown(self._shown, n)
-            self._reward = grown(self._reward, self._shown.size)
-            self._mark = grown(self._mark, self._shown.size, fill=False)
+            self._shown = with_room(self._shown, n)
+            self._reward = with_room(self._reward, self._shown.size)
+            self._mark = with_room(self._mark, self._shown.size, fill=False)
 
     def of(self, rows: Int32) -> tuple[Int64, Float64]:
         """Impressions (n,) and rewards (n,) of these rows; zeros for unknown ones, which take no memory."""
@@ -104,7 +104,7 @@ class ArmCounts(Part):
             raise PolicyError(msg)
         ArmCounts.__init__(self)
         self.adopt("item", frame["rows"], frame)
-        self._touched = Touched()
+        self._touched = TouchedItems()
 
     def touched(self, side: Side) -> Int32:
         """Items shown or clicked."""

@@ -10,7 +10,7 @@ from bandits.centroids import DEFAULT_CLUSTER, Centroids
 from bandits.errors import PolicyError
 from bandits.ops import graph as ops
 from bandits.ops.arms import count_outcomes
-from bandits.ops.arrays import Float32, Float64, Int32, grown
+from bandits.ops.arrays import Float32, Float64, Int32, with_room
 from bandits.ops.placing import next_known, place_items
 from learners.rows import RowBlock
 from stream.frame import Frame
@@ -93,12 +93,12 @@ class ClusterItemGraph:
     def ensure(self, n: int) -> None:
         """Make room for item rows 0..n - 1."""
         if n > self._known.size:
-            self._known = grown(self._known, n, fill=False)
+            self._known = with_room(self._known, n, fill=False)
             size = self._known.size
-            self._fresh = grown(self._fresh, size, fill=False)
-            self._mark = grown(self._mark, size, fill=False)
-            self._shown, self._reward = grown(self._shown, size), grown(self._reward, size)
-            self._edges = grown(self._edges, size, -1)
+            self._fresh = with_room(self._fresh, size, fill=False)
+            self._mark = with_room(self._mark, size, fill=False)
+            self._shown, self._reward = with_room(self._shown, size), with_room(self._reward, size)
+            self._edges = with_room(self._edges, size, -1)
 
     # --- reading ---
 
@@ -260,7 +260,7 @@ class ClusterItemGraph:
     def _open(self, cluster: int) -> int:
         """A free slot for this cluster id."""
         slot = int(np.flatnonzero(self._slot_id < 0)[0])
-        self._slot_of = grown(self._slot_of, cluster + 1, -1)
+        self._slot_of = with_room(self._slot_of, cluster + 1, -1)
         self._slot_of[cluster], self._slot_id[slot] = slot, cluster
         self._sizes[slot] = 0
         self._changed[slot] = True
@@ -356,7 +356,7 @@ class ClusterItemGraph:
         low = 0
         parts = (frame["clusters"].tolist(), frame["slots"].tolist(), frame["sizes"].tolist())
         for cluster, slot, n in zip(*parts, strict=True):
-            self._slot_of = grown(self._slot_of, cluster + 1, -1)
+            self._slot_of = with_room(self._slot_of, cluster + 1, -1)
             self._slot_of[cluster], self._slot_id[slot] = slot, cluster
             self._members[slot, :n] = frame["rows"][low : low + n]
             self._affinity[slot, :n] = frame["strengths"][low : low + n]

@@ -9,9 +9,9 @@ import numpy as np
 import numpy.typing as npt
 
 from bandits.moments import Moments
-from bandits.ops.arrays import Float32, Float64, Int32, Int64, grown
+from bandits.ops.arrays import Float32, Float64, Int32, Int64, with_room
 from bandits.ops.linear import absorb_arms, factor_arms, linear_choice, linear_scores, strangers_of
-from bandits.touched import Touched
+from bandits.touched import TouchedItems
 from learners.part import Column, Columns, Side
 from learners.rows import RowBlock
 from stream.frame import Frame
@@ -68,7 +68,7 @@ class LinearArms:
         self._a, self._b = np.zeros((8, packed)), np.zeros((8, self.dim))
         self._shown = np.zeros(8, np.int64)
         self.moments = Moments(self.dim, most=self.freeze_rows)
-        self._touched = Touched()
+        self._touched = TouchedItems()
         self._is_moved = False
         self._inverses, self._thetas = np.zeros((0, packed)), np.zeros((0, self.dim))
         self._is_stale, self._has_stale = np.ones(0, np.bool_), True
@@ -111,9 +111,9 @@ class LinearArms:
 
     def _make_room_for_factors(self) -> None:
         if self._is_stale.size < self._n_arms:
-            self._is_stale = grown(self._is_stale, self._b.shape[0], fill=True)
-            self._inverses = grown(self._inverses, self._is_stale.size)
-            self._thetas = grown(self._thetas, self._is_stale.size)
+            self._is_stale = with_room(self._is_stale, self._b.shape[0], fill=True)
+            self._inverses = with_room(self._inverses, self._is_stale.size)
+            self._thetas = with_room(self._thetas, self._is_stale.size)
 
     def _rescale(self) -> None:
         """The moments have changed, and with them what every arm gives."""
@@ -126,7 +126,7 @@ class LinearArms:
         """Learn a block whose slates have x (S, d); the item rows touched, ascending."""
         self._has_stale = True
         outcomes = (block.start, block.items, block.decided, x)
-        self._arm_of = grown(self._arm_of, int(block.items.max(initial=-1)) + 1, -1)
+        self._arm_of = with_room(self._arm_of, int(block.items.max(initial=-1)) + 1, -1)
         for row in strangers_of(block.kind, block.slate, block.place, *outcomes, self._arm_of).tolist():
             self._admit(row)
         touched, n = np.zeros(self._n_arms, np.bool_), self.moments.sums[0]
@@ -155,8 +155,8 @@ class LinearArms:
             self._n_arms += 1
         else:
             return 0
-        self._a, self._b = grown(self._a, arm + 1), grown(self._b, arm + 1)
-        self._shown = grown(self._shown, self._a.shape[0])
+        self._a, self._b = with_room(self._a, arm + 1), with_room(self._b, arm + 1)
+        self._shown = with_room(self._shown, self._a.shape[0])
         self._a[arm], self._b[arm], self._shown[arm] = 0.0, 0.0, 0
         self._is_stale[arm : arm + 1] = True
         self._arm_of[row] = arm
@@ -211,7 +211,7 @@ class LinearArms:
         is_empty = (shown == 0) & ~a.any(axis=1) & ~b.any(axis=1)
         self.remove(rows[is_empty])
         here = np.flatnonzero(~is_empty)
-        self._arm_of = grown(self._arm_of, int(rows.max(initial=-1)) + 1, -1)
+        self._arm_of = with_room(self._arm_of, int(rows.max(initial=-1)) + 1, -1)
         arms = np.array([self._admit(row, is_bounded=False) for row in rows[here].tolist()], np.int32)
         self._a[arms], self._b[arms], self._shown[arms] = a[here], b[here], shown[here]
         self._is_stale[arms[arms < self._is_stale.size]] = True
@@ -244,7 +244,7 @@ class LinearArms:
         self.clear()
         self.adopt("shared", frame["rows"][:0], frame)
         self.adopt("item", frame["rows"], frame)
-        self._touched, self._is_moved = Touched(), False
+        self._touched, self._is_moved = TouchedItems(), False
 
     def counts(self, rows: Int32) -> Int64:
         """Impressions (n,) of each row that has an arm, 0 of others."""

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import numpy as np
 
-from bandits.ops.arrays import Int32, grown
+from bandits.ops.arrays import Int32, with_room
 
-__all__ = ["Touched"]
+__all__ = ["TouchedItems"]
 
 
-class Touched:
+class TouchedItems:
     """A set of rows; it holds one byte for each row of the table, and the rows once each.
 
     Example:
-        >>> touched = Touched()
+        >>> touched = TouchedItems()
         >>> touched.add(np.array([5, 2], np.int32))
         >>> touched.add(np.array([2, 3], np.int32))
         >>> touched.take().tolist(), touched.take().tolist()
@@ -28,7 +28,7 @@ class Touched:
         """Add distinct rows."""
         if rows.size == 0:
             return
-        self._mask = grown(self._mask, int(rows.max()) + 1)
+        self._mask = with_room(self._mask, int(rows.max()) + 1)
         fresh = rows[~self._mask[rows]]
         if fresh.size:
             self._mask[fresh] = True

@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["Bool", "Float32", "Float64", "Int8", "Int32", "Int64", "grown"]
+__all__ = ["Bool", "Float32", "Float64", "Int8", "Int32", "Int64", "with_room"]
 
 Bool = npt.NDArray[np.bool_]
 Int8 = npt.NDArray[np.int8]
@@ -19,11 +19,11 @@ Float64 = npt.NDArray[np.float64]
 T = TypeVar("T", bound=np.generic)
 
 
-def grown(array: npt.NDArray[T], n: int, fill: Any = 0) -> npt.NDArray[T]:
+def with_room(array: npt.NDArray[T], n: int, fill: Any = 0) -> npt.NDArray[T]:
     """`array` itself if it has `n` rows or more, else a copy with a quarter more at least, new ones `fill`.
 
     Example:
-        >>> grown(np.array([5, 6]), 3, -1).tolist()
+        >>> with_room(np.array([5, 6]), 3, -1).tolist()
         [5, 6, -1, -1]
     """
     if array.shape[0] >= n:

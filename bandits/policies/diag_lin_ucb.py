@@ -14,9 +14,9 @@ from bandits.base import Context, Policy, Reach
 from bandits.errors import PolicyError
 from bandits.graph import ClusterItemGraph
 from bandits.ops import diagonal
-from bandits.ops.arrays import Float64, Int32, grown
+from bandits.ops.arrays import Float64, Int32, with_room
 from bandits.plans import Rule
-from bandits.touched import Touched
+from bandits.touched import TouchedItems
 from learners.part import Column, Columns, PartSpec, Side
 from learners.rows import RowBlock
 from learners.world import World
@@ -118,14 +118,14 @@ class DiagLinUcb(Policy):
         self._pool = np.array([0, -1, 0], np.int64)
         self._retired = np.zeros(0, np.bool_)
         self._pending = np.zeros(0, np.int8)
-        self._touched = Touched()
+        self._touched = TouchedItems()
 
     def ensure(self, n: int) -> None:
         """Make room for item rows 0..n - 1."""
         if n > self._head.size:
-            self._head = grown(self._head, n, -1)
-            self._shown = grown(self._shown, self._head.size)
-            self._mark = grown(self._mark, self._head.size)
+            self._head = with_room(self._head, n, -1)
+            self._shown = with_room(self._shown, self._head.size)
+            self._mark = with_room(self._mark, self._head.size)
 
     # --- deciding ---
 
@@ -176,7 +176,7 @@ class DiagLinUcb(Policy):
     def served(self, rows: Int32) -> None:
         """These rows are in an answer: they are not infinite any more, though nothing is learned yet."""
         if rows.size:
-            self._pending = grown(self._pending, max(rows.tolist()) + 1)
+            self._pending = with_room(self._pending, max(rows.tolist()) + 1)
             self._pending[rows] = _PENDING
 
     def age_pending(self) -> None:
@@ -232,10 +232,10 @@ class DiagLinUcb(Policy):
         """Make room for at least `blocks` more blocks."""
         n = int(self._pool[0]) + max(0, blocks - int(self._pool[2]))
         if n > self._following.size:
-            self._following = grown(self._following, max(n, 64), -1)
+            self._following = with_room(self._following, max(n, 64), -1)
             size = self._following.size * diagonal.SLOTS
-            self._slot_cluster = grown(self._slot_cluster, size, -1)
-            self._slot_sums = grown(self._slot_sums, size)
+            self._slot_cluster = with_room(self._slot_cluster, size, -1)
+            self._slot_sums = with_room(self._slot_sums, size)
 
     def _settle(self, rows: Int32) -> None:
         """Rows that changed: no longer on their way, and part of the next `changes`."""
@@ -265,7 +265,7 @@ class DiagLinUcb(Policy):
 
         Meant for ticks, with `Centroids.dead`; ids retired before cost nothing.
         """
-        self._retired = grown(self._retired, int(ids.max(initial=-1)) + 1)
+        self._retired = with_room(self._retired, int(ids.max(initial=-1)) + 1)
         ids = ids[~self._retired[ids]]
         if ids.size == 0:
             return
@@ -306,11 +306,11 @@ class DiagLinUcb(Policy):
         """Become the state of a snapshot."""
         self._clear()
         if frame["retired"].size:
-            self._retired = grown(self._retired, int(frame["retired"].max()) + 1)
+            self._retired = with_room(self._retired, int(frame["retired"].max()) + 1)
             self._retired[frame["retired"]] = True
         self.adopt("item", frame["rows"], frame)
         self.version = int(frame["version"])
-        self._touched = Touched()
+        self._touched = TouchedItems()
 
     def touched(self, side: Side) -> Int32:
         """Items shown or clicked, or with sums under a cluster that is gone."""
