@@ -1,7 +1,7 @@
 """The contract kit of this room: small worlds, and what every learner must pass in them.
 
-A `World` drives all learners the way a pipeline does. `LearnerContract` is inherited once for each learner;
-it cuts, stops, resumes and replicates the same random stream and compares bits.
+A `SmallWorld` drives all learners the way a pipeline does. `LearnerContract` is inherited once for each
+learner; it cuts, stops, resumes and replicates the same random stream and compares bits.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from stream.blocks import CLICK, CLOSED, ORGANIC, SHOWN, FeedbackBlock, Slate
 from stream.frame import Frame, pack, unpack
 from stream.step import Replicated
 
-__all__ = ["LearnerContract", "Operation", "World", "blocks", "digest", "organic_rows", "random_stream"]
+__all__ = ["LearnerContract", "Operation", "SmallWorld", "blocks", "digest", "organic_rows", "random_stream"]
 
 TICK = -1
 
@@ -153,11 +153,11 @@ def digest(frame: Frame) -> str:
     return hashlib.blake2b(pack(frame)).hexdigest()
 
 
-class World:
+class SmallWorld:
     """All learners together, driven as a pipeline drives them; small, and with every bound in reach.
 
     Example:
-        >>> world = World()
+        >>> world = SmallWorld()
         >>> world.run(random_stream(seed=1, n=50))
         >>> len(world.users) > 0
         True
@@ -210,7 +210,7 @@ class World:
         for name, part in self.parts.items():
             part.restore(frame[name])
 
-    def publish(self, replica: World) -> None:
+    def publish(self, replica: SmallWorld) -> None:
         """Send everybody's changes to `replica`, through bytes and back."""
         frame = unpack(pack({name: part.changes() for name, part in self.parts.items()}))
         for name, part in replica.parts.items():
@@ -247,14 +247,14 @@ class World:
 
 
 class LearnerContract:
-    """Inherit and name `kind`, the `part` of `World` that it is, and another value for each parameter."""
+    """Inherit and name `kind`, the `part` of `SmallWorld` that it is, and another value of each parameter."""
 
     kind: ClassVar[type[Any]]
     part: ClassVar[str]
     others: ClassVar[Mapping[str, Any]]
     fixed: ClassVar[Mapping[str, Any]] = {}
 
-    def learner(self, world: World) -> Replicated:
+    def learner(self, world: SmallWorld) -> Replicated:
         """The learner under test."""
         learner: Replicated = getattr(world, self.part)
         return learner
@@ -276,20 +276,20 @@ class LearnerContract:
 
     def test_blocks_may_be_cut_anywhere(self) -> None:
         """One operation at a time or all at once: the same bits."""
-        whole = World()
+        whole = SmallWorld()
         whole.run(random_stream(7, 400))
         for step in (1, 7):
-            cut = World()
+            cut = SmallWorld()
             cut.run(random_stream(7, 400), range(0, 400, step))
             assert digest(self.learner(cut).snapshot()) == digest(self.learner(whole).snapshot())
 
     def test_it_resumes_anywhere(self) -> None:
         """Stopped after any block and restored from bytes, it goes on as if nothing had happened."""
-        straight = World()
+        straight = SmallWorld()
         straight.run(random_stream(3, 200))
         for stop in range(0, 200, 23):
             stream = random_stream(3, 200)
-            before, after = World(), World()
+            before, after = SmallWorld(), SmallWorld()
             before.run(stream[:stop])
             after.restore(before.snapshot())
             after.run(stream[stop:])
@@ -297,7 +297,7 @@ class LearnerContract:
 
     def test_a_snapshot_is_a_copy(self) -> None:
         """What is learned later does not reach into it."""
-        world, stream = World(), random_stream(5, 300)
+        world, stream = SmallWorld(), random_stream(5, 300)
         world.run(stream[:200])
         frame = self.learner(world).snapshot()
         before = digest(frame)
@@ -308,7 +308,7 @@ class LearnerContract:
         """However often changes are published, removed and reused rows included."""
         ids = [f"{kind}{n}" for kind in "ui" for n in range(40)]
         for every in (1, 5, 40):
-            owner, replica = World(), World()
+            owner, replica = SmallWorld(), SmallWorld()
             for n, block in enumerate(blocks(random_stream(11, 400), range(0, 400, 6))):
                 owner.step(block)
                 if n % every == 0:
@@ -319,7 +319,7 @@ class LearnerContract:
 
     def test_published_changes_are_published_once(self) -> None:
         """A second call without learning in between has no rows."""
-        world = World()
+        world = SmallWorld()
         world.run(random_stream(2, 100))
         self.learner(world).changes()
         again = self.learner(world).changes()
@@ -327,7 +327,7 @@ class LearnerContract:
 
     def test_reading_never_writes(self) -> None:
         """A thousand unknown ids leave every bit as it was."""
-        world = World()
+        world = SmallWorld()
         world.run(random_stream(4, 200))
         before = digest(self.learner(world).snapshot())
         world.answers([f"stranger-{n}" for n in range(1_000)], 10**12)
@@ -337,9 +337,9 @@ class LearnerContract:
         """Ten times as many ids make no larger state than the tables allow."""
         sizes = []
         for n in (1_500, 6_000):
-            world = World(admission=Admission())
+            world = SmallWorld(admission=Admission())
             world.run(random_stream(6, n, n_users=10**6, n_items=10**6))
             assert max(len(world.users), len(world.items)) <= 64
-            world.publish(World())
+            world.publish(SmallWorld())
             sizes.append(len(pack(self.learner(world).snapshot())))
         assert sizes[1] <= 1.25 * sizes[0] + 1_000

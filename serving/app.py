@@ -10,7 +10,7 @@ import logging
 from collections.abc import Awaitable, Callable
 
 from serving.asgi import Receive, Response, Scope, Send, header, send_response
-from serving.auth import Gate
+from serving.auth import TokenGate
 from serving.bodies import BodyBudget
 from serving.errors import MissingError, ServingError, UnavailableError
 from serving.metrics import HttpMetrics
@@ -66,7 +66,7 @@ class Application:
     ) -> None:
         self.router = router
         self._settings, self._clock, self._metrics, self._lifespan = settings, clock, metrics, lifespan
-        self._gate = Gate(settings.auth)
+        self._gate = TokenGate(settings.auth)
         self._origins = OriginGate(settings.allowed_hosts, asked_for_tokens=settings.auth.configured)
         self.bodies = BodyBudget(settings.max_receiving_bytes)
         self.in_progress = 0

@@ -11,7 +11,7 @@ from typing import Literal
 from serving.errors import ExposedError, ForbiddenError, UnauthorisedError
 from serving.settings import AuthSettings
 
-__all__ = ["Gate", "Right", "is_loopback", "refuse_exposure", "weak_tokens"]
+__all__ = ["Right", "TokenGate", "is_loopback", "refuse_exposure", "weak_tokens"]
 
 Right = Literal["none", "read", "write"]
 """What a route asks for: nothing, reading (recommend, rows, metrics) or writing (events)."""
@@ -86,11 +86,11 @@ def refuse_exposure(host: str, auth: AuthSettings, *, insecure: bool) -> None:
         raise ExposedError(msg)
 
 
-class Gate:
+class TokenGate:
     """Lets a request through or says which token it lacks.
 
     Example:
-        >>> gate = Gate(AuthSettings(read=("r",), write=("w",), control=("c",)))
+        >>> gate = TokenGate(AuthSettings(read=("r",), write=("w",), control=("c",)))
         >>> gate.check("write", b"Bearer w"), gate.check("read", b"Bearer c"), gate.check("none", None)
         (None, None, None)
     """

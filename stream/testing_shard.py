@@ -1,7 +1,7 @@
 """Contract kit of shards: what every store and every step promises, and a delivery that misbehaves.
 
 Inherit `ShardStoreContract` and give it a fixture `partition`; inherit `ShardStepContract` and say how to
-make the step and its records. `Play` runs a shard through drops, repetitions and crashes.
+make the step and its records. `ShardPlay` runs a shard through drops, repetitions and crashes.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ __all__ = [
     "Crash",
     "CrashingStore",
     "FoldingStep",
-    "Play",
+    "ShardPlay",
     "ShardStepContract",
     "ShardStoreContract",
     "StorePartition",
@@ -132,7 +132,7 @@ async def _nothing() -> None:
     return None
 
 
-class Play:
+class ShardPlay:
     """A source that grows, a delivery that drops and repeats, and owners that die and come back as zombies.
 
     Every move is one call, so that a property test can make a random sequence of them.

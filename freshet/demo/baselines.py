@@ -11,7 +11,7 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["Baseline", "Popular", "PopularCooccurrence", "Uniform", "all_baselines"]
+__all__ = ["Baseline", "PopularBaseline", "PopularCooccurrence", "UniformBaseline", "all_baselines"]
 
 _DAY_MS = 86_400_000.0
 
@@ -26,7 +26,7 @@ class Baseline(Protocol):
         """Take one rating."""
 
 
-class Uniform:
+class UniformBaseline:
     """Films drawn uniformly at random."""
 
     def __init__(self, seed: int = 0) -> None:
@@ -42,7 +42,7 @@ class Uniform:
         """Nothing to learn."""
 
 
-class Popular:
+class PopularBaseline:
     """Films by number of ratings, each counting 2^(-age / half_life); no half-life: all time."""
 
     def __init__(self, n_items: int, start_ms: int, half_life_ms: float | None = None) -> None:
@@ -72,7 +72,7 @@ class PopularCooccurrence:
     """
 
     def __init__(self, n_items: int, start_ms: int, half_life_ms: float) -> None:
-        self._popular = Popular(n_items, start_ms, half_life_ms)
+        self._popular = PopularBaseline(n_items, start_ms, half_life_ms)
         self._pairs: list[dict[int, float]] = [{} for _ in range(n_items)]
         self._degree = np.full(n_items, 3.0)
         self._recent: dict[int, list[int]] = {}
@@ -112,9 +112,9 @@ def all_baselines(n_items: int, start_ms: int) -> dict[str, Baseline]:
         ['uniform', 'popular', 'popular_half_life', 'popular_cooccurrence']
     """
     return {
-        "uniform": Uniform(),
-        "popular": Popular(n_items, start_ms),
-        "popular_half_life": Popular(n_items, start_ms, _DAY_MS),
+        "uniform": UniformBaseline(),
+        "popular": PopularBaseline(n_items, start_ms),
+        "popular_half_life": PopularBaseline(n_items, start_ms, _DAY_MS),
         "popular_cooccurrence": PopularCooccurrence(n_items, start_ms, _DAY_MS),
     }
 

@@ -13,10 +13,10 @@ from stream.events import EVENT_SCHEMA, Decision, LoggedEvent, Tick
 from stream.kafka.reader import PartitionReader
 from stream.rules import broken_own_rule, broken_rule
 
-__all__ = ["Bounds", "TopicRecord", "events_of", "merged"]
+__all__ = ["TopicBounds", "TopicRecord", "events_of", "merged"]
 
 
-class Bounds(NamedTuple):
+class TopicBounds(NamedTuple):
     """Offsets of one partition: the first to read and the first not to."""
 
     start: int
@@ -32,7 +32,7 @@ class TopicRecord(NamedTuple):
 
 
 async def merged(
-    reader: PartitionReader, topic: str, bounds: Mapping[int, Bounds]
+    reader: PartitionReader, topic: str, bounds: Mapping[int, TopicBounds]
 ) -> AsyncIterator[TopicRecord]:
     """The records of all partitions by time; those of one partition stay in their order.
 

@@ -8,7 +8,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from freshet.config import Settings
-from freshet.feeding.events_topic import Bounds, TopicRecord, events_of, merged
+from freshet.feeding.events_topic import TopicBounds, TopicRecord, events_of, merged
 from freshet.feeding.progress import CopyProgress
 from freshet.feeding.sender import SendReport
 from learning.errors import StartError
@@ -113,7 +113,9 @@ class KafkaToFolder:
         reader = PartitionReader(self._settings.kafka, self._clock)
         try:
             bounds = await self._bounds(reader)
-            everything = {p: Bounds(await reader.start_of(self._topic, p), b.stop) for p, b in bounds.items()}
+            everything = {
+                p: TopicBounds(await reader.start_of(self._topic, p), b.stop) for p, b in bounds.items()
+            }
             async for taken in merged(reader, self._topic, everything):
                 # A backslash may hide letters of the word.
                 if b"forget" in taken.record.value or b"\\u" in taken.record.value:
@@ -128,12 +130,12 @@ class KafkaToFolder:
         finally:
             await reader.close()
 
-    async def _bounds(self, reader: PartitionReader) -> dict[int, Bounds]:
+    async def _bounds(self, reader: PartitionReader) -> dict[int, TopicBounds]:
         found = {}
         for partition in range(self._settings.kafka.partitions):
             begin = await reader.start_of(self._topic, partition)
             stop = await reader.end_of(self._topic, partition)
-            found[partition] = Bounds(max(begin, self._progress.positions.get(str(partition), 0)), stop)
+            found[partition] = TopicBounds(max(begin, self._progress.positions.get(str(partition), 0)), stop)
         return found
 
     def _note_forgets(self, taken: TopicRecord) -> None:

@@ -16,7 +16,7 @@ from learners import (
     Popularity,
     Ranker,
 )
-from learners.testing import LearnerContract, World, organic_rows
+from learners.testing import LearnerContract, SmallWorld, organic_rows
 from stream.errors import FreshetError
 
 EXCUSED = {
@@ -148,19 +148,19 @@ class TestCoOccurrence(LearnerContract):
 
 class TestRanker(LearnerContract):
     kind, part = Ranker, "ranker"
-    fixed: ClassVar = {"scorers": World().ranker.scorers}
+    fixed: ClassVar = {"scorers": SmallWorld().ranker.scorers}
     others: ClassVar = {"learning_rate": 0.2, "squares": 2.0, "weights": {"taste": 2.0}}
 
     def test_every_argument_arrives_where_it_was_sent(self) -> None:
         ranker = Ranker(**self.fixed, **self.others)
         assert (ranker.learning_rate, ranker.squares, ranker.weights[-1]) == (0.2, 2.0, 2.0)
-        assert ranker.weights[:-1].tolist() == World().ranker.weights[:-1].tolist()
+        assert ranker.weights[:-1].tolist() == SmallWorld().ranker.weights[:-1].tolist()
 
     def planted_world(self) -> None:
         """Clicks follow one of five sources; its weight alone grows large."""
         rng = np.random.default_rng(2)
-        scorers = World().ranker.scorers
-        ranker = Ranker(scorers, weights=dict.fromkeys(World().ranker.names, 0.0))
+        scorers = SmallWorld().ranker.scorers
+        ranker = Ranker(scorers, weights=dict.fromkeys(SmallWorld().ranker.names, 0.0))
         for _ in range(500):
             features = rng.normal(size=(6, 5)).astype(np.float32)
             ranker.learn(slate_rows(features, clicked=int(features[:, 3].argmax())))

@@ -19,11 +19,11 @@ from learners import (
     RowBlock,
     encode,
 )
-from learners.testing import World, organic_rows
+from learners.testing import SmallWorld, organic_rows
 from stream.blocks import CLICK, SHOWN, FeedbackBlock, Slate
 
-SCORERS = World().ranker.scorers
-OWN = World().ranker.schemas
+SCORERS = SmallWorld().ranker.scorers
+OWN = SmallWorld().ranker.schemas
 
 
 def new(**settings: Any) -> Ranker:

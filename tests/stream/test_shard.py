@@ -15,7 +15,7 @@ from stream.engine.shard import Output, Shard, ShardStore, SourceRecord
 from stream.engine.shard_memory import MemoryPartition, MemoryShardStore
 from stream.engine.worker_settings import ShardSettings
 from stream.errors import FencedError
-from stream.testing_shard import FoldingStep, Play, ShardStepContract, ShardStoreContract
+from stream.testing_shard import FoldingStep, ShardPlay, ShardStepContract, ShardStoreContract
 
 MOVES = st.one_of(
     st.tuples(st.just("append"), st.integers(1, 8), st.integers(0, 3)),
@@ -33,7 +33,7 @@ MOVES = st.one_of(
 )
 
 
-async def _move(play: Play, move: Any) -> None:
+async def _move(play: ShardPlay, move: Any) -> None:
     n_records = len(play.partition.records)
     if move[0] == "append":
         for number in range(move[1]):
@@ -55,7 +55,7 @@ async def _move(play: Play, move: Any) -> None:
 def test_any_delivery_and_any_crash_end_in_the_same_state_and_the_same_outputs(
     moves: list[Any], gather_s: float
 ) -> None:
-    play = Play(FoldingStep, ShardSettings(gather_s=gather_s, snapshot_s=3.0, snapshot_records=20))
+    play = ShardPlay(FoldingStep, ShardSettings(gather_s=gather_s, snapshot_s=3.0, snapshot_records=20))
 
     async def whole() -> None:
         for move in moves:
@@ -69,7 +69,7 @@ def test_any_delivery_and_any_crash_end_in_the_same_state_and_the_same_outputs(
 @pytest.mark.parametrize("fuse", range(1, 12))
 @pytest.mark.parametrize("after", [False, True])
 def test_a_crash_in_any_call_is_recovered_from(fuse: int, after: bool) -> None:
-    play = Play(FoldingStep)
+    play = ShardPlay(FoldingStep)
 
     async def whole() -> None:
         for number in range(30):
