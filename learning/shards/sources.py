@@ -10,8 +10,7 @@ from stream.engine.shard import Headers, Output, SourceRecord
 from stream.events import LoggedEvent
 from stream.frame import Frame
 from stream.kafka.bundles import ACCEPTED, bundled, headers_of
-from stream.kafka.mapping import SourceMapping, Tally
-from stream.kafka.mapping import SourceRecord as Foreign
+from stream.kafka.mapping import ForeignRecord, SourceMapping, Tally
 from stream.kafka.sources import SourceSettings
 
 __all__ = ["SourceShard", "deaf_sources"]
@@ -72,7 +71,7 @@ class SourceShard:
             # A record without a value comes as one with no bytes, which no JSON is.
             value = record.value or None
             found = self._mapping.on_records(
-                [Foreign(self._topic, self._partition, record.offset, record.at, record.key, value)]
+                [ForeignRecord(self._topic, self._partition, record.offset, record.at, record.key, value)]
             )
             self._events += found.events
             self._raw += found.raw

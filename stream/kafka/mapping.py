@@ -21,13 +21,13 @@ from stream.fields import as_ms, convert
 from stream.kafka.bundles import too_large
 from stream.kafka.sources import SourceSettings, said
 
-__all__ = ["Mapped", "SourceMapping", "SourceRecord", "Tally", "map_record"]
+__all__ = ["ForeignRecord", "Mapped", "SourceMapping", "Tally", "map_record"]
 
 _TIMES = ("ts", "available_from", "available_until")
 _NOTHING: Any = object()
 
 
-class SourceRecord(NamedTuple):
+class ForeignRecord(NamedTuple):
     """A record as a consumer has it; `timestamp` is the record's own, in ms."""
 
     topic: str
@@ -70,7 +70,7 @@ class SourceMapping:
 
     Example:
         >>> views = SourceSettings("views", "click", {"item_id": "product.id", "user_id": "$key"})
-        >>> record = SourceRecord("views", 0, 7, 1_700_000_000_000, b"ann", b'{"product": {"id": 12}}')
+        >>> record = ForeignRecord("views", 0, 7, 1_700_000_000_000, b"ann", b'{"product": {"id": 12}}')
         >>> SourceMapping([views]).on_records([record]).raw
         [b'{"type":"click","item_id":"12","user_id":"ann","ts":1700000000000}']
     """
@@ -86,7 +86,7 @@ class SourceMapping:
         """The topics to read."""
         return tuple(self._by_topic)
 
-    def on_records(self, records: Iterable[SourceRecord]) -> Mapped:
+    def on_records(self, records: Iterable[ForeignRecord]) -> Mapped:
         """Map records, in order; a topic that is in no source gives nothing."""
         mapped = Mapped()
         for record in records:
@@ -102,7 +102,7 @@ class SourceMapping:
 
 
 def map_record(
-    source: SourceSettings, record: SourceRecord, into: Mapped, *, dimension: int | None = None
+    source: SourceSettings, record: ForeignRecord, into: Mapped, *, dimension: int | None = None
 ) -> bool:
     """Add what one record is, by one of its sources: an event, a dead letter, or nothing; whether `where`
     held."""
@@ -130,11 +130,11 @@ def _origin(source: SourceSettings, reason: str) -> str:
     return f" (mapped from {source.fields[name]})" if name in source.fields else ""
 
 
-def _letter(record: SourceRecord, reason: str) -> DeadLetter:
+def _letter(record: ForeignRecord, reason: str) -> DeadLetter:
     return DeadLetter(record.timestamp, reason, record.place, kept_original(record.value or b""))
 
 
-def _body(source: SourceSettings, record: SourceRecord) -> dict[str, Any] | None:
+def _body(source: SourceSettings, record: ForeignRecord) -> dict[str, Any] | None:
     """The event as JSON would have it; None for a record that `where` passes over."""
     value = _value(source, record)
     for path, wanted in source.where.items():
@@ -157,7 +157,7 @@ def _body(source: SourceSettings, record: SourceRecord) -> dict[str, Any] | None
     return body
 
 
-def _value(source: SourceSettings, record: SourceRecord) -> Mapping[str, Any]:
+def _value(source: SourceSettings, record: ForeignRecord) -> Mapping[str, Any]:
     if record.value is None:
         # In a compacted topic a key without a value says that the thing is gone.
         if source.type == "item":
@@ -175,7 +175,7 @@ def _value(source: SourceSettings, record: SourceRecord) -> Mapping[str, Any]:
     return value
 
 
-def _at(value: Any, path: str, record: SourceRecord) -> Any:
+def _at(value: Any, path: str, record: ForeignRecord) -> Any:
     """The value at a path, or `_NOTHING`."""
     if path == "$key":
         return _NOTHING if record.key is None else record.key.decode()

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from freshet.config import load_settings
 from learning.errors import SettingsError
 from stream.events import FIRST_TS, LAST_TS, Click, Impression, ItemEvent
-from stream.kafka.mapping import Mapped, SourceMapping, SourceRecord
+from stream.kafka.mapping import ForeignRecord, Mapped, SourceMapping
 from stream.kafka.sources import SourceSettings
 
 CLICKS = SourceSettings("shop.clicks", "click", {"user_id": "who.id", "item_id": "what", "ts": "at"})
@@ -23,7 +23,7 @@ AT = 1_700_000_000_000
 
 def _map(source: SourceSettings, value: Any, key: bytes | None = None) -> Mapped:
     body = value if value is None or isinstance(value, bytes) else msgspec.json.encode(value)
-    return SourceMapping([source]).on_records([SourceRecord(source.topic, 3, 41, AT, key, body)])
+    return SourceMapping([source]).on_records([ForeignRecord(source.topic, 3, 41, AT, key, body)])
 
 
 def _reason(source: SourceSettings, value: Any) -> str:
@@ -82,7 +82,7 @@ def test_how_often_where_held_is_counted_for_each_source() -> None:
     bodies = [
         msgspec.json.encode({"who": {"id": "u"}, "what": "i", "at": AT, "ok": ok}) for ok in (True, False)
     ]
-    mapping.on_records([SourceRecord("shop.clicks", 0, n, AT, None, body) for n, body in enumerate(bodies)])
+    mapping.on_records([ForeignRecord("shop.clicks", 0, n, AT, None, body) for n, body in enumerate(bodies)])
     [tally] = mapping.tallies("shop.clicks")
     assert (tally.source, tally.held, tally.passed_over) == ("shop.clicks, click where ok = true", 1, 1)
 
@@ -105,7 +105,7 @@ def test_one_topic_can_feed_two_kinds_of_events() -> None:
     buys = msgspec.structs.replace(CLICKS, where={"a": "buy"}, constants={"kind": "buy"})
     body = msgspec.json.encode({"who": {"id": "ann"}, "what": "tea", "at": AT, "a": "buy"})
     mapping = SourceMapping([views, buys])
-    (event,) = mapping.on_records([SourceRecord("shop.clicks", 0, 0, AT, None, body)]).events
+    (event,) = mapping.on_records([ForeignRecord("shop.clicks", 0, 0, AT, None, body)]).events
     assert mapping.topics == ("shop.clicks",)
     assert isinstance(event, Click)
     assert event.kind == "buy"
@@ -144,7 +144,7 @@ def test_what_cannot_be_an_event_is_a_letter_with_its_reason(value: Any, reason:
 
 def test_one_bad_record_costs_no_other() -> None:
     good = msgspec.json.encode({"who": {"id": "ann"}, "what": "tea", "at": AT})
-    records = [SourceRecord("shop.clicks", 0, n, AT, None, b"{" if n == 1 else good) for n in range(3)]
+    records = [ForeignRecord("shop.clicks", 0, n, AT, None, b"{" if n == 1 else good) for n in range(3)]
     mapped = SourceMapping([CLICKS]).on_records(records)
     assert (len(mapped.events), len(mapped.raw)) == (2, 2)
     assert [letter.place for letter in mapped.letters] == ["shop.clicks/0/1"]
