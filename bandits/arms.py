@@ -108,7 +108,7 @@ class ArmCounts(Part):
 
     def touched(self, side: Side) -> Int32:
         """Items shown or clicked."""
-        return self._touched.take()
+        return self._touched.drain()
 
     def export(self, side: Side, rows: Int32) -> Columns:
         """Impressions and rewards of `rows` (n,)."""

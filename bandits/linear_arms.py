@@ -175,7 +175,7 @@ class LinearArms:
     def touched(self, side: Side) -> Int32:
         """See `learners.part.Part.touched`."""
         if side == "item":
-            return self._touched.take()
+            return self._touched.drain()
         moved, self._is_moved = self._is_moved, False
         return np.zeros(int(moved and side == "shared"), np.int32)
 

@@ -16,7 +16,7 @@ class TouchedItems:
         >>> touched = TouchedItems()
         >>> touched.add(np.array([5, 2], np.int32))
         >>> touched.add(np.array([2, 3], np.int32))
-        >>> touched.take().tolist(), touched.take().tolist()
+        >>> touched.drain().tolist(), touched.drain().tolist()
         ([2, 3, 5], [])
     """
 
@@ -34,7 +34,7 @@ class TouchedItems:
             self._mask[fresh] = True
             self._parts.append(fresh.copy())
 
-    def take(self) -> Int32:
+    def drain(self) -> Int32:
         """All rows, ascending; forgets them."""
         if not self._parts:
             return np.zeros(0, np.int32)

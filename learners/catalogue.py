@@ -186,7 +186,7 @@ class Catalogue:
 
     def changes(self) -> Frame:
         """Rows put or emptied since the last call, and new group names."""
-        rows = self._touched.take()
+        rows = self._touched.drain()
         if not rows.size:
             return {}
         return {

@@ -167,9 +167,9 @@ class EmbeddingTable:
 
     def vectors(self, ids: Sequence[str]) -> Float32:
         """Vectors (n, dim), a copy; zeros where unknown."""
-        return self.take(self.find(ids))
+        return self.gather(self.find(ids))
 
-    def take(self, rows: Int32) -> Float32:
+    def gather(self, rows: Int32) -> Float32:
         """Vectors of `rows` (n, dim), a copy; zeros for negative rows."""
         out = self.data[rows]
         out[rows < 0] = 0.0
@@ -444,8 +444,8 @@ class EmbeddingTable:
 
     def changes(self) -> Frame:
         """Removed rows, new rows with their ids, moved vectors and changed counts since the last call."""
-        removed, new = self._removed.take(), self._owned(self._new.take())
-        rows, counted = self._owned(self.moved.take()), self._owned(self.counted.take())
+        removed, new = self._removed.drain(), self._owned(self._new.drain())
+        rows, counted = self._owned(self.moved.drain()), self._owned(self.counted.drain())
         return {
             "dim": self.dim,
             "removed": removed,

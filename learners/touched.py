@@ -43,9 +43,9 @@ class Touched:
     Example:
         >>> touched = Touched(8)
         >>> touched.add(np.array([5, 2, 5, -1], np.int32))
-        >>> touched.take()
+        >>> touched.drain()
         array([2, 5], dtype=int32)
-        >>> touched.take()
+        >>> touched.drain()
         array([], dtype=int32)
     """
 
@@ -84,7 +84,7 @@ class Touched:
         """The rows, sorted, without forgetting them."""
         return np.sort(self._rows[: int(self.size[0])])
 
-    def take(self) -> Int32:
+    def drain(self) -> Int32:
         """The rows, sorted; forgets them."""
         rows = self.peek()
         self._flags[rows] = 0
@@ -93,6 +93,6 @@ class Touched:
 
     def put(self, rows: Int32) -> None:
         """Become exactly `rows`."""
-        self.take()
+        self.drain()
         self.ensure(int(rows.max()) + 1 if rows.size else 0)
         self.add(rows)

@@ -173,7 +173,7 @@ class Pipeline:
         parts.tick(now_ms)
         self._drop_users(parts.users.tick(now_ms))
         # In ascending order: the set does not depend on how events were cut into blocks, its order would.
-        parts.centroids.observe(parts.users.data[self._moved_users.take()])
+        parts.centroids.observe(parts.users.data[self._moved_users.drain()])
         parts.centroids.tick(now_ms)
         parts.centroids_gone(parts.centroids.dead)
         parts.graph.refresh(parts.items.data[: parts.items.size], policy.refresh_budget)

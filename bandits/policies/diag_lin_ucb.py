@@ -314,7 +314,7 @@ class DiagLinUcb(Policy):
 
     def touched(self, side: Side) -> Int32:
         """Items shown or clicked, or with sums under a cluster that is gone."""
-        return self._touched.take()
+        return self._touched.drain()
 
     def export(self, side: Side, rows: Int32) -> Columns:
         """All that is kept of item `rows` (n,): `shown` and number of `edges` (n,), and `clusters`, `b` and

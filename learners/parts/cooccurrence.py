@@ -313,7 +313,7 @@ class CoOccurrence(Part):
 
     def touched(self, side: Side) -> Int32:
         """Rows whose lists or sums changed."""
-        return self._touched.take()
+        return self._touched.drain()
 
     def export(self, side: Side, rows: Int32) -> Columns:
         """All that is kept of item `rows` (n,): lists of `lengths` (n,), packed as `neighbours` (-1 where an

@@ -363,7 +363,7 @@ class MatrixFactorisation(Part):
 
     def touched(self, side: Side) -> Int32:
         """Rows whose bias moved."""
-        return self._side(side).touched.take()
+        return self._side(side).touched.drain()
 
     def export(self, side: Side, rows: Int32) -> Columns:
         """Biases of `rows` (n,)."""

@@ -249,7 +249,7 @@ class Histories(Part):
 
     def touched(self, side: Side) -> Int32:
         """Users who clicked, or lost items."""
-        rows = self._touched.take()
+        rows = self._touched.drain()
         self._fresh[rows] = 0
         return rows
 
@@ -274,7 +274,7 @@ class Histories(Part):
     def changes(self) -> Frame:
         """For each touched user the newly clicked tail, or after a removal (`whole`) all of it: lists are
         long, and what is new in them is short."""
-        rows = self._touched.take()
+        rows = self._touched.drain()
         if not rows.size:
             return {}
         whole = self._fresh[rows] < 0

@@ -228,7 +228,7 @@ class Popularity(Part):
 
     def touched(self, side: Side) -> Int32:
         """Rows that were clicked, disliked or removed."""
-        return self._touched.take()
+        return self._touched.drain()
 
     def export(self, side: Side, rows: Int32) -> Columns:
         """All that is kept of item `rows` (n,): `weights` (n, H) on their `reference` (n, H), and counts."""

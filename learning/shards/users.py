@@ -262,7 +262,7 @@ class UsersShard:
         if self._partition != _SHARED:
             return
         version = parts.centroids.version
-        parts.centroids.observe(parts.users.data[self._moved_users.take()])
+        parts.centroids.observe(parts.users.data[self._moved_users.drain()])
         parts.centroids.tick(now_ms)
         if parts.centroids.version != version:
             moved = CentroidsMoved(parts.centroids.snapshot())
