@@ -71,7 +71,7 @@ def _slot_for(
 
 
 @kernel
-def _ask_for(row: int, head: Int32, following: Int32, slot_cluster: Int32, slot_sums: Float64) -> None:
+def _prefetch(row: int, head: Int32, following: Int32, slot_cluster: Int32, slot_sums: Float64) -> None:
     """Have an item's newest block brought near."""
     if 0 <= row < head.size and head[row] >= 0:
         block = head[row]
@@ -142,7 +142,7 @@ def _ask_ahead(
         high = low + 1 if kind[at] == CLICK else start[slate[at] + 1]
         for n in range(low, high):
             if ahead == 1:
-                _ask_for(items[n], head, following, slot_cluster, slot_sums)
+                _prefetch(items[n], head, following, slot_cluster, slot_sums)
             else:
                 prefetch(head, items[n])
                 prefetch(shown, items[n])
@@ -336,7 +336,7 @@ def export_edges(
     low = 0
     for i in range(rows.size):
         if i + 8 < rows.size:
-            _ask_for(rows[i + 8], head, following, slot_cluster, slot_sums)
+            _prefetch(rows[i + 8], head, following, slot_cluster, slot_sums)
         high = low
         block = head[rows[i]]
         while block >= 0:

@@ -201,7 +201,7 @@ def _pick_shown(shown: Int32, rewards: Float32, begin: int, end: int, picked: In
 
 
 @_vector_kernel
-def _ask_for(q: Float32, q_state: Float32, q_version: Int64, q_stamp: Int64, row: int) -> None:
+def _prefetch(q: Float32, q_state: Float32, q_version: Int64, q_stamp: Int64, row: int) -> None:
     """Have what `_learn_item` and `_note` need of a row brought near."""
     if row < 0:
         return
@@ -220,7 +220,7 @@ def _ask_ahead(
     if o + 1 < kind.size and kind[o + 1] == CLOSED:
         s = slate[o + 1]
         for at in range(start[s], start[s + 1]):
-            _ask_for(q, q_state, q_version, q_stamp, shown[at])
+            _prefetch(q, q_state, q_version, q_stamp, shown[at])
         if user[o + 1] >= 0:
             prefetch_row(p, user[o + 1])
 
@@ -310,7 +310,7 @@ def learn_block(
         _ask_ahead(o, kind, slate, start, shown, user, p, q, q_state, q_version, q_stamp)
         if is_click:
             for m in range(n):
-                _ask_for(q, q_state, q_version, q_stamp, picked[m])
+                _prefetch(q, q_state, q_version, q_stamp, picked[m])
         _weigh(lesson, n, places, falling, rates, labels, weights)
         if is_traced and n:
             _write_down(

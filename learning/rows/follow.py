@@ -133,7 +133,7 @@ class RowFollower:
         elif topic == "policy":
             self._policies.put(name, None if value is None else decode_policy_row(value))
         elif topic == "catalogue":
-            self._items.say(name, value)
+            self._items.put_item(name, value)
         elif topic == "control":
             self._control.put(name, value)
         else:

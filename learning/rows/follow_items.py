@@ -51,9 +51,9 @@ class ItemFrames:
         self.places = ItemPlaces(max_rows, self._is_listed)
         self.numbering = self.places.numbering
         self.pending: dict[str, ItemRow | None] = {}
-        self._said: dict[str, bytes] = {}
+        self._last_put: dict[str, bytes] = {}
         self._deleted: set[str] = set()
-        self._resaid: dict[str, ItemEvent | None] = {}
+        self._changed: dict[str, ItemEvent | None] = {}
         self._groups, self._group = GroupNames(), np.zeros(0, np.int32)
         self._dim = dim
         self.parts = FollowedParts(parts, "item", self.rows_of)
@@ -75,24 +75,24 @@ class ItemFrames:
             self.parts.check(row.parts)
         self.pending[name] = row
 
-    def say(self, name: str, value: bytes | None) -> None:
+    def put_item(self, name: str, value: bytes | None) -> None:
         """Take note of what the items' owner says of an item, as the record holds it; None: withdrawn.
 
         Raises:
             FrameError: the bytes are no item, or another one.
         """
         if value is None:
-            self._said.pop(name, None)
+            self._last_put.pop(name, None)
             self._deleted.discard(name)
-            self._resaid[name] = None
+            self._changed[name] = None
         else:
             item = decode_item(value)
             check_id(name, item.item_id)
-            self._said[name], self._resaid[name] = value, item
+            self._last_put[name], self._changed[name] = value, item
             (self._deleted.add if item.deleted else self._deleted.discard)(name)
 
     def _is_listed(self, name: str) -> bool:
-        return name in self._said and name not in self._deleted
+        return name in self._last_put and name not in self._deleted
 
     # -- rows ------------------------------------------------------------------------------------------------
 
@@ -112,7 +112,7 @@ class ItemFrames:
 
     def settle(self, policies: dict[str, PolicyRow | None]) -> Int32:
         """As `ItemPlaces.settle`, whose rules it follows; `policies` is what came of them."""
-        self.places.relist(list(self._resaid))
+        self.places.relist(list(self._changed))
         gone = self.places.settle(self.pending, policies)
         self.mention([])  # room for what has been placed
         return gone
@@ -122,7 +122,7 @@ class ItemFrames:
     def take(self) -> Frame:
         """Changes of `items` and `catalogue`, and the items' side of all parts."""
         pending, self.pending = self.pending, {}
-        resaid, self._resaid = self._resaid, {}
+        put, self._changed = self._changed, {}
         gone = self.numbering.known([name for name, row in pending.items() if row is None])
         items = self._finite([row for row in pending.values() if row is not None])
         places, rows = self.places, self.numbering.find([item.item_id for item in items])
@@ -142,10 +142,10 @@ class ItemFrames:
         entered = np.array([item.entered_at for item in items], np.int64)
         other = rows[new | (entered != self._entered[rows])]
         self._entered[rows] = entered
-        told = self.numbering.known(list(resaid))
+        told = self.numbering.known(list(put))
         changed = np.union1d(other, told[places.has(told, OWNED)]).astype(np.int32)
         if changed.size or removed.size:
-            frame["catalogue"] = self._catalogue(changed, removed, resaid)
+            frame["catalogue"] = self._catalogue(changed, removed, put)
         return frame
 
     def _finite(self, found: list[ItemRow]) -> list[ItemRow]:
@@ -157,10 +157,10 @@ class ItemFrames:
 
     # -- the catalogue ---------------------------------------------------------------------------------------
 
-    def _catalogue(self, rows: Int32, removed: Int32, resaid: Mapping[str, ItemEvent | None]) -> Frame:
+    def _catalogue(self, rows: Int32, removed: Int32, put: Mapping[str, ItemEvent | None]) -> Frame:
         """What the items' owner said of those in `rows` (n,), and nothing of the `removed`."""
         names = [self.numbering.id_of(row) or "" for row in rows.tolist()]
-        items = [resaid[name] if name in resaid else self._read(name) for name in names]
+        items = [put[name] if name in put else self._read(name) for name in names]
         known = [item is not None for item in items]
         some = [_NOBODY if item is None else item for item in items]
         entered = self._entered[rows]
@@ -188,7 +188,7 @@ class ItemFrames:
         }
 
     def _read(self, name: str) -> ItemEvent | None:
-        value = self._said.get(name)
+        value = self._last_put.get(name)
         return None if value is None else decode_item(value)
 
     # -- state -----------------------------------------------------------------------------------------------
@@ -198,7 +198,7 @@ class ItemFrames:
         size = self.numbering.size
         return {
             **self.places.snapshot(),
-            "said": dict(self._said),
+            "said": dict(self._last_put),
             "deleted": sorted(self._deleted),
             "group_names": self._groups.snapshot(),
             "group": self._group[:size].copy(),
@@ -207,11 +207,11 @@ class ItemFrames:
 
     def restore(self, frame: Frame) -> None:
         """Become what `snapshot` described."""
-        self._said, self._resaid = dict(frame["said"]), {}
+        self._last_put, self._changed = dict(frame["said"]), {}
         if "deleted" in frame:
             self._deleted = set(frame["deleted"])
         else:
-            self._deleted = {name for name, value in self._said.items() if decode_item(value).deleted}
+            self._deleted = {name for name, value in self._last_put.items() if decode_item(value).deleted}
         self.places.restore(frame)
         if "group" in frame:
             self._group = frame["group"].copy()
