@@ -27,6 +27,7 @@ __all__ = [
     "ucb_scores",
 ]
 
+# 4 clusters are 16 bytes and their sums 64, one cache line; most items meet one to three clusters.
 SLOTS = 4
 
 
@@ -63,6 +64,7 @@ def _slot_for(
         pool[0] += 1
     slot_cluster[block * SLOTS : block * SLOTS + SLOTS] = -1
     slot_sums[block * SLOTS : block * SLOTS + SLOTS, 0] = 0.0
+    # d starts at 1: the ridge of the paper's A, so that b / d is defined before the first impression.
     slot_sums[block * SLOTS : block * SLOTS + SLOTS, 1] = 1.0
     following[block] = head[row]
     head[row] = block
@@ -117,6 +119,7 @@ def _learn_place(
             if missing & (1 << k):
                 slot = -1
                 for j in range(SLOTS):
+                    # All four are compared without a branch: a jump guessed wrong costs more than they do.
                     slot = base + j if slot_cluster[base + j] == clusters[k] else slot
                 if slot >= 0:
                     missing ^= 1 << k
@@ -185,6 +188,8 @@ def absorb(
             continue
         low = place[o] if is_click else start[s]
         high = low + 1 if is_click else start[s + 1]
+        # At worst each place needs a new block for each cluster. Stopping before the operation, not in the
+        # middle of it, lets the caller make room and go on here.
         if following.size - pool[0] + pool[2] < (high - low) * width:
             return o
         n_touched[1] += 1
@@ -343,6 +348,7 @@ def export_edges(
             for slot in range(block * SLOTS, block * SLOTS + SLOTS):
                 if slot_cluster[slot] < 0:
                     continue
+                # Sorted by cluster, so that what is exported does not tell in what order edges were made.
                 j = high
                 while j > low and clusters[j - 1] > slot_cluster[slot]:
                     clusters[j] = clusters[j - 1]
@@ -373,5 +379,6 @@ def add_edges(
         for _ in range(counts[i]):
             slot = _slot_for(rows[i], clusters[e], head, following, slot_cluster, slot_sums, pool)
             slot_sums[slot, 0] += sums[e, 0]
+            # Both sides hold the ridge of 1; it counts once.
             slot_sums[slot, 1] += sums[e, 1] - 1.0
             e += 1

@@ -128,6 +128,7 @@ def _add(lists: Lists, row: int, other: int, weight: float, slots: int) -> None:
             return
         if weights[s] < weights[lightest]:
             lightest = s
+    # An empty slot weighs 0, so a lightest above 0 means that the block is full.
     if room < slots and (room == 0 or weights[lightest] > 0):
         _widen(lists, row, slots)
         lightest = lists.offset[row] + room
@@ -160,6 +161,7 @@ def add_pairs(
     """
     degree = lists.degree
     for n in range(begin, item.size):
+        # A pair widens two lists at most.
         if lists.used[0] + 2 * slots > lists.entry.size:
             return n
         ahead = (ts[n] - reference[0]) / half_life
@@ -168,6 +170,7 @@ def add_pairs(
             rebase(lists, used, slots, steps)
             reference[0] += np.int64(steps * half_life)
             ahead = (ts[n] - reference[0]) / half_life
+        # Pairs of long ago would be subnormal; below 2^-60 they leave at the next rebase anyway.
         weight = 2.0 ** max(ahead, -60.0)
         if gap_half_life > 0:
             weight *= 2.0 ** -(abs(ts[n] - other_ts[n]) / gap_half_life)
@@ -216,6 +219,7 @@ def write_lists(
         if lists.used[0] + 2 * slots > lists.entry.size:
             return n, low
         row = rows[n]
+        # A shorter list keeps its block: it will most likely grow again.
         if lengths[n] > room_of(lists.size_class[row], slots) or lengths[n] == 0:
             free_block(lists, row, slots)
         if lengths[n] > 0 and lists.size_class[row] < 0:
@@ -268,6 +272,7 @@ def accumulate(
         if 0 <= recent[q] < degree.size:
             most += room_of(size_class[recent[q]], slots)
     room = 16
+    # At most half full, so that probes stay short; one place is always free, so that they end.
     while room < 2 * (most + 1):
         room *= 2
     keys = np.full(room, -1, np.int32)
@@ -325,6 +330,7 @@ def best_of(k: int, without: Int32, keys: Int32, sums: Float64, met: Int32) -> t
             continue
         place = n if n < rows.size else n - 1
         n = place + 1
+        # Insertion into a short sorted list: `k` is small, and most rows fail the test above.
         while place > 0 and (
             scores[place - 1] < score or (scores[place - 1] == score and rows[place - 1] > row)
         ):

@@ -51,11 +51,13 @@ def draw_negative(ring: Int32, counts: Int32, filled: int, keep: Float32, key: n
     row = -1
     for attempt in range(8):
         bits = mix(key, np.uint64(attempt))
+        # Upper half of the bits times the length, shifted back: uniform without a division.
         at = int(np.int64(bits >> np.uint64(32)) * np.int64(filled) >> np.int64(32))
         candidate = ring[at]
         if candidate < 0 or candidate == avoid:
             continue
         row = candidate
+        # The lower 24 bits, all that a float32 in [0, 1) can tell apart.
         low = np.float32(np.int64(bits & np.uint64(0xFFFFFF))) * np.float32(1.0 / 16_777_216.0)
         if low < keep[min(counts[row], keep.size - 1)]:
             break
@@ -115,6 +117,7 @@ def _learn_item(
     z = rates.mean + p_state[u, 0] + q_state[i, 0]
     for d in range(dim):
         z += p[u, d] * q[i, d]
+    # Beyond 30 the sigmoid is 0 or 1 in float32; the bound keeps exp from overflowing.
     z = min(max(z, np.float32(-30.0)), np.float32(30.0))
     error = weight * (label - np.float32(1.0) / (np.float32(1.0) + np.exp(-z)))
     rate = rates.rate
@@ -124,6 +127,7 @@ def _learn_item(
     keep = np.float32(1.0) - rate * rates.l2
     push = rate * error
     for d in range(dim):
+        # The user's gradient uses the item as it was: both sides step from the same point.
         old = q[i, d]
         pull[d] += error * old
         q[i, d] = keep * old + push * p[u, d]
@@ -151,6 +155,7 @@ def _learn_user(p: Float32, state: Float32, u: int, rates: Rates, pull: Float32)
 @_vector_kernel
 def _remember(ring: Int32, counts: Int32, cursor: Int64, row: int) -> None:
     head = cursor[0]
+    # The ring is full: the oldest positive leaves the counts. A freed row is -1 and left them before.
     if cursor[1] == ring.size and ring[head] >= 0:
         counts[ring[head]] -= 1
     ring[head] = row
@@ -181,6 +186,8 @@ def _pick_clicked(
     if not is_click:
         return n
     for draw in range(rates.negatives):
+        # Addressed by the number of the positive, so batches cut anywhere draw the same; `negatives` is at
+        # most 64.
         key = mix(rates.seed, np.uint64(cursor[2] * 64 + draw))
         row = draw_negative(ring, counts, cursor[1], keep, key, item)
         if row >= 0:
@@ -302,11 +309,14 @@ def learn_block(
         u, i, n = user[o], item[o], 0
         lesson = _lesson(kind[o], first[o], reward[o])
         is_click = lesson == 1
+        # A place without a click is a weak negative, and weaker the lower it stood: it may not have been
+        # seen (position-based examination).
         if lesson == 2:
             if u >= 0 and rates.shown_weight > 0:
                 n = _pick_shown(shown, rewards, start[slate[o]], start[slate[o] + 1], picked, places)
         elif lesson != 0 and u >= 0 and i >= 0:
             n = _pick_clicked(is_click, i, ring, counts, cursor, keep, rates, picked, labels)
+        # Reads are asked for one operation early, so that they arrive while this one is computed.
         _ask_ahead(o, kind, slate, start, shown, user, p, q, q_state, q_version, q_stamp)
         if is_click:
             for m in range(n):

@@ -51,6 +51,7 @@ def append(
     False, with nothing changed, if the pool is full: grow it and ask again.
     """
     n, at = length[user], offset[user]
+    # Lists are short (`cap`), so a scan is faster than any index.
     for p in range(at, at + n):
         if pool[p] == item:
             for q in range(p, at + n - 1):
@@ -140,6 +141,7 @@ def learn_positives(
         user, item = users[o], items[o]
         if not (is_positive or is_signal) or user < 0 or item < 0:
             continue
+        # Stopped before an operation, never within one: the caller makes room and begins again at `o`.
         if n_pairs + window > pairs.shape[0]:
             return o, n_pairs
         at, rank = offset[user], 0
@@ -157,6 +159,7 @@ def learn_positives(
         )  # fmt: skip
         if not done:
             return o, before
+        # How many entries are newer than what was last sent; -1 means that the whole list must be sent.
         if fresh[user] >= 0:
             fresh[user] += 1
         mark(flags, marked, size, user)
@@ -186,5 +189,6 @@ def drop_items(
             pool[p], pool_ts[p] = 0, 0
         if kept != length[user]:
             length[user] = kept
+            # An entry left from the middle: what followers hold can no longer be mended by appending.
             fresh[user] = -1
             mark(flags, marked, size, user)

@@ -48,6 +48,7 @@ def _high(word: np.uint64) -> int:
 @kernel
 def _holds(arena: Words, entry: int, words: Words, start: int, length: int) -> bool:
     """Whether the entry's key is this one."""
+    # Lengths first: words are padded with zeros, so "a" and "a\0" have the same words.
     if arena[entry] >> _32 != np.uint64(length):
         return False
     w, n = 0, (length + 7) // 8
@@ -128,6 +129,7 @@ def drop_keys(
         slot = (hole + 1) & mask
         while slots[slot] != np.uint64(0):
             home = _high(slots[slot]) & mask
+            # Moving it into the hole must not place it before its home, where no search would find it.
             if (slot - home) & mask >= (slot - hole) & mask:
                 slots[hole] = slots[slot]
                 hole = slot

@@ -40,6 +40,7 @@ def rebase(weights: Float64, used: int, steps: float) -> None:
     """Move one half-life's reference on by `steps` (whole) half-lives; what fades below 2^-900 becomes 0."""
     factor = 2.0**-steps
     for row in range(used):
+        # Numbers below about 2^-1022 are subnormal, and arithmetic on them is many times slower.
         value = weights[row] * factor
         weights[row] = value if abs(value) >= 2.0**-900 else 0.0
 
@@ -91,6 +92,7 @@ def offer(
     """
     if inside[row]:
         return n
+    # There is room: add at the end and rise to its place.
     if n < pool.size:
         pool[n], keys[n] = row, weights[row]
         inside[row] = 1
@@ -99,6 +101,8 @@ def offer(
             _swap(pool, keys, place, (place - 1) // 2)
             place = (place - 1) // 2
         return n + 1
+    # Rows inside gain weight without being moved. Only the first place decides, so only it is weighed
+    # again: each turn makes one key true, so this ends.
     while keys[0] < weights[pool[0]]:
         keys[0] = weights[pool[0]]
         _sink(pool, keys, n, 0)
@@ -137,6 +141,7 @@ def _sunk(
     """The weight of `row` fell: whether a row outside the pool may outrank one inside it now."""
     if not inside[row]:
         return False
+    # Keys may be too low, never too high; after a fall they must be read anew.
     order_pool(weights, pool, keys, n)
     return bool(n == pool.size and pool[0] == row)
 
@@ -176,6 +181,7 @@ def add_clicks(
         is_click = reward[o] > 0.0
         if is_click:
             n += 1
+            # Blocks are in order of arrival, not of time: `last_at` must not go back.
             if clicks[row] == 0:
                 first_at[row] = ts[o]
                 last_at[row] = ts[o]
@@ -185,6 +191,7 @@ def add_clicks(
         for h in range(half_lives.size):
             ahead = (ts[o] - reference[h]) / half_lives[h]
             if ahead > ROOM:
+                # Whole half-lives only, so that weights are divided by an exact power of two.
                 steps = np.floor(ahead)
                 rebase(weights[h], used, steps)
                 order_pool(weights[h], pools[h], keys[h], lengths[h])

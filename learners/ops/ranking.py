@@ -24,6 +24,7 @@ def _softmax_gradient(
     Returns the softmax of the clicked one, -1 where its features are not known.
     """
     n_shown, n_all = shown.shape[0], shown.shape[0] + others.shape[0]
+    # The largest score is taken off before exp, which would overflow beyond 709.
     best = -np.inf
     for n in range(n_all):
         score = 0.0
@@ -36,6 +37,7 @@ def _softmax_gradient(
         return -1.0
     total = 0.0
     for n in range(n_all):
+        # A row of NaN is a candidate whose features were not known: it is left out of the softmax.
         scores[n] = np.exp(scores[n] - best) if np.isfinite(scores[n]) else 0.0
         total += scores[n]
     for k in range(weights.size):
@@ -87,6 +89,7 @@ def learn_clicks(
             unread += 1
             continue
         steps += 1
+        # d/dw of -p is -p times the gradient of log p, which `gradient` holds.
         sign = 1.0 if reward[o] > 0.0 else -p
         for k in range(weights.size):
             step = sign * gradient[k]

@@ -52,12 +52,14 @@ def write_slates(
         decided, to = read_integer(packed, to)
         others, to = read_integer(packed, to)
         words[base + 1], words[base + 2] = others, decided
+        # A time has 64 bits and a word 32: the lower half, then the upper with the sign.
         words[base + 3], words[base + 4] = np.int32(ts & 0xFFFFFFFF), np.int32(ts >> 32)
         base += HEAD
         for j in range(n):
             words[base + j] = items[first + j]
             if items[first + j] < 0:
                 lacks[s] |= LACKS_ITEMS
+            # NaN is a propensity that was not logged: 0 would say that the item could not be shown.
             reals[base + n + j] = np.float32(np.nan)
             words[base + 2 * n + j] = 0
         first += n

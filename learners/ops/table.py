@@ -43,10 +43,12 @@ def sight(splits: npt.NDArray[np.uint16], head: int, key: np.uint64) -> int:
     width = np.uint64(splits.shape[2])
     for h in range(splits.shape[1]):
         cell = int(mix(key, np.uint64(h)) % width)
+        # Saturates: a count that wrapped round would be too low, which a count-min sketch never is.
         if splits[head, h, cell] < 65535:
             splits[head, h, cell] += np.uint16(1)
     total = 0
     for s in range(splits.shape[0]):
+        # Other keys may share a cell and only ever add to it, so the smallest cell is the closest.
         least = 65535
         for h in range(splits.shape[1]):
             least = min(least, int(splits[s, h, int(mix(key, np.uint64(h)) % width)]))
@@ -96,6 +98,7 @@ def count_operations(
     for o in range(kind.size):
         if kind[o] == SHOWN:
             for n in range(start[slate[o]], start[slate[o] + 1]):
+                # 24 places ahead is about the time one read from main memory takes in this loop.
                 ahead = min(n + 24, rows_of.size - 1)
                 prefetch(impressions, rows_of[ahead])
                 prefetch(touched_at, rows_of[ahead])
@@ -107,6 +110,7 @@ def count_operations(
         elif kind[o] != CLOSED and one[o] >= 0:
             row = one[o]
             touched_at[row] = max(touched_at[row], ts[o])
+            # Every click is a touch, but a second click of the same place is counted once.
             if (kind[o] == ORGANIC or first[o]) and reward[o] > 0.0:
                 clicks[row] += 1
             mark(flags, marked, size, row)
