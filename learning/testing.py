@@ -30,7 +30,7 @@ from learning.testing_chain import Chain
 from learning.testing_engines import Embedded, chained, followed, pieces, renewed, scripted
 from learning.testing_told import Told, rows_of, told
 from stream.events import LoggedEvent
-from stream.frame import pack, unpack
+from stream.frame import Frame, pack, unpack
 
 __all__ = ["PartContract", "PolicyPartContract"]
 
@@ -51,6 +51,8 @@ class PartContract(ABC):
     order_free: ClassVar[bool] = True
     """Whether it holds the same in whatever order the records of several partitions come. If not, it is
     compared where they come in the order of the log."""
+    of_lists: ClassVar[bool] = False
+    """Whether it learns whole lists, so that of several partitions TRAIN alone holds it."""
     apart: ClassVar[Mapping[str, float]] = {}
     """By column, how far partitions may be from one machine: mean distance by mean size. All others: not at
     all."""
@@ -81,13 +83,27 @@ class PartContract(ABC):
 
     def part_of(self, parts: Parts) -> Part:
         """The part among all; of a chosen learner `Parts` says the kind as well."""
-        learners = {name.partition(":")[0]: part for name, part in parts.learners().items()}
-        return {**learners, **parts.policies}[self.name]
+        learners = {**parts.list_learners(), **parts.learners()}
+        return {**{name.partition(":")[0]: part for name, part in learners.items()}, **parts.policies}[
+            self.name
+        ]
 
     def told(self, parts: Parts) -> dict[str, Told]:
         """What it holds, by side."""
         part = self.part_of(parts)
         return {side: told(part, parts, side) for side in part.spec.sides}
+
+    def frame(self, parts: Parts) -> Frame:
+        """All that a replica needs that knows nothing of the part yet."""
+        part = self.part_of(parts)
+        frame: Frame = {}
+        for side, columns in part.spec.sides.items():
+            rows = rows_of(parts, side)
+            exported = part.export(side, rows)
+            known = {column.name for column in columns} | {column.ragged for column in columns}
+            only = {name: array for name, array in exported.items() if name in known}
+            frame[side] = {"rows": rows, **only}
+        return frame
 
     def _answers(self, parts: Parts) -> list[npt.NDArray[Any]]:
         names = sorted(str(name) for name in parts.names_of("item", rows_of(parts, "item")))
@@ -145,16 +161,11 @@ class PartContract(ABC):
 
     def test_a_replica_that_adopts_what_is_exported_answers_alike(self) -> None:
         parts = self._learned(self.settings())
-        fresh, mine = build_parts(self.settings()), self.part_of(parts)
+        fresh = build_parts(self.settings())
         for name, part in fresh.named().items():
             if part is not self.part_of(fresh):
                 part.restore(unpack(pack(parts.named()[name].snapshot())))
-        frame = {side: (rows_of(parts, side), mine.spec.sides[side]) for side in mine.spec.sides}
-        for side, (rows, columns) in frame.items():
-            exported = mine.export(side, rows)
-            known = {column.name for column in columns} | {column.ragged for column in columns}
-            only = {name: array for name, array in exported.items() if name in known}
-            self.part_of(fresh).apply(unpack(pack({side: {"rows": rows, **only}})))
+        self.part_of(fresh).apply(unpack(pack(self.frame(parts))))
         self._assert_same(fresh, parts)
 
     # --- one machine ---
@@ -220,6 +231,8 @@ class PartContract(ABC):
 
     def _of(self, chain: Chain) -> dict[str, Told]:
         """What the owners of all partitions hold together."""
+        if self.of_lists:
+            return self.told(chain.train.parts)
         out: dict[str, Told] = {side: {} for side in self.part_of(chain.items[0].parts).spec.sides}
         for owner in range(chain.n):
             users, items = self.told(chain.users[owner].parts), self.told(chain.items[owner].parts)

@@ -35,8 +35,8 @@ def scripted(
 ) -> list[LoggedEvent]:
     """A log of n events with all that may stand in one; requests have a context, items have attributes.
 
-    The numbers are sums of few powers of two, so that sums of them are exact in any order. A last tick closes
-    all windows.
+    The numbers are sums of few powers of two, so that sums of them are exact in any order, and features are
+    float16, in which they travel to TRAIN. A last tick closes all windows.
 
     Example:
         >>> events = scripted(LearningSettings(), n=100)
@@ -50,7 +50,8 @@ def scripted(
         if isinstance(event, Decision):
             at = next(numbers)
             context = {"device": _DEVICES[at % 7 % 3], "hour": at % 8}
-            made.append(msgspec.structs.replace(event, context=context))
+            features = np.frombuffer(event.features, "<f4").astype("<f2").astype("<f4").tobytes()
+            made.append(msgspec.structs.replace(event, context=context, features=features))
         elif isinstance(event, ItemEvent):
             number = int(event.item_id[1:])
             genre = {"genre": "abc"[number % 3], "length": number % 4}

@@ -7,10 +7,11 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from learning.parts import Parts
+from learning.parts import Parts, build_parts
 from learning.testing import PartContract, PolicyPartContract
 from learning.testing_engines import Embedded
 from learning.testing_told import Told, rows_of
+from stream.frame import Frame
 
 NOW = 1_700_000_070_000
 POLICIES: tuple[dict[str, Any], ...] = (
@@ -83,6 +84,25 @@ class TestHistories(PartContract):
     def answers(self, part: Any, parts: Parts, names: Sequence[str]) -> list[Any]:
         users = parts.users.find(sorted(str(name) for name in parts.users.ids_of(parts.users.live)))
         return [np.array(parts.names_of("item", part.clicked(row))) for row in users.tolist()]
+
+
+class TestRanker(PartContract):
+    name, policies, order_free, of_lists = "ranker", POLICIES, False, True
+    learners = LEARNERS
+
+    def told(self, parts: Parts) -> dict[str, Told]:
+        """Its row goes by the names of features: `spec` does not say what it is."""
+        ranker = parts.ranker
+        weights = {name: np.array(weight) for name, weight in zip(ranker.names, ranker.weights, strict=True)}
+        return {"shared": {"": {**weights, "steps": np.array(ranker.steps)}}}
+
+    def frame(self, parts: Parts) -> Frame:
+        other = build_parts(self.settings()).ranker
+        other.restore({**parts.ranker.snapshot(), "published": -1})
+        return other.changes()
+
+    def answers(self, part: Any, parts: Parts, names: Sequence[str]) -> list[Any]:
+        return [part.score(np.eye(part.n_features, dtype=np.float32))]
 
 
 class TestDiagLinUcb(PolicyPartContract):
