@@ -7,7 +7,7 @@ rounds.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -131,8 +131,18 @@ class Play:
     regret: Float64
 
 
-def play(world: World, policy: Policy, n_rounds: int, *, seed: int, every: int = 1) -> Play:
+def play(
+    world: World,
+    policy: Policy,
+    n_rounds: int,
+    *,
+    seed: int,
+    every: int = 1,
+    learn: Callable[[RowBlock], object] | None = None,
+) -> Play:
     """Let `policy` choose one item a round and learn `every` so many rounds (the delay of a stale table).
+
+    `learn` is called in place of the policy's own, where others learn beside it.
 
     Example:
         >>> from bandits.policies.uniform import Uniform
@@ -140,6 +150,7 @@ def play(world: World, policy: Policy, n_rounds: int, *, seed: int, every: int =
         >>> 150 < float(run.regret.sum()) < 250
         True
     """
+    learn = learn or policy.learn
     everything = np.arange(world.n_items, dtype=np.int32)
     items, rewards = np.empty(n_rounds, np.int32), np.empty(n_rounds)
     probabilities, regret = np.empty(n_rounds), np.empty(n_rounds)
@@ -155,7 +166,7 @@ def play(world: World, policy: Policy, n_rounds: int, *, seed: int, every: int =
         waiting.append(context)
         if len(waiting) == every or t == n_rounds - 1:
             first = t + 1 - len(waiting)
-            policy.learn(row_block(waiting, items[first : t + 1, None], rewards[first : t + 1, None]))
+            learn(row_block(waiting, items[first : t + 1, None], rewards[first : t + 1, None]))
             waiting = []
     return Play(items, rewards, probabilities, regret)
 

@@ -147,8 +147,8 @@ def _refuse_out_of_range(value: object, path: str) -> None:
         for field in msgspec.structs.fields(value):
             _refuse_out_of_range(getattr(value, field.name), f"{path}{field.name}.")
     elif isinstance(value, tuple | list):
-        for one in value:
-            _refuse_out_of_range(one, path)
+        for number, one in enumerate(value):
+            _refuse_out_of_range(one, f"{path[:-1]}[{number}].")
     elif isinstance(value, dict):
         for key, one in value.items():
             _refuse_out_of_range(one, f"{path}{key}.")

@@ -33,8 +33,8 @@ def described(struct: type) -> Iterator[Described]:
     """
     meanings = _meanings(struct)
     # As they stand in the class: a base class would put its own first.
-    written = list(inspect.get_annotations(struct))
-    for field in sorted(msgspec.structs.fields(struct), key=lambda field: written.index(field.name)):
+    written = {name: place for place, name in enumerate(inspect.get_annotations(struct))}
+    for field in sorted(msgspec.structs.fields(struct), key=lambda field: written.get(field.name, -1)):
         if not is_table(field.type):
             yield Described(field.name, _type_name(field.type), _default(field), meanings.get(field.name, ""))
 
@@ -82,7 +82,8 @@ def _type_name(kind: Any) -> str:
         return f"table of {_type_name(arguments[1])}"
     if is_table(kind):
         return "table"
-    return {int: "integer", float: "number", str: "text", bool: "true or false", Any: "any value"}[kind]
+    known = {int: "integer", float: "number", str: "text", bool: "true or false", Any: "any value"}
+    return known.get(kind) or str(getattr(kind, "__name__", kind))  # a plugin may have types of its own
 
 
 def is_table(kind: Any) -> bool:
@@ -96,9 +97,9 @@ def toml(value: Any) -> str:
         return msgspec.json.encode(value).decode()
     if isinstance(value, dict):
         return "{" + ", ".join(f"{key} = {toml(entry)}" for key, entry in value.items()) + "}"
-    if isinstance(value, tuple):
+    if isinstance(value, tuple | list):
         return "[" + ", ".join(toml(entry) for entry in value) + "]"
-    return f"{value:_}"
+    return f"{value:_}" if isinstance(value, int | float) else repr(value)
 
 
 def _default(field: Any) -> str:

@@ -1,8 +1,9 @@
 """The catalogue: which kinds of part there are, by the names of their modules.
 
 A kind is a module with a class `Settings` and a function `build(settings, world)`; `needs(settings)` names
-the parts that `build` finds in its world. Ours lie in a package of their room, such as `bandits/policies`;
-other packages register theirs under the entry point group `freshet.parts`. Only what was chosen is imported.
+the parts that `build` finds in its world, or maps their names to the classes whose methods it calls. Ours lie
+in a package of their room, such as `bandits/policies`; other packages register theirs under the entry point
+group `freshet.parts`. Only what was chosen is imported.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 import importlib
 import inspect
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from difflib import get_close_matches
 from importlib.metadata import Distribution, EntryPoint, PackageNotFoundError, distribution, entry_points
 from importlib.util import find_spec
@@ -23,13 +24,16 @@ import msgspec
 from learners.world import World
 from learning.errors import SettingsError
 
-__all__ = ["GROUP", "LEARNERS", "POLICIES", "SCORERS", "Kind", "Kinds"]
+__all__ = ["GROUP", "LEARNERS", "POLICIES", "SCORERS", "SECTIONS", "Kind", "Kinds", "misnamed", "words_of"]
 
 GROUP = "freshet.parts"
 """The entry point group; a name in it is the section and the kind, `policies.newest`. A name without a
 section is a policy."""
 
+SECTIONS = ("policies", "learners", "scorers", "sources")
+
 _NAMES = ("Settings", "build")
+_KIND = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,63}")
 
 
 class Kind(NamedTuple):
@@ -50,10 +54,34 @@ class Kind(NamedTuple):
         """Makes the part."""
         return cast(Callable[[Any, World], Any], self.module.build)
 
-    def needs(self, settings: msgspec.Struct) -> tuple[str, ...]:
-        """The parts that `build` reads from its world, by name."""
+    @property
+    def title(self) -> str:
+        """What messages call it."""
+        return f"kind {self.name!r}{f' of package {self.package}' if self.package else ''}"
+
+    def needs(self, settings: msgspec.Struct) -> Mapping[str, type]:
+        """The parts that `build` reads from its world, by name, with the class whose methods it calls:
+        `object` where the module names none.
+
+        Raises:
+            SettingsError: the module's `needs` raises, or gives what are no names.
+        """
         found = getattr(self.module, "needs", None)
-        return () if found is None else tuple(found(settings))
+        if found is None:
+            return {}
+        try:
+            needed = found(settings)
+            named = dict(needed) if isinstance(needed, Mapping) else dict.fromkeys(needed, object)
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:
+            msg = f"{self.title}: needs(settings) raised {words_of(error)}"
+            raise SettingsError(msg) from error
+        fits = all(isinstance(name, str) and isinstance(kind, type) for name, kind in named.items())
+        if isinstance(needed, str) or not fits:
+            msg = f"{self.title}: needs(settings) gives names of parts, as in ('graph',); got {needed!r}"
+            raise SettingsError(msg)
+        return named
 
     @property
     def what(self) -> str:
@@ -135,8 +163,8 @@ class Kinds:
         """What other packages register for this section; a name of ours stays ours."""
         found: dict[str, list[EntryPoint]] = {}
         for point in entry_points(group=GROUP):
-            section, _, kind = point.name.rpartition(".")
-            if (section or "policies") == self.section:
+            section, kind = _section_and_kind(point)
+            if section == self.section and _KIND.fullmatch(kind):
                 found.setdefault(kind, []).append(point)
         return found
 
@@ -144,13 +172,53 @@ class Kinds:
         known = self.names()
         near = get_close_matches(kind, known, n=1)
         meant = f"did you mean {near[0]}? There are" if near else "there are"
-        return f"there is no kind {kind!r}; {meant}: {', '.join(known)}; see `freshet parts`"
+        lost = [said for said in misnamed() if repr(kind) in said]
+        also = "".join(f"; {said}" for said in lost)
+        return f"there is no kind {kind!r}; {meant}: {', '.join(known)}; see `freshet parts`{also}"
 
 
 POLICIES = Kinds("policies", "bandits.policies")
 SCORERS = Kinds("scorers", "learners.scorers")
 # Of these there is one: users and items, what users clicked, and the order of what the sources offer.
 LEARNERS = Kinds("learners", "learners.parts", without=("factorisation", "history", "ranker"))
+
+
+def misnamed() -> list[str]:
+    """What is wrong with names in the entry point group; such a name is passed over.
+
+    Example:
+        >>> misnamed()
+        []
+    """
+    found = []
+    for point in entry_points(group=GROUP):
+        section, kind = _section_and_kind(point)
+        if section not in SECTIONS:
+            found.append(
+                f"{_who(point)} is registered as {point.name!r}, so {kind!r} is in a section {section!r}; "
+                f"there are {', '.join(SECTIONS)}"
+            )
+        elif not _KIND.fullmatch(kind):
+            found.append(
+                f"{_who(point)} is registered as {point.name!r}, whose kind {kind!r} is no name: expected a "
+                "letter, then up to 63 letters, digits, dashes and underscores"
+            )
+    return found
+
+
+def words_of(error: BaseException) -> str:
+    """What was raised, in a line.
+
+    Example:
+        >>> words_of(SystemExit(2)), words_of(KeyError("a"))
+        ('SystemExit: 2', "KeyError: 'a'")
+    """
+    return ": ".join(filter(None, (type(error).__name__, str(error))))
+
+
+def _section_and_kind(point: EntryPoint) -> tuple[str, str]:
+    section, _, kind = point.name.rpartition(".")
+    return section or "policies", kind
 
 
 def _who(point: EntryPoint) -> str:
@@ -161,11 +229,14 @@ def _who(point: EntryPoint) -> str:
 def _imported(what: str, load: Callable[[], Any], dist: Distribution | None) -> ModuleType:
     try:
         return cast(ModuleType, load())
-    except ModuleNotFoundError as error:
-        msg = f"{what} needs {error.name}, which is not installed: run {_remedy(error.name or '', dist)}"
-        raise SettingsError(msg) from None
-    except Exception as error:
-        msg = f"{what} cannot be imported: {type(error).__name__}: {error}"
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # a module may end with sys.exit, too
+        missing = error.name if isinstance(error, ModuleNotFoundError) else None
+        if missing is None:
+            msg = f"{what} cannot be imported: {words_of(error)}"
+        else:
+            msg = f"{what} needs {missing}, which is not installed: run {_remedy(missing, dist)}"
         raise SettingsError(msg) from error
 
 

@@ -14,7 +14,7 @@ import msgspec
 from learners.errors import LearnerError
 from learners.request_features import RequestFeatures
 from learners.world import World
-from learning.catalogue import LEARNERS, POLICIES, SCORERS, Kind, Kinds
+from learning.catalogue import LEARNERS, POLICIES, SCORERS, Kind, Kinds, words_of
 from learning.errors import SettingsError
 from learning.settings import LearningSettings, PolicySettings
 from learning.settings_errors import explained
@@ -237,8 +237,7 @@ def build_chosen(chosen: Sequence[Chosen], world: World, expected: type) -> dict
     for name in _in_order(by_name, world.parts):
         one = by_name[name]
         # What is there already goes first: a source called `index` reads the index, not itself.
-        needed = {need: {**built, **world.parts}[need] for need in one.kind.needs(one.settings)}
-        built[name] = _built(one, replace(world, parts=needed), expected)
+        built[name] = _built(one, replace(world, parts=_needed(one, {**built, **world.parts})), expected)
     return {name: built[name] for name in by_name}
 
 
@@ -248,21 +247,36 @@ def _chosen(kinds: Kinds, entry: Mapping[str, Any], where: str, kind_at: str) ->
     if not isinstance(named, str):
         msg = f"settings: {where}: every entry of [[{kinds.section}]] has a `kind`; see `freshet parts`"
         raise SettingsError(msg)
-    name = named if name is None else name
-    if not isinstance(name, str) or not _NAME.fullmatch(name):
-        msg = f"settings: {where}.name: expected up to 64 letters, digits, dots, dashes and underscores"
-        raise SettingsError(msg)
     try:
         kind = kinds.load(named)
     except SettingsError as error:
         msg = f"settings: {kind_at}: {error}"
         raise SettingsError(msg) from error
+    name = named if name is None else name
+    if not isinstance(name, str) or not _NAME.fullmatch(name):
+        msg = f"settings: {where}.name: expected up to 64 letters, digits, dots, dashes and underscores"
+        raise SettingsError(msg)
     try:
-        return Chosen(name, kind, msgspec.convert(own, kind.settings, strict=False), where)
+        read = msgspec.convert(own, kind.settings, strict=False)
+        why = _unknown_setting(own, kind, where)
     except msgspec.ValidationError as error:
         why = explained(str(error), own, kind.settings, under=where)
+    except Exception as error:
+        msg = f"settings: {where}: {kind.title}: its Settings cannot be read: {words_of(error)}"
+        raise SettingsError(msg) from error
+    if not why:
+        return Chosen(name, kind, read, where)
     msg = f"settings: {why}{_of_others(kinds, kind, own)}; see `freshet parts {named}`"
     raise SettingsError(msg)
+
+
+def _unknown_setting(own: Mapping[str, Any], kind: Kind, where: str) -> str:
+    """Which setting does not exist, for a plugin's Settings that would pass it over; empty where all do."""
+    known = [field.encode_name for field in msgspec.structs.fields(kind.settings)]
+    strange = next((name for name in own if name not in known), None)
+    if strange is None:
+        return ""
+    return explained(f"Object contains unknown field `{strange}`", own, kind.settings, under=where)
 
 
 def _of_others(kinds: Kinds, kind: Kind, own: Mapping[str, Any]) -> str:
@@ -276,7 +290,7 @@ def _in_order(by_name: Mapping[str, Chosen], ready: Mapping[str, Any]) -> list[s
     """Names in an order in which each comes after what it needs."""
     needs: dict[str, list[str]] = {}
     for name, one in by_name.items():
-        needs[name] = [need for need in one.kind.needs(one.settings) if need not in ready]
+        needs[name] = [need for need in _needs(one) if need not in ready]
         for need in needs[name]:
             if need not in by_name:
                 known = ", ".join(sorted({*ready, *by_name} - {name}))
@@ -290,24 +304,65 @@ def _in_order(by_name: Mapping[str, Chosen], ready: Mapping[str, Any]) -> list[s
         raise SettingsError(msg) from None
 
 
+def _needs(one: Chosen) -> Mapping[str, type]:
+    try:
+        return one.kind.needs(one.settings)
+    except SettingsError as error:
+        msg = f"settings: {one.where}: {error}"
+        raise SettingsError(msg) from error
+
+
+def _needed(one: Chosen, there: Mapping[str, Any]) -> dict[str, Any]:
+    """What it needs of what is there; each must be able to do what the class of the need can."""
+    needs = _needs(one)
+    for name, expected in needs.items():
+        if there[name] is None or not _lacks(there[name], expected):
+            continue
+        fits = [other for other, part in there.items() if part is not None and not _lacks(part, expected)]
+        settings = [
+            f.name for f in msgspec.structs.fields(one.settings) if getattr(one.settings, f.name) == name
+        ]
+        msg = (
+            f"settings: {'.'.join([one.where, *settings[:1]])}: {one.kind.title} reads a part of kind "
+            f"{_kind_of(expected)!r}, and {name!r} is of kind {_kind_of(type(there[name]))!r}; "
+            f"there are: {', '.join(fits) or 'none'}"
+        )
+        raise SettingsError(msg)
+    return {name: there[name] for name in needs}
+
+
+def _kind_of(part: type) -> str:
+    """A kind is the name of its module."""
+    return part.__module__.rpartition(".")[2]
+
+
 def _built(one: Chosen, world: World, expected: type) -> Any:
-    what = f"settings: {one.where}: kind {one.kind.name!r}"
+    what = f"settings: {one.where}: {one.kind.title}"
     try:
         part = one.kind.build(one.settings, world)
     except FreshetError as error:
         msg = f"{what}: {error}"
         raise SettingsError(msg) from error
-    except Exception as error:
-        msg = f"{what} cannot be built: {type(error).__name__}: {error}"
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:
+        msg = f"{what} cannot be built: {words_of(error)}"
         raise SettingsError(msg) from error
-    missing = sorted(name for name in _promised(expected) if not hasattr(part, name))
-    if missing:
+    if isinstance(part, type):
+        msg = f"{what} builds the class {part.__name__!r}; make one: return {part.__name__}(...)"
+        raise SettingsError(msg)
+    if missing := _lacks(part, expected):
         msg = (
             f"{what} builds {type(part).__name__!r} without {', '.join(missing)}; "
             f"every {expected.__name__} has them, see `freshet.plugin`"
         )
         raise SettingsError(msg)
     return part
+
+
+def _lacks(part: object, expected: type) -> list[str]:
+    """What a class or protocol promises and the part has not, by name."""
+    return sorted(name for name in _promised(expected) if not hasattr(part, name))
 
 
 def _promised(expected: type) -> set[str]:

@@ -2,27 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any, NamedTuple
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
 
 from bandits import Centroids, Policy
 from bandits.worlds import BernoulliWorld, ClusterWorld, LinearWorld, World, play
+from learners import RowBlock
 from learners.world import World as PartsWorld
 from learning.catalogue import POLICIES
-from learning.choices import Chosen, build_chosen, chosen_parts
+from learning.choices import Chosen, build_chosen, chosen_parts, policy_entries
+from learning.parts import Parts, build_parts
+from learning.settings import LearningSettings
 from monitor import Interval, mean_interval, paired_interval
 from replay.errors import ReplayError
 
-__all__ = ["WORLDS", "Simulation", "make_policies", "make_world", "simulate"]
+__all__ = ["WORLDS", "Played", "Simulation", "make_policies", "make_world", "simulate"]
 
 Float64 = npt.NDArray[np.float64]
 Int64 = npt.NDArray[np.int64]
 
-MakePolicy = Callable[[], Policy]
+MakePolicy = Callable[[], "Played"]
 
 _POINTS = 400
 _N_CLUSTERS = 8
@@ -51,43 +55,101 @@ def make_world(name: str, n_items: int, seed: int) -> World:
 
 
 def make_policies(
-    names: Sequence[str], world: World, configured: Sequence[Mapping[str, Any]] = ()
+    names: Sequence[str], world: World, settings: LearningSettings | None = None
 ) -> dict[str, MakePolicy]:
-    """Makers of fresh policies that fit the world.
+    """Makers of fresh policies that fit the world, each with the parts that it needs.
+
+    A part that another one needs is built as the settings say, and learns what the policy does. There is no
+    graph: a world has few items, and every policy may choose from all of them. Nor are there users, so what
+    learns of users stays empty.
 
     Args:
-        names: of `configured` entries of `[[policies]]`, or kinds, which then have their defaults.
+        names: of entries of `[[policies]]` in the settings, or kinds, which then have their defaults.
         world: what they are to play.
-        configured: entries that have names.
+        settings: of policies and of learners that they need; None for the default ones.
 
     Raises:
         ReplayError: no policy is named.
-        SettingsError: there is no policy of that name.
+        SettingsError: there is no policy of that name, or nothing meets a need.
 
     Example:
         >>> world = make_world("bernoulli", 3, seed=1)
-        >>> list(make_policies(["uniform", "lazy"], world, [{"kind": "epsilon_greedy", "name": "lazy"}]))
+        >>> lists = LearningSettings(policies=({"kind": "epsilon_greedy", "name": "lazy"},))
+        >>> list(make_policies(["uniform", "lazy"], world, lists))
         ['uniform', 'lazy']
     """
     if not names:
         msg = f"expected policies among {', '.join(POLICIES.names())}, got none"
         raise ReplayError(msg)
-    entries = {str(entry.get("name") or entry.get("kind")): entry for entry in configured}
-    wanted = [entries.get(name, {"kind": name}) for name in names]
-    chosen = chosen_parts(POLICIES, wanted, [f"policy {name}" for name in names])
+    settings = settings or LearningSettings()
     features = world.context(0).features
-    # No graph: a world has few items, and every policy may choose from all of them.
+    request_dim = 1 if features is None else features.size
+    made = {name: _Maker(name, settings, request_dim) for name in names}
+    for make in made.values():
+        make()
+    return dict(made)
+
+
+class Played(NamedTuple):
+    """A policy that plays, and what teaches a block of outcomes to it and to the parts that it needs."""
+
+    policy: Policy
+    learn: Callable[[RowBlock], object]
+
+
+class _Maker:
+    """Builds one policy and what it needs, out of the same catalogue as a running system."""
+
+    def __init__(self, name: str, settings: LearningSettings, request_dim: int) -> None:
+        entries = {str(entry.get("name") or entry.get("kind")): entry for entry in policy_entries(settings)}
+        plain = msgspec.structs.replace(settings, policies=({"kind": "uniform"},), scorers=())
+        self._settings, self._request_dim = plain, request_dim
+        self._name = name
+        self._chosen = _with_needs(name, entries, set(_empty_parts(build_parts(plain))))
+
+    def __call__(self) -> Played:
+        parts = build_parts(self._settings)
+        world = PartsWorld(
+            dim=parts.users.dim, request_dim=self._request_dim, cap=1.0, parts=_empty_parts(parts)
+        )
+        built: dict[str, Policy] = build_chosen(self._chosen, world, Policy)
+        needed = {need for one in self._chosen for need in one.kind.needs(one.settings)}
+        policy = built.pop(self._name)
+        learning = [each.learn for each in (*built.values(), policy)]
+        # What it reads of one learner may come from another, so all of those learn, or none.
+        has_learners = not needed.isdisjoint(_empty_parts(parts).keys() - {"graph", "centroids"})
+        if not (built or has_learners):
+            return Played(policy, policy.learn)
+
+        def learn(block: RowBlock) -> None:
+            if has_learners:
+                parts.learn_both(block)
+            for each in learning:
+                each(block)
+
+        return Played(policy, learn)
+
+
+def _empty_parts(parts: Parts) -> dict[str, Any]:
+    """Every part that a policy may read and that is no policy itself."""
     centroids = Centroids(1, max_clusters=_N_CLUSTERS + 1)
-    parts = PartsWorld(
-        request_dim=1 if features is None else features.size, parts={"graph": None, "centroids": centroids}
-    )
-    build_chosen(chosen, parts, Policy)
-    return {one.name: _maker([one], parts) for one in chosen}
+    found = {**parts.readable(), "graph": None, "centroids": centroids}
+    return {name: part for name, part in found.items() if name not in parts.policies}
 
 
-def _maker(chosen: Sequence[Chosen], parts: PartsWorld) -> MakePolicy:
-    (one,) = chosen
-    return lambda: cast(Policy, build_chosen(chosen, parts, Policy)[one.name])
+def _with_needs(name: str, entries: Mapping[str, Mapping[str, Any]], there: Collection[str]) -> list[Chosen]:
+    """A policy and the policies that it needs; one that is not configured is of the kind of that name."""
+    kinds = POLICIES.names()
+    found: dict[str, Chosen] = {}
+    wanted = [name]
+    while wanted:
+        each = wanted.pop()
+        if each in found or each in there or not (each == name or each in entries or each in kinds):
+            continue
+        (one,) = chosen_parts(POLICIES, [entries.get(each, {"kind": each})], [f"policy {each}"])
+        found[each] = one
+        wanted += one.kind.needs(one.settings)
+    return list(found.values())
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,7 +220,8 @@ def simulate(
     done = 0
     for name, make in policies.items():
         for row, seed in enumerate(seeds):
-            run = play(world, make(), n_rounds, seed=seed, every=every)
+            played = make()
+            run = play(world, played.policy, n_rounds, seed=seed, every=every, learn=played.learn)
             regret[name][row] = np.cumsum(run.regret)[at - 1]
             done += 1
             if progress is not None:

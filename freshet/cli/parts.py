@@ -13,7 +13,7 @@ from rich.table import Table
 from freshet.catalogues import CATALOGUES
 from freshet.cli.output import console, json_target, write_json
 from freshet.settings_text import Described, described
-from learning.catalogue import Kind, Kinds
+from learning.catalogue import Kind, Kinds, misnamed
 from learning.errors import SettingsError
 
 __all__ = ["parts"]
@@ -40,6 +40,9 @@ def parts(
     if json_out is None:
         for section, each in found.items():
             _show(section, each)
+    if kind is None:
+        for passed_over in misnamed():
+            console.print(f"[yellow]passed over[/] {escape(passed_over)}")
 
 
 def _loaded(kinds: Kinds, wanted: str | None) -> list[tuple[str, Kind | str]]:

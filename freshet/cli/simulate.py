@@ -10,7 +10,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from freshet.cli.output import console, json_target, read_settings, target, write_json
 from learning.catalogue import POLICIES
-from learning.choices import policy_entries, policy_names
+from learning.choices import policy_names
 from replay.report import print_simulation, save_simulation_plot, simulation_json
 from replay.simulate import WORLDS, make_policies, make_world
 from replay.simulate import simulate as run_simulation
@@ -50,7 +50,7 @@ def simulate(
     settings = read_settings(config) if policy or config else None
     every_one = POLICIES.own() if config is None or settings is None else policy_names(settings)
     names = list(dict.fromkeys(policy or every_one))
-    made = make_policies(names, played, policy_entries(settings) if settings else ())
+    made = make_policies(names, played, settings)
     columns = (TextColumn("simulating"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console, transient=True) as bar:
         task = bar.add_task("simulate", total=len(names) * seeds)

@@ -59,9 +59,9 @@ class Popular:
         return logs.T
 
 
-def needs(settings: Settings) -> tuple[str, ...]:
-    """The parts that it reads."""
-    return (settings.of,)
+def needs(settings: Settings) -> dict[str, type]:
+    """The parts that it reads, and what they must be."""
+    return {settings.of: Popularity}
 
 
 def build(settings: Settings, world: World) -> Popular:

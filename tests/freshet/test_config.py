@@ -119,7 +119,16 @@ def test_a_value_out_of_range_and_a_variable_that_is_no_json_are_named() -> None
     [
         ("FRESHET_ENGINE_SNAPSHOT_S", "inf", "engine.snapshot_s: expected a number up to"),
         ("FRESHET_SERVE_AFTER_WAIT_MS", "9" * 20, "serve.after_wait_ms: expected a number up to"),
-        ("FRESHET_LEARN_HALF_LIVES_MS", f"[1, {'9' * 20}]", "learn.half_lives_ms: expected a number up to"),
+        (
+            "FRESHET_LEARN_HALF_LIVES_MS",
+            f"[1, {'9' * 20}]",
+            r"learn.half_lives_ms\[1\]: expected a number up",
+        ),
+        (
+            "FRESHET_SCORERS",
+            '[{"kind": "taste"}, {"kind": "popular", "weight": 1e300}]',
+            r"scorers\[1\].weight: ",
+        ),
         ("FRESHET_JOIN_WEIGHTS", '{"click": 1e300}', "join.weights"),
         ("FRESHET_LEARN_SEED", "-1", "learn.seed"),
         ("FRESHET_LEARN_MAX_ITEMS", "9000000000000", "learn.max_items"),

@@ -36,15 +36,46 @@ def test_an_unknown_kind_is_answered_with_the_nearest() -> None:
     assert isinstance(ran.exception, SettingsError) and "did you mean lin_ucb?" in str(ran.exception)
 
 
+def _installed(folder: Path, name: str, module: str) -> None:
+    """A package of another author with one module, as an installer leaves it."""
+    info = folder / "plug_torn-1.0.dist-info"
+    info.mkdir()
+    (folder / "plug_torn.py").write_text(module)
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: plug-torn\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text(f"[freshet.parts]\n{name} = plug_torn\n")
+
+
 def test_a_kind_that_cannot_be_imported_is_listed_with_the_reason(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    info = tmp_path / "plug_torn-1.0.dist-info"
-    info.mkdir()
-    (tmp_path / "plug_torn.py").write_text("import nosuch_thing")
-    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: plug-torn\nVersion: 1.0\n")
-    (info / "entry_points.txt").write_text("[freshet.parts]\nsources.torn = plug_torn\n")
+    _installed(tmp_path, "sources.torn", "import nosuch_thing")
     monkeypatch.syspath_prepend(str(tmp_path))
     found = json.loads(CliRunner().invoke(app, ["parts", "--json", "-"]).stdout)["sources"]
     (torn,) = [kind for kind in found if kind["kind"] == "torn"]
     assert "needs nosuch_thing, which is not installed: run pip install nosuch-thing" in torn["error"]
+
+
+def test_a_kind_under_a_name_that_nobody_can_choose_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _installed(tmp_path, "source.torn", "")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    said = " ".join(CliRunner().invoke(app, ["parts"]).stdout.split())
+    assert "passed over plug_torn of plug-torn 1.0 is registered as 'source.torn'" in said
+
+
+def test_settings_of_types_that_freshet_has_none_of_are_listed_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    module = """
+import msgspec
+class Shared(msgspec.Struct):
+    since: bytes = b"x"
+class Settings(Shared):
+    sizes: list[int] = []
+def build(settings, world): ...
+"""
+    _installed(tmp_path, "sources.torn", module)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    found = json.loads(CliRunner().invoke(app, ["parts", "torn", "--json", "-"]).stdout)["sources"]
+    assert [(s["name"], s["type"]) for s in found[0]["settings"]] == [("since", "bytes"), ("sizes", "list")]

@@ -72,6 +72,15 @@ def test_a_need_that_nothing_meets_is_named() -> None:
         build_chosen(chosen_parts(POLICIES, [{"kind": "diag_lin_ucb"}]), World(parts={"seen": 1}), Policy)
 
 
+def test_a_need_of_another_kind_is_named_with_both_kinds_and_what_would_do() -> None:
+    lists: Any = {"learners": ({"kind": "popularity", "name": "last_hour"},)}
+    for of, kind in (("cooccurrence", "cooccurrence"), ("users", "table")):
+        settings = LearningSettings(scorers=({"kind": "taste"}, {"kind": "popular", "of": of}), **lists)
+        says = rf"scorers\[1\]\.of: kind 'popular' reads .* 'popularity', and '{of}' is of kind '{kind}'; .*"
+        with pytest.raises(SettingsError, match=f"settings: {says}there are: popularity, last_hour$"):
+            build_parts(settings)
+
+
 def test_scorers_are_those_of_the_list_and_two_of_one_kind_have_features_of_their_own() -> None:
     entries = ({"kind": "taste"}, {"kind": "taste", "name": "mine", "weight": 3}, {"kind": "popular"})
     ranker = build_parts(LearningSettings(scorers=entries)).ranker

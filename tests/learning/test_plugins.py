@@ -21,6 +21,7 @@ Register = Callable[..., None]
 
 PLUGIN = Path(__file__).resolve().parents[1] / "plugin" / "boltzmann"
 SETTINGS = "import msgspec\nclass Settings(msgspec.Struct): rate: float = 1.0\n"
+BUILD = "def build(s, w): return None\n"
 UNIFORM = "from freshet.plugin import Policy\nfrom bandits import Uniform\n"
 
 
@@ -67,6 +68,33 @@ def test_a_name_without_a_section_is_a_policy_and_one_of_another_section_is_none
         ("plug_f", f"{SETTINGS}def build(s, w): return object()", "builds 'object' without .*plan.*see `fre"),
         ("plug_g", "1 / 0", "plug_g of plug_g 0.1 cannot be imported: ZeroDivisionError"),
         ("plug_h", "import nosuch_thing", "needs nosuch_thing, .*run pip install nosuch-thing"),
+        ("plug_i", "raise SystemExit(3)", "plug_i of plug_i 0.1 cannot be imported: SystemExit: 3"),
+        (
+            "plug_j",
+            f"{SETTINGS}def build(s, w): raise SystemExit",
+            "'odd' of package plug_j cannot .* SystemE",
+        ),
+        ("plug_k", f"{SETTINGS}{BUILD}def needs(s): return 'mf'", r"plug_k: needs.* \('graph',\); got 'mf'"),
+        (
+            "plug_l",
+            f"{SETTINGS}{BUILD}def needs(s): return (1,)",
+            r"plug_l: needs.* \('graph',\); got \(1,\)",
+        ),
+        (
+            "plug_m",
+            f"{SETTINGS}{BUILD}def needs(s): return 1 / 0",
+            "plug_m: needs.* raised ZeroDivisionError",
+        ),
+        (
+            "plug_n",
+            f"{SETTINGS}def build(s, w): return dict",
+            r"builds the class 'dict'; make one: return di",
+        ),
+        (
+            "plug_o",
+            "import msgspec\nclass Settings(msgspec.Struct): a: 3 = 3\n" + BUILD,
+            "plug_o: its Settings",
+        ),
     ],
 )
 def test_a_module_that_is_no_kind_is_named_with_what_it_lacks(
@@ -75,6 +103,33 @@ def test_a_module_that_is_no_kind_is_named_with_what_it_lacks(
     register("policies.odd", module, source)
     with pytest.raises(SettingsError, match=rf"settings: policies\[0\].*{says}"):
         _build("odd")
+
+
+def test_a_setting_that_a_plugin_does_not_have_is_refused_though_its_struct_lets_it_pass(
+    register: Register,
+) -> None:
+    register("policies.lax", "plug_lax", f"{SETTINGS}{UNIFORM}def build(s, w): return Uniform()")
+    with pytest.raises(SettingsError, match=r"there is no policies\[0\]\.rtae; did you mean rate"):
+        build_parts(LearningSettings(policies=({"kind": "lax", "rtae": 2},)))
+
+
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [
+        (
+            "policy.newest",
+            r"plug_near 0.1 is registered as 'policy.newest', so 'newest' is in a section 'pol",
+        ),
+        ("policies.", r"plug_near 0.1 is registered as 'policies.', whose kind '' is no name"),
+    ],
+)
+def test_a_kind_under_a_name_that_cannot_be_chosen_is_named_with_its_package(
+    register: Register, name: str, says: str
+) -> None:
+    register(name, "plug_near", "")
+    assert "" not in POLICIES.names()
+    with pytest.raises(SettingsError, match=says):
+        _build(name.partition(".")[2])
 
 
 def test_an_extra_that_is_not_installed_is_named_with_its_line(register: Register) -> None:

@@ -7,8 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from bandits.worlds import play
 from learning.catalogue import POLICIES
 from learning.errors import SettingsError
+from learning.settings import LearningSettings
 from replay.errors import ReplayError
 from replay.report import save_simulation_plot, simulation_json
 from replay.simulate import WORLDS, make_policies, make_world, simulate
@@ -37,9 +39,44 @@ def test_the_same_arguments_give_the_same_curves() -> None:
 
 def test_a_configured_policy_plays_under_its_name_with_its_settings() -> None:
     world = make_world("bernoulli", 5, seed=2)
-    configured = [{"kind": "epsilon_greedy", "name": "dice", "exploration": 1.0}]
+    configured = LearningSettings(policies=({"kind": "epsilon_greedy", "name": "dice", "exploration": 1.0},))
     run = simulate(world, make_policies(["dice", "uniform"], world, configured), 80, seeds=[4])
     assert set(run.regret) == {"dice", "uniform"} and run.growth("dice") > 0.85
+
+
+NEEDY = """
+import msgspec
+import numpy as np
+from freshet.plugin import Policy, Rule
+from bandits import Uniform
+
+class Settings(msgspec.Struct): of: str = "thompson"
+def needs(settings): return (settings.of, "popularity")
+
+class Led(Uniform):
+    def __init__(self, leader, popularity): self.leader, self.popularity = leader, popularity
+    def plan(self, context, candidates): return self.leader.plan(context, candidates)
+
+def build(settings, world): return Led(world.parts[settings.of], world.parts["popularity"])
+"""
+
+
+def test_what_a_policy_needs_is_built_and_learns_beside_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    info = tmp_path / "plug_led-1.0.dist-info"
+    info.mkdir()
+    (tmp_path / "plug_led.py").write_text(NEEDY)
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: plug-led\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text("[freshet.parts]\nled = plug_led\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    world = make_world("bernoulli", 5, seed=2)
+    played = make_policies(["led"], world)["led"]()
+    alone = make_policies(["thompson"], world)["thompson"]()
+    runs = [play(world, each.policy, 300, seed=3, learn=each.learn) for each in (played, alone)]
+    assert runs[0].items.tolist() == runs[1].items.tolist()
+    clicks = np.bincount(runs[0].items[runs[0].rewards > 0], minlength=5)
+    assert played.policy.popularity.clicks[:5].tolist() == clicks.tolist()  # type: ignore[attr-defined]
 
 
 def test_what_does_not_exist_is_named() -> None:
