@@ -102,7 +102,7 @@ class _Stages:
     def __init__(self, settings: Settings) -> None:
         self.users = [UsersShard(p, _home, settings, _PARTITIONS) for p in range(_PARTITIONS)]
         self.items = [ItemsShard(q, _home, settings, _PARTITIONS) for q in range(_PARTITIONS)]
-        self.train = TrainShard(0, settings)
+        self.train = TrainShard(0, settings, _PARTITIONS)
         self.clear()
 
     def clear(self) -> None:

@@ -62,7 +62,7 @@ class Chain:
         ]
         self.users = [UsersShard(p, self.home, settings, n) for p in range(n)]
         self.items = [ItemsShard(q, self.home, settings, n) for q in range(n)]
-        self.train = TrainShard(0, settings)
+        self.train = TrainShard(0, settings, n)
 
     def restart(self) -> None:
         """Let other processes take over all shards, from their snapshots."""

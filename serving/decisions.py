@@ -37,7 +37,7 @@ _NONE = np.zeros(0, np.int32)
 class Circumstances(NamedTuple):
     """What a decision is made under besides the request: its id, the time, and how fresh the rows are.
 
-    `absorbed_at` is the mark of the user's rows, `items_at` and `policies_at` are those of the other kinds.
+    `absorbed_at` is the mark of the user's rows, the others are those of the other kinds.
     """
 
     request_id: str
@@ -47,6 +47,7 @@ class Circumstances(NamedTuple):
     digest: str
     items_at: int = 0
     policies_at: int = 0
+    trained_at: int = 0
 
 
 class _Ranked(NamedTuple):
@@ -198,6 +199,7 @@ class DecisionMaker:
             absorbed_at=under.absorbed_at,
             items_absorbed_at=under.items_at,
             policies_absorbed_at=under.policies_at,
+            trained_absorbed_at=under.trained_at,
             stale=under.stale,
             body_digest=under.digest,
         )

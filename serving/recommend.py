@@ -168,6 +168,7 @@ class RecommendEndpoint:
             digest,
             items_at=replica.marks.items,
             policies_at=replica.marks.policies,
+            trained_at=replica.marks.trained,
         )
 
     def _now_ms(self, asked: RecommendRequest) -> int:
@@ -264,7 +265,12 @@ def _answer(decision: Decision) -> Response:
             decision.index_version,
             decision.policy_version,
             decision.graph_version,
-            MarksView(decision.absorbed_at, decision.items_absorbed_at, decision.policies_absorbed_at),
+            MarksView(
+                decision.absorbed_at,
+                decision.items_absorbed_at,
+                decision.policies_absorbed_at,
+                decision.trained_absorbed_at,
+            ),
         ),
         absorbed_at=decision.absorbed_at,
         stale=decision.stale,

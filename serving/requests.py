@@ -75,7 +75,8 @@ class Shown(msgspec.Struct, gc=False):
 
 
 class MarksView(msgspec.Struct, gc=False):
-    """Up to which `accepted_at` (ms) events are in the rows: of this user, of all items, of all policies.
+    """Up to which `accepted_at` (ms) events are in the rows: of this user, of all items, of all policies, and
+    in what learns whole lists (the ranker).
 
     0: nobody has said it yet.
     """
@@ -83,6 +84,7 @@ class MarksView(msgspec.Struct, gc=False):
     users: int
     items: int
     policies: int
+    trained: int
 
 
 class Versions(msgspec.Struct, gc=False):

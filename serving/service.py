@@ -235,7 +235,8 @@ class Service:
             or self._why_full()
             or self._why_not_indexed()
         )
-        marks = MarksView(replica.absorbed_at, replica.marks.items, replica.marks.policies)
+        of_all = replica.marks
+        marks = MarksView(replica.absorbed_at, of_all.items, of_all.policies, of_all.trained)
         return ReadyAnswer(
             not why,
             why or self.clock.steady.trouble or self.backend.degraded(),
@@ -282,6 +283,7 @@ class Service:
             "lag_ms": replica.lag_ms,
             "items_lag_ms": replica.lag_of(replica.marks.items),
             "policies_lag_ms": replica.lag_of(replica.marks.policies),
+            "trained_lag_ms": replica.lag_of(replica.marks.trained),
             "commits_applied": replica.applied,
             "commits_applied_bytes": replica.applied_bytes,
             "snapshots_restored": replica.restored,

@@ -183,6 +183,7 @@ class Decision(Struct, tag="decision", tag_field="type", kw_only=True, gc=False,
     absorbed_at: int = 0
     items_absorbed_at: int = 0
     policies_absorbed_at: int = 0
+    trained_absorbed_at: int = 0
     stale: bool = False
     body_digest: str = ""
 

@@ -45,7 +45,7 @@ ROW_VERSION = 2
 PROGRESS_KEY = b""
 """Key of the progress row of a partition; ids are never empty."""
 
-CONTROL_KINDS = ("ranker", "centroids", "measures", "history", "part")
+CONTROL_KINDS = ("ranker", "centroids", "measures", "history", "part", "progress")
 
 Float32 = npt.NDArray[np.float32]
 Count = Annotated[int, Meta(ge=0, le=2**62)]
@@ -113,12 +113,14 @@ class Progress(Row, frozen=True, gc=False, kw_only=True, tag="progress"):
 
     `clicks` and `items` say when those events were accepted that this transaction's rows, which stand before
     this one, were the first to know (`stream.accepted.read_times`); whoever was not there then need not ask.
+    `trains` says of a partition of users that lists go to the step TRAIN, which has a mark of its own.
     """
 
     absorbed_at: Time = 0
     watermark: Time = 0
     clicks: bytes = b""
     items: bytes = b""
+    trains: bool = False
 
 
 R = TypeVar("R", bound=Row)
@@ -209,8 +211,8 @@ def decode_progress(value: bytes) -> Progress:
 
 
 def encode_control(kind: str, state: Frame) -> bytes:
-    """A row of `control`: the whole state of the ranker, the centroids, a partition's measures, or how far
-    history has come in a partition of `events`.
+    """A row of `control`: the whole state of the ranker, the centroids, a partition's measures, how far TRAIN
+    has come, or history in a partition of `events`.
 
     Example:
         >>> decode_control(encode_control("ranker", {"steps": 3}))

@@ -172,7 +172,11 @@ class RowFollower:
         users, items, policies = (self._reached(topic) for topic in _WITH_PROGRESS)
         # Workers of before say nothing in `policy`: there policies are as far as items.
         last = policies if self._progress["policy"] else items
-        self.marks = Marks(tuple(users), min(items), min(last))
+        # They had the ranker with the users of partition 0.
+        says = self._progress["user-vectors"].values()
+        trains = len(says) == self._n_partitions and all(row.trains for row in says)
+        trained = self._control.trained if trains else users[0]
+        self.marks = Marks(tuple(users), min(items), min(last), trained)
         if all(users):
             self.watermark = min(progress.watermark for progress in self._progress["user-vectors"].values())
 
@@ -192,7 +196,7 @@ class RowFollower:
             "policies": self._policies.snapshot(),
             "control": self._control.snapshot(),
             "progress": {
-                topic: [[p, row.absorbed_at, row.watermark] for p, row in found.items()]
+                topic: [[p, row.absorbed_at, row.watermark, row.trains] for p, row in found.items()]
                 for topic, found in self._progress.items()
             },
         }
@@ -204,10 +208,13 @@ class RowFollower:
         self._policies.restore(frame["policies"])
         self._control.restore(frame["control"])
         self._progress = {topic: {} for topic in _WITH_PROGRESS} | {
-            topic: {p: Progress(absorbed_at=at, watermark=watermark) for p, at, watermark in found}
-            for topic, found in frame["progress"].items()
+            topic: {p: _progress_of(*row) for p, *row in found} for topic, found in frame["progress"].items()
         }
         self._advance()
+
+
+def _progress_of(absorbed_at: int, watermark: int, trains: bool = False) -> Progress:
+    return Progress(absorbed_at=absorbed_at, watermark=watermark, trains=trains)
 
 
 def _names_items(part: Part) -> bool:

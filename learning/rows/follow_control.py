@@ -1,4 +1,4 @@
-"""Rows of `control`: the ranker, the centroids, and the measures of all partitions as one."""
+"""Rows of `control`: the ranker, the centroids, the measures of all partitions as one, and marks."""
 
 from __future__ import annotations
 
@@ -45,6 +45,8 @@ class ControlFrames:
         self._measures: dict[str, Frame] = {}
         self.history: dict[int, int] = {}
         """By partition of `events`, the watermark (ms) that history has there."""
+        self.trained = 0
+        """What TRAIN has absorbed, wall clock ms."""
         self._changed: Frame = {}
 
     @property
@@ -78,6 +80,9 @@ class ControlFrames:
         if kind == "part":
             self.shared.put(key, state)
             return
+        if kind == "progress":
+            self.trained = int(state["absorbed_at"])
+            return
         if kind == "history":
             self.history[int(key.removeprefix("history/"))] = int(state["watermark"])
             return
@@ -108,6 +113,7 @@ class ControlFrames:
             "centroids": self._centroids.snapshot(),
             "measures": self._measures,
             "history": [list(pair) for pair in self.history.items()],
+            "trained": self.trained,
             "shared": self.shared.snapshot(),
         }
 
@@ -117,7 +123,8 @@ class ControlFrames:
         self._centroids.restore(frame["centroids"])
         self._measures, self._changed = dict(frame["measures"]), {}
         self.shared.restore(frame.get("shared", {}))
-        # Copies of before know nothing of it.
+        # Copies of before know nothing of these.
+        self.trained = int(frame.get("trained", 0))
         self.history = {int(p): int(ts) for p, ts in frame.get("history", [])}
 
 

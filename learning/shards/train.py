@@ -9,18 +9,22 @@ import msgspec
 from learners import LearnerError
 from learners.encode_lists import ListOperation, encode_lists
 from learning.parts import Parts, build_parts
+from learning.rows.codec import encode_control
 from learning.rows.publish import TrainedRows
 from learning.rows.shared import SharedRows
 from learning.settings import LearningSettings
 from learning.shards.reading import SegmentReader
+from learning.shards.source_marks import SourceMarks
 from stream.blocks import CLICK, SHOWN, Forgotten
 from stream.engine.shard import Output, SourceRecord
 from stream.frame import MALFORMED, Frame
+from stream.item_blocks import Ticked
 from stream.open_lists import OpenList, OpenLists
 from stream.training import HandedOver, TrainingLists
 
 __all__ = ["TrainShard"]
 
+_MARK = b"progress/train"
 _FEW = 4_096  # rows of tables that nothing is learned into here
 
 
@@ -30,7 +34,7 @@ class TrainShard:
     A list that was shown stays open until its window is over, in a ring of `learn.training_mb`; beyond it the
     oldest close as they are, and clicks on lists that are not open teach nothing; both are counted. A forget
     drops the user's open lists. What is learned depends on the order of the topic alone, never on how its
-    records are cut into batches.
+    records are cut into batches. What all owners of users have passed on is the mark of TRAIN, in `control`.
 
     Before there was this step the owner of users' partition 0 learned the ranker. Whoever owns that partition
     now and does not write the ranker any more says so, and hands over what it had (`HandedOver`). Until then
@@ -40,24 +44,28 @@ class TrainShard:
     Args:
         partition: number of the partition of `training`.
         settings: of the whole system.
+        n_partitions: how many partitions of users hand over their lists.
 
     Example:
         >>> from stream.block_codec import encode_segment
-        >>> shard = TrainShard(0, LearningSettings())
+        >>> shard = TrainShard(0, LearningSettings(), 1)
         >>> ranker = shard.parts.ranker.snapshot() | {"steps": 7, "published": -1}
         >>> shard.on_records([SourceRecord(0, encode_segment(HandedOver({"ranker": ranker})))])
         >>> [(output.topic, output.key) for output in shard.take()], shard.parts.ranker.steps
         ([('control', b'ranker')], 7)
     """
 
-    def __init__(self, partition: int, settings: LearningSettings) -> None:
+    def __init__(self, partition: int, settings: LearningSettings, n_partitions: int) -> None:
         few = msgspec.structs.replace(settings.learn, max_items=_FEW, max_users=_FEW)
         self.parts: Parts = build_parts(msgspec.structs.replace(settings, learn=few))
-        self.reader = SegmentReader("training", partition, (TrainingLists, Forgotten, HandedOver))
+        self.reader = SegmentReader("training", partition, (TrainingLists, Forgotten, HandedOver, Ticked))
         self.lists = OpenLists(settings.learn.training_mb << 20)
         """Lists whose windows are not over."""
         self.n_missed = 0
         """Clicks on lists that are not open: nothing was learned from them."""
+        self.marks = SourceMarks(n_partitions)
+        """How far the owners of users have come."""
+        self._told = (0, 0)
         self._rows = TrainedRows({"ranker": self.parts.ranker})
         self._shared = SharedRows(self.parts.more, "train", partition)
         self._is_ours = False
@@ -88,6 +96,8 @@ class TrainShard:
                 self.lists.forget(segment.user_id, segment.ts)
             elif isinstance(segment, HandedOver):
                 self._hear(segment, record)
+            elif isinstance(segment, Ticked):
+                self._tick(segment, record)
 
     def _learn(self, block: TrainingLists) -> None:
         lists, operations = self._resolved(block)
@@ -121,6 +131,14 @@ class TrainShard:
             return found
         return self.lists.get(request) if kind == CLICK else self.lists.close(request)
 
+    def _tick(self, tick: Ticked, record: SourceRecord) -> None:
+        if not 0 <= tick.source < self.marks.n_sources:
+            self.reader.bury(record, f"tick of source {tick.source}, there are {self.marks.n_sources}")
+        elif tick.rewinds:
+            self.marks.rewind(tick)
+        else:
+            self.marks.put(tick)
+
     def _hear(self, handed: HandedOver, record: SourceRecord) -> None:
         """Take over what was learned elsewhere, once: it is said again and again, for it may not be heard."""
         if self._is_ours:
@@ -141,9 +159,14 @@ class TrainShard:
     # -- records out -----------------------------------------------------------------------------------------
 
     def take(self) -> list[Output]:
-        """Dead letters and the changed weights, since the last call."""
-        outputs = self.reader.take()
-        return outputs + self._shared.take() + (self._rows.take() if self._is_ours else [])
+        """Dead letters, the changed weights, and behind them how far that is, since the last call."""
+        outputs = self.reader.take() + self._shared.take() + (self._rows.take() if self._is_ours else [])
+        now = self.marks.absorbed_at, self.marks.watermark
+        if now != self._told:
+            self._told = now
+            state = {"absorbed_at": now[0], "watermark": now[1]}
+            outputs.append(Output("control", 0, encode_control("progress", state), _MARK))
+        return outputs
 
     # -- state -----------------------------------------------------------------------------------------------
 
@@ -154,6 +177,8 @@ class TrainShard:
             "lists": self.lists.snapshot(),
             "missed": self.n_missed,
             "is_ours": self._is_ours,
+            "marks": self.marks.snapshot(),
+            "told": list(self._told),
         }
 
     def restore(self, frame: Frame) -> None:
@@ -164,6 +189,9 @@ class TrainShard:
         self.lists.restore(frame["lists"])
         self.n_missed = frame["missed"]
         self._is_ours = frame["is_ours"]
+        if "marks" in frame:  # the first snapshots had none: the next ticks say it
+            self.marks.restore(frame["marks"])
+            self._told = tuple(frame["told"])
 
 
 def _lists_of(block: TrainingLists) -> list[OpenList]:

@@ -1,4 +1,4 @@
-"""What the owner of users tells TRAIN: decided lists, clicks on them, forgets, and what it learned before."""
+"""What the owner of users tells TRAIN: decided lists, clicks on them, forgets, time, what it had learned."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from stream.block_routing import bounded
 from stream.blocks import CLICK, ORGANIC, SHOWN, FeedbackBlock, Forgotten, Segment
 from stream.engine.shard import Headers, Output
 from stream.frame import Frame
+from stream.item_blocks import Ticked
 from stream.training import HandedOver, TrainingLists, half_precision, hashed_user
 
 __all__ = ["TrainingRecords", "lists_of"]
@@ -76,6 +77,10 @@ class TrainingRecords:
     def forget(self, user: Forgotten) -> None:
         """Pass a forget on."""
         self._segments.append(Forgotten(hashed_user(user.user_id, self._key), user.ts))
+
+    def tick(self, tick: Ticked) -> None:
+        """Say how far these users have come."""
+        self._segments.append(tick)
 
     def hand_over(self, parts: Frame) -> None:
         """Say that these parts are published here no longer, and what they had learned."""

@@ -238,9 +238,9 @@ class UsersShard:
             self._maintained_ms = now[1]
             self._learn()  # what waits came before; most ticks change nothing that it meets
             self._maintain(now[1])
-        # At once, and to every partition of items: their rows are as old as the oldest of these marks.
+        # At once, and to all that learn from here: their rows are as old as the oldest of these marks.
         self._learn()
-        self._send(dict.fromkeys(range(self._n_partitions), Ticked(self._partition, *now)))
+        self._pass_on(Ticked(self._partition, *now))
 
     def _rewind(self, tick: Ticked) -> None:
         """Time was wrong: the marks fall to what is true, here and with the owners of items."""
@@ -248,7 +248,11 @@ class UsersShard:
         now = self.marks.absorbed_at, self.marks.watermark
         self._maintained_ms = min(self._maintained_ms, now[1])
         self._learn()
-        self._send(dict.fromkeys(range(self._n_partitions), Ticked(self._partition, *now, rewinds=True)))
+        self._pass_on(Ticked(self._partition, *now, rewinds=True))
+
+    def _pass_on(self, tick: Ticked) -> None:
+        self._training.tick(tick)
+        self._send(dict.fromkeys(range(self._n_partitions), tick))
 
     def _maintain(self, now_ms: int) -> None:
         parts = self.parts
@@ -291,7 +295,7 @@ class UsersShard:
         if now == self._told and not clicks:
             return []
         self._told = now
-        value = encode_row(Progress(absorbed_at=now[0], watermark=now[1], clicks=clicks))
+        value = encode_row(Progress(absorbed_at=now[0], watermark=now[1], clicks=clicks, trains=True))
         return [Output("user-vectors", self._partition, value, PROGRESS_KEY)]
 
     # -- state -----------------------------------------------------------------------------------------------

@@ -36,7 +36,7 @@ def warm_shards(settings: LearningSettings) -> list[Output]:
     settings = msgspec.structs.replace(settings, learn=small)
     join = JoinShard(0, _home, settings.join, mode=settings.clock, tick_ms=settings.engine.tick_ms)
     users, items = UsersShard(0, _home, settings, 1), ItemsShard(0, _home, settings, 1)
-    train = TrainShard(0, settings)
+    train = TrainShard(0, settings, 1)
     look_up_many()
     written: list[Output] = []
     for now_ms, events in warm_events(settings, users.parts.ranker.n_features):

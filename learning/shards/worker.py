@@ -126,7 +126,7 @@ class Worker:
         return ItemsShard(partition, self._partition_of, settings, settings.kafka.partitions)
 
     def _train(self, partition: int) -> TrainShard:
-        return TrainShard(partition, self._settings)
+        return TrainShard(partition, self._settings, self._settings.kafka.partitions)
 
     def _partition_of(self, entity_id: str) -> int:
         return partition_of(entity_id, self._settings.kafka.partitions)

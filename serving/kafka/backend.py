@@ -35,6 +35,7 @@ COPY = "rows.snapshot"
 """File of a worker's folder that it can start from while the brokers are away."""
 
 _LEAST_BYTES = 1 << 20
+_STEPS = {"`items`": {"items", "policies"}, "`train`": {"trained"}}
 _log = logging.getLogger(__name__)
 
 
@@ -181,11 +182,11 @@ class KafkaBackend:
 
     def _why_ahead(self) -> str:
         marks = self.reader.marks
-        newest = max(*marks.users, marks.items, marks.policies)
+        newest = max(*marks.users, marks.items, marks.policies, marks.trained)
         return why_topics_ahead("what the workers say is learned", newest, self._clock.now_ms())
 
     def _why_not_even(self) -> str:
-        """That items or policies are left behind by the users, as where nobody runs the step `items`.
+        """That another kind is left behind by the users, as where nobody runs the step `items` or `train`.
 
         All standing still together is what `degraded` tells: what is served fits together then, and no server
         is any better.
@@ -194,13 +195,14 @@ class KafkaBackend:
         behind = marks.lagging(marks.absorbed_at, most)
         if not behind:
             return ""
-        named = " and ".join(
+        named = ", ".join(
             f"{kind} ({lag} ms)" if getattr(marks, kind) else f"{kind} (nothing heard yet)"
             for kind, lag in behind.items()
         )
+        steps = " and ".join(step for step, kinds in _STEPS.items() if not kinds.isdisjoint(behind))
         return (
             f"rows are behind those of users: {named}; at most {most} ms are allowed. Does a worker run the "
-            "step `items` (`freshet work`), and does it keep up?"
+            f"step {steps} (`freshet work`), and does it keep up?"
         )
 
     def degraded(self) -> str:

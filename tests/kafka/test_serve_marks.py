@@ -60,6 +60,12 @@ def ready(client: httpx.Client) -> bool:
     return client.get("/readyz").status_code == 200
 
 
+def kinds_behind(client: httpx.Client) -> set[str]:
+    """The kinds that readiness names."""
+    told = client.get("/readyz").json().get("detail", "")
+    return {kind for kind in ("items", "policies", "trained") if f"{kind} (" in told}
+
+
 def test_the_exploring_half_that_stands_still_is_not_well(chosen: Settings, tmp_path: Path) -> None:
     now = int(WallClock().now_ms())
     events = [
@@ -82,8 +88,10 @@ def test_the_exploring_half_that_stands_still_is_not_well(chosen: Settings, tmp_
                 marks["items"] == marks["policies"] < accepted_at <= marks["users"] == answer["absorbed_at"]
             )
             assert answer["stale"] is True and client.get("/v1/items/tea").status_code == 404
-            assert told.status_code == 503
-            assert "items (" in told.json()["detail"] and "policies (" in told.json()["detail"]
+            assert told.status_code == 503 and kinds_behind(client) == {"items", "policies", "trained"}
+        with WorkerThread(chosen, steps=("join", "users", "items")):
+            wait_until(lambda: kinds_behind(client) == {"trained"}, timeout_s=60)
+            assert ask(client)["stale"] and "step `train`" in client.get("/readyz").json()["detail"]
         with WorkerThread(chosen):
             wait_until(lambda: ready(client) and not ask(client)["stale"], timeout_s=60)
             assert client.get("/v1/items/tea").status_code == 200

@@ -110,7 +110,7 @@ def test_it_is_as_far_as_the_partition_that_is_farthest_behind() -> None:
     follower.add("user-vectors", 1, b"", encode_row(Progress(absorbed_at=40, watermark=9)))
     assert follower.absorbed_at == 0  # not before the rows are given
     follower.take()
-    assert (follower.marks, follower.watermark) == (Marks((50, 40), 0, 0), 5)
+    assert (follower.marks, follower.watermark) == (Marks((50, 40), 0, 0, trained=50), 5)
 
 
 def test_items_and_policies_have_marks_of_their_own() -> None:
@@ -119,10 +119,40 @@ def test_items_and_policies_have_marks_of_their_own() -> None:
         for partition in (0, 1):
             follower.add(topic, partition, b"", encode_row(Progress(absorbed_at=reached + partition)))
     follower.take()
-    assert follower.marks == Marks((90, 91), items=70, policies=60)
+    assert follower.marks == Marks((90, 91), items=70, policies=60, trained=90)
     again = RowFollower(load_settings(environ={}, flags={"kafka": {"partitions": 2}}))
     again.restore(unpack(pack(follower.snapshot())))
     assert again.marks == follower.marks
+
+
+def test_what_train_has_learned_has_a_mark_of_its_own_where_all_owners_of_users_hand_lists_over() -> None:
+    settings = load_settings(environ={}, flags={"kafka": {"partitions": 2}})
+    follower, found = RowFollower(settings), []
+    mark = encode_control("progress", {"absorbed_at": 60, "watermark": 5})
+    for key, value in (
+        (0, encode_row(Progress(absorbed_at=70))),  # workers of before learned the ranker with these users
+        (1, encode_row(Progress(absorbed_at=71, trains=True))),
+        (0, encode_row(Progress(absorbed_at=80, trains=True))),  # and nobody runs the step `train`
+        (b"progress/train", mark),
+    ):
+        topic, partition, name = ("user-vectors", key, b"") if isinstance(key, int) else ("control", 0, key)
+        follower.add(topic, partition, name, value)
+        follower.take()
+        found.append(follower.marks.trained)
+    assert found == [70, 70, 0, 60]
+    again = RowFollower(settings)
+    again.restore(unpack(pack(follower.snapshot())))
+    assert again.marks == follower.marks
+
+
+def test_a_copy_of_before_train_had_a_mark_is_read() -> None:
+    settings = load_settings(environ={}, flags={"kafka": {"partitions": 1}})
+    follower = RowFollower(settings)
+    frame = unpack(pack(follower.snapshot()))
+    frame["progress"] = {"user-vectors": [[0, 90, 5]], "item-vectors": [[0, 70, 5]]}
+    del frame["control"]["trained"]
+    follower.restore(frame)
+    assert follower.marks == Marks((90,), 70, 70, trained=90)
 
 
 def test_a_follower_and_a_publisher_go_on_where_their_snapshots_were_taken() -> None:

@@ -148,7 +148,7 @@ def test_a_step_buries_what_it_cannot_read_and_goes_on(
 
 def test_train_buries_what_it_cannot_read_and_goes_on(chain: Chain) -> None:
     records, rng = chain.topics["training", 0], np.random.default_rng(6)
-    step = TrainShard(0, chain.users[0].settings)
+    step = TrainShard(0, chain.users[0].settings, chain.n)
     for n in range(N):
         give(step, [SourceRecord(n, changed(records[int(rng.integers(len(records)))].value, rng))])
     give(step, records)

@@ -60,7 +60,7 @@ def meaning(outputs: Sequence[Output]) -> object:
             continue
         segment = decode_segment(output.value or b"")
         what = segment.part if isinstance(segment, Parcel) else type(segment).__name__
-        said.setdefault((output.partition, what), []).extend(told(segment))
+        said.setdefault((output.topic, output.partition, what), []).extend(told(segment))
     return rows, said
 
 
@@ -165,7 +165,7 @@ def test_absorbed_is_what_every_source_has_passed() -> None:
     shard = users(Ticked(0, 7_000, 6_000), n=2)
     assert progress(shard) == []
     give(shard, Ticked(1, 9_000, 9_000), offset=1)
-    assert progress(shard) == [Progress(absorbed_at=7_000, watermark=6_000)]
+    assert progress(shard) == [Progress(absorbed_at=7_000, watermark=6_000, trains=True)]
     give(shard, Ticked(1, 9_500, 9_500), Ticked(1, 8_000, 8_000), offset=2)
     assert progress(shard) == []
 

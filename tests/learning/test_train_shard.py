@@ -16,6 +16,7 @@ from stream.block_codec import decode_segment, encode_segment
 from stream.blocks import CLICK, CLOSED, SHOWN, FeedbackBlock, Forgotten, Segment, Slate
 from stream.engine.shard import Output, SourceRecord
 from stream.frame import pack, unpack
+from stream.item_blocks import Ticked
 from stream.open_lists import OpenList, OpenLists
 from stream.testing_shard import ShardStepContract
 from stream.training import HandedOver, TrainingLists, hashed_user
@@ -27,7 +28,7 @@ KEY = b"a key for tests"
 
 class TestTrainShard(ShardStepContract):
     def make_step(self) -> TrainShard:
-        return TrainShard(0, SETTINGS)
+        return TrainShard(0, SETTINGS, 2)
 
     def records(self) -> list[SourceRecord]:
         chain = Chain(SETTINGS, 2)
@@ -69,7 +70,7 @@ def trained(*segments: Segment, mb: int = 512) -> tuple[UsersShard, TrainShard]:
     learn = msgspec.structs.replace(SETTINGS.learn, training_mb=mb)
     users, train = (
         UsersShard(0, lambda _: 0, SETTINGS, 1),
-        TrainShard(0, msgspec.structs.replace(SETTINGS, learn=learn)),
+        TrainShard(0, msgspec.structs.replace(SETTINGS, learn=learn), 1),
     )
     pass_on(users, train, *segments)
     return users, train
@@ -123,7 +124,7 @@ def test_a_forget_drops_the_users_lists_and_names_nobody() -> None:
 def test_nothing_is_published_until_the_owner_before_has_handed_the_ranker_over() -> None:
     one = slate("r")
     users = UsersShard(1, lambda _: 0, SETTINGS, 2)
-    train = TrainShard(0, SETTINGS)
+    train = TrainShard(0, SETTINGS, 2)
     pass_on(users, train, block(one, kind=SHOWN), block(one, kind=CLICK))
     assert train.parts.ranker.steps == 1 and published(train) == {}
     fresh = UsersShard(0, lambda _: 0, SETTINGS, 2)
@@ -137,7 +138,7 @@ def test_what_an_older_program_had_learned_is_handed_over_once_though_a_take_ove
     ranker.weights[:], ranker.steps = 7.5, 40
     old = unpack(pack(before.snapshot()))
     del old["handed_over"]
-    users, train = UsersShard(0, lambda _: 0, SETTINGS, 1), TrainShard(0, SETTINGS)
+    users, train = UsersShard(0, lambda _: 0, SETTINGS, 1), TrainShard(0, SETTINGS, 2)
     users.restore(old)
     give(users, block(slate("r"), kind=SHOWN))
     users.take()  # run again at the take-over: it stands in the commits of the program before
@@ -150,13 +151,39 @@ def test_what_an_older_program_had_learned_is_handed_over_once_though_a_take_ove
     assert train.parts.ranker.steps == 41
 
 
+def test_it_is_as_far_as_the_owner_of_users_that_is_farthest_behind_and_says_so_behind_the_weights() -> None:
+    owners = [UsersShard(p, lambda _: 0, SETTINGS, 2) for p in (0, 1)]
+    train, one = TrainShard(0, SETTINGS, 2), slate("r")
+    pass_on(owners[0], train, block(one, kind=SHOWN), Ticked(0, 9_000, 8_000), Ticked(1, 9_000, 8_000))
+    assert b"progress/train" not in [output.key for output in train.take()]
+    pass_on(owners[1], train, Ticked(0, 7_000, 6_000), Ticked(1, 7_000, 6_000))
+    pass_on(owners[0], train, block(one, kind=CLICK))
+    weights, mark = train.take()
+    assert (weights.key, decode_control(mark.value or b"")) == (
+        b"ranker", ("progress", {"absorbed_at": 7_000, "watermark": 6_000}),
+    )  # fmt: skip
+
+
+def test_its_mark_falls_where_time_was_wrong_and_outlasts_a_restart() -> None:
+    owner, before = UsersShard(0, lambda _: 0, SETTINGS, 1), TrainShard(0, SETTINGS, 1)
+    pass_on(owner, before, Ticked(0, 9_000, 8_000))
+    train = TrainShard(0, SETTINGS, 1)
+    before.take()
+    train.restore(unpack(pack(before.snapshot())))
+    assert train.take() == []
+    pass_on(owner, train, Ticked(0, 50, 40, rewinds=True))
+    assert [decode_control(output.value or b"")[1] for output in train.take()] == [
+        {"absorbed_at": 50, "watermark": 40}
+    ]
+
+
 def click(ranker: Ranker) -> None:
     """Learn one click."""
     ranker.steps += 1
 
 
 def test_a_hand_over_that_cannot_be_read_is_a_dead_letter() -> None:
-    train = TrainShard(0, SETTINGS)
+    train = TrainShard(0, SETTINGS, 2)
     before = pack(train.snapshot())
     give(train, HandedOver({"ranker": {"steps": 1, "names": ["taste"], "weights": np.full(1, np.nan)}}))
     assert [output.topic for output in train.take()] == ["dead-letters"]

@@ -58,11 +58,13 @@ def test_a_user_waits_for_the_mark_of_their_own_partition() -> None:
 
 
 def test_a_mark_of_items_or_policies_that_stands_still_is_named_with_its_age() -> None:
-    replica = replica_of(Marks((NOW, NOW), NOW - 6_000, NOW - 2_000), Marks((NOW, NOW), NOW - 5_000, NOW))
+    replica = replica_of(
+        Marks((NOW, NOW), NOW - 6_000, NOW - 2_000, NOW - 9_000), Marks((NOW, NOW), NOW - 5_000, NOW, NOW)
+    )
     assert replica.lagging(5_000) == {}  # nobody was heard of yet, which readiness tells
     replica.poll()
-    assert replica.lagging(5_000) == {"items": 6_000}
-    assert replica.lagging(1_000) == {"items": 6_000, "policies": 2_000}
+    assert replica.lagging(5_000) == {"items": 6_000, "trained": 9_000}
+    assert replica.lagging(1_000) == {"items": 6_000, "policies": 2_000, "trained": 9_000}
     replica.poll()
     assert replica.lagging(5_000) == {}
 

@@ -23,7 +23,8 @@ def test_an_answer_has_everything_that_the_contract_names(system: Any) -> None:
     assert set(answer) == FIELDS and answer["request_id"] == "contract-1"
     assert set(answer["versions"]) == {"index", "policy", "graph", "marks"}
     # One commit of the embedded learner moves all of them.
-    assert answer["versions"]["marks"] == dict.fromkeys(("users", "items", "policies"), answer["absorbed_at"])
+    kinds = ("users", "items", "policies", "trained")
+    assert answer["versions"]["marks"] == dict.fromkeys(kinds, answer["absorbed_at"])
     assert set(answer["items"][0]) == {"item_id", "propensity", "score", "source", "explored"}
     assert len(answer["items"]) == 5 and answer["fallback"] is None and answer["stale"] is False
 
@@ -41,6 +42,7 @@ def test_the_log_holds_the_context_and_the_versions_of_a_decision(run: Any, kit:
         "users": logged.absorbed_at,
         "items": logged.items_absorbed_at,
         "policies": logged.policies_absorbed_at,
+        "trained": logged.trained_absorbed_at,
     }
     assert answer["versions"] == {**versions, "marks": marks} and versions["index"] > 0 < marks["items"]
     assert logged.propensities == [shown["propensity"] for shown in answer["items"]]
