@@ -84,6 +84,11 @@ size = 128
 
 [[sources]]
 kind = "fresh\"""",
+    "estimators": """[[estimators]]         # what `freshet replay` reports
+kind = "snips"
+
+[[estimators]]
+kind = "beta_ips\"""",
 }
 NOTICE = "<!-- Written by docs/reference.py from the source: change it there, then `make reference`. -->\n"
 

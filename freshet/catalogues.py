@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from learning.catalogue import LEARNERS, POLICIES, SCORERS, Kinds
+from replay.chosen_estimators import ESTIMATORS
 from serving.chosen_sources import SOURCES
 
 __all__ = ["CATALOGUES"]
 
-CATALOGUES: dict[str, Kinds] = {kinds.section: kinds for kinds in (POLICIES, LEARNERS, SCORERS, SOURCES)}
+CATALOGUES: dict[str, Kinds] = {
+    kinds.section: kinds for kinds in (POLICIES, LEARNERS, SCORERS, SOURCES, ESTIMATORS)
+}
 """By section, in the order of the settings."""

@@ -28,6 +28,7 @@ from learning.choices import (
 from learning.errors import SettingsError
 from learning.settings import LearnSettings, PolicySettings
 from learning.settings_errors import explained
+from replay.chosen_estimators import ESTIMATORS
 from serving.chosen_sources import SOURCES
 from serving.settings import ServeSettings, ServingSettings
 from stream.engine.settings import EngineSettings
@@ -46,6 +47,7 @@ _INSTEAD = {
     "learners": ("", ()),
     "scorers": ("", ()),
     "sources": ("serve.sources", ("index", "neighbours", "graph", "popular", "fresh")),
+    "estimators": ("", ()),
 }
 """Lists of parts, and what a section says that does not go with them."""
 _LARGEST = 10**15  # 31,000 years in ms, a petabyte
@@ -76,6 +78,8 @@ class Settings(ServingSettings, frozen=True, forbid_unknown_fields=True):
     sources: tuple[dict[str, Any], ...] = ()
     """Where candidates come from; `index`, `neighbours`, `graph`, `popular` and `fresh`, of the sizes of
     `[serve.sources]`, where none are given."""
+    estimators: tuple[dict[str, Any], ...] = ()
+    """How `freshet replay` tells what a policy would have earned; `ips` and `snips` where none are given."""
     serve: ServeSettings = ServeSettings()
     engine: EngineSettings = EngineSettings()
     kafka: KafkaSettings = KafkaSettings()
@@ -118,7 +122,7 @@ def load_settings(
         raise SettingsError(msg) from None
     _refuse_out_of_range(settings, "")
     chosen_policies(settings), chosen_learners(settings), chosen_scorers(settings)
-    chosen_parts(SOURCES, settings.sources)
+    chosen_parts(SOURCES, settings.sources), chosen_parts(ESTIMATORS, settings.estimators)
     request_features_of(settings)
     if of_before:
         anew = ", ".join(map(_inline, policy_entries(settings)))

@@ -19,6 +19,8 @@ from learners.rows import RowBlock
 from learners.scorer import Scorer
 from learners.world import World
 from learning.errors import SettingsError
+from replay.estimator import Estimator
+from replay.rounds import Rounds
 from serving.source import Role, Source
 from stream.errors import FreshetError
 from stream.frame import Frame
@@ -33,6 +35,7 @@ __all__ = [
     "Columns",
     "Context",
     "Draws",
+    "Estimator",
     "Frame",
     "FreshetError",
     "Part",
@@ -43,6 +46,7 @@ __all__ = [
     "PolicyError",
     "Reach",
     "Role",
+    "Rounds",
     "RowBlock",
     "Rule",
     "Scorer",

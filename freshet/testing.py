@@ -4,5 +4,6 @@ from __future__ import annotations
 
 from bandits.testing import PolicyContract
 from learning.testing import PartContract, PolicyPartContract
+from replay.testing import EstimatorContract
 
-__all__ = ["PartContract", "PolicyContract", "PolicyPartContract"]
+__all__ = ["EstimatorContract", "PartContract", "PolicyContract", "PolicyPartContract"]

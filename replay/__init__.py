@@ -8,12 +8,12 @@ world.
 
 from __future__ import annotations
 
+from replay.chosen_estimators import ESTIMATORS, build_estimators, estimator_entries
 from replay.diagnosis import Diagnosis, diagnose
 from replay.drive import Driven, Observer, drive
 from replay.errors import ReplayError
 from replay.estimates import Estimate, estimate
-from replay.estimators import ESTIMATORS
-from replay.estimators.base import Estimator
+from replay.estimator import Estimator
 from replay.estimators.ips import Ips
 from replay.estimators.snips import Snips
 from replay.off_policy import OffPolicy
@@ -48,9 +48,11 @@ __all__ = [
     "Simulation",
     "Snips",
     "Target",
+    "build_estimators",
     "diagnose",
     "drive",
     "estimate",
+    "estimator_entries",
     "load_open_bandit",
     "make_policies",
     "make_world",

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from monitor import Interval, beta_limit
 from replay.diagnosis import Diagnosis, diagnose
-from replay.estimators.base import Estimator
+from replay.estimator import Estimator
 from replay.ops.limits import within
 from replay.rounds import Rounds
 
@@ -37,7 +37,7 @@ def estimate(estimator: Estimator, log: Rounds, confidence: float = 0.95) -> Est
     within what a round can earn. Without any weight the log says nothing, and that range is the interval.
 
     Example:
-        >>> from replay.estimators import Ips
+        >>> from replay.estimators.ips import Ips
         >>> log = Rounds.single(target=[0.5] * 100, logged=[0.5] * 100, rewards=[0.0] * 100)
         >>> [round(x, 4) for x in estimate(Ips(), log).value]
         [0.0, 0.0, 0.0362]

@@ -109,9 +109,9 @@ def print_replay(
 
 def _print_policies(console: Console, policies: PolicyReport) -> None:
     title = "reward a slate, had this policy decided every place"
-    table = Table(
-        "policy", "places", "IPS", "SNIPS", "rounds", "effective", title=title, title_justify="left"
-    )
+    # The same for all policies.
+    names = [each.estimator.upper() for each in next(iter(next(iter(policies.values())).values()))]
+    table = Table("policy", "places", *names, "rounds", "effective", title=title, title_justify="left")
     notes: list[str] = []
     for name, by_places in policies.items():
         for places, found in by_places.items():

@@ -1,12 +1,16 @@
-"""The contract of estimators: inherit `EstimatorContract` in a test and say how to make one."""
+"""The contract of estimators: inherit `EstimatorContract` in a test and name the kind."""
 
 from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
 
+from replay.chosen_estimators import build_estimators
 from replay.estimates import estimate
-from replay.estimators.base import Estimator
+from replay.estimator import Estimator
 from replay.rounds import Rounds
 
 __all__ = ["EstimatorContract", "PlantedLogs"]
@@ -47,21 +51,25 @@ class PlantedLogs:
 
 
 class EstimatorContract:
-    """What every estimator must do; `bias` is what it may be off by at 400 rounds, 0 for an unbiased one.
+    """What every estimator must do, built from the catalogue; `bias` is what it may be off by at 400 rounds,
+    0 for an unbiased one.
 
     Example:
-        >>> from replay.estimators.ips import Ips
-        >>> class TestMine(EstimatorContract):
-        ...     def make(self) -> Estimator:
-        ...         return Ips()
-        >>> TestMine().test_the_logging_policy_itself_earns_the_logged_mean()
+        >>> class TestIps(EstimatorContract):
+        ...     kind = "ips"
+        >>> TestIps().test_the_logging_policy_itself_earns_the_logged_mean()
     """
 
-    bias = 0.0
+    kind: ClassVar[str]
+    """As `[[estimators]]` names it."""
+    settings: ClassVar[Mapping[str, Any]] = {}
+    """Its own settings."""
+    bias: ClassVar[float] = 0.0
 
     def make(self) -> Estimator:
         """The estimator under test."""
-        raise NotImplementedError
+        (made,) = build_estimators([{"kind": self.kind, **self.settings}]).values()
+        return made
 
     def test_the_planted_value_is_found_on_average(self) -> None:
         """The average over many logs is the truth within four standard errors, for items and for slates."""
@@ -84,6 +92,12 @@ class EstimatorContract:
         same = Rounds(log.logged, log.logged, log.rewards, log.start)
         assert np.isclose(self.make().rounds(same).mean(), log.rewards.sum() / log.size, rtol=1e-12)
 
+    def test_no_figure_is_a_nan_however_small_a_propensity(self) -> None:
+        """Nor infinite; a log of no rounds has no value."""
+        tiny = Rounds(np.ones(4), np.full(4, 5e-324), np.array([0.0, 1.0, 0.0, 1.0]), np.array([0, 2, 4]))
+        assert np.isfinite(estimate(self.make(), tiny).value).all()
+        assert self.make().rounds(Rounds.single([], [], [])).shape == (0,)
+
     def test_there_is_one_finite_score_for_each_round(self) -> None:
         """Also when the target would never have shown what was logged."""
         log = PlantedLogs(n_places=2).draw(50, np.random.default_rng(5))
@@ -98,3 +112,10 @@ class EstimatorContract:
         log = PlantedLogs().draw(60, np.random.default_rng(9))
         back = Rounds.single(log.target[::-1], log.logged[::-1], log.rewards[::-1])
         np.testing.assert_allclose(self.make().rounds(back), self.make().rounds(log)[::-1], rtol=1e-12)
+
+    def test_the_order_of_slates_means_nothing(self) -> None:
+        """Shuffling whole slates leaves the estimate as it is."""
+        log, rng = PlantedLogs(n_places=3).draw(90, np.random.default_rng(13)), np.random.default_rng(17)
+        places = np.concatenate([3 * slate + np.arange(3) for slate in rng.permutation(90)])
+        mixed = Rounds(log.target[places], log.logged[places], log.rewards[places], log.start)
+        assert np.isclose(self.make().rounds(mixed).mean(), self.make().rounds(log).mean(), rtol=1e-12)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -20,7 +21,9 @@ __all__ = ["parts"]
 
 
 def parts(
-    kind: Annotated[str | None, typer.Argument(help="One kind; all when left out.")] = None,
+    kind: Annotated[
+        str | None, typer.Argument(help="One kind, or a section such as `scorers`; all when left out.")
+    ] = None,
     json_out: Annotated[
         Path | None, typer.Option("--json", callback=json_target, help="Write the list here.")
     ] = None,
@@ -31,10 +34,12 @@ def parts(
 
     Example: `freshet parts lin_ucb`
     """
-    found = {section: _loaded(kinds, kind) for section, kinds in CATALOGUES.items()}
+    if kind in CATALOGUES:
+        found = {kind: _loaded(CATALOGUES[kind], None)}
+    else:
+        found = {section: _loaded(kinds, kind) for section, kinds in CATALOGUES.items()}
     if kind is not None and not any(found.values()):
-        for kinds in CATALOGUES.values():
-            kinds.load(kind)
+        raise SettingsError(_unknown(kind))
     if json_out is not None:
         write_json(json_out, {section: list(map(_plain, each)) for section, each in found.items()})
     if json_out is None:
@@ -43,6 +48,14 @@ def parts(
     if kind is None:
         for passed_over in misnamed():
             console.print(f"[yellow]passed over[/] {escape(passed_over)}")
+
+
+def _unknown(wanted: str) -> str:
+    known = [name for section, kinds in CATALOGUES.items() for name in (*kinds.names(), section)]
+    near = get_close_matches(wanted, known, n=1)
+    meant = f"did you mean {near[0]}? " if near else ""
+    listed = "; ".join(f"{section}: {', '.join(kinds.names())}" for section, kinds in CATALOGUES.items())
+    return f"there is no kind and no section {wanted!r}; {meant}There are {listed}"
 
 
 def _loaded(kinds: Kinds, wanted: str | None) -> list[tuple[str, Kind | str]]:

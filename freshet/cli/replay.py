@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
@@ -21,16 +21,18 @@ from learning.errors import SettingsError
 from learning.parts import Parts
 from learning.pipeline import Pipeline
 from replay import (
-    ESTIMATORS,
     Estimate,
+    Estimator,
     OffPolicy,
     Prequential,
     PrequentialResult,
     ReplayError,
     Rounds,
+    build_estimators,
     diagnose,
     drive,
     estimate,
+    estimator_entries,
 )
 from replay.advice import left_out_note, policy_note, prediction_notes, unused_note
 from replay.drive import Driven
@@ -45,6 +47,9 @@ __all__ = ["replay"]
 _POLICY = (
     "What would it have earned? A kind, or a name under `[[policies]]`. Again for each; else all configured."
 )
+_ESTIMATOR = (
+    "How to tell? A kind, or a name under `[[estimators]]`. Again for each; else all configured (IPS, SNIPS)."
+)
 _MOST_LOST = 0.1
 _KEY = b"a replay keeps forgets in memory"
 
@@ -55,6 +60,7 @@ def replay(
         list[str] | None,
         typer.Option(help=_POLICY),
     ] = None,
+    estimator: Annotated[list[str] | None, typer.Option(help=_ESTIMATOR)] = None,
     k: Annotated[int, typer.Option(min=1, max=1_000, help="Length of the predicted list.")] = 20,
     every: Annotated[int, typer.Option(min=1, help="Score one in so many clicks and slates.")] = 1,
     items: Annotated[
@@ -87,6 +93,7 @@ def replay(
         msg = f"expected auto, log or seen, got {items!r}"
         raise typer.BadParameter(msg, param_hint="--items")
     settings = with_policies(read_settings(config), policy or [])
+    estimators = build_estimators(estimator_entries(settings.estimators, estimator or ()))
     syncs = _intervals(sync or [])
     step = MirroredPipeline(settings, _KEY, list(syncs.values()))
     pipeline = step.pipeline
@@ -103,7 +110,7 @@ def replay(
         is_seen = items == "seen" or (items == "auto" and log.is_file())
         entries = seen_items(source) if is_seen else iter(source)
         driven = _drive(step, entries, settings, [scored, *stale.values(), gathered])
-    report = _report(gathered, [LoggedTarget.name, *names])
+    report = _report(gathered, [LoggedTarget.name, *names], estimators)
     notes = order.findings() + _notes(driven, scored.result, gathered, source.skipped, settings)
     lagging = {name: each.result for name, each in stale.items()}
     if json_out is not None:
@@ -219,16 +226,16 @@ def _drive(
         )
 
 
-def _report(gathered: OffPolicy, names: list[str]) -> PolicyReport:
+def _report(gathered: OffPolicy, names: list[str], estimators: Mapping[str, Estimator]) -> PolicyReport:
     """Estimates of every policy for the first place and for whole slates; nothing without propensities."""
     if not diagnose(gathered.rounds(LoggedTarget.name)).n_rounds:
         return {}
     found: dict[str, dict[str, list[Estimate]]] = {}
     for name in names:
         log = gathered.rounds(name)
-        found[name] = {"first": _estimates(log.top(1)), "all": _estimates(log)}
+        found[name] = {"first": _estimates(log.top(1), estimators), "all": _estimates(log, estimators)}
     return found
 
 
-def _estimates(log: Rounds) -> list[Estimate]:
-    return [estimate(estimator, log) for estimator in ESTIMATORS]
+def _estimates(log: Rounds, estimators: Mapping[str, Estimator]) -> list[Estimate]:
+    return [estimate(each, log)._replace(estimator=name) for name, each in estimators.items()]

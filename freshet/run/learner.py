@@ -52,6 +52,7 @@ def fingerprint(settings: Settings) -> str:
         port=0,
         serve=plain.serve,
         sources=(),
+        estimators=(),
         engine=plain.engine,
         kafka=plain.kafka,
         work=plain.work,

@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
 
+from learners.world import World
 from replay.ops.weighting import ips_rounds
 from replay.rounds import Rounds
 
-__all__ = ["Ips"]
+__all__ = ["Ips", "Settings", "build"]
+
+SOURCE = "Horvitz and Thompson 1952; Dudík, Langford, Li 2011, arXiv 1103.4601"
 
 Float64 = npt.NDArray[np.float64]
+
+
+class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Nothing can be set."""
 
 
 class Ips:
@@ -30,3 +38,8 @@ class Ips:
     def rounds(self, log: Rounds) -> Float64:
         """w r summed over each slate (S,)."""
         return ips_rounds(log.weights(), log.rewards, log.start)
+
+
+def build(settings: Settings, world: World) -> Ips:
+    """The estimator; it holds nothing."""
+    return Ips()

@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
 
+from learners.world import World
 from replay.ops.weighting import snips_rounds
 from replay.rounds import Rounds
 
-__all__ = ["Snips"]
+__all__ = ["Settings", "Snips", "build"]
+
+SOURCE = "Swaminathan and Joachims 2015, The Self-Normalized Estimator for Counterfactual Learning"
 
 Float64 = npt.NDArray[np.float64]
+
+
+class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Nothing can be set."""
 
 
 class Snips:
@@ -32,3 +40,8 @@ class Snips:
     def rounds(self, log: Rounds) -> Float64:
         """Linearised scores (S,), see `replay.ops.weighting.snips_rounds`."""
         return snips_rounds(log.weights(), log.rewards, log.start)
+
+
+def build(settings: Settings, world: World) -> Snips:
+    """The estimator; it holds nothing."""
+    return Snips()

@@ -45,6 +45,22 @@ def _installed(folder: Path, name: str, module: str) -> None:
     (info / "entry_points.txt").write_text(f"[freshet.parts]\n{name} = plug_torn\n")
 
 
+def test_what_is_no_kind_of_any_section_is_answered_with_all_of_them() -> None:
+    ran = CliRunner().invoke(app, ["parts", "nope"])
+    said = str(ran.exception)
+    assert isinstance(ran.exception, SettingsError)
+    assert all(f"{section}: {', '.join(kinds.own())}" in said for section, kinds in CATALOGUES.items())
+
+
+def test_a_section_lists_its_kinds_alone() -> None:
+    found = json.loads(CliRunner().invoke(app, ["parts", "scorers", "--json", "-"]).stdout)
+    assert {section: [kind["kind"] for kind in kinds] for section, kinds in found.items()} == {
+        "scorers": CATALOGUES["scorers"].own()
+    }
+    near = CliRunner().invoke(app, ["parts", "scorer"])
+    assert "did you mean scorers?" in str(near.exception)
+
+
 def test_a_kind_that_cannot_be_imported_is_listed_with_the_reason(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

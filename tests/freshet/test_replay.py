@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from typer.testing import CliRunner
 from freshet.cli import app
 from freshet.config import load_settings
 from freshet.offline import StateRecommender
+from learning.errors import SettingsError
 from learning.pipeline import Pipeline
 from replay.errors import ReplayError
 from replay.mirrors import MirroredPipeline
@@ -71,6 +73,34 @@ def test_a_data_folder_is_scored_and_its_policies_are_compared(folder: Path, tmp
     assert found["policies"]["(logged)"]["all"]["ips"]["mean"] == pytest.approx(30 / 120)
     assert found["policies"]["uniform"]["first"]["rounds"] == 120
     assert plot.read_bytes()[:4] == b"\x89PNG"
+
+
+def test_estimators_are_chosen_by_settings_or_by_the_command(folder: Path, tmp_path: Path) -> None:
+    config = tmp_path / "freshet.toml"
+    config.write_text("[[estimators]]\nkind = 'snips'\nname = 'steady'\n[[estimators]]\nkind = 'beta_ips'\n")
+    base = ["replay", str(folder), "--policy", "uniform", "--config", str(config), "--json"]
+    for chosen, expected in (([], ["steady", "beta_ips"]), (["ips", "steady"], ["ips", "steady"])):
+        options = [word for name in chosen for word in ("--estimator", name)]
+        ran = CliRunner().invoke(app, [*base, str(tmp_path / "out.json"), *options])
+        first = json.loads((tmp_path / "out.json").read_text("utf-8"))["policies"]["uniform"]["first"]
+        assert list(first)[: len(expected) + 1] == [*expected, "rounds"], ran.output
+        assert all(name.upper() in ran.output for name in expected)
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--estimator", "snisp"], r"'snisp' is not configured \(ips, snips\), and .*did you mean snips"),
+        (["--config", "{config}"], r"estimators\[0\]\.name: reports say something else by 'rounds'"),
+    ],
+)
+def test_an_estimator_that_cannot_be_is_refused_by_name(
+    folder: Path, tmp_path: Path, options: list[str], said: str
+) -> None:
+    config = tmp_path / "freshet.toml"
+    config.write_text("[[estimators]]\nkind = 'ips'\nname = 'rounds'\n")
+    ran = CliRunner().invoke(app, ["replay", str(folder), *(word.format(config=config) for word in options)])
+    assert isinstance(ran.exception, SettingsError) and re.search(said, str(ran.exception))
 
 
 def test_a_file_of_clicks_alone_has_a_catalogue_of_what_it_mentions(tmp_path: Path) -> None:

@@ -12,10 +12,13 @@ from learners import Part, parts
 from learning.catalogue import LEARNERS, POLICIES
 from learning.parts import build_parts
 from learning.testing import PartContract
+from replay.chosen_estimators import ESTIMATORS
+from replay.testing import EstimatorContract
 from tests.learning import test_part_contract
+from tests.replay import test_estimators
 
-READERS = {"scorers", "sources"}
-"""Sections of the catalogue whose kinds keep nothing: they read parts."""
+READERS = {"scorers", "sources", "estimators"}
+"""Sections of the catalogue whose kinds keep nothing: they read parts, or a log."""
 
 CONTRACTS: list[type[PartContract]] = [
     one
@@ -61,6 +64,12 @@ def test_every_module_of_parts_holds_one_that_is_in_the_contract() -> None:
             if issubclass(one, Part) and one.__module__ == module.__name__
         ]
         assert mine and set(mine) <= covered, found.name
+
+
+def test_every_estimator_of_the_catalogue_is_in_the_contract_of_estimators() -> None:
+    classes = [one for _, one in inspect.getmembers(test_estimators, inspect.isclass)]
+    kinds = {one.kind for one in classes if issubclass(one, EstimatorContract) and hasattr(one, "kind")}
+    assert kinds == set(ESTIMATORS.own())
 
 
 def test_a_new_section_of_the_catalogue_says_whether_its_kinds_learn() -> None:

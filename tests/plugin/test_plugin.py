@@ -1,4 +1,4 @@
-"""A package of others with a policy: found by its entry point, and run like ours."""
+"""Packages of others with a policy and an estimator: found by their entry points, and run like ours."""
 
 from __future__ import annotations
 
@@ -8,9 +8,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import msgspec
 import pytest
 
+from stream.events import Click, Decision, ItemEvent, LoggedEvent
+
 HERE = Path(__file__).resolve().parent
+T = 1_700_000_000_000
 
 pytestmark = pytest.mark.timeout(600)
 
@@ -26,10 +30,11 @@ def _run(*command: str | Path, path: Path | None = None) -> str:
 
 @pytest.fixture(scope="module")
 def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder into which the plugin was installed as pip does it."""
+    """A folder into which the plugins were installed as pip does it."""
     folder = tmp_path_factory.mktemp("site")
     quiet = ["-q", "--no-deps", "--no-build-isolation", "--disable-pip-version-check"]
-    _run(sys.executable, "-m", "pip", "install", *quiet, "--target", folder, HERE / "boltzmann")
+    packages = [HERE / "boltzmann", HERE / "watch"]
+    _run(sys.executable, "-m", "pip", "install", *quiet, "--target", folder, *packages)
     return folder
 
 
@@ -51,7 +56,42 @@ def test_it_decides_and_learns_in_a_running_system(installed: Path, tmp_path: Pa
     assert second["items"][0]["item_id"] == best and second["items"][0]["propensity"] > 0.99
 
 
-def test_it_passes_the_contract_of_parts_as_ours_do(installed: Path) -> None:
-    contract = HERE / "boltzmann_contract.py"
-    out = _run(sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", contract, path=installed)
+def test_its_estimator_tells_what_a_replay_asks(installed: Path, tmp_path: Path) -> None:
+    log, config = tmp_path / "log.jsonl", tmp_path / "freshet.toml"
+    log.write_bytes(b"\n".join(map(msgspec.json.encode, _logged(40))))
+    config.write_text('[[estimators]]\nkind = "clipped"\nname = "at_one"\nmost = 1.0\n')
+    asked = ["--estimator", "at_one", "--estimator", "clipped", "--estimator", "ips", "--json", "-"]
+    command = [sys.executable, "-m", "freshet", "replay", str(log), "--config", str(config)]
+    out = _run(*command, "--policy", "uniform", *asked, path=installed)
+    found = json.loads(out)["policies"]["uniform"]["first"]
+    # Uniform among 4 is twice as likely to show what was shown with 1 in 8; each tenth slate was clicked.
+    assert [found[name]["mean"] for name in ("at_one", "clipped", "ips")] == pytest.approx([0.1, 0.2, 0.2])
+
+
+def _logged(n: int) -> list[LoggedEvent]:
+    """Four items, n decisions of one item, and a click on each tenth."""
+    events: list[LoggedEvent] = [ItemEvent(item_id=item, ts=T) for item in "abcd"]
+    for number in range(n):
+        item, at = "abcd"[number % 4], T + 1_000 * number
+        events.append(
+            Decision(
+                request_id=f"r{number}",
+                ts=at,
+                user_id=f"u{number}",
+                items=[item],
+                propensities=[0.125],
+                policy="uniform",
+                clusters=[0],
+                weights=[1.0],
+            )
+        )
+        if number % 10 == 0:
+            events.append(Click(request_id=f"r{number}", item_id=item, ts=at + 500))
+    return events
+
+
+@pytest.mark.parametrize("contract", ["boltzmann_contract.py", "watch_contract.py"])
+def test_they_pass_the_contracts_as_ours_do(installed: Path, contract: str) -> None:
+    quiet = ["-q", "-p", "no:cacheprovider"]
+    out = _run(sys.executable, "-m", "pytest", *quiet, HERE / contract, path=installed)
     assert " passed" in out

@@ -9,10 +9,10 @@ import numpy.typing as npt
 import pytest
 
 from bandits import BetaThompson, Offered, Uniform
+from replay.chosen_estimators import build_estimators
 from replay.drive import Observer, drive
 from replay.errors import ReplayError
 from replay.estimates import estimate
-from replay.estimators import ESTIMATORS
 from replay.off_policy import OffPolicy
 from replay.prequential import Prequential
 from replay.source import Entry
@@ -114,7 +114,7 @@ def test_the_logged_policy_earns_what_it_earned() -> None:
         *clicks,
     )
     log = gathered.rounds("(logged)")
-    for estimator in ESTIMATORS:
+    for estimator in build_estimators().values():
         assert estimate(estimator, log).value.mean == pytest.approx(2 / 3)
 
 

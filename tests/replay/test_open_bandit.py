@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from monitor import mean_interval
+from replay.chosen_estimators import build_estimators
 from replay.diagnosis import diagnose
 from replay.errors import ReplayError
 from replay.estimates import estimate
-from replay.estimators import ESTIMATORS
 from replay.open_bandit import OpenBanditLog, load_open_bandit
 from replay.rounds import Rounds
 
@@ -28,7 +28,7 @@ def _load(campaign: str, policy: str) -> OpenBanditLog:
 
 def _assert_agrees(log: Rounds, shown: OpenBanditLog) -> None:
     truth = mean_interval(shown.click)
-    for estimator in ESTIMATORS:
+    for estimator in build_estimators().values():
         value = estimate(estimator, log).value
         assert value.low <= truth.high, (estimator.name, value, truth)
         assert truth.low <= value.high, (estimator.name, value, truth)

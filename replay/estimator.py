@@ -1,4 +1,4 @@
-"""What an estimator is."""
+"""What an estimator is; kinds are the modules of `replay.estimators`."""
 
 from __future__ import annotations
 
