@@ -10,6 +10,7 @@ from typing import NamedTuple, Protocol
 
 import numpy as np
 
+from bandits.errors import PolicyError
 from bandits.ops.arrays import Bool, Float64, Int32
 from bandits.ops.beliefs import best_probabilities
 from bandits.ops.choice import choose, rule_probabilities
@@ -54,6 +55,14 @@ class Plan(Protocol):
         """Probabilities (n,) of all candidates: they sum to 1, or to 0 if none may be chosen."""
 
 
+def _require_each(n: int, *shapes: tuple[int, ...]) -> None:
+    """That there is a number for each candidate: a kernel looks no further than at its loop's end."""
+    for shape in shapes:
+        if shape != (n,):
+            msg = f"a plan of {n} candidates needs arrays of shape {(n,)}, got one of {shape}"
+            raise PolicyError(msg)
+
+
 class Rule(NamedTuple):
     """A plan by scores, with exact probabilities; the meaning of the numbers stands in `bandits.ops.choice`.
 
@@ -75,6 +84,7 @@ class Rule(NamedTuple):
     def fill(self, places: Places) -> int:
         """See `Plan.fill`."""
         p = places
+        _require_each(p.candidates.size, self.scores.shape, self.widths.shape)
         return fill_by_rule(
             p.ranked, p.candidates, self.scores.copy(), self.widths, self.top, self.temperature, self.spread,
             self.uniform, p.outside, p.strangers, p.epsilon, p.key, p.given, p.items, p.propensities,
@@ -111,6 +121,7 @@ class Beliefs(NamedTuple):
     def fill(self, places: Places) -> int:
         """See `Plan.fill`; items outside the candidates have no share."""
         p = places
+        _require_each(p.candidates.size, self.a.shape, self.b.shape)
         return fill_by_beliefs(
             p.ranked, p.candidates, self.a, self.b, self.bins, p.epsilon, p.key, p.given, p.items,
             p.propensities, p.explored,

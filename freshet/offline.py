@@ -15,10 +15,11 @@ from learners.ask import Ask
 from learning.parts import Parts
 from serving.asking import make_ask
 from serving.chosen_sources import build_sources, source_entries
-from serving.gather import Candidates, Gatherer
+from serving.gather import Candidates, Gatherer, PolicyRaisedError
 from serving.item_index import ItemIndex
 from serving.settings import SourceSettings
 from stream.blocks import Slate
+from stream.errors import PartError
 from stream.outbox import revive_context
 
 __all__ = ["StateRecommender"]
@@ -149,7 +150,12 @@ class StateRecommender:
         # Something was learned since the last question, so nothing may be kept from it.
         self._index.refresh()
         self._gatherer.refresh()
-        return self._gatherer.gather(ask, context, policy, request_key(self._seed, request_id))
+        try:
+            return self._gatherer.gather(ask, context, policy, request_key(self._seed, request_id))
+        except PolicyRaisedError as error:
+            name = next(name for name, each in self._parts.policies.items() if each is policy)
+            msg = f"part {name!r} raised while it answered request {request_id!r}: {error.__cause__!r}"
+            raise PartError(msg) from error
 
     def _ask(
         self, user_id: str, k: int, ts: int, context: Mapping[str, Any] | None = None

@@ -46,8 +46,8 @@ _NO_COLUMNS: Mapping[Any, Any] = MappingProxyType({})
 
 
 @contextmanager
-def naming(part: str) -> Iterator[None]:
-    """What a part raises while it learns ends the process, with the part's name.
+def naming(part: str, doing: str = "learned") -> Iterator[None]:
+    """What a part raises while it learns, or was `doing` something else, ends the process with its name.
 
     Raises:
         PartError: something was raised.
@@ -60,8 +60,10 @@ def naming(part: str) -> Iterator[None]:
     """
     try:
         yield
+    except PartError:
+        raise
     except Exception as error:
-        msg = f"part {part!r} raised while it learned: {error!r}"
+        msg = f"part {part!r} raised while it {doing}: {error!r}"
         raise PartError(msg) from error
 
 

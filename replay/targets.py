@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bandits import Context, Draws, Offered, Policy, Reach, slate_propensities
+from learners.part import naming
 from learners.request_features import RequestFeatures
 from stream.blocks import Slate
 from stream.outbox import revive_context
@@ -105,7 +106,15 @@ class PolicyTarget:
         return reach
 
     def propensities(self, slate: Slate) -> Float64:
-        """As if the policy decided every place; 0 from an item on that is unknown or could not be shown."""
+        """As if the policy decided every place; 0 from an item on that is unknown or could not be shown.
+
+        Raises:
+            PartError: the policy raises.
+        """
+        with naming(self.name, f"answered request {slate.request_id!r}"):
+            return self._propensities(slate)
+
+    def _propensities(self, slate: Slate) -> Float64:
         context = slate_context(slate, self._request)
         rows = self._find(slate.items)
         found = self._candidates(slate, context)

@@ -5,19 +5,22 @@ Pure computation over the learned parts as they are now; nothing here waits, rea
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from math import isfinite
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from bandits import Context, Draws, Policy, Slated, build_slate
+from bandits import Context, Draws, Policy, PolicyError, Slated, Uniform, build_slate
 from learners.ask import Ask
 from learning.parts import Parts
 from serving.asking import make_ask
 from serving.chosen_sources import build_sources, source_entries
-from serving.errors import FieldError
-from serving.gather import Candidates, Gatherer
+from serving.errors import FieldError, ServingError
+from serving.failures import raise_named
+from serving.gather import Candidates, Gatherer, PolicyRaisedError
 from serving.item_index import ItemIndex
 from serving.ops.order import split_shown
 from serving.requests import RecommendRequest
@@ -32,6 +35,9 @@ Float32 = npt.NDArray[np.float32]
 Float64 = npt.NDArray[np.float64]
 
 _NONE = np.zeros(0, np.int32)
+_STAND_IN = Uniform()
+"""Where a policy raised: without candidates it places nothing, so the ranker fills every place."""
+_MOST_SHARE = 1.0 + 1e-6  # sums of shares are rounded
 
 
 class Circumstances(NamedTuple):
@@ -51,7 +57,7 @@ class Circumstances(NamedTuple):
 
 
 class _Ranked(NamedTuple):
-    """Candidates in the ranker's order, with what the ranker saw of them."""
+    """Candidates in the ranker's order, with what the ranker saw of them: (n, 0) where a scorer raised."""
 
     rows: Int32
     scores: Float64
@@ -68,6 +74,8 @@ class DecisionMaker:
         epsilon: probability at each place that the policy picks.
         seed: of all draws; with the request id it gives the slate again.
         sources: of candidates, by name; None for those of `[serve.sources]`.
+        failed: told of a part that raised, without which an answer is then made; by default it ends the
+            request.
     """
 
     def __init__(
@@ -79,12 +87,14 @@ class DecisionMaker:
         epsilon: float,
         seed: int,
         sources: Mapping[str, Source] | None = None,
+        failed: Callable[[str, str, Exception], None] = raise_named,
     ) -> None:
         self._models, self._index, self._settings = models, index, settings
         self._epsilon, self._seed = epsilon, seed
         if sources is None:
             sources = build_sources(source_entries((), settings.sources), models, index)
-        self._gatherer = Gatherer(models, sources, sample=settings.sources.sample)
+        self._failed = failed
+        self._gatherer = Gatherer(models, sources, sample=settings.sources.sample, failed=failed)
         self._place_of = np.full(1_024, -1, np.int32)
         self._policies: Mapping[str, Policy] = models.policies
         self.default_policy = next(iter(self._policies))
@@ -105,25 +115,33 @@ class DecisionMaker:
         self._gatherer.refresh()
 
     def decide(self, asked: RecommendRequest, under: Circumstances) -> Decision:
-        """The decision for one request; the policy takes note that its items are on their way."""
+        """The decision for one request; the policy takes note that its items are on their way.
+
+        Where a part raises, the answer is made without it, and `fallback` says so: `ranker`, where the policy
+        did and the ranker alone fills every place, or `sources`, where a scorer did and nothing is ranked.
+        """
         name = asked.policy or self.default_policy
-        policy = self._policies[name]
+        policy, doing = self._policies[name], f"answered request {under.request_id!r}"
         ask, context = self._ask(asked, under.now_ms)
         draws = Draws(self._seed, under.request_id)
-        found = self._gatherer.gather(ask, context, policy, draws.key)
-        ranked = self._rank(ask, found)
-        slated = build_slate(
-            ranked.rows,
-            policy,
-            found.own,
-            context,
-            epsilon=self._epsilon,
-            k=ask.k,
-            draws=draws,
-            outside=found.outside,
-            strangers=found.strangers,
-        )
-        policy.served(slated.items)
+        try:
+            found = self._gatherer.gather(ask, context, policy, draws.key, under.request_id)
+        except PolicyRaisedError as error:
+            self._policy_failed(name, doing, error.__cause__)
+            policy = _STAND_IN
+            found = self._gatherer.gather(ask, context, policy, draws.key, under.request_id)
+            found = replace(found, own=_NONE, outside=0)
+        ranked = self._rank(ask, found, doing)
+        try:
+            slated = self._slated(ask, context, found, ranked, policy, draws)
+        except Exception as error:  # noqa: BLE001  # whatever another author's policy raises
+            self._policy_failed(name, doing, error)
+            policy, found = _STAND_IN, replace(found, own=_NONE, outside=0)
+            slated = self._slated(ask, context, found, ranked, policy, draws)
+        if policy is _STAND_IN:
+            found = replace(found, fallback="ranker")
+        elif not ranked.features.shape[1]:
+            found = replace(found, fallback="sources")
         return self._decision(asked, under, name, ask, context, found, ranked, slated)
 
     # --- who asks ---
@@ -144,12 +162,57 @@ class DecisionMaker:
 
     # --- the order ---
 
-    def _rank(self, ask: Ask, found: Candidates) -> _Ranked:
-        features = self._models.ranker.features(ask, found.rows)
-        scores = self._models.ranker.score(features)
+    def _rank(self, ask: Ask, found: Candidates, doing: str) -> _Ranked:
+        features, scores = self._scored(ask, found.rows, doing)
         # Of equal scores the one that was offered first: the order of candidates is itself repeatable.
         order = np.argsort(-scores, kind="stable")
         return _Ranked(found.rows[order], scores[order], features[order], found.sources[order])
+
+    def _scored(self, ask: Ask, rows: Int32, doing: str) -> tuple[Float32, Float64]:
+        """Features (n, F) and scores (n,) of item rows; (n, 0) and zeros where a scorer raised."""
+        ranker = self._models.ranker
+        try:
+            features = ranker.features(ask, rows)
+            scores = ranker.score(features)
+            if not isfinite(scores.sum()):
+                strange = [
+                    name
+                    for name, column in zip(ranker.names, features.T, strict=True)
+                    if not np.isfinite(column).all()
+                ]
+                msg = f"expected finite features, got others of {', '.join(strange) or 'no column alone'}"
+                raise ServingError(msg)
+        except Exception as error:  # noqa: BLE001  # whatever another author's scorer raises
+            self._failed("ranker", doing, error)
+            return np.zeros((rows.size, 0), np.float32), np.zeros(rows.size)
+        return features, scores
+
+    # --- what the policy places ---
+
+    def _slated(
+        self, ask: Ask, context: Context, found: Candidates, ranked: _Ranked, policy: Policy, draws: Draws
+    ) -> Slated:
+        slated = build_slate(
+            ranked.rows,
+            policy,
+            found.own,
+            context,
+            epsilon=self._epsilon,
+            k=ask.k,
+            draws=draws,
+            outside=found.outside,
+            strangers=found.strangers,
+        )
+        for row, share in zip(slated.items.tolist(), slated.propensities.tolist(), strict=True):
+            if not (row >= 0 and 0.0 <= share <= _MOST_SHARE):
+                msg = f"expected item rows with shares of 0 to 1, got row {row} with {share}"
+                raise PolicyError(msg)
+        policy.served(slated.items)
+        return slated
+
+    def _policy_failed(self, name: str, doing: str, error: BaseException | None) -> None:
+        if isinstance(error, Exception):
+            self._failed(f"policy {name!r}", doing, error)
 
     # --- what is logged ---
 
@@ -166,8 +229,9 @@ class DecisionMaker:
     ) -> Decision:
         m = self._models
         at, others = self._split(ranked.rows, slated.items)
-        shown = self._shown(ask, ranked, slated.items, at, found.source)
-        features = np.concatenate([shown.features, ranked.features[others]])
+        doing = f"answered request {under.request_id!r}"
+        shown = self._shown(ask, ranked, slated.items, at, found.source, doing)
+        features = np.concatenate([shown.features, ranked.features[others, : shown.features.shape[1]]])
         return Decision(
             request_id=under.request_id,
             ts=under.now_ms,
@@ -212,16 +276,17 @@ class DecisionMaker:
             self._place_of = np.full(2 * needed, -1, np.int32)
         return split_shown(rows, items, self._settings.others, self._place_of)
 
-    def _shown(self, ask: Ask, ranked: _Ranked, items: Int32, at: Int32, source: int) -> _Ranked:
+    def _shown(self, ask: Ask, ranked: _Ranked, items: Int32, at: Int32, source: int, doing: str) -> _Ranked:
         """What the ranker saw of the shown items; those that only the policy knew are looked at now."""
         if at.size and at.min() >= 0:
             return _Ranked(items, ranked.scores[at], ranked.features[at], ranked.sources[at])
         missing = items[at < 0]
-        features = self._models.ranker.features(ask, missing)
+        features, scores = self._scored(ask, missing, doing)
+        width = min(features.shape[1], ranked.features.shape[1])  # 0 where a scorer raised for either
         more = _Ranked(
             np.concatenate([ranked.rows, missing]),
-            np.concatenate([ranked.scores, self._models.ranker.score(features)]),
-            np.concatenate([ranked.features, features]),
+            np.concatenate([ranked.scores, scores]),
+            np.concatenate([ranked.features[:, :width], features[:, :width]]),
             np.concatenate([ranked.sources, np.full(missing.size, source, np.int8)]),
         )
         at = at.copy()

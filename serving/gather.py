@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import accumulate
 
 import numpy as np
@@ -13,11 +14,12 @@ from bandits import Context, Policy, Reach
 from learners.ask import Ask
 from learning.parts import Parts
 from serving.errors import ServingError
+from serving.failures import raise_named
 from serving.ops.eligible import count_eligible, draw_eligible, hide
 from serving.ops.merge import Columns, merge_candidates
 from serving.source import NO_ROWS, Source
 
-__all__ = ["CATALOGUE", "Candidates", "Gatherer"]
+__all__ = ["CATALOGUE", "Candidates", "Gatherer", "PolicyRaisedError"]
 
 Int8 = npt.NDArray[np.int8]
 Int32 = npt.NDArray[np.int32]
@@ -25,8 +27,14 @@ Int32 = npt.NDArray[np.int32]
 CATALOGUE = "catalogue"
 """What items are attributed to that no source offered: a policy drew them from all that may be shown."""
 
+_Asking = Callable[[Source, Ask, Int32], Int32]
+
 _MOST_SOURCES = 100
 _MOST_COUNTS = 64
+
+
+class PolicyRaisedError(Exception):
+    """The policy raised while candidates were gathered; the cause says what."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,9 +73,17 @@ class Gatherer:
         models: the learned parts.
         sources: by name, in order.
         sample: items drawn at random for a policy that must look at each of its candidates.
+        failed: told of a source that raised, which then offers nothing; by default it ends the request.
     """
 
-    def __init__(self, models: Parts, sources: Mapping[str, Source], *, sample: int) -> None:
+    def __init__(
+        self,
+        models: Parts,
+        sources: Mapping[str, Source],
+        *,
+        sample: int,
+        failed: Callable[[str, str, Exception], None] = raise_named,
+    ) -> None:
         if CATALOGUE in sources or len(sources) > _MOST_SOURCES:
             msg = (
                 f"sources: at most {_MOST_SOURCES}, none called {CATALOGUE!r}; got {len(sources)}: "
@@ -76,6 +92,8 @@ class Gatherer:
             raise ServingError(msg)
         self._models, self._sample = models, sample
         self._sources = dict(sources)
+        self._failed = failed
+        self._nothing = [NO_ROWS] * len(self._sources)
         self.names = (*self._sources, CATALOGUE)
         roles = [source.role for source in sources.values()]
         self._by_policy = roles.index("policy") if "policy" in roles else len(roles)
@@ -86,21 +104,29 @@ class Gatherer:
 
     def refresh(self) -> None:
         """The learned parts have changed: forget what was kept of them between requests."""
-        for source in self._sources.values():
-            source.refresh()
+        for name, source in self._sources.items():
+            try:
+                source.refresh()
+            except Exception as error:  # noqa: BLE001  # whatever another author's source raises
+                self._failed(f"source {name!r}", "refreshed", error)
 
-    def gather(self, ask: Ask, context: Context, policy: Policy, key: np.uint64) -> Candidates:
-        """All candidates of one request; `key` is that of its draws."""
+    def gather(
+        self, ask: Ask, context: Context, policy: Policy, key: np.uint64, request_id: str = ""
+    ) -> Candidates:
+        """All candidates of one request; `key` is that of its draws.
+
+        Raises:
+            PolicyRaisedError: the policy raised.
+        """
         columns = self._columns()
         any_group, groups = _group_filter(ask)
         n_hidden = hide(ask.blocked, columns, self._allowed, ask.now_ms, any_group, groups)
         try:
             ask.allowed = self._allowed
             own, everything = self._own(ask, context, policy, columns)
-            offers = [source.offer(ask) for source in self._sources.values()]
-            rows, sources = self._merge(offers, columns, ask)
+            offers, (rows, sources) = self._offers(_offer, self._nothing, columns, ask, request_id)
             if rows.size < ask.k:
-                rows, sources = self._exhausted(ask, offers, columns)
+                rows, sources = self._exhausted(ask, offers, columns, request_id)
             eligible = max(self._n_eligible(ask, columns, exact=own is None) - n_hidden, rows.size)
             fallback = self._fallback(offers, rows.size)
             if own is not None:
@@ -119,18 +145,58 @@ class Gatherer:
 
     def _own(self, ask: Ask, context: Context, policy: Policy, columns: Columns) -> tuple[Int32 | None, bool]:
         """The eligible ones of the rows that the policy lists; whether it reaches everything instead."""
-        reach = policy.reach(context)
-        if reach is Reach.EVERYTHING or reach is Reach.OFFERED:
-            return None, reach is Reach.EVERYTHING
-        own = self._merge([reach], columns, ask)[0]
-        ask.best_own = lambda n: own if own.size <= n else policy.best_of(context, own, n)
+        try:
+            reach = policy.reach(context)
+            if reach is Reach.EVERYTHING or reach is Reach.OFFERED:
+                return None, reach is Reach.EVERYTHING
+            own = self._merge([reach], columns, ask)[0]
+        except Exception as error:
+            raise PolicyRaisedError from error
+
+        def best_own(n: int) -> Int32:
+            try:
+                return own if own.size <= n else policy.best_of(context, own, n)
+            except Exception as error:
+                raise PolicyRaisedError from error
+
+        ask.best_own = best_own
         return own, False
 
-    def _exhausted(self, ask: Ask, offers: list[Int32], columns: Columns) -> tuple[Int32, Int8]:
+    def _offers(
+        self, asking: _Asking, before: list[Int32], columns: Columns, ask: Ask, request_id: str
+    ) -> tuple[list[Int32], tuple[Int32, Int8]]:
+        """What each source answers, and that merged; one that raises, or gives no rows, offers nothing."""
+        try:
+            pairs = zip(self._sources.values(), before, strict=True)
+            offers = [asking(source, ask, rows) for source, rows in pairs]
+            return offers, self._merge(offers, columns, ask)
+        except PolicyRaisedError:
+            raise
+        except Exception:  # noqa: BLE001  # whatever another author's source raises: find out which it was
+            offers = [
+                self._rows_of(name, partial(asking, self._sources[name], ask, rows), request_id)
+                for name, rows in zip(self._sources, before, strict=True)
+            ]
+            return offers, self._merge(offers, columns, ask)
+
+    def _rows_of(self, name: str, asked: Callable[[], Int32], request_id: str) -> Int32:
+        try:
+            rows = asked()
+            if not isinstance(rows, np.ndarray) or rows.ndim != 1 or rows.dtype.kind not in "iu":
+                msg = f"expected an array of item rows (n,), got {_shape_of(rows)}"
+                raise ServingError(msg)
+        except PolicyRaisedError:
+            raise
+        except Exception as error:  # noqa: BLE001  # whatever another author's source raises
+            self._failed(f"source {name!r}", f"answered request {request_id!r}", error)
+            return NO_ROWS
+        return rows
+
+    def _exhausted(
+        self, ask: Ask, offers: list[Int32], columns: Columns, request_id: str
+    ) -> tuple[Int32, Int8]:
         """All that the sources have; where that is too little, the rest of the catalogue as well."""
-        pairs = zip(self._sources.values(), offers, strict=True)
-        all_offers = [source.exhaust(ask, offered) for source, offered in pairs]
-        rows, sources = self._merge(all_offers, columns, ask)
+        _, (rows, sources) = self._offers(_exhaust, offers, columns, ask, request_id)
         if rows.size < ask.k:
             rest = self._merge([self._models.catalogue.newest_first()], columns, ask)[0]
             rest = rest[~np.isin(rest, rows)]
@@ -195,6 +261,18 @@ class Gatherer:
             rows, ends, columns, self._allowed, ask.now_ms, *_group_filter(ask), out_rows, out_sources
         )
         return out_rows[:n], out_sources[:n]
+
+
+def _offer(source: Source, ask: Ask, _: Int32) -> Int32:
+    return source.offer(ask)
+
+
+def _exhaust(source: Source, ask: Ask, offered: Int32) -> Int32:
+    return source.exhaust(ask, offered)
+
+
+def _shape_of(rows: object) -> str:
+    return f"{rows.dtype} of shape {rows.shape}" if isinstance(rows, np.ndarray) else type(rows).__name__
 
 
 def _group_filter(ask: Ask) -> tuple[bool, Int32]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import collections
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
@@ -13,6 +13,7 @@ from prometheus_client.registry import Collector
 __all__ = [
     "METRICS_TYPE",
     "EventMetrics",
+    "FailureMetrics",
     "HttpMetrics",
     "LearnerMetrics",
     "RecommendMetrics",
@@ -114,6 +115,20 @@ class EventMetrics:
                 label = "other"
             self._reasons.add(label)
         self._rejected.labels(label).inc(n)
+
+
+class FailureMetrics(Collector):
+    """How often a policy, a source or a scorer raised while a request was answered, by part."""
+
+    def __init__(self, counts: Mapping[str, int]) -> None:
+        self._counts = counts
+
+    def collect(self) -> Iterator[Metric]:
+        """The one family."""
+        family = CounterMetricFamily("freshet_part_failures", "Parts that raised.", labels=["part"])
+        for part, n in self._counts.items():
+            family.add_metric([part], n)
+        yield family
 
 
 class LearnerMetrics(Collector):

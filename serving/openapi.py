@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from serving.problems import Problem
-from serving.requests import RecommendRequest
+from serving.requests import ItemAnswer, RecommendRequest
 from serving.routing import Parameter, Route
 from stream.schema import event_components
 
@@ -19,6 +19,20 @@ __all__ = ["document"]
 _REF = "#/components/schemas/{name}"
 _ALWAYS = (500, 503)
 
+_NUMBER = {"type": "number"}
+_POLICIES = {
+    "type": "object",
+    "description": "What each policy knows of the item, by its name; a policy of another package has more.",
+    "additionalProperties": {
+        "type": "object",
+        "properties": {
+            "shown": {"type": "integer"},
+            "reward": _NUMBER,
+            "edges": {"type": "array", "items": {"$ref": _REF.format(name="EdgeView")}},
+            "b": {"type": "array", "items": _NUMBER},
+        },
+    },
+}
 _CONTEXT = {
     "type": ["object", "null"],
     "properties": {
@@ -64,6 +78,8 @@ def _components(routes: Sequence[Route]) -> dict[str, Any]:
     components: dict[str, Any] = dict(made)
     if RecommendRequest.__name__ in components:
         components[RecommendRequest.__name__]["properties"]["context"] = _CONTEXT
+    if ItemAnswer.__name__ in components:
+        components[ItemAnswer.__name__]["properties"]["policies"] = _POLICIES
     return {**components, **event_components(_REF)}
 
 

@@ -18,12 +18,13 @@ from serving.backend import Backend
 from serving.chosen_sources import build_sources, source_entries
 from serving.connections import Connections
 from serving.decisions import DecisionMaker
+from serving.failures import Failures
 from serving.freshness import Freshness
 from serving.gateway import Gateway
 from serving.index_file import IndexFile
 from serving.item_index import ItemIndex
 from serving.letterbox import LetterBox
-from serving.metrics import EventMetrics, HttpMetrics, LearnerMetrics, RecommendMetrics
+from serving.metrics import EventMetrics, FailureMetrics, HttpMetrics, LearnerMetrics, RecommendMetrics
 from serving.recommend import RecommendEndpoint, RequestIds
 from serving.replica import Replica
 from serving.requests import MarksView, ReadyAnswer
@@ -106,6 +107,7 @@ class Service:
         )
         self.connections = Connections(serve)
         self.letters = LetterBox(self.writer, backend.bury)
+        self.failures = Failures()
         self.maker = DecisionMaker(
             models,
             self.index,
@@ -113,6 +115,7 @@ class Service:
             epsilon=config.epsilon,
             seed=config.seed,
             sources=build_sources(source_entries(config.sources, serve.sources), models, self.index),
+            failed=self.failures.note,
         )
         self._age_timer: asyncio.TimerHandle | None = None
         self._catch_up_timer: asyncio.TimerHandle | None = None
@@ -150,7 +153,8 @@ class Service:
             mode=config.mode,
         )
         registry.register(LearnerMetrics(self.gauges, self._measures, self._fresh))
-        views = Views(self.models, self.index, self.replica)
+        registry.register(FailureMetrics(self.failures.counts))
+        views = Views(self.models, self.index, self.replica, self.failures.note)
         status = Status(registry, self.readiness, worker=name, version=config.version)
         routes = build_routes(gateway, recommender, views, status, config.version)
         lifespan = Lifespan(self.start, self.stop)
@@ -200,8 +204,11 @@ class Service:
         self.index_file.start()
 
     def _age_pending(self) -> None:
-        for policy in self.models.policies.values():
-            policy.age_pending()
+        for name, policy in self.models.policies.items():
+            try:
+                policy.age_pending()
+            except Exception as error:  # noqa: BLE001  # whatever another author's policy raises
+                self.failures.note(f"policy {name!r}", "aged what was never shown", error)
         loop = asyncio.get_running_loop()
         self._age_timer = loop.call_later(self.config.window_ms / 1e3, self._age_pending)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import msgspec
@@ -33,10 +33,19 @@ _encoder = msgspec.json.Encoder()
 
 
 class Views:
-    """Read-only pages over the learned parts; reading allocates nothing for unknown ids."""
+    """Read-only pages over the learned parts; reading allocates nothing for unknown ids.
 
-    def __init__(self, models: Parts, index: ItemIndex, replica: Replica) -> None:
-        self._models, self._index, self._replica = models, index, replica
+    `failed` is told of a policy that raises when it is to describe an item; the answer leaves it out.
+    """
+
+    def __init__(
+        self,
+        models: Parts,
+        index: ItemIndex,
+        replica: Replica,
+        failed: Callable[[str, str, Exception], None],
+    ) -> None:
+        self._models, self._index, self._replica, self._failed = models, index, replica, failed
 
     async def item(self, request: Request) -> Response:
         """One item; 404 when it was never in the catalogue or a click."""
@@ -44,6 +53,7 @@ class Views:
         m, row = self._models, self._item_row(item_id)
         inside = row < m.catalogue.size and bool(m.catalogue.known[row])
         entered = int(m.catalogue.entered_ms[row]) if inside else int(m.items.touched_at[row])
+        known = self._known_by_policies(row)
         answer = ItemAnswer(
             item_id=item_id,
             group=m.catalogue.group_name(row),
@@ -53,8 +63,8 @@ class Views:
             version=int(m.items.version[row]),
             absorbed_at=self._replica.absorbed_at,
             age_ms=max(0, self._now_ms() - entered),
-            edges=self._edges(row),
-            policies=self._known_by_policies(row),
+            edges=self._edges(row, known),
+            policies=known,
             attributes=m.catalogue.attributes(row),
         )
         return Response(200, _encoder.encode(answer))
@@ -103,19 +113,26 @@ class Views:
             raise MissingError(msg)
         return row
 
-    def _edges(self, row: int) -> list[EdgeView]:
+    def _edges(self, row: int, by_policies: Mapping[str, Mapping[str, Any]]) -> list[EdgeView]:
         # The sums of a policy that keeps some by cluster, for every cluster that the graph links or that has
         # seen the item.
         linked = dict.fromkeys(self._models.graph.clusters_of(row).tolist(), (0.0, 1.0))
-        for known in self._known_by_policies(row).values():
-            if "edges" in known:
-                linked |= {edge["cluster"]: (edge["b"], edge["d"]) for edge in known["edges"]}
+        for known in by_policies.values():
+            edges = known.get("edges") or ()
+            if edges and all(edge.keys() >= {"cluster", "b", "d"} for edge in edges):
+                linked |= {edge["cluster"]: (edge["b"], edge["d"]) for edge in edges}
                 break
         return [EdgeView(cluster, b, d) for cluster, (b, d) in sorted(linked.items())]
 
     def _known_by_policies(self, row: int) -> dict[str, Mapping[str, Any]]:
-        known = {name: policy.describe(row) for name, policy in self._models.policies.items()}
-        return {name: each for name, each in known.items() if each}
+        found: dict[str, Mapping[str, Any]] = {}
+        for name, policy in self._models.policies.items():
+            try:
+                if known := policy.describe(row):
+                    found[name] = msgspec.to_builtins(known)  # what JSON cannot hold ends here
+            except Exception as error:  # noqa: BLE001  # whatever another author's policy raises
+                self._failed(f"policy {name!r}", f"described item row {row}", error)
+        return found
 
     def _now_ms(self) -> int:
         # On the event clock time is the watermark; on the wall clock that is at most a tick behind.

@@ -12,7 +12,7 @@ FreshetError
 │   └── BrokerError       a Kafka broker refuses, or is set up otherwise (stream.errors)
 │       └── BrokerAwayError   nobody answers there; waiting may help      (stream.errors)
 ├── FencedError           another process has taken over this partition   (stream.errors)
-├── PartError             a part raised while it learned                (stream.errors)
+├── PartError             a part raised while it learned or answered    (stream.errors)
 ├── OverloadedError       a stated bound is reached; try again later      (stream.errors)
 └── each room's own errors, see <room>/errors.py
 """
@@ -46,7 +46,7 @@ class FreshetError(Exception):
 
 
 class PartError(FreshetError):
-    """A part raised while it learned: the message names the part and the record; the process ends with it."""
+    """A part raised: the message names the part and the record or request; the process ends with it."""
 
 
 class EventError(FreshetError):

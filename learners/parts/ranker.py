@@ -91,11 +91,17 @@ class Ranker(Part):
         """Features (n, F) of candidate item `rows` (n,), -1 for an unknown one.
 
         Raises:
-            LearnerError: a scorer gives an array of another shape than its names say.
+            LearnerError: a scorer raises, or gives an array of another shape than its names say.
         """
         n, found = rows.size, []
         for scorer, width in self._widths:
-            columns = scorer.features(ask, rows)
+            try:
+                columns = scorer.features(ask, rows)
+            except MemoryError:
+                raise
+            except Exception as error:
+                msg = f"scorer {type(scorer).__name__} of {', '.join(scorer.names)} raised {error!r}"
+                raise LearnerError(msg) from error
             if columns.shape != (n, width):
                 msg = (
                     f"scorer {type(scorer).__name__} has features {', '.join(scorer.names)}, so it gives an "
