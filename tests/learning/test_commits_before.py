@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any, cast
 
 import msgspec
+import numpy as np
+import pytest
 
 from freshet.config import Settings, load_settings
 from learners.testing import digest
@@ -17,7 +19,8 @@ from stream.frame import unpack
 from stream.step import Step
 from stream.testing import ScriptedEvents, drive
 
-DATA = Path(__file__).parent / "data" / "commits_before_parts.msgpack.gz"
+DATA = Path(__file__).parent / "data"
+NAMES = ["commits_before_parts", "commits_version_2"]
 KEY = b"a key for tests, no secret"
 SETTINGS: Settings = load_settings(
     environ={},
@@ -34,8 +37,9 @@ def script() -> list[LoggedEvent]:
     return [*events, Tick(ts=events[-1].ts + 45 * 60_000)]
 
 
-def stored() -> tuple[bytes, list[bytes]]:
-    snapshot, commits = msgspec.msgpack.decode(gzip.decompress(DATA.read_bytes()))
+def stored(name: str) -> tuple[bytes, list[bytes]]:
+    packed = (DATA / f"{name}.msgpack.gz").read_bytes()
+    snapshot, commits = msgspec.msgpack.decode(gzip.decompress(packed))
     return snapshot, commits
 
 
@@ -45,6 +49,13 @@ def meaning(parts: Parts) -> dict[str, Any]:
     return {name: digest(_settled(frame)) for name, frame in frames.items()}
 
 
+def ids_by_cluster(parts: Parts) -> dict[int, list[str]]:
+    """What may be offered in each cluster."""
+    clusters = [0, *parts.centroids.ids.tolist()]
+    rows = {c: parts.graph.candidates(np.array([c], np.int32)) for c in clusters}
+    return {cluster: sorted(map(str, parts.items.ids_of(of))) for cluster, of in rows.items()}
+
+
 def _settled(frame: Any) -> Any:
     if not isinstance(frame, dict):
         return frame
@@ -52,16 +63,18 @@ def _settled(frame: Any) -> Any:
     return {key: _settled(value) for key, value in frame.items() if key not in dropped}
 
 
-def test_the_learner_goes_on_from_a_snapshot_of_before() -> None:
+@pytest.mark.parametrize("name", NAMES)
+def test_the_learner_goes_on_from_a_snapshot_of_before(name: str) -> None:
     whole, again = Pipeline(SETTINGS, KEY), Pipeline(SETTINGS, KEY)
     drive(cast(Step, whole), script())
-    again.restore(unpack(stored()[0]))
+    again.restore(unpack(stored(name)[0]))
     drive(cast(Step, again), script()[150:])
     assert meaning(again.parts) == meaning(whole.parts)
 
 
-def test_a_replica_follows_commits_of_before() -> None:
-    snapshot, commits = stored()
+@pytest.mark.parametrize("file", NAMES)
+def test_a_replica_follows_commits_of_before(file: str) -> None:
+    snapshot, commits = stored(file)
     learner, replica = Pipeline(SETTINGS, KEY), build_parts(SETTINGS)
     drive(cast(Step, learner), script())
     replica.restore(unpack(snapshot))
@@ -72,5 +85,6 @@ def test_a_replica_follows_commits_of_before() -> None:
     expected, found = meaning(learner.parts), meaning(replica)
     for name in ("popularity", "cooccurrence", "history", "catalogue", "measures"):
         assert found[name] == expected[name], name
+    assert ids_by_cluster(replica) == ids_by_cluster(learner.parts)
     for name, policy in learner.parts.policies.items():
         assert digest(_settled(replica.policies[name].snapshot())) == digest(_settled(policy.snapshot()))

@@ -8,39 +8,81 @@ from typing import Any
 
 import msgspec
 import numpy as np
+import pytest
 
 from freshet.config import load_settings
+from learning.parts import Parts
 from learning.rows.codec import decode_item_row
 from learning.shards.items import ItemsShard
 from stream.engine.shard import Output, SourceRecord
+from stream.frame import unpack
 from tests.harness.chain import Chain
 from tests.harness.rows import RowPublisher, RowServer, assert_same_state, scripted
 
 DATA = Path(__file__).parent / "data"
+SETTINGS = load_settings(environ={}, flags={"learn": {"embedding_dim": 8}, "policy": {"centroids": 6}})
 
 
 def stored(name: str) -> Any:
-    """Records that were kept when rows and segments had version 1."""
+    """Records and snapshots that were kept when rows and segments had an older version."""
     return msgspec.msgpack.decode(gzip.decompress((DATA / name).read_bytes()))
 
 
-def test_rows_of_version_1_give_a_server_the_state_of_who_learned_it() -> None:
+@pytest.mark.parametrize("version", [1, 2])
+def test_rows_of_before_give_a_server_the_state_of_who_learned_it(version: int) -> None:
     publisher, server = RowPublisher(), RowServer()
     publisher.learn(scripted(4))
-    stored_rows = stored("rows_version_1.msgpack.gz")
+    stored_rows = stored(f"rows_version_{version}.msgpack.gz")
     rows = [Output(topic, at, value, key) for topic, at, key, value in stored_rows]
     items = [row.value for row in rows if row.topic == "item-vectors" and row.key and row.value]
-    assert {decode_item_row(value).layout for value in items} == {1}
+    assert {decode_item_row(value).layout for value in items} == {version}
     server.follow(rows)
     assert_same_state(server.parts, publisher.parts, scripted(4)[-1].ts)
 
 
-def test_samples_and_pairs_of_version_1_are_learned_as_parcels_are() -> None:
-    settings = load_settings(environ={}, flags={"learn": {"embedding_dim": 8}, "policy": {"centroids": 6}})
-    chain = Chain(settings, 2)
+def test_what_users_owners_of_version_2_told_is_learned_as_that_of_now_is() -> None:
+    chain = Chain(SETTINGS, 2)
     chain.feed(scripted(5))
     for partition, now in enumerate(chain.items):
-        before = ItemsShard(partition, chain.home, settings, 2)
+        before = ItemsShard(partition, chain.home, SETTINGS, 2)
+        values = [value for _, at, value in stored("item_feedback_version_2.msgpack.gz") if at == partition]
+        before.on_records([SourceRecord(n, value) for n, value in enumerate(values)])
+        assert not [output for output in before.take() if output.topic == "dead-letters"]
+        assert_same_items(before.parts, now.parts)
+
+
+def test_shards_go_on_from_snapshots_of_version_2() -> None:
+    frames, ends, records = stored("shards_version_2.msgpack.gz")
+    before, now, low = Chain(SETTINGS, 2), Chain(SETTINGS, 2), {(topic, at): n for topic, at, n in ends}
+    now.feed(scripted(5)[:250])
+    now.feed(scripted(5)[250:])
+    for name, shards, first in (("feedback", before.users, 2), ("item-feedback", before.items, 4)):
+        for at, shard in enumerate(shards):
+            shard.restore(unpack(frames[first + at]))
+            values = [value for topic, p, value, _ in records if (topic, p) == (name, at)]
+            begin = low.get((name, at), 0)
+            shard.on_records([SourceRecord(begin + n, value) for n, value in enumerate(values[begin:])])
+            assert not [output for output in shard.take() if output.topic == "dead-letters"]
+    for shard, other in zip(before.items, now.items, strict=True):
+        assert_same_items(shard.parts, other.parts)
+    np.testing.assert_array_equal(before.users[0].parts.centroids.ids, now.users[0].parts.centroids.ids)
+
+
+def assert_same_items(ours: Parts, theirs: Parts) -> None:
+    """That two hold the same vectors, clusters and centroids, by id."""
+    names = [name for name in theirs.items.ids_of(theirs.items.live) if name is not None]
+    a, b = ours.items.find(names), theirs.items.find(names)
+    np.testing.assert_array_equal(ours.items.data[a], theirs.items.data[b])
+    np.testing.assert_array_equal(ours.centroids.vectors, theirs.centroids.vectors)
+    for row, other in zip(a.tolist(), b.tolist(), strict=True):
+        np.testing.assert_array_equal(ours.graph.clusters_of(row), theirs.graph.clusters_of(other))
+
+
+def test_samples_and_pairs_of_version_1_are_learned_as_parcels_are() -> None:
+    chain = Chain(SETTINGS, 2)
+    chain.feed(scripted(5))
+    for partition, now in enumerate(chain.items):
+        before = ItemsShard(partition, chain.home, SETTINGS, 2)
         values = [value for _, at, value in stored("item_feedback_version_1.msgpack.gz") if at == partition]
         before.on_records([SourceRecord(n, value) for n, value in enumerate(values)])
         assert not [output for output in before.take() if output.topic == "dead-letters"]
