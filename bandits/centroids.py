@@ -2,22 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import numpy as np
 
 from bandits.errors import PolicyError
 from bandits.ops.arrays import Float32, Int32
 from bandits.ops.centroids import observe, to_unit, top_context
+from learners.part import Column, Columns, Part, PartSpec, Side, Table
+from learners.rows import RowBlock
+from learners.table import EmbeddingTable
+from learners.touched import Touched
 from stream.frame import Frame
 
 __all__ = ["DEFAULT_CLUSTER", "Centroids"]
 
 _MOST_BIRTHS = 1 << 24
+_CENTROIDS, _COUNTERS = ("ids", "parents", "vectors", "counts", "spread"), ("version", "structure", "next_id")
 
 DEFAULT_CLUSTER = 0
 """The cluster of users of whom nothing is known; it has no vector and never dies."""
 
 
-class Centroids:
+class Centroids(Part):
     """Sequential k-means over user vectors of unit length, from one centroid up to `max_clusters`.
 
     A vector moves its nearest centroid by 1/n, n capped at `memory` so that centroids follow drift. A
@@ -31,7 +39,11 @@ class Centroids:
     length, a departure from the paper, so that the temperature means the same while vectors grow. A zero,
     missing or not finite vector, and any before the first centroid: cluster 0 with weight 1.
 
-    Bounded: `max_clusters` rows of `dim` float32.
+    As a part it observes, at every tick, the `users` that moved since the last. On Kafka partition 0 does so:
+    partitions are drawn by a hash, so its users are a fair sample. All owners of items get what it says in a
+    parcel, in the order of their topic.
+
+    Bounded: `max_clusters` rows of `dim` float32, and 5 bytes a user where it learns.
 
     Example:
         >>> centroids = Centroids(2, temperature=0.5)
@@ -52,6 +64,7 @@ class Centroids:
         memory: int = 1_000,
         split_after: int = 32,
         review_after: int = 4_096,
+        users: EmbeddingTable | None = None,
     ) -> None:
         if min(dim, max_clusters, top, memory, split_after, review_after) < 1 or not temperature > 0:
             msg = (
@@ -67,6 +80,10 @@ class Centroids:
         self.memory = memory
         self.split_after = split_after
         self.review_after = review_after
+        self.spec = _spec(dim, max_clusters)
+        self.moved = Touched()
+        """Users whose vectors moved since the last tick."""
+        self._users = users
         self._clear()
 
     def _clear(self) -> None:
@@ -133,9 +150,40 @@ class Centroids:
             self.review_after, self._state, self._ids, self._vectors, self._counts, self._spread,
         )  # fmt: skip
 
-    def tick(self, now_ms: int) -> None:
-        """Time has passed: the centroids as they have moved are part of the next `changes`."""
+    def learn_users(
+        self, block: RowBlock, inbox: Mapping[str, Mapping[str, Columns]]
+    ) -> Mapping[str, Columns]:
+        """Note whose vectors the factorisation has moved."""
+        if self._users is not None:
+            self.moved.ensure(self._users.capacity)
+            self.moved.add(inbox["mf"]["moved"]["row"])
+        return {}
+
+    def tick(self, now_ms: int) -> Mapping[str, Columns] | None:
+        """Observe the users that have moved; the next `changes` have the centroids as they are then."""
+        version = self.version
+        if self._users is not None:
+            # In ascending order: the set does not depend on how events were cut into blocks, its order would.
+            self.observe(self._users.data[self.moved.drain()])
         self._due = True
+        if self.version == version:
+            return None
+        found = self.snapshot()
+        return {
+            "centroids": {name: found[name] for name in _CENTROIDS},
+            "counters": {name: np.array([found[name]], np.int64) for name in _COUNTERS},
+        }
+
+    def learn_items(self, block: RowBlock, parcel: Mapping[str, Columns]) -> None:
+        """Take over what their owner says; on one machine that is nothing new."""
+        if "centroids" in parcel and int(parcel["counters"]["version"][0]) != self.version:
+            self._take(_one(parcel))
+
+    def remove(self, side: Side, rows: Int32) -> None:
+        """Users that are gone do not count as moved."""
+        if side == "user":
+            moved = self.moved.peek()
+            self.moved.put(moved[~np.isin(moved, rows)])
 
     # --- state ---
 
@@ -151,6 +199,7 @@ class Centroids:
             "vectors": self.vectors,
             "counts": self._counts[:n].copy(),
             "spread": self._spread[:n].copy(),
+            "moved": self.moved.peek(),
         }
 
     def restore(self, frame: Frame) -> None:
@@ -168,6 +217,14 @@ class Centroids:
             )
             raise PolicyError(msg)
         _require_consistent(frame, n)
+        self._take(frame)
+        self.moved = Touched()
+        if "moved" in frame:  # older snapshots have it beside the parts
+            self.moved.put(frame["moved"])
+
+    def _take(self, frame: Mapping[str, Any]) -> None:
+        """Become what a consistent frame or columns say, which counts as published."""
+        n = int(frame["ids"].size)
         self._clear()
         self._state[:] = frame["version"], frame["structure"], frame["next_id"], n
         self._ids[:n, 0], self._ids[:n, 1] = frame["ids"], frame["parents"]
@@ -175,18 +232,62 @@ class Centroids:
         self._counts[:n], self._spread[:n] = frame["counts"], frame["spread"]
         self._published = (self.version, self.structure)
 
-    def changes(self) -> Frame:
-        """All centroids: at once after a birth or death, after a tick if any moved; else empty."""
+    # --- replication ---
+
+    def touched(self, side: Side) -> Int32:
+        """At once after a birth or death, after a tick if any moved."""
         version, structure = self._published
         if self.structure == structure and not (self._due and self.version != version):
-            return {}
+            return np.zeros(0, np.int32)
         self._published, self._due = (self.version, self.structure), False
-        return self.snapshot()
+        return np.zeros(1, np.int32)
 
-    def apply(self, frame: Frame) -> None:
-        """Take over the centroids of one `changes()`."""
-        if frame:
-            self.restore(frame)
+    def export(self, side: Side, rows: Int32) -> Columns:
+        """All centroids with the counts that decide splits and deaths."""
+        found = self.snapshot()
+        counters = {name: np.array(found[name], np.int64) for name in _COUNTERS}
+        return {**{name: found[name] for name in _CENTROIDS}, **counters}
+
+    def adopt(self, side: Side, rows: Int32, columns: Mapping[str, Any]) -> None:
+        """Take over all centroids."""
+        self._take(columns)
+
+    def check_shared(self, columns: Mapping[str, Any]) -> None:
+        """Kernels and other parts follow these numbers without looking again."""
+        numbers = {name: int(columns[name]) for name in _COUNTERS}
+        _require_consistent({**columns, **numbers}, len(columns["ids"]))
+
+    def check_parcel(self, tables: Mapping[str, Columns]) -> None:
+        """As `check_shared`."""
+        if any(len(array) != 1 for array in tables["counters"].values()):
+            msg = "a parcel of centroids has one row of counters; is it damaged?"
+            raise PolicyError(msg)
+        if len(tables["centroids"]["ids"]) > self.max_clusters:
+            msg = f"a parcel has more than {self.max_clusters} centroids; give all programs the same settings"
+            raise PolicyError(msg)
+        self.check_shared(_one(tables))
+
+    def upgraded(self, frame: Frame) -> Frame:
+        """Frames of before had all of it, without saying that it is shared."""
+        return {"shared": {"rows": np.zeros(1, np.int32), **frame}} if "ids" in frame else frame
+
+
+def _spec(dim: int, most: int) -> PartSpec:
+    def columns(*shape: str) -> tuple[Column, ...]:
+        return (
+            Column("ids", "i4", shape, most=most), Column("parents", "i4", shape, most=most),
+            Column("vectors", "f4", (*shape, dim), most=most), Column("counts", "i8", (*shape, 3), most=most),
+            Column("spread", "f8", shape, most=most),
+        )  # fmt: skip
+
+    counters = tuple(Column(name, "i8") for name in _COUNTERS)
+    parcel = {"centroids": Table(columns(), to=None), "counters": Table(counters, to=None)}
+    return PartSpec({"shared": (*columns("clusters"), *counters)}, parcel, ("mf",))
+
+
+def _one(tables: Mapping[str, Columns]) -> dict[str, Any]:
+    """The tables of a parcel as one frame."""
+    return {**tables["centroids"], **{name: int(array[0]) for name, array in tables["counters"].items()}}
 
 
 def _require_consistent(frame: Frame, n: int) -> None:

@@ -104,12 +104,12 @@ class Column(NamedTuple):
 class Table(NamedTuple):
     """Columns that an owner of users sends to owners of items.
 
-    A row goes to the owners of the items in its columns `to`, once to each; of a table without `to` every
-    owner gets the rows that those of other tables refer to.
+    A row goes to the owners of the items in its columns `to`, once to each; of a table with none every owner
+    gets the rows that those of other tables refer to. Tables whose `to` is None go to all owners, whole.
     """
 
     columns: tuple[Column, ...]
-    to: tuple[str, ...] = ()
+    to: tuple[str, ...] | None = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,10 +138,13 @@ class PartSpec:
             _check_names(side, columns)
         for table, (columns, to) in self.parcel.items():
             _check_names(table, columns)
-            wrong = set(to) - {column.name for column in columns if column.ref == "item"}
+            wrong = set(to or ()) - {column.name for column in columns if column.ref == "item"}
             if wrong:
                 msg = f"table {table!r} is routed by {sorted(wrong)[0]!r}, no column of it with ref 'item'"
                 raise LearnerError(msg)
+        if len({table.to is None for table in self.parcel.values()}) > 1:
+            msg = "a parcel goes to all owners or where its items are: `to` is None for all tables or none"
+            raise LearnerError(msg)
 
 
 def _check_names(where: str, columns: tuple[Column, ...]) -> None:
@@ -160,8 +163,9 @@ class Part:
     """A base whose hooks do nothing: a part writes those that it needs, and nobody asks what class it is.
 
     Learning: `learn_users` runs where a block's users are owned and returns what the owners of its items
-    need, by table of the spec's `parcel`; `learn_items` runs where items are owned; `learn_lists` where whole
-    slates are learned in one order. `inbox` holds what the parts in `needs` returned for the same block.
+    need, by table of the spec's `parcel`, all of them or none; so does `tick`. `learn_items` runs where items
+    are owned; `learn_lists` where whole slates are learned in one order. `inbox` holds what the parts in
+    `needs` returned for the same block.
 
     Replication: `touched` says which rows changed, `export` gives their columns, `adopt` takes them over on a
     replica. A removed row is touched, too: it exports what a new row has.
@@ -195,7 +199,7 @@ class Part:
         """Learn a block where users and items have one owner: both sides in turn, or a fused kernel that does
         the same; returns what `learn_users` does."""
         told = self.learn_users(block, inbox)
-        self.learn_items(block, {name: told[name] for name in self.spec.parcel})
+        self.learn_items(block, {name: told[name] for name in self.spec.parcel if name in told})
         return told
 
     def learn_users(
@@ -214,8 +218,12 @@ class Part:
         clicks and ends, no row of a table and no context.
         """
 
-    def tick(self, now_ms: int) -> None:
-        """Event time has reached `now_ms`."""
+    def tick(self, now_ms: int) -> Mapping[str, Columns] | None:
+        """Event time has reached `now_ms`; where users are owned, what the items' owners need of it.
+
+        `learn_items` gets that with an empty block, on one machine, too.
+        """
+        return None
 
     def remove(self, side: Side, rows: Int32) -> None:
         """Forget these rows; they may be given to others."""
@@ -232,6 +240,16 @@ class Part:
 
     def adopt(self, side: Side, rows: Int32, columns: Mapping[str, npt.NDArray[Any]]) -> None:
         """On a replica: take over these columns of `rows` (n,)."""
+
+    def check_shared(self, columns: Mapping[str, npt.NDArray[Any]]) -> None:
+        """Before shared columns of another program are adopted: types and shapes are right already.
+
+        Raises:
+            LearnerError: they do not fit each other; `bandits.PolicyError` will do, too.
+        """
+
+    def check_parcel(self, tables: Mapping[str, Columns]) -> None:
+        """As `check_shared`, before `learn_items` gets the tables of a parcel."""
 
     def notes(self) -> Columns:
         """What the measures read: alarms and figures, small."""
@@ -291,25 +309,43 @@ def check_columns(
         Traceback (most recent call last):
         learners.errors.ReplicaError: column 'bias': expected float32 of shape (2,), got float32 of shape (3,)
     """
-    lengths: dict[str, int] = {}
-    for column in columns:
-        name = column.ragged
-        if name and not shared and name not in lengths:
-            found = came.get(name)
-            if found is None or found.shape != (n,) or found.dtype.kind != "i" or (found < 0).any():
-                msg = f"lengths {name!r}: expected {n} of them, got {_kind_of(found)}"
-                raise ReplicaError(msg)
-            lengths[name] = int(found.sum())
+    lengths = _shared_lengths(columns, came) if shared else _lengths(columns, n, came)
     for column in columns:
         array, dtype = came.get(column.name), np.dtype(column.dtype)
         rest = column.shape[1:] if column.ragged else column.shape
         wanted: tuple[Any, ...] = (*rest,) if shared else (lengths.get(column.ragged, n), *rest)
         fits = array is not None and array.dtype == dtype
         if fits and array is not None:
-            fits = (array.shape[1:] == rest) if shared and column.ragged else array.shape == wanted
+            is_list = shared and column.ragged
+            fits = (array.ndim > 0 and array.shape[1:] == rest) if is_list else array.shape == wanted
         if not fits:
             msg = f"column {column.name!r}: expected {dtype} of shape {wanted}, got {_kind_of(array)}"
             raise ReplicaError(msg)
+
+
+def _lengths(columns: tuple[Column, ...], n: int, came: Mapping[str, npt.NDArray[Any]]) -> dict[str, int]:
+    """How many entries `n` rows have of each ragged dimension."""
+    lengths: dict[str, int] = {}
+    for name in {column.ragged for column in columns if column.ragged}:
+        found = came.get(name)
+        if found is None or found.shape != (n,) or found.dtype.kind != "i" or (found < 0).any():
+            msg = f"lengths {name!r}: expected {n} of them, got {_kind_of(found)}"
+            raise ReplicaError(msg)
+        lengths[name] = int(found.sum())
+    return lengths
+
+
+def _shared_lengths(columns: tuple[Column, ...], came: Mapping[str, npt.NDArray[Any]]) -> dict[str, int]:
+    """The length of each ragged dimension of shared columns, which stands nowhere else."""
+    lengths: dict[str, int] = {}
+    for column in columns:
+        found = came.get(column.name)
+        if column.ragged and found is not None and found.ndim:
+            n = lengths.setdefault(column.ragged, len(found))
+            if len(found) != n or n > column.most:
+                msg = f"column {column.name!r}: expected {n} entries, at most {column.most}, got {len(found)}"
+                raise ReplicaError(msg)
+    return lengths
 
 
 def with_arrays(columns: tuple[Column, ...], came: Mapping[str, Any]) -> Columns:

@@ -55,7 +55,7 @@ def packed(
         name: {column.name: column.ref for column in spec.parcel[name].columns if column.ref is not None}
         for name in out
     }
-    to = {name: spec.parcel[name].to for name in out if spec.parcel[name].to}
+    to = {name: places for name in out if (places := spec.parcel[name].to)}
     return Parcel(part, names, out, referring, to, ts)
 
 

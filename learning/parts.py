@@ -53,6 +53,7 @@ _POLICY = "policy:"
 _READABLE = (
     "users", "items", "catalogue", "mf", "popularity", "cooccurrence", "history", "centroids", "graph",
 )  # fmt: skip
+_NO_OUTCOMES = RowBlock.empty()
 Int32 = npt.NDArray[np.int32]
 
 
@@ -120,6 +121,7 @@ class Parts:
             "popularity": self.popularity,
             "history": self.history,
             "cooccurrence": self.cooccurrence,
+            "centroids": self.centroids,
             **self.more,
         }
 
@@ -184,24 +186,40 @@ class Parts:
         """Let go of item rows that the table has freed."""
         if not rows.size:
             return
-        for part in (self.catalogue, self.mf, self.popularity, self.cooccurrence, self.history, self.graph):
+        for part in (self.catalogue, self.graph):
             part.remove_items(rows)
-        for one in (*self.more.values(), *self.policies.values()):
+        for one in (*self.learners().values(), *self.policies.values()):
             one.remove("item", rows)
         self.unclaimed.remove_items(rows)
 
     def remove_users(self, rows: Int32) -> None:
         """Let go of user rows that the table has freed."""
-        self.mf.remove_users(rows)
-        self.history.remove_users(rows)
-        for part in self.more.values():
+        if not rows.size:
+            return
+        for part in self.learners().values():
             part.remove("user", rows)
 
-    def tick(self, now_ms: int) -> None:
-        """Event time has come to `now_ms`, for the learners that go by it."""
+    def tick(self, now_ms: int) -> dict[str, Mapping[str, Columns]]:
+        """Event time has come to `now_ms`, for the learners that go by it; what they say of it, by name."""
+        told: dict[str, Mapping[str, Columns]] = {}
         for name, part in self.learners().items():
             with naming(name):
-                part.tick(now_ms)
+                if tables := part.tick(now_ms):
+                    told[name] = tables
+        return told
+
+    def tick_both(self, now_ms: int) -> None:
+        """As `tick`, where users and items have one owner."""
+        for name, tables in self.tick(now_ms).items():
+            self.learn_parcel(name, tables)
+
+    def learn_parcel(self, name: str, tables: Mapping[str, Columns]) -> None:
+        """Let a part learn what the owner of users says, and others that are built on it follow."""
+        part = self.learners()[name]
+        with naming(name):
+            part.learn_items(_NO_OUTCOMES, tables)
+        if part is self.centroids:
+            self.centroids_gone(self.centroids.dead)
 
     def centroids_gone(self, ids: Int32) -> None:
         """Drop what policies keep under centroids that are gone; their ids never come back."""
@@ -221,7 +239,12 @@ def build_parts(settings: LearningSettings, *, partition: int = 0, n_partitions:
     """
     learn, policy = settings.learn, settings.policy
     users, items = _tables(learn)
-    centroids = Centroids(learn.embedding_dim, max_clusters=policy.centroids, top=policy.context_clusters)
+    centroids = Centroids(
+        learn.embedding_dim,
+        max_clusters=policy.centroids,
+        top=policy.context_clusters,
+        users=users if partition == 0 else None,
+    )
     graph = ClusterItemGraph(
         centroids, max_items=policy.edges_per_cluster, max_clusters=policy.edges_per_item
     )

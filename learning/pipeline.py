@@ -8,14 +8,10 @@ vectors, at ticks). Policies read nothing but the block: what they learn from wa
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
-
-import numpy as np
 
 from learners import encode
 from learners.part import naming
 from learners.rows import RowBlock
-from learners.touched import Touched
 from learning.parts import Parts, build_parts
 from learning.put_items import put_items
 from learning.settings import LearningSettings
@@ -53,7 +49,6 @@ class Pipeline:
         self.parts: Parts = build_parts(settings)
         self.measures: Measures = self.parts.measures
         self._maintained_ms = 0
-        self._moved_users = Touched()
         self._times: Sequence[int] = ()
         self._accepted = {kind: AcceptedTimes() for kind in ("users", "items", "policies")}
 
@@ -101,7 +96,6 @@ class Pipeline:
             "live": self.joiners[False].snapshot(),
             "backfill": self.joiners[True].snapshot(),
             "maintained_ms": self._maintained_ms,
-            "moved_users": self._moved_users.peek(),
             "join": self._join_figures(),
         }
 
@@ -112,8 +106,8 @@ class Pipeline:
         self.joiners[False].restore(frame["live"])
         self.joiners[True].restore(frame["backfill"])
         self._maintained_ms = frame["maintained_ms"]
-        self._moved_users = Touched()
-        self._moved_users.put(frame["moved_users"])
+        if "moved_users" in frame:  # written before the centroids were a part
+            self.parts.centroids.moved.put(frame["moved_users"])
 
     def rewind(self, now_ms: int) -> None:
         """Time was wrong and is `now_ms`: both streams begin again from there, with all that was learned."""
@@ -146,35 +140,22 @@ class Pipeline:
             policies=tuple(parts.policies),
             request=parts.request_features,
         )
-        told = parts.learn_both(rows)
+        parts.learn_both(rows)
         parts.learn_lists(rows)
         for name, policy in parts.policies.items():
             with naming(name):
                 policy.learn(rows)
         parts.graph.learn(rows)
         parts.measures.learn(block)
-        self._moved_users.ensure(parts.users.capacity)
-        self._moved_users.add(told["mf"]["moved"]["row"])
 
     def _forget(self, user: Forgotten) -> None:
-        rows = self.parts.users.remove([user.user_id])
-        self._drop_users(rows)
-
-    def _drop_users(self, rows: Any) -> None:
-        if not rows.size:
-            return
-        self.parts.remove_users(rows)
-        kept = self._moved_users.peek()
-        self._moved_users.put(kept[~np.isin(kept, rows)])
+        self.parts.remove_users(self.parts.users.remove([user.user_id]))
 
     def _maintain(self, now_ms: int) -> None:
         parts, policy = self.parts, self.settings.policy
         parts.remove_items(parts.items.tick(now_ms, parts.catalogue.listed))
-        parts.tick(now_ms)
-        self._drop_users(parts.users.tick(now_ms))
-        # In ascending order: the set does not depend on how events were cut into blocks, its order would.
-        parts.centroids.observe(parts.users.data[self._moved_users.drain()])
-        parts.centroids.tick(now_ms)
+        parts.remove_users(parts.users.tick(now_ms))
+        parts.tick_both(now_ms)
         parts.centroids_gone(parts.centroids.dead)
         parts.graph.refresh(parts.items.data[: parts.items.size], policy.refresh_budget)
 

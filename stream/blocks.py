@@ -14,7 +14,7 @@ from typing import Any
 import msgspec
 
 from stream.events import ItemEvent
-from stream.item_blocks import CentroidsMoved, ItemOutcomes, Ticked
+from stream.item_blocks import ItemOutcomes, Ticked
 from stream.ops.kinds import CLICK, CLOSED, ORGANIC, SHOWN
 from stream.parcels import Parcel
 from stream.training import HandedOver, TrainingLists
@@ -109,15 +109,5 @@ class Forgotten:
     ts: int
 
 
-Segment = (
-    FeedbackBlock
-    | ItemsBlock
-    | Forgotten
-    | Ticked
-    | ItemOutcomes
-    | Parcel
-    | CentroidsMoved
-    | TrainingLists
-    | HandedOver
-)
+Segment = FeedbackBlock | ItemsBlock | Forgotten | Ticked | ItemOutcomes | Parcel | TrainingLists | HandedOver
 """The first three come out of JOIN; the others pass between steps that run apart."""

@@ -1,4 +1,4 @@
-"""What LEARN USERS hands to LEARN ITEMS beside the parcels of its parts: outcomes, centroids, time.
+"""What LEARN USERS hands to LEARN ITEMS beside the parcels of its parts: outcomes and time.
 
 Nothing here names a user. Each block carries its own list of item ids, `names`, and columns of numbers into
 it.
@@ -11,9 +11,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
-from stream.frame import Frame
-
-__all__ = ["CentroidsMoved", "ItemOutcomes", "Ticked"]
+__all__ = ["ItemOutcomes", "Ticked"]
 
 Bool = npt.NDArray[np.bool_]
 Float32 = npt.NDArray[np.float32]
@@ -73,13 +71,6 @@ class ItemOutcomes:
     def __len__(self) -> int:
         """Number of operations."""
         return int(self.kind.size)
-
-
-@dataclass(slots=True, eq=False)
-class CentroidsMoved:
-    """All centroids as their owner has them now: what `bandits.Centroids.snapshot` gives."""
-
-    centroids: Frame
 
 
 @dataclass(slots=True)

@@ -14,7 +14,7 @@ from stream.blocks import CLICK, ORGANIC, SHOWN
 from stream.columns import FAR_MS, are_finite, are_times
 from stream.errors import FrameError
 from stream.frame import Frame
-from stream.item_blocks import CentroidsMoved, ItemOutcomes, Ticked
+from stream.item_blocks import ItemOutcomes, Ticked
 from stream.parcels import ITEM, Parcel, parcel_frame, revive_parcel
 
 __all__ = ["ITEM_KINDS", "ItemSegment", "item_frame", "revive_item_block"]
@@ -22,7 +22,7 @@ __all__ = ["ITEM_KINDS", "ItemSegment", "item_frame", "revive_item_block"]
 _MOST_POLICIES = 127  # numbered in 8 bits
 _LARGEST_FEATURE = 1e6  # what learners.request_features clips to
 
-ItemSegment = ItemOutcomes | Parcel | CentroidsMoved | Ticked
+ItemSegment = ItemOutcomes | Parcel | Ticked
 
 # dtype and number of axes of each column, in the order of the fields behind `names`
 _OUTCOMES = {
@@ -40,8 +40,9 @@ _SAMPLES = {
     "weight": ("<f4", 1),
 }  # fmt: skip
 _PAIRS = {"item": ("<i4", 1), "other": ("<i4", 1), "ts": ("<i8", 1), "other_ts": ("<i8", 1)}
-# Before there were parcels the factorisation and co-occurrence had segments of their own.
+# Before there were parcels the factorisation, co-occurrence and centroids had segments of their own.
 _BEFORE = {"samples": _SAMPLES, "pairs": _PAIRS}
+_CENTROIDS, _COUNTERS = ("ids", "parents", "vectors", "counts", "spread"), ("version", "structure", "next_id")
 
 ITEM_KINDS = ("item-outcomes", *_BEFORE, "centroids", "tick")
 """What ``kind`` such a frame may have."""
@@ -58,8 +59,6 @@ def item_frame(segment: ItemSegment) -> tuple[str, Frame]:
         tick = {"source": segment.source, "ts": segment.ts, "watermark": segment.watermark}
         # To older programs it is a tick that says nothing new.
         return "tick", tick | ({"rewinds": True} if segment.rewinds else {})
-    if isinstance(segment, CentroidsMoved):
-        return "centroids", {"centroids": segment.centroids}
     if isinstance(segment, Parcel):
         # Under an old name with a newer number: a program that knows no parcels stops at it. Of a new name it
         # would make a dead letter, and what is in it would be lost.
@@ -91,7 +90,7 @@ def revive_item_block(frame: Frame) -> ItemSegment:
         source, ts, watermark = (_whole(frame, name) for name in ("source", "ts", "watermark"))
         return Ticked(source, ts, watermark, frame.get("rewinds") is True)
     if kind == "centroids":
-        return CentroidsMoved(_centroids(frame))
+        return revive_parcel(_centroids_before(frame))
     if kind == "samples" and frame["version"] >= 2:
         return revive_parcel(frame)
     names, stored = frame.get("names"), frame.get("columns")
@@ -138,21 +137,23 @@ def _revive_later(block: ItemOutcomes, stored: Frame, frame: Frame) -> None:
             setattr(block, name, _column("item-outcomes", name, stored[name], *shape))
 
 
-def _whole(frame: Frame, name: str) -> int:
+def _whole(frame: Frame, name: str, kind: str = "tick") -> int:
     value = frame.get(name)
     if not isinstance(value, int) or isinstance(value, bool) or abs(value) > FAR_MS:
-        msg = f"tick: {name} is to be a whole number of 62 bits, got {value!r:.60}"
+        msg = f"{kind}: {name} is to be a whole number of 62 bits, got {value!r:.60}"
         raise FrameError(msg)
     return value
 
 
-def _centroids(frame: Frame) -> Frame:
-    # What is in it is for bandits to say; here it only has to be what a snapshot of them could be.
+def _centroids_before(frame: Frame) -> Frame:
+    """What a program wrote whose centroids had a segment of their own, as the parcel that says the same."""
     centroids = frame.get("centroids")
-    if not isinstance(centroids, dict):
-        msg = "centroids: expected a map of what a snapshot of them holds"
+    if not isinstance(centroids, dict) or not centroids.keys() >= {*_CENTROIDS, *_COUNTERS}:
+        msg = f"centroids: expected a map with {', '.join((*_CENTROIDS, *_COUNTERS))}"
         raise FrameError(msg)
-    return centroids
+    counters = {name: np.array([_whole(centroids, name, "centroids")], np.int64) for name in _COUNTERS}
+    tables = {"centroids": {name: centroids[name] for name in _CENTROIDS}, "counters": counters}
+    return parcel_frame(Parcel("centroids", [], tables))
 
 
 def _column(kind: str, name: str, column: object, dtype: str, axes: int) -> Any:

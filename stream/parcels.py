@@ -33,7 +33,7 @@ class Parcel:
 
     `refs` says of table and column what its numbers refer to: `ITEM`, or another table. `to` says of a table
     by which columns it is routed: a row goes once to the owner of each item in them. A table without `to`
-    goes along with what refers to it. `ts` is event time, ms.
+    goes along with what refers to it; a parcel without any goes whole to everybody. `ts` is event time, ms.
     """
 
     part: str
@@ -62,17 +62,19 @@ class Parcel:
         ]
 
 
-def routed(parcel: Parcel, home: Int32) -> dict[int, Parcel]:
-    """What each partition gets, in order; `home` (names,) is the partition of each name.
+def routed(parcel: Parcel, home: Int32, n_partitions: int) -> dict[int, Parcel]:
+    """What each of so many partitions gets, in order; `home` (names,) is the partition of each name.
 
     Example:
         >>> pairs = {"one": np.array([0, 1]), "other": np.array([1, 1])}
         >>> parcel = Parcel("p", ["tea", "mate"], {"pairs": pairs}, {"pairs": {"one": ITEM, "other": ITEM}},
         ...                 {"pairs": ("one", "other")})
-        >>> found = routed(parcel, np.array([0, 1], np.int32))
+        >>> found = routed(parcel, np.array([0, 1], np.int32), 2)
         >>> [(p, len(mine), mine.names) for p, mine in found.items()]
         [(0, 1, ['tea', 'mate']), (1, 2, ['tea', 'mate'])]
     """
+    if not parcel.to:
+        return dict.fromkeys(range(n_partitions), parcel)
     goes = {name: [home[parcel.tables[name][column]] for column in to] for name, to in parcel.to.items()}
     present = np.unique(np.concatenate([np.zeros(0, np.int32), *(p for of in goes.values() for p in of)]))
     found = {}

@@ -69,7 +69,7 @@ class RowFollower:
         self._naming_items = [name for name, part in learners.items() if _names_items(part)]
         self._policies = PolicyFrames(policies, shape.policy_keys(), shape.graph.max_items, self._items)
         shared = SharedFrames({**learners, **policies}, shape.policy_keys())
-        self._control = ControlFrames(shape.ranker, shape.centroids, shared)
+        self._control = ControlFrames(shape.ranker, shared)
         self._n_partitions = settings.kafka.partitions
         self._accepted: dict[str, list[list[int]]] = {}
         self._progress: dict[str, dict[int, Progress]] = {topic: {} for topic in _WITH_PROGRESS}

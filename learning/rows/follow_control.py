@@ -1,4 +1,4 @@
-"""Rows of `control`: the ranker, the centroids, the measures of all partitions as one, and marks."""
+"""Rows of `control`: the ranker, shared columns, the measures of all partitions as one, and marks."""
 
 from __future__ import annotations
 
@@ -7,9 +7,8 @@ from typing import Annotated
 import msgspec
 import numpy as np
 
-from bandits import Centroids, PolicyError
+from bandits import PolicyError
 from learners import LearnerError, Ranker
-from learning.rows.checks import differ
 from learning.rows.codec import decode_control
 from learning.rows.shared import SharedFrames
 from stream.errors import FrameError
@@ -34,14 +33,13 @@ class ControlFrames:
     """The newest state of each, where it came since the last `take`.
 
     Args:
-        ranker: one with the features that are served.
-        centroids: of the size that is served; both tell what fits, and are fed with everything.
+        ranker: one with the features that are served; it tells what fits, and is fed with everything.
         shared: takes the rows of shared columns.
     """
 
-    def __init__(self, ranker: Ranker, centroids: Centroids, shared: SharedFrames) -> None:
+    def __init__(self, ranker: Ranker, shared: SharedFrames) -> None:
         self.shared = shared
-        self._ranker, self._centroids = ranker, centroids
+        self._ranker = ranker
         self._measures: dict[str, Frame] = {}
         self.history: dict[int, int] = {}
         """By partition of `events`, the watermark (ms) that history has there."""
@@ -52,7 +50,8 @@ class ControlFrames:
     @property
     def clusters(self) -> set[int]:
         """Ids of the living centroids."""
-        return set(self._centroids.ids.tolist())
+        ids = self.shared.owned("centroids", "ids")
+        return set() if ids is None else set(ids.tolist())
 
     def put(self, key: str, value: bytes | None) -> None:
         """Take note of a row.
@@ -83,24 +82,20 @@ class ControlFrames:
         if kind == "progress":
             self.trained = int(state["absorbed_at"])
             return
+        if kind == "centroids":  # a program of before wrote it
+            self.shared.put(key, {"part": kind, "columns": state})
+            return
         if kind == "history":
             self.history[int(key.removeprefix("history/"))] = int(state["watermark"])
             return
-        if kind == "ranker":
-            if not state:
-                msg = "a ranker has names and weights"
-                raise ValueError(msg)
-            self._ranker.apply(state)
-        else:
-            n, dim = len(state["ids"]), self._centroids.dim
-            if n > self._centroids.max_clusters or state["vectors"].shape != (n, dim):
-                mine = f"{dim} numbers for each of {self._centroids.max_clusters}"
-                differ("centroids", mine, f"vectors of shape {state['vectors'].shape}")
-            self._centroids.restore(state)
+        if not state:
+            msg = "a ranker has names and weights"
+            raise ValueError(msg)
+        self._ranker.apply(state)
         self._changed[kind] = state
 
     def take(self) -> Frame:
-        """Changes of `ranker`, `centroids` and `measures`, and of shared columns."""
+        """Changes of `ranker` and `measures`, and of shared columns."""
         frame, self._changed = self._changed, {}
         if "measures" in frame:
             frame["measures"] = _summed(list(self._measures.values()))
@@ -110,7 +105,6 @@ class ControlFrames:
         """All that was followed."""
         return {
             "ranker": self._ranker.snapshot(),
-            "centroids": self._centroids.snapshot(),
             "measures": self._measures,
             "history": [list(pair) for pair in self.history.items()],
             "trained": self.trained,
@@ -120,9 +114,10 @@ class ControlFrames:
     def restore(self, frame: Frame) -> None:
         """Become what `snapshot` described."""
         self._ranker.restore(frame["ranker"])
-        self._centroids.restore(frame["centroids"])
         self._measures, self._changed = dict(frame["measures"]), {}
         self.shared.restore(frame.get("shared", {}))
+        if "centroids" in frame:  # copies of before had them apart
+            self.shared.put("centroids", {"part": "centroids", "columns": frame["centroids"]})
         # Copies of before know nothing of these.
         self.trained = int(frame.get("trained", 0))
         self.history = {int(p): int(ts) for p, ts in frame.get("history", [])}

@@ -117,7 +117,7 @@ class TrainedRows:
 
 
 class ControlRows:
-    """Rows of `control`: the centroids (by partition 0), and each partition's measures.
+    """Rows of `control`: each partition's measures.
 
     Args:
         parts: of a shard that owns users.
@@ -127,9 +127,8 @@ class ControlRows:
         >>> from learning.settings import LearningSettings
         >>> from learning.parts import build_parts
         >>> parts = build_parts(LearningSettings())
-        >>> parts.centroids.observe(np.ones((1, 64), np.float32))
-        >>> [(output.partition, output.key) for output in ControlRows(parts, 0).take()]
-        [(0, b'centroids')]
+        >>> ControlRows(parts, 0).take()
+        []
     """
 
     def __init__(self, parts: Parts, partition: int) -> None:
@@ -138,11 +137,6 @@ class ControlRows:
     def take(self) -> list[Output]:
         """What has changed since the last call; the topic has one partition."""
         parts = self._parts
-        rows = [(f"measures/{self._partition}", "measures", parts.measures.changes())]
-        if self._partition == 0:
-            rows.append(("centroids", "centroids", parts.centroids.changes()))
-        return [
-            Output("control", 0, encode_control(kind, state), key.encode())
-            for key, kind, state in rows
-            if state
-        ]
+        state = parts.measures.changes()
+        key = f"measures/{self._partition}"
+        return [Output("control", 0, encode_control("measures", state), key.encode())] if state else []

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
-from learners.errors import ReplicaError
+from bandits import PolicyError
+from learners.errors import LearnerError
 from learners.part import Column, Columns, Part, check_columns, with_arrays
 from learning.rows.codec import encode_control
 from stream.columns import are_finite
@@ -49,6 +52,8 @@ class SharedRows:
             mine = [c for c in part.spec.sides["shared"] if c.merge == "sum" or self._partition == 0]
             columns = part.export("shared", _ONE_ROW)
             state = {"part": name, "columns": {column.name: columns[column.name] for column in mine}}
+            if not mine:
+                continue
             key = f"{_KEY}{name}/{self._step}/{self._partition}"
             outputs.append(Output("control", 0, encode_control("part", state), key.encode()))
         return outputs
@@ -63,8 +68,8 @@ class SharedFrames:
     """
 
     def __init__(self, parts: Mapping[str, Part], keys: Mapping[str, str]) -> None:
-        sides = {name: part.spec.sides for name, part in parts.items()}
-        self._columns = {name: of["shared"] for name, of in sides.items() if "shared" in of}
+        self._parts = {name: part for name, part in parts.items() if "shared" in part.spec.sides}
+        self._columns = {name: part.spec.sides["shared"] for name, part in self._parts.items()}
         self._keys = keys
         self._shares: dict[str, tuple[str, Columns]] = {}
         self._changed: set[str] = set()
@@ -78,29 +83,36 @@ class SharedFrames:
             FrameError: it does not fit the part, or holds what is no finite number.
         """
         name, came = str(state["part"]), state["columns"]
-        if not key.startswith(f"{_KEY}{name}/"):
+        if key != name and not key.startswith(f"{_KEY}{name}/"):
             msg = f"the row is of {name!r}; another program has written here"
             raise FrameError(msg)
         columns = self._columns.get(name)
         if columns is None:
             self.unknown.add(name)
             return
-        mine = tuple(column for column in columns if column.name in came)
-        if not mine:
+        if not came.keys() & {column.name for column in columns}:
             msg = f"{name}: expected {', '.join(column.name for column in columns)}, the row has none of them"
             raise FrameError(msg)
+        self._shares[key] = name, self._checked(name, columns, came)
+        self._changed.add(name)
+
+    def _checked(self, name: str, columns: tuple[Column, ...], came: Frame) -> Columns:
+        """The share in a row: all sums, and all that has one owner or nothing of it."""
+        is_owner = any(column.merge == "owner" and column.name in came for column in columns)
+        mine = tuple(column for column in columns if is_owner or column.merge == "sum")
         came = with_arrays(mine, came)
         try:
             check_columns(mine, 1, came, shared=True)
-        except ReplicaError as error:
+            if len(mine) == len(columns):
+                self._parts[name].check_shared(came)
+        except (LearnerError, PolicyError) as error:
             msg = f"{name}: {error}; give all programs the same settings"
             raise FrameError(msg) from error
         found = {column.name: came[column.name] for column in mine}
         if not are_finite(*(array for array in found.values() if array.dtype.kind == "f")):
             msg = f"{name}: a shared column holds what is no finite number"
             raise FrameError(msg)
-        self._shares[key] = name, found
-        self._changed.add(name)
+        return found
 
     def drop(self, key: str) -> None:
         """A share is gone."""
@@ -111,12 +123,21 @@ class SharedFrames:
         """Changes of every part of which a share has come since the last call."""
         frame: Frame = {}
         for name in sorted(self._changed):
-            shares = [self._shares[key][1] for key in sorted(self._shares) if self._shares[key][0] == name]
+            shares = self._shares_of(name)
             merged = {column.name: _merged(column, shares) for column in self._columns[name]}
             if all(array is not None for array in merged.values()):
                 frame[self._keys.get(name, name)] = {"shared": {"rows": _ONE_ROW, **merged}}
         self._changed = set()
         return frame
+
+    def _shares_of(self, name: str) -> list[Columns]:
+        """In the order of their keys; a row under the name alone is of a program of before."""
+        keys = sorted(self._shares, key=lambda key: (not key.startswith(_KEY), key))
+        return [self._shares[key][1] for key in keys if self._shares[key][0] == name]
+
+    def owned(self, name: str, column: str) -> npt.NDArray[Any] | None:
+        """What the owner of a column says of it; None where nobody has said it."""
+        return next((share[column] for share in self._shares_of(name) if column in share), None)
 
     def snapshot(self) -> Frame:
         """Every share."""

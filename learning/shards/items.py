@@ -10,7 +10,6 @@ from bandits import PolicyError
 from learners import LearnerError
 from learners.encode_items import encode_items
 from learners.part import Columns, naming
-from learners.rows import RowBlock
 from learning.parcels import opened
 from learning.parts import Parts, build_parts
 from learning.put_items import put_items
@@ -25,13 +24,13 @@ from stream.accepted import AcceptedTimes, served_items
 from stream.blocks import ItemsBlock, Segment
 from stream.engine.shard import Output, SourceRecord
 from stream.errors import PartError
-from stream.frame import MALFORMED, Frame
-from stream.item_blocks import CentroidsMoved, ItemOutcomes, Ticked
+from stream.frame import Frame
+from stream.item_blocks import ItemOutcomes, Ticked
 from stream.parcels import Parcel
 
 __all__ = ["ItemsShard"]
 
-_KINDS = (ItemsBlock, ItemOutcomes, Parcel, CentroidsMoved, Ticked)
+_KINDS = (ItemsBlock, ItemOutcomes, Parcel, Ticked)
 _NO_PARCEL: Mapping[str, Columns] = {}
 
 
@@ -70,7 +69,6 @@ class ItemsShard:
     ) -> None:
         self.settings, self._partition = settings, partition
         self._homes = Homes(partition_of)
-        self._no_outcomes = RowBlock.empty()
         self.parts: Parts = build_parts(
             _share(settings, n_partitions), partition=partition, n_partitions=n_partitions
         )
@@ -113,8 +111,6 @@ class ItemsShard:
         elif isinstance(segment, ItemsBlock):
             put_items(self.parts, segment.items)
             self._items.add(served_items(segment))
-        elif isinstance(segment, CentroidsMoved):
-            self._follow(segment)
         elif isinstance(segment, Ticked):
             self._tick(segment)
 
@@ -135,17 +131,8 @@ class ItemsShard:
             return  # of a part that is not configured here
         is_foreign = self._homes.of(parcel.names) != self._partition
         tables = opened(part.spec, parcel, self.parts.items, is_foreign)
-        with naming(parcel.part):
-            part.learn_items(self._no_outcomes, tables)
-
-    def _follow(self, moved: CentroidsMoved) -> None:
-        parts = self.parts
-        try:
-            parts.centroids.apply(moved.centroids)
-        except MALFORMED as error:
-            msg = f"centroids: something is missing or has another form: {error!r}"
-            raise PolicyError(msg) from error
-        parts.centroids_gone(parts.centroids.dead)
+        part.check_parcel(tables)
+        self.parts.learn_parcel(parcel.part, tables)
 
     def _tick(self, tick: Ticked) -> None:
         if not 0 <= tick.source < self.marks.n_sources:

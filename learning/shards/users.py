@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from learners import encode
-from learners.touched import Touched
+from learners.part import Columns
 from learning.errors import SettingsError
 from learning.parcels import packed
 from learning.parts import Parts, build_parts
@@ -35,7 +35,7 @@ from stream.engine.shard import Headers, Output, SourceRecord
 from stream.errors import PartError
 from stream.forget import ForgetBook
 from stream.frame import Frame
-from stream.item_blocks import CentroidsMoved, Ticked
+from stream.item_blocks import Ticked
 from stream.item_routing import route_outcomes
 from stream.parcels import routed
 
@@ -43,7 +43,7 @@ __all__ = ["UsersShard"]
 
 _HEADERS: Headers = (("schema", b"%d" % SEGMENT_VERSION),)
 _MOST_WAITING = 8_192  # operations that are learned at once
-_SHARED = 0  # the partition whose owner has the centroids
+_SHARED = 0  # the partition whose owner had the ranker before there was TRAIN
 
 
 class UsersShard:
@@ -53,9 +53,8 @@ class UsersShard:
     replica, which the same kernel moves along until the owner's newer row comes (`apply_items`). What the
     items' owners learn from goes to the partitions of the items: outcomes without the user, what was sampled
     with the user's vector as it was, pairs of co-occurrence. What learns whole lists gets them in `training`.
-    The centroids belong to partition 0, which learns them from its own users; these are a fair sample, since
-    partitions are drawn by a hash. It had the ranker, too, before there was TRAIN; the state from then is
-    handed over at the first record, and again at every look at expiry, for a take-over may not emit it.
+    Partition 0 had the ranker before there was TRAIN; the state from then is handed over at the first record,
+    and again at every look at expiry, for a take-over may not emit it.
 
     Outcomes wait until they are taken, so that many small records cost as little as a large one. A forget
     takes the user's rows and history at once, and drops outcomes that are not newer, before and
@@ -90,7 +89,7 @@ class UsersShard:
         _check_centroids(settings)
         self.settings, self._partition, self._n_partitions = settings, partition, n_partitions
         self._homes = Homes(partition_of)
-        self.parts: Parts = build_parts(settings)
+        self.parts: Parts = build_parts(settings, partition=partition, n_partitions=n_partitions)
         self.marks = SourceMarks(n_partitions)
         """How far the sources have come; `absorbed_at` is what `recommend` waits for."""
         # Nobody can be asked for a secret that all workers share, so this keeps ids out, no more.
@@ -103,7 +102,6 @@ class UsersShard:
         self._rows, self._control = UserRows(self.parts, partition), ControlRows(self.parts, partition)
         self._maintained_ms = 0
         self._told = (0, 0)
-        self._moved_users = Touched()
         self._clicks = AcceptedTimes()
         self._listed = np.zeros(0, np.bool_)  # items that their owners have in the catalogue, by row
         self._waiting: list[FeedbackBlock] = []
@@ -136,7 +134,7 @@ class UsersShard:
         blocks, self._waiting = self._waiting, []
         if not blocks:
             return
-        parts, homes = self.parts, self._homes
+        parts = self.parts
         block = without_forgotten(merged_blocks(blocks), self.forgotten)
         rows = encode(
             block,
@@ -155,19 +153,21 @@ class UsersShard:
             raise PartError(msg) from error
         parts.measures.learn(block)
         self._training.learn(block)
-        if self._partition == _SHARED:
-            self._moved_users.ensure(parts.users.capacity)
-            self._moved_users.add(told["mf"]["moved"]["row"])
         outcomes = outcomes_of(
             block, rows, policies=tuple(parts.policies), layout=parts.request_features.layout
         )
         # First of all: an item's owner meets an id in an outcome before it learns what parts say of it.
-        self._send(route_outcomes(outcomes, homes.of(outcomes.names)))
-        for name, part in parts.learners().items():
-            if part.spec.parcel:
-                tables = {table: told[name][table] for table in part.spec.parcel}
-                parcel = packed(name, part.spec, tables, parts.items, int(rows.ts.max(initial=0)))
-                self._send(routed(parcel, homes.of(parcel.names)))
+        self._send(route_outcomes(outcomes, self._homes.of(outcomes.names)))
+        self._tell(told, int(rows.ts.max(initial=0)))
+
+    def _tell(self, told: Mapping[str, Mapping[str, Columns]], ts: int) -> None:
+        """To items' owners what parts say of a block, or at a tick."""
+        for name, tables in told.items():
+            spec = self.parts.learners()[name].spec
+            kept = {table: tables[table] for table in spec.parcel if table in tables}
+            if kept:
+                parcel = packed(name, spec, kept, self.parts.items, ts)
+                self._send(routed(parcel, self._homes.of(parcel.names), self._n_partitions))
 
     def _send(self, by_partition: Mapping[int, Segment]) -> None:
         for partition, segment in by_partition.items():
@@ -182,14 +182,7 @@ class UsersShard:
         self._learn()
         self._training.forget(user)
         self.forgotten.add(user.user_id, user.ts)
-        self._drop_users(self.parts.users.remove([user.user_id]))
-
-    def _drop_users(self, rows: npt.NDArray[np.int32]) -> None:
-        if not rows.size:
-            return
-        self.parts.remove_users(rows)
-        kept = self._moved_users.peek()
-        self._moved_users.put(kept[~np.isin(kept, rows)])
+        self.parts.remove_users(self.parts.users.remove([user.user_id]))
 
     def apply_items(self, rows: Sequence[ItemRow]) -> None:
         """Take over items as their owners have published them, where that is newer than the replica here.
@@ -261,16 +254,8 @@ class UsersShard:
         gone = parts.items.tick(now_ms, self._listed)
         self._listed[gone[gone < self._listed.size]] = False
         parts.remove_items(gone)
-        self._drop_users(parts.users.tick(now_ms))
-        parts.tick(now_ms)
-        if self._partition != _SHARED:
-            return
-        version = parts.centroids.version
-        parts.centroids.observe(parts.users.data[self._moved_users.drain()])
-        parts.centroids.tick(now_ms)
-        if parts.centroids.version != version:
-            moved = CentroidsMoved(parts.centroids.snapshot())
-            self._send(dict.fromkeys(range(self._n_partitions), moved))
+        parts.remove_users(parts.users.tick(now_ms))
+        self._tell(parts.tick(now_ms), now_ms)
 
     # -- records out -----------------------------------------------------------------------------------------
 
@@ -310,7 +295,6 @@ class UsersShard:
             "marks": self.marks.snapshot(),
             "maintained_ms": self._maintained_ms,
             "told": list(self._told),
-            "moved_users": self._moved_users.peek(),
             "listed": self._listed.copy(),
             "handed_over": self._has_handed_over,
         }
@@ -323,8 +307,8 @@ class UsersShard:
         self.marks.restore(frame["marks"])
         self._maintained_ms = frame["maintained_ms"]
         self._told = tuple(frame["told"])
-        self._moved_users = Touched()
-        self._moved_users.put(frame["moved_users"])
+        if "moved_users" in frame:  # written before the centroids were a part
+            self.parts.centroids.moved.put(frame["moved_users"])
         # Older snapshots do not say it: the items' rows, which are all taken over again, do.
         self._listed = frame.get("listed", np.zeros(0, np.bool_)).copy()
         self._has_handed_over = frame.get("handed_over", False)

@@ -19,6 +19,7 @@ from learning.rows.codec import ItemRow, PolicyRow, UserRow, encode_row
 from learning.rows.follow import RowFollower
 from learning.rows.part_columns import Cells
 from learning.rows.publish import ControlRows, ItemRows, TrainedRows, UserRows
+from learning.rows.shared import SharedRows
 from serving.decisions import Circumstances, DecisionMaker
 from serving.item_index import ItemIndex
 from serving.requests import RecommendRequest
@@ -81,6 +82,7 @@ class RowPublisher:
         parts = self.pipeline.parts
         self._users, self._items = UserRows(parts, 0), ItemRows(parts, 0, lambda _: 0)
         self._control, self._trained = ControlRows(parts, 0), TrainedRows({"ranker": parts.ranker})
+        self._shared = SharedRows({**parts.learners(), **parts.policy_parts()}, "items", 0)
         self.stateful: Sequence[Stateful] = (self._users, self._items)
 
     @property
@@ -102,7 +104,7 @@ class RowPublisher:
         """What the publishers have to say since they were last asked."""
         return [
             self._placed(output)
-            for rows in (self._users, self._items, self._control, self._trained)
+            for rows in (self._users, self._items, self._control, self._trained, self._shared)
             for output in rows.take()
         ]
 

@@ -73,7 +73,7 @@ POPULAR = {"popularity": popular([5, 6], [0, 0], [1, 1], 1)}
             "weights of shape (2,) for 1 features",
         ),
         ("control", b"ranker", encode_control("ranker", {}), "lacks something"),
-        ("control", b"centroids", encode_control("centroids", {"ids": 5}), "lacks something"),
+        ("control", b"centroids", encode_control("centroids", {"ids": 5}), "column 'ids': expected"),
         ("events", b"tea", b"", "expected one of the topics"),
     ],
 )  # fmt: skip

@@ -58,7 +58,7 @@ def said(parcel: Parcel) -> tuple[list[Any], list[Any]]:
 def test_each_partition_gets_its_rows_in_order(came: tuple[EmbeddingTable, Any]) -> None:
     items, tables = came
     parcel = packed("part", SPEC, tables, items)
-    found = routed(parcel, homes(parcel.names))
+    found = routed(parcel, homes(parcel.names), 3)
     samples, pairs = said(parcel)
     for partition in range(3):
         mine = said(found[partition]) if partition in found else ([], [])

@@ -105,6 +105,15 @@ class TestRanker(PartContract):
         return [part.score(np.eye(part.n_features, dtype=np.float32))]
 
 
+class TestCentroids(PartContract):
+    name, policies, order_free, of_a_sample = "centroids", POLICIES, False, True
+    learners = LEARNERS
+
+    def answers(self, part: Any, parts: Parts, names: Sequence[str]) -> list[Any]:
+        vectors = np.eye(part.dim, dtype=np.float32)
+        return [array for vector in vectors for array in part.context(vector)]
+
+
 class TestDiagLinUcb(PolicyPartContract):
     name, policies = "diag_lin_ucb", POLICIES
     learners = LEARNERS

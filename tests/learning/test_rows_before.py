@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from freshet.config import load_settings
 from learning.parts import Parts
 from learning.rows.codec import decode_item_row
 from learning.shards.items import ItemsShard
-from stream.engine.shard import Output, SourceRecord
+from stream.engine.shard import Output, ShardStep, SourceRecord
 from stream.frame import unpack
 from tests.harness.chain import Chain
 from tests.harness.rows import RowPublisher, RowServer, assert_same_state, scripted
@@ -56,7 +57,10 @@ def test_shards_go_on_from_snapshots_of_version_2() -> None:
     before, now, low = Chain(SETTINGS, 2), Chain(SETTINGS, 2), {(topic, at): n for topic, at, n in ends}
     now.feed(scripted(5)[:250])
     now.feed(scripted(5)[250:])
-    for name, shards, first in (("feedback", before.users, 2), ("item-feedback", before.items, 4)):
+    restored: list[tuple[str, Sequence[ShardStep], int]] = [
+        ("feedback", before.users, 2), ("item-feedback", before.items, 4),
+    ]  # fmt: skip
+    for name, shards, first in restored:
         for at, shard in enumerate(shards):
             shard.restore(unpack(frames[first + at]))
             values = [value for topic, p, value, _ in records if (topic, p) == (name, at)]

@@ -23,7 +23,7 @@ from stream.engine.shard import Output, ShardStep, SourceRecord
 from stream.errors import LogError
 from stream.events import ItemEvent
 from stream.frame import pack, unpack
-from stream.item_blocks import CentroidsMoved, Ticked
+from stream.item_blocks import Ticked
 from stream.parcels import ITEM, Parcel
 from stream.testing_shard import ShardStepContract
 from tests.harness.blocks import told
@@ -206,15 +206,13 @@ def test_centroids_are_learned_by_one_and_followed_by_all() -> None:
     shards = [UsersShard(p, lambda name: 0, SETTINGS, 2) for p in range(2)]
     for shard in shards:
         give(shard, *first, Ticked(0, 9_000, 9_000), Ticked(1, 9_000, 9_000))
-    moved = {partition: told for partition, told in passed_on(shards[0]) if isinstance(told, CentroidsMoved)}
-    assert set(moved) == {0, 1}
-    assert not any(
-        isinstance(decode_segment(output.value or b""), CentroidsMoved)
-        for output in shards[1].take()
-        if output.topic == "item-feedback"
-    )
+    told = [
+        {partition: one for partition, one in passed_on(shard) if isinstance(one, Parcel)} for shard in shards
+    ]
+    assert [{one.part for one in of.values()} for of in told] == [{"centroids"}, set()]
+    assert set(told[0]) == {0, 1}
     items = ItemsShard(1, lambda name: 0, SETTINGS, 2)
-    give(items, moved[1])
+    give(items, told[0][1])
     np.testing.assert_array_equal(items.parts.centroids.ids, shards[0].parts.centroids.ids)
 
 
@@ -286,6 +284,21 @@ def letters(shard: ShardStep) -> list[Letter]:
     return [msgspec.json.decode(output.value or b"", type=Letter) for output in outputs]
 
 
+CENTROIDS = Parcel(
+    "centroids",
+    [],
+    {
+        "centroids": {
+            "ids": np.array([2, 1], np.int32), "parents": np.zeros(2, np.int32),
+            "vectors": np.zeros((2, SETTINGS.learn.embedding_dim), np.float32),
+            "counts": np.zeros((2, 3), np.int64), "spread": np.zeros(2),
+        },
+        "counters": {"version": np.array([5]), "structure": np.array([2]), "next_id": np.array([3])},
+    },
+)  # fmt: skip
+"""Their ids do not ascend."""
+
+
 @pytest.mark.parametrize(
     ("topic", "value", "says"),
     [
@@ -298,7 +311,8 @@ def letters(shard: ShardStep) -> list[Letter]:
         ("item-feedback", b"\xff" * 9, "not a frame"),
         ("item-feedback", pack({"kind": "samples", "version": 1}), "names"),
         ("item-feedback", encode_segment(Forgotten("ann", 5)), "does not belong here"),
-        ("item-feedback", encode_segment(CentroidsMoved({"ids": 5})), "centroids"),
+        ("item-feedback", pack({"kind": "centroids", "version": 1, "centroids": {"ids": 5}}), "centroids"),
+        ("item-feedback", encode_segment(CENTROIDS), "do not fit each other"),
     ],
 )
 def test_a_poisoned_record_is_a_dead_letter_and_the_rest_goes_on(topic: str, value: bytes, says: str) -> None:

@@ -12,7 +12,7 @@ from stream.block_routing import bounded, route_segments
 from stream.blocks import FeedbackBlock, Segment
 from stream.errors import FrameError, NewerFrameError
 from stream.frame import pack, unpack
-from stream.item_blocks import CentroidsMoved, ItemOutcomes, Ticked
+from stream.item_blocks import ItemOutcomes, Ticked
 from stream.item_routing import route_outcomes
 from stream.parcels import ITEM, Parcel, routed
 from tests.harness.blocks import told
@@ -69,16 +69,21 @@ def test_a_block_comes_back_as_it_was(block: ItemOutcomes | Parcel) -> None:
     assert type(again) is type(block) and told(again) == told(block)
 
 
-@pytest.mark.parametrize("mark", [Ticked(3, 90, 80), CentroidsMoved({"ids": [1], "version": 2})])
-def test_marks_come_back_as_they_were(mark: Ticked | CentroidsMoved) -> None:
-    assert encode_segment(decode_segment(encode_segment(mark))) == encode_segment(mark)
+def test_marks_come_back_as_they_were() -> None:
+    assert decode_segment(encode_segment(Ticked(3, 90, 80))) == Ticked(3, 90, 80)
+
+
+def test_what_nothing_routes_goes_to_every_partition_and_is_never_cut() -> None:
+    parcel = Parcel("p", [], {"t": {"n": np.arange(9)}})
+    assert routed(parcel, HOME, 3) == dict.fromkeys(range(3), parcel)
+    assert len(list(bounded(parcel, 9))) == 1
 
 
 @pytest.mark.parametrize("seed", range(3))
 def test_every_partition_gets_what_is_of_its_items_in_order(seed: int) -> None:
     shown, sampled, paired = outcomes(seed), samples(seed), pairs(seed)
-    by_outcome, by_sample = route_outcomes(shown, HOME), routed(sampled, HOME)
-    by_pair = routed(paired, HOME)
+    by_outcome, by_sample = route_outcomes(shown, HOME), routed(sampled, HOME, 3)
+    by_pair = routed(paired, HOME, 3)
     for q in range(3):
         assert told(by_outcome[q]) == [entry for entry in told(shown) if home(entry[-1]) == q]
         assert told(by_sample[q]) == [entry for entry in told(sampled) if home(entry[0]) == q]
@@ -122,7 +127,6 @@ def test_a_large_block_is_cut_into_records(block: ItemOutcomes | Parcel) -> None
         (pairs(), {"tables.pairs.ts": np.full(40, 2**63 - 1)}),
         (pairs(), {"part": 5}),
         (Ticked(0, 1, 1), {"ts": "soon"}),
-        (CentroidsMoved({}), {"centroids": 5}),
     ],
 )
 def test_what_a_kernel_would_stumble_over_is_refused(block: Segment, wrong: dict[str, Any]) -> None:
