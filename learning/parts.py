@@ -237,17 +237,9 @@ def build_parts(settings: LearningSettings, *, partition: int = 0, n_partitions:
         >>> list(build_parts(LearningSettings()).policies)
         ['diag_lin_ucb', 'uniform']
     """
-    learn, policy = settings.learn, settings.policy
+    learn = settings.learn
     users, items = _tables(learn)
-    centroids = Centroids(
-        learn.embedding_dim,
-        max_clusters=policy.centroids,
-        top=policy.context_clusters,
-        users=users if partition == 0 else None,
-    )
-    graph = ClusterItemGraph(
-        centroids, max_items=policy.edges_per_cluster, max_clusters=policy.edges_per_item
-    )
+    centroids, graph = _clusters(settings, users if partition == 0 else None)
     mf = MatrixFactorisation(
         users,
         items,
@@ -326,6 +318,21 @@ def _tables(learn: LearnSettings) -> tuple[EmbeddingTable, EmbeddingTable]:
         reserve=learn.max_items // 16,
     )
     return users, items
+
+
+def _clusters(settings: LearningSettings, users: EmbeddingTable | None) -> tuple[Centroids, ClusterItemGraph]:
+    """The centroids of these users, or of those of another partition, and the items offered in each."""
+    policy = settings.policy
+    centroids = Centroids(
+        settings.learn.embedding_dim,
+        max_clusters=policy.centroids,
+        top=policy.context_clusters,
+        users=users,
+    )
+    graph = ClusterItemGraph(
+        centroids, max_items=policy.edges_per_cluster, max_clusters=policy.edges_per_item
+    )
+    return centroids, graph
 
 
 def _scorers(settings: LearningSettings, world: World) -> list[Scorer]:
