@@ -30,7 +30,7 @@ GROUP = "freshet.parts"
 """The entry point group; a name in it is the section and the kind, `policies.newest`. A name without a
 section is a policy."""
 
-SECTIONS = ("policies", "learners", "scorers", "sources")
+SECTIONS = ("policies", "learners", "scorers", "sources", "estimators")
 
 _NAMES = ("Settings", "build")
 _KIND = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,63}")

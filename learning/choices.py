@@ -42,6 +42,11 @@ _TAKEN = {
     "users", "items", "catalogue", "mf", "popularity", "cooccurrence", "history", "ranker", "centroids",
     "graph", "measures",
 }  # fmt: skip
+_IN_FRAMES = {
+    "accepted", "backfill", "forgotten", "index", "join", "learners", "live", "maintained_ms", "marks",
+    "moved_users", "unclaimed",
+}  # fmt: skip
+"""What else stands beside learners in snapshots, frames and the world of sources."""
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 
 
@@ -132,7 +137,7 @@ def chosen_learners(settings: LearningSettings) -> list[Chosen]:
         ['last_hour']
     """
     chosen = chosen_parts(LEARNERS, settings.learners)
-    taken = {*_TAKEN, *policy_names(settings)}
+    taken = {*_TAKEN, *_IN_FRAMES, *policy_names(settings)}
     if one := next((one for one in chosen if one.name in taken), None):
         msg = f"settings: {one.where}.name: {one.name!r} is the name of another part; give it another `name`"
         raise SettingsError(msg)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any, cast
 
@@ -83,7 +84,7 @@ class Parts:
     measures: Measures
     more: dict[str, Part] = field(default_factory=dict)
     """Learners beside these, by the name that rows and frames have for them."""
-    unclaimed: Unclaimed = field(default_factory=lambda: Unclaimed(_POLICY))
+    unclaimed: Unclaimed = field(default_factory=Unclaimed)
 
     def readable(self) -> dict[str, Any]:
         """What a source may name in its `needs`, by name."""
@@ -163,24 +164,52 @@ class Parts:
     def snapshot(self) -> Frame:
         """State of all parts, and what is kept of those that are not configured now."""
         frame: Frame = {name: part.snapshot() for name, part in self.named().items()}
+        if self.more:
+            frame["learners"] = list(self.more)
         return {**frame, "unclaimed": kept} if (kept := self.unclaimed.snapshot()) else frame
 
     def restore(self, frame: Mapping[str, Any]) -> None:
-        """Take over the state of all parts; a policy that the frame does not know starts afresh.
+        """Take over the state of all parts; one that the frame does not know starts afresh, and what it holds
+        of policies and learners that are not here is kept.
 
         Raises:
             SettingsError: a part's state was learned under settings that do not go with those of now.
         """
-        for name, part in self.named().items():
-            if name in frame:
-                try:
+        parts = self.named()
+        stored = [name for name in frame if name.startswith(_POLICY)]
+        self.unclaimed.restore(frame, parts, [*stored, *frame.get("learners", ())])
+        for name, part in parts.items():
+            with self._refusing(name):
+                if name in frame:
                     part.restore(frame[name])
-                except (PolicyError, LearnerError) as error:  # no restart helps
-                    msg = f"settings: {name.removeprefix(_POLICY)}: {error}"
-                    if name in self.more:
-                        msg += "; put its settings back, or give it another `name`, so that it starts afresh"
-                    raise SettingsError(msg) from error
-        self.unclaimed.restore(frame, self._keyed_policies())
+        for name, part in {**self.more, **self._keyed_policies()}.items():
+            with self._refusing(name):
+                self.unclaimed.give_back(name, part)
+
+    def restore_lists(self, frame: Mapping[str, Any]) -> None:
+        """As `restore`, of the parts that learn whole lists; `frame` holds them and what was kept of others.
+
+        Raises:
+            SettingsError: as for `restore`.
+        """
+        parts = self.list_learners()
+        self.unclaimed.restore(frame, parts, [name for name in frame if name != "unclaimed"])
+        for name, part in parts.items():
+            with self._refusing(name):
+                if name in frame:
+                    part.restore(frame[name])
+                self.unclaimed.give_back(name, part)
+
+    @contextmanager
+    def _refusing(self, name: str) -> Iterator[None]:
+        """State that goes with other settings is refused by the part's name: no restart helps."""
+        try:
+            yield
+        except (PolicyError, LearnerError) as error:
+            msg = f"settings: {name.removeprefix(_POLICY)}: {error}"
+            if name in self.more:
+                msg += "; put its settings back, or give it another `name`, so that it starts afresh"
+            raise SettingsError(msg) from error
 
     def remove_items(self, rows: Int32) -> None:
         """Let go of item rows that the table has freed."""
@@ -198,6 +227,7 @@ class Parts:
             return
         for part in self.learners().values():
             part.remove("user", rows)
+        self.unclaimed.remove_users(rows)
 
     def tick(self, now_ms: int) -> dict[str, Mapping[str, Columns]]:
         """Event time has come to `now_ms`, for the learners that go by it; what they say of it, by name."""

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from bandits import Policy
+from learners.part import Part
 from stream.frame import Frame
 
 __all__ = ["Unclaimed"]
@@ -18,57 +18,60 @@ Int32 = npt.NDArray[np.int32]
 
 _log = logging.getLogger(__name__)
 
+_NO_ROWS = np.zeros(0, np.int32)
+_REMOVED = {"item": "removed", "user": "removed_users"}
+"""Under what the rows of each side stand that were freed."""
+
 
 class Unclaimed:
-    """What a snapshot holds of policies that are not here, by their names in frames.
+    """What a snapshot holds of policies and learners that are not here, by their names in frames.
 
-    Items may go meanwhile: their rows are written down, and taken from the policy when it comes back. Grows
-    with what those policies held, which learn no more, and 4 bytes for each row freed since.
+    Items and users may go meanwhile: their rows are written down, and taken from the part when it comes back.
+    Grows with what those parts held, which learn no more, and 4 bytes for each row freed since.
 
     Example:
-        >>> from bandits import Uniform
-        >>> kept = Unclaimed("policy:")
-        >>> kept.restore({"policy:dice": {"n": 1}, "items": {}}, {"policy:uniform": Uniform()})
+        >>> kept = Unclaimed()
+        >>> kept.restore({"policy:dice": {"n": 1}, "items": {}}, {"policy:uniform"}, ["policy:dice"])
         >>> list(kept.snapshot())
         ['policy:dice']
     """
 
-    def __init__(self, prefix: str) -> None:
-        self._prefix = prefix
-        self._states: dict[str, Frame] = {}
-        self._removed: dict[str, Int32] = {}
+    def __init__(self) -> None:
+        self._kept: dict[str, Frame] = {}
 
-    def restore(self, frame: Mapping[str, Any], parts: Mapping[str, Policy]) -> None:
-        """Keep what `frame` has of other parts than `parts`, and give those back what was kept of them.
+    def restore(self, frame: Mapping[str, Any], here: Collection[str], stored: Iterable[str]) -> None:
+        """Keep what `frame` has of parts that are not `here`, and what was kept before.
 
-        `frame` is a whole snapshot; what was kept before stands under "unclaimed".
+        `frame` is a whole snapshot, and `stored` names what in it is of policies and learners.
         """
-        before: Mapping[str, Frame] = frame.get("unclaimed", {})
-        self._states = {name: entry["state"] for name, entry in before.items()}
-        self._removed = {name: entry["removed"] for name, entry in before.items()}
-        for name, part in parts.items():
-            if name in self._states and name not in frame:
-                self._give_back(name, part)
-        others = [name for name in frame if name.startswith(self._prefix) and name not in parts]
-        new = [name for name in others if frame[name]]  # who keeps nothing has nothing to be kept
-        self._states |= {name: frame[name] for name in new}
-        self._removed |= dict.fromkeys(new, np.zeros(0, np.int32))
-        if self._states:
-            names = ", ".join(sorted(name.removeprefix(self._prefix) for name in self._states))
-            _log.warning("kept, for they are not configured now: %s", names)
+        self._kept = {name: kept for name, kept in frame.get("unclaimed", {}).items() if name not in frame}
+        for name in stored:
+            if name not in here and frame.get(name):  # who keeps nothing has nothing to be kept
+                self._kept[name] = {"state": frame[name], **dict.fromkeys(_REMOVED.values(), _NO_ROWS)}
+        if names := sorted(name.removeprefix("policy:") for name in self._kept.keys() - set(here)):
+            _log.warning("kept, for they are not configured now: %s", ", ".join(names))
 
-    def _give_back(self, name: str, part: Policy) -> None:
-        part.restore(self._states.pop(name))
-        part.remove_items(self._removed.pop(name))
+    def give_back(self, name: str, part: Part) -> None:
+        """Let a part that is here again go on from what was kept of it, if there is something."""
+        if name in self._kept:
+            kept = self._kept.pop(name)
+            part.restore(kept["state"])
+            part.remove("item", kept["removed"])
+            part.remove("user", kept.get("removed_users", _NO_ROWS))  # before, policies alone were kept
 
     def remove_items(self, rows: Int32) -> None:
         """Write down item rows that were freed."""
-        self._removed = {
-            name: np.union1d(known, rows).astype(np.int32) for name, known in self._removed.items()
-        }
+        self._remove("item", rows)
+
+    def remove_users(self, rows: Int32) -> None:
+        """Write down user rows that were freed."""
+        self._remove("user", rows)
+
+    def _remove(self, side: str, rows: Int32) -> None:
+        key = _REMOVED[side]
+        for kept in self._kept.values():
+            kept[key] = np.union1d(kept.get(key, _NO_ROWS), rows).astype(np.int32)
 
     def snapshot(self) -> Frame:
         """What is kept, with the rows that were freed since."""
-        return {
-            name: {"state": state, "removed": self._removed[name]} for name, state in self._states.items()
-        }
+        return {name: dict(kept) for name, kept in self._kept.items()}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -17,6 +18,8 @@ from learners.scorer import Scorer
 from stream.frame import Frame
 
 __all__ = ["Ranker"]
+
+_log = logging.getLogger(__name__)
 
 Int32 = npt.NDArray[np.int32]
 Float32 = npt.NDArray[np.float32]
@@ -37,8 +40,9 @@ class Ranker(Part):
 
     Weights go by the name of their feature. A snapshot or a frame of a ranker with other scorers is taken
     over as far as names agree; a feature that it does not know keeps its weight, which for a new one is the
-    starting weight. Slates that were decided with other scorers are learned from in the same way
-    (`schemas`); clicks on slates whose features cannot be read are counted (`unread`).
+    starting weight. Weights of features that no scorer has now stay in snapshots, until one has them again.
+    Slates that were decided with other scorers are learned from in the same way (`schemas`); clicks on slates
+    whose features cannot be read are counted (`unread`).
 
     Args:
         scorers: what the features come from, in this order.
@@ -79,6 +83,9 @@ class Ranker(Part):
         self.steps = 0
         self.unread = 0
         self._published = 0
+        self._kept: dict[str, tuple[float, float]] = {}
+        """Weight and sum of squares of features that a snapshot had and no scorer has; at most those of all
+        lists of scorers that there ever were."""
 
     @property
     def n_features(self) -> int:
@@ -162,7 +169,10 @@ class Ranker(Part):
 
     def snapshot(self) -> Frame:
         """The weights by name, their sums of squares, and the lists of features that decisions follow."""
-        return {**self._frame(), "squares": self._squares.copy(), "published": self._published}
+        frame = {**self._frame(), "squares": self._squares.copy(), "published": self._published}
+        if self._kept:
+            frame["kept"] = {name: list(learned) for name, learned in self._kept.items()}
+        return frame
 
     def restore(self, frame: Frame) -> None:
         """Become what `snapshot` described, as far as the names of features agree.
@@ -175,6 +185,7 @@ class Ranker(Part):
         self._squares[:] = self.squares
         self._take(frame)
         self._by_name(frame, "squares", self._squares)
+        self._keep(frame)
         self.schemas.learn_of(frame.get("schemas") or [["", frame["names"]]])
         # Whoever follows learns of the new list with the next changes.
         self._published = frame["published"] if tuple(frame["names"]) == self.names else -1
@@ -203,6 +214,22 @@ class Ranker(Part):
             raise ReplicaError(msg)
         self._by_name(frame, "weights", self.weights)
         self.steps, self.unread = steps, unread
+
+    def _keep(self, frame: Frame) -> None:
+        """Keep what the frame has for features that no scorer has now, and give back what was kept for those
+        that are here again."""
+        columns = frame["weights"].tolist(), frame["squares"].tolist()
+        theirs = dict(zip(frame["names"], zip(*columns, strict=True), strict=True))
+        kept = {name: (float(w), float(square)) for name, (w, square) in frame.get("kept", {}).items()}
+        if not np.isfinite(list(kept.values())).all():
+            msg = f"the frame keeps weights of {', '.join(kept)} that are not finite"
+            raise ReplicaError(msg)
+        for n, name in enumerate(self.names):
+            if name in kept and name not in theirs:
+                self.weights[n], self._squares[n] = kept[name]
+        self._kept = {name: it for name, it in {**kept, **theirs}.items() if name not in self.names}
+        if self._kept:
+            _log.warning("kept, for no scorer has them now: weights of %s", ", ".join(self._kept))
 
     def _by_name(self, frame: Frame, column: str, mine: Float64) -> None:
         """Take over what the frame has for features of these names."""

@@ -174,6 +174,7 @@ class TrainShard:
         """All state; what has come out must have been taken."""
         return {
             "parts": {name: part.snapshot() for name, part in self.parts.list_learners().items()},
+            "unclaimed": self.parts.unclaimed.snapshot(),
             "lists": self.lists.snapshot(),
             "missed": self.n_missed,
             "is_ours": self._is_ours,
@@ -183,9 +184,7 @@ class TrainShard:
 
     def restore(self, frame: Frame) -> None:
         """Become what `snapshot` described."""
-        for name, part in self.parts.list_learners().items():
-            if name in frame["parts"]:
-                part.restore(frame["parts"][name])
+        self.parts.restore_lists({"unclaimed": frame.get("unclaimed", {}), **frame["parts"]})
         self.lists.restore(frame["lists"])
         self.n_missed = frame["missed"]
         self._is_ours = frame["is_ours"]

@@ -10,6 +10,7 @@ from typer.testing import CliRunner
 
 from freshet.catalogues import CATALOGUES
 from freshet.cli import app
+from learning.catalogue import SECTIONS
 from learning.errors import SettingsError
 
 
@@ -22,6 +23,10 @@ def test_every_kind_is_listed_with_what_it_is_and_every_setting_with_its_meaning
     kinds = [kind for each in found.values() for kind in each]
     assert all(kind["what"] and kind["servable"] and kind["package"] == "freshet" for kind in kinds)
     assert all(setting["meaning"] for kind in kinds for setting in kind["settings"])
+
+
+def test_entry_points_may_be_of_every_section() -> None:
+    assert set(SECTIONS) == set(CATALOGUES)
 
 
 def test_defaults_are_values_for_scripts_and_toml_for_people() -> None:

@@ -11,9 +11,10 @@ import pytest
 from bandits import BetaThompson, EpsilonGreedy, Policy
 from learners.world import World
 from learning.catalogue import POLICIES
-from learning.choices import build_chosen, chosen_parts, in_full
+from learning.choices import build_chosen, chosen_learners, chosen_parts, in_full
 from learning.errors import SettingsError
 from learning.parts import build_parts
+from learning.pipeline import Pipeline
 from learning.settings import LearningSettings, PolicySettings
 
 
@@ -42,6 +43,14 @@ def test_every_kind_of_the_room_can_be_built_from_its_defaults() -> None:
 def test_equal_parts_are_equal_in_full_however_they_are_written() -> None:
     short, full = {"kind": "uniform"}, {"name": "uniform", "kind": "uniform"}
     assert in_full(chosen_parts(POLICIES, [short])) == in_full(chosen_parts(POLICIES, [full]))
+
+
+def test_a_learner_cannot_have_the_name_of_what_else_stands_in_a_snapshot() -> None:
+    pipeline = Pipeline(LearningSettings(), b"sixteen bytes or more")
+    names = {*pipeline.snapshot(), *pipeline.take(), "unclaimed", "learners", "marks", "index"}
+    for name in sorted(name for name in names if ":" not in name):
+        with pytest.raises(SettingsError, match=rf"learners\[0\]\.name: '{name}' is the name of another"):
+            chosen_learners(LearningSettings(learners=({"kind": "popularity", "name": name},)))
 
 
 def test_a_policy_cannot_have_the_name_of_another_part() -> None:
@@ -93,6 +102,7 @@ def test_a_process_imports_the_kinds_that_were_chosen_and_no_others() -> None:
     program = """
 import sys
 from learning.parts import build_parts
+from learning.pipeline import Pipeline
 from learning.settings import LearningSettings, PolicySettings
 build_parts(LearningSettings(policies=({"kind": "uniform"},), scorers=({"kind": "taste"},)))
 print(*sorted(name for name in sys.modules if name.startswith(("bandits.policies.", "learners.scorers."))))

@@ -113,6 +113,23 @@ def test_taken_away_again_the_rest_goes_on(running: Pipeline) -> None:
     assert (fewer.parts.ranker.steps, fewer.parts.ranker.unread) == (7, 0)
 
 
+def test_a_scorer_that_was_out_goes_on_from_its_weight(
+    running: Pipeline, caplog: pytest.LogCaptureFixture
+) -> None:
+    more = restarted(running, more=True)
+    waiting = decided(more, 9)
+    more.on_events([waiting])
+    click(more, waiting)
+    fewer = restarted(restarted(more, more=False), more=False)
+    assert caplog.messages == ["kept, for no scorer has them now: weights of age"] * 2
+    again = restarted(fewer, more=True)
+    assert weights(again) == weights(more) and weights(again)["age"] != 0.125
+    assert (
+        again.parts.ranker.snapshot()["squares"].tolist() == more.parts.ranker.snapshot()["squares"].tolist()
+    )
+    assert "kept" not in again.parts.ranker.snapshot()
+
+
 def test_a_list_that_the_learner_has_never_seen_is_counted(running: Pipeline) -> None:
     server = restarted(running, more=True)
     ahead = decided(server, 9)

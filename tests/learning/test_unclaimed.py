@@ -10,8 +10,11 @@ import pytest
 from bandits import BetaThompson
 from bandits.testing import digest
 from bandits.worlds import BernoulliWorld, play
+from learners.testing import organic_rows
+from learning.errors import SettingsError
 from learning.parts import Parts, build_parts
 from learning.settings import LearningSettings
+from learning.shards.train import TrainShard
 from stream.frame import Frame, pack, unpack
 
 
@@ -48,6 +51,57 @@ def test_what_it_knew_of_items_that_went_meanwhile_is_gone() -> None:
     again = _parts(THOMPSON, frame=_parts(UNIFORM, frame=without.snapshot()).snapshot())
     taught.policies["thompson"].remove_items(np.array([2, 900], np.int32))
     assert digest(again.policies["thompson"]) == digest(taught.policies["thompson"])
+
+
+def _with(*learners: dict[str, Any], frame: Frame | None = None) -> Parts:
+    parts = build_parts(LearningSettings(learners=learners))
+    if frame is not None:
+        parts.restore(unpack(pack(frame)))
+    return parts
+
+
+HOUR = {"kind": "popularity", "name": "last_hour"}
+
+
+def _counted() -> Parts:
+    parts = _with(HOUR)
+    parts.learn_both(organic_rows([(0, 3), (1, 4), (1, 4)], ts=[0, 1, 2]))
+    return parts
+
+
+def test_a_learner_that_was_out_goes_on_without_the_items_that_went_meanwhile(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    counted = _counted()
+    without = _with(frame=counted.snapshot())
+    without.remove_items(np.array([3], np.int32))
+    without.remove_users(np.array([1], np.int32))
+    still_without = _with(frame=without.snapshot())
+    assert caplog.messages == ["kept, for they are not configured now: last_hour:popularity"] * 2
+    again = _with(HOUR, frame=still_without.snapshot())
+    counted.remove_items(np.array([3], np.int32))
+    (here,), (was,) = again.more.values(), counted.more.values()
+    assert digest(here) == digest(was)  # type: ignore[arg-type]
+    assert here.clicks[[3, 4]].tolist() == [0, 2]  # type: ignore[attr-defined]
+    assert "unclaimed" not in again.snapshot()
+
+
+def test_a_learner_that_comes_back_with_other_settings_is_refused_with_its_name() -> None:
+    without = _with(frame=_counted().snapshot())
+    with pytest.raises(SettingsError, match=r"settings: last_hour:popularity: .* put its settings back"):
+        _with({**HOUR, "half_lives_ms": [5, 6]}, frame=without.snapshot())
+
+
+def test_what_whole_lists_taught_a_learner_is_kept_by_train_while_it_is_out() -> None:
+    counted = TrainShard(0, LearningSettings(learners=(HOUR,)), 1)
+    counted.parts.learn_both(organic_rows([(0, 3), (1, 4), (1, 4)], ts=[0, 1, 2]))
+    frame = counted.snapshot()
+    for learners in ((), (HOUR,)):
+        shard = TrainShard(0, LearningSettings(learners=learners), 1)
+        shard.restore(unpack(pack(frame)))
+        frame = shard.snapshot()
+    (here,), (was,) = shard.parts.more.values(), counted.parts.more.values()
+    assert digest(here) == digest(was)  # type: ignore[arg-type]
 
 
 def test_a_name_that_is_of_another_kind_now_is_another_policy() -> None:
