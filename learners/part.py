@@ -215,7 +215,8 @@ class Part:
         """Learn whole slates, in the one order of their topic: what is no sum keeps it in shared columns.
 
         On Kafka the step `train` calls this, with blocks that hold decided slates alone: logged features,
-        clicks and ends, no row of a table and no context.
+        clicks and ends, no row of a table and no context. Where it cannot keep up it gets a share of the
+        slates without a click: whoever learns from those, at their ends, weighs each by `block.stands_for`.
         """
 
     def tick(self, now_ms: int) -> Mapping[str, Columns] | None:

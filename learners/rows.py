@@ -42,7 +42,8 @@ class RowBlock:
 
     Operation columns: `kind`, `slate` (-1 for ORGANIC), `place` (index into the place columns for CLICK, else
     -1), `user`, `item` (CLICK and ORGANIC, else -1), `reward`, `first`, `ts`, and `before`: the place's
-    reward before the change, for CLICK (zeros if it is not given).
+    reward before the change, for CLICK (zeros if it is not given), and `stands_for`: how many of its kind one
+    is, for TRAIN may be given a part of the lists without a click (ones if it is not given).
     """
 
     slate_user: Int32
@@ -68,6 +69,7 @@ class RowBlock:
     first: Bool
     ts: Int64
     before: Float64 = field(default_factory=lambda: np.zeros(0))
+    stands_for: Float64 = field(default_factory=lambda: np.zeros(0))
     request: Float32 = field(default_factory=lambda: np.zeros((0, 0), np.float32))
 
     def __post_init__(self) -> None:
@@ -76,6 +78,8 @@ class RowBlock:
             self.request = np.ones((self.slate_user.size, 1), np.float32)
         if self.before.size != self.kind.size:
             self.before = np.zeros(self.kind.size)
+        if self.stands_for.size != self.kind.size:
+            self.stands_for = np.ones(self.kind.size)
 
     @classmethod
     def empty(cls) -> RowBlock:

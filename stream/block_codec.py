@@ -18,14 +18,14 @@ from stream.errors import FrameError, NewerFrameError
 from stream.events import ItemEvent
 from stream.frame import FRAME_SCHEMA, MALFORMED, Frame, pack, unpack
 from stream.item_codec import ITEM_KINDS, item_frame, revive_item_block
-from stream.training import HandedOver, TrainingLists, revive_training, training_frame
+from stream.training import HandedOver, Sampled, TrainingLists, revive_training, training_frame
 
 __all__ = ["SEGMENT_VERSION", "decode_item", "decode_segment", "encode_item", "encode_segment"]
 
 SEGMENT_VERSION = 2
 """Number of the layout of these frames; a reader refuses newer ones."""
 
-_OF_TRAINING = ("training", "handed-over")
+_OF_TRAINING = ("training", "handed-over", "sampled")
 _LISTS = ("request_id", "user_id", "items", "propensities", "policy", "clusters", "weights", "features")
 _MORE_LISTS = ("others", "explored", "placement")
 _Cluster = Annotated[int, msgspec.Meta(ge=-1, lt=2**31)]
@@ -90,6 +90,8 @@ def encode_segment(segment: Segment) -> bytes:
         return _frame("forget", {"user_id": segment.user_id, "ts": segment.ts})
     if isinstance(segment, TrainingLists):
         return _frame("training", training_frame(segment))
+    if isinstance(segment, Sampled):
+        return _frame("sampled", training_frame(segment))
     if isinstance(segment, HandedOver):
         return _frame("handed-over", training_frame(segment))
     return _frame(*item_frame(segment))

@@ -17,7 +17,7 @@ from stream.events import ItemEvent
 from stream.item_blocks import ItemOutcomes, Ticked
 from stream.ops.kinds import CLICK, CLOSED, ORGANIC, SHOWN
 from stream.parcels import Parcel
-from stream.training import HandedOver, TrainingLists
+from stream.training import HandedOver, Sampled, TrainingLists
 
 __all__ = [
     "CLICK",
@@ -109,5 +109,15 @@ class Forgotten:
     ts: int
 
 
-Segment = FeedbackBlock | ItemsBlock | Forgotten | Ticked | ItemOutcomes | Parcel | TrainingLists | HandedOver
+Segment = (
+    FeedbackBlock
+    | ItemsBlock
+    | Forgotten
+    | Ticked
+    | ItemOutcomes
+    | Parcel
+    | TrainingLists
+    | HandedOver
+    | Sampled
+)
 """The first three come out of JOIN; the others pass between steps that run apart."""

@@ -15,8 +15,12 @@ __all__ = ["OpenList", "OpenLists"]
 _OVERHEAD = 700  # bytes that the objects of one list take beside their contents, measured and rounded up
 
 
-class OpenList(msgspec.Struct, frozen=True, gc=False):
-    """One shown list: the features of its `n_shown` and `n_others` candidates are little-endian float16."""
+class OpenList(msgspec.Struct, gc=False):
+    """One shown list: the features of its `n_shown` and `n_others` candidates are little-endian float16.
+
+    It was kept at `rate`, so it stands for 1 / rate of its kind; with a click on it, for itself. `rewards`
+    has what was counted for places so far.
+    """
 
     user: str
     ts: int
@@ -24,6 +28,13 @@ class OpenList(msgspec.Struct, frozen=True, gc=False):
     n_shown: int
     n_others: int
     half: bytes
+    rate: float = 1.0
+    rewards: dict[int, float] | None = None
+
+    def add(self, place: int, change: float) -> None:
+        """Count a click on a place: its reward changes by so much."""
+        rewards = self.rewards = self.rewards or {}
+        rewards[place] = rewards.get(place, 0.0) + change
 
     @property
     def features(self) -> bytes:
@@ -100,6 +111,8 @@ class OpenLists:
     def snapshot(self) -> Frame:
         """All lists, as columns."""
         lists = list(self._lists.values())
+        counted = [(n, *pair) for n, one in enumerate(lists) for pair in sorted((one.rewards or {}).items())]
+        numbers, places, rewards = zip(*counted, strict=True) if counted else ((),) * 3
         return {
             "requests": list(self._lists),
             "users": [one.user for one in lists],
@@ -109,6 +122,9 @@ class OpenLists:
             "others": np.array([one.n_others for one in lists], np.int32),
             "sizes": np.array([len(one.half) for one in lists], np.int64),
             "half": b"".join(one.half for one in lists),
+            "rates": np.array([one.rate for one in lists], np.float64),
+            "rewarded": np.array([numbers, places], np.int32),
+            "rewards": np.array(rewards, np.float64),
             "closed_early": self.n_closed_early,
         }
 
@@ -124,10 +140,18 @@ class OpenLists:
             msg = f"open lists: expected {ends[-1] if ends else 0} bytes of features, got {len(half)}"
             raise SnapshotError(msg)
         numbers: list[Any] = [frame[name].tolist() for name in ("ts", "shown", "others")]
+        # The first snapshots have no rates: nothing was left out.
+        rates = frame["rates"].tolist() if "rates" in frame else [1.0] * len(ends)
         columns = zip(frame["users"], numbers[0], frame["schemas"], numbers[1], numbers[2], strict=True)
-        for request, plain, low, high in zip(frame["requests"], columns, [0, *ends][:-1], ends, strict=True):
-            self.put(request, OpenList(*plain, half[low:high]))
+        places = zip(frame["requests"], columns, [0, *ends][:-1], ends, rates, strict=True)
+        for request, plain, low, high, rate in places:
+            self.put(request, OpenList(*plain, half[low:high], rate))
         self.n_closed_early = frame["closed_early"]
+        if "rewards" in frame:
+            lists = list(self._lists.values())
+            counted = zip(*frame["rewarded"].tolist(), frame["rewards"].tolist(), strict=True)
+            for number, place, reward in counted:
+                lists[number].add(place, reward)
 
 
 def _size(request: str, shown: OpenList) -> int:

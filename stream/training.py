@@ -7,7 +7,7 @@ hash, which is enough to forget them.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from hashlib import blake2b
 from typing import Any
 
@@ -22,6 +22,7 @@ from stream.ops.kinds import CLICK, CLOSED, SHOWN
 
 __all__ = [
     "HandedOver",
+    "Sampled",
     "TrainingLists",
     "half_precision",
     "halves_of_lists",
@@ -30,6 +31,7 @@ __all__ = [
     "training_frame",
 ]
 
+Float32 = npt.NDArray[np.float32]
 Float16 = npt.NDArray[np.float16]
 Int32 = npt.NDArray[np.int32]
 Bool = npt.NDArray[np.bool_]
@@ -42,6 +44,7 @@ _COLUMNS = {
 }  # fmt: skip
 _OF_OPERATIONS = ("kind", "ref", "place", "reward", "first", "ts")
 _OF_LISTS = ("shown", "others", "sizes")
+_RATES = "rates"  # left out where all are 1, which is what a record without it means
 
 
 @dataclass(slots=True, eq=False)
@@ -53,7 +56,9 @@ class TrainingLists:
 
     List columns, an entry for each SHOWN, in order: `users` (hashed), `schemas` the id of the list of
     features, `shown` and `others` how many candidates have features, and `sizes` how many numbers of
-    `features` are theirs, row by row: those shown first. A list without features has size 0.
+    `features` are theirs, row by row: those shown first. A list without features has size 0. `rates` says
+    at which rate lists like this one were kept; 0 where a click brings it, for it may have been left out when
+    it was shown.
     """
 
     requests: list[str]
@@ -69,6 +74,12 @@ class TrainingLists:
     others: Int32
     sizes: Int32
     features: Float16
+    rates: Float32 = field(default_factory=lambda: np.zeros(0, np.float32))
+
+    def __post_init__(self) -> None:
+        """Without rates, nothing was left out."""
+        if not self.rates.size:
+            self.rates = np.ones(len(self.users), np.float32)
 
     def __len__(self) -> int:
         """Number of operations."""
@@ -80,6 +91,13 @@ class HandedOver:
     """State of parts, by name, that were learned elsewhere before; its writer publishes them no longer."""
 
     parts: Frame
+
+
+@dataclass(slots=True)
+class Sampled:
+    """From here on lists go to TRAIN at this rate, unless they are clicked: those do in any case."""
+
+    rate: float
 
 
 class _Texts(msgspec.Struct):
@@ -128,6 +146,7 @@ def _taken(block: TrainingLists, mask: Bool) -> TrainingLists:
     return TrainingLists(
         **operations | {"ref": ref.astype(np.int32)},
         **columns,
+        rates=block.rates[lists],
         requests=[block.requests[n] for n in used.tolist()],
         users=[block.users[n] for n in at],
         schemas=[block.schemas[n] for n in at],
@@ -135,15 +154,18 @@ def _taken(block: TrainingLists, mask: Bool) -> TrainingLists:
     )
 
 
-def training_frame(segment: TrainingLists | HandedOver) -> Frame:
+def training_frame(segment: TrainingLists | HandedOver | Sampled) -> Frame:
     """What `revive_training` reads."""
+    if isinstance(segment, Sampled):
+        return {"rate": segment.rate}
     if isinstance(segment, HandedOver):
         return {"parts": segment.parts}
     texts = {"requests": segment.requests, "users": segment.users, "schemas": segment.schemas}
-    return {**texts, "columns": {name: getattr(segment, name) for name in _COLUMNS}}
+    rates = {} if (segment.rates == 1).all() else {_RATES: segment.rates}
+    return {**texts, "columns": {**{name: getattr(segment, name) for name in _COLUMNS}, **rates}}
 
 
-def revive_training(frame: Frame) -> TrainingLists | HandedOver:
+def revive_training(frame: Frame) -> TrainingLists | HandedOver | Sampled:
     """Read back what `training_frame` gave.
 
     Raises:
@@ -154,11 +176,15 @@ def revive_training(frame: Frame) -> TrainingLists | HandedOver:
             msg = "handed-over: expected parts as a map by name"
             raise FrameError(msg)
         return HandedOver(frame["parts"])
+    if "rate" in frame:
+        return _revive_rate(frame["rate"])
     try:
         texts = msgspec.convert(frame, _Texts)
         columns: dict[str, Any] = {
             name: _column(name, frame["columns"][name], kind) for name, kind in _COLUMNS.items()
         }
+        if _RATES in frame["columns"]:
+            columns[_RATES] = _column(_RATES, frame["columns"][_RATES], "<f4")
     except MALFORMED as error:
         msg = f"training: something is missing or is something else: {error}"
         raise FrameError(msg) from error
@@ -167,6 +193,13 @@ def revive_training(frame: Frame) -> TrainingLists | HandedOver:
         msg = "training: the columns do not fit each other, or point beyond the lists that they number"
         raise FrameError(msg)
     return block
+
+
+def _revive_rate(rate: object) -> Sampled:
+    if not isinstance(rate, int | float) or isinstance(rate, bool) or not 0 < rate <= 1:
+        msg = f"sampled: expected a rate above 0 and up to 1, got {rate!r:.40}"
+        raise FrameError(msg)
+    return Sampled(float(rate))
 
 
 def _column(name: str, column: object, dtype: str) -> npt.NDArray[Any]:
@@ -181,7 +214,9 @@ def _fits(block: TrainingLists) -> bool:
     n_lists = int((kind == SHOWN).sum())
     if any(len(getattr(block, name)) != n for name in _OF_OPERATIONS):
         return False
-    if any(len(getattr(block, name)) != n_lists for name in (*_OF_LISTS, "users", "schemas")):
+    if any(len(getattr(block, name)) != n_lists for name in (*_OF_LISTS, _RATES, "users", "schemas")):
+        return False
+    if not ((block.rates >= 0) & (block.rates <= 1)).all():
         return False
     known = (kind == SHOWN) | (kind == CLICK) | (kind == CLOSED)
     if not (known & (block.ref >= 0) & (block.ref < len(block.requests))).all():

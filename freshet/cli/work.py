@@ -39,7 +39,7 @@ _TOPICS = {
         "dead-letters",
     ),
     "items": ("item-feedback", "item-vectors", "policy", "state-items", "dead-letters"),
-    "train": ("training", "control", "state-train", "dead-letters"),
+    "train": ("training", "control", "feedback", "state-train", "dead-letters"),
 }
 
 

@@ -65,6 +65,7 @@ class _Joins(Protocol):
 @runtime_checkable
 class _Trains(Protocol):
     lists: OpenLists
+    rate: float
 
     @property
     def counters(self) -> Mapping[str, int]: ...
@@ -156,6 +157,9 @@ def _of_training(running: Iterable[Running]) -> Iterator[Metric]:
     labels = ["step", "partition"]
     n_open = GaugeMetricFamily("freshet_train_open_lists", "Shown lists that TRAIN keeps.", labels=labels)
     n_bytes = GaugeMetricFamily("freshet_train_open_bytes", "Bytes of those lists.", labels=labels)
+    rate = GaugeMetricFamily(
+        "freshet_train_rate", "Share of the lists without a click that TRAIN is given.", labels=labels
+    )
     lost = CounterMetricFamily(
         "freshet_train_lost",
         "Lists that closed before their window was over, clicks on lists that are not there.",
@@ -166,10 +170,11 @@ def _of_training(running: Iterable[Running]) -> Iterator[Metric]:
         if isinstance(step, _Trains):
             n_open.add_metric(_labels(one), len(step.lists))
             n_bytes.add_metric(_labels(one), step.lists.n_bytes)
+            rate.add_metric(_labels(one), step.rate)
             inherited = one.shard.figures.inherited
             for what, count in step.counters.items():
                 lost.add_metric([str(one.partition), what], count - inherited.get(what, 0))
-    yield from (n_open, n_bytes, lost)
+    yield from (n_open, n_bytes, rate, lost)
 
 
 def _labels(one: Running) -> list[str]:

@@ -14,16 +14,19 @@ from learning.rows.publish import TrainedRows
 from learning.rows.shared import SharedRows
 from learning.settings import LearningSettings
 from learning.shards.reading import SegmentReader
+from learning.shards.sampling import SamplingRate
 from learning.shards.source_marks import SourceMarks
+from stream.block_codec import SEGMENT_VERSION, encode_segment
 from stream.blocks import CLICK, SHOWN, Forgotten
-from stream.engine.shard import Output, SourceRecord
+from stream.engine.shard import Headers, Output, SourceRecord
 from stream.frame import MALFORMED, Frame
 from stream.item_blocks import Ticked
 from stream.open_lists import OpenList, OpenLists
-from stream.training import HandedOver, TrainingLists
+from stream.training import HandedOver, Sampled, TrainingLists
 
 __all__ = ["TrainShard"]
 
+_HEADERS: Headers = (("schema", b"%d" % SEGMENT_VERSION),)
 _MARK = b"progress/train"
 _FEW = 4_096  # rows of tables that nothing is learned into here
 
@@ -34,7 +37,11 @@ class TrainShard:
     A list that was shown stays open until its window is over, in a ring of `learn.training_mb`; beyond it the
     oldest close as they are, and clicks on lists that are not open teach nothing; both are counted. A forget
     drops the user's open lists. What is learned depends on the order of the topic alone, never on how its
-    records are cut into batches. What all owners of users have passed on is the mark of TRAIN, in `control`.
+    records are cut into batches.
+
+    Whoever drives it asks now and then whether it keeps up (`keeps_up`): where it does not, owners of users
+    are told to pass on fewer of the lists that nobody clicks. What all of them have passed on is the mark of
+    TRAIN, in `control`.
 
     Before there was this step the owner of users' partition 0 learned the ranker. Whoever owns that partition
     now and does not write the ranker any more says so, and hands over what it had (`HandedOver`). Until then
@@ -58,13 +65,20 @@ class TrainShard:
     def __init__(self, partition: int, settings: LearningSettings, n_partitions: int) -> None:
         few = msgspec.structs.replace(settings.learn, max_items=_FEW, max_users=_FEW)
         self.parts: Parts = build_parts(msgspec.structs.replace(settings, learn=few))
-        self.reader = SegmentReader("training", partition, (TrainingLists, Forgotten, HandedOver, Ticked))
+        self.reader = SegmentReader(
+            "training", partition, (TrainingLists, Forgotten, HandedOver, Ticked, Sampled)
+        )
         self.lists = OpenLists(settings.learn.training_mb << 20)
         """Lists whose windows are not over."""
         self.n_missed = 0
         """Clicks on lists that are not open: nothing was learned from them."""
         self.marks = SourceMarks(n_partitions)
         """How far the owners of users have come."""
+        self.rate = 1.0
+        """The share of lists without a click that owners of users pass on, as they say."""
+        self._sampling: SamplingRate | None = None
+        self._read_at = 0
+        self._orders: list[Output] = []
         self._told = (0, 0)
         self._rows = TrainedRows({"ranker": self.parts.ranker})
         self._shared = SharedRows(self.parts.more, "train", partition)
@@ -88,6 +102,8 @@ class TrainShard:
         Raises:
             LogError: a newer program wrote one of them.
         """
+        if records:
+            self._read_at = records[-1].at
         for record in records:
             segment = self.reader.read(record)
             if isinstance(segment, TrainingLists):
@@ -98,6 +114,29 @@ class TrainShard:
                 self._hear(segment, record)
             elif isinstance(segment, Ticked):
                 self._tick(segment, record)
+            elif isinstance(segment, Sampled):
+                self.rate = segment.rate
+
+    def keeps_up(self, now_ms: float, *, at_end: bool) -> float | None:
+        """Find out whether the rate of lists without a click is right; the new one, if it is not.
+
+        Not part of what the step repeats: it looks at the time, and a take-over goes on from what the owners
+        of users say.
+
+        Args:
+            now_ms: wall clock.
+            at_end: nothing is left to read.
+        """
+        if self._sampling is None:
+            self._sampling = SamplingRate(self.rate)
+        if not self._sampling.look(now_ms, 0 if at_end else now_ms - self._read_at):
+            return None
+        value = encode_segment(Sampled(self._sampling.rate))
+        self._orders = [
+            Output("feedback", partition, value, b"train", _HEADERS)
+            for partition in range(self.marks.n_sources)
+        ]
+        return self._sampling.rate
 
     def _learn(self, block: TrainingLists) -> None:
         lists, operations = self._resolved(block)
@@ -121,14 +160,23 @@ class TrainShard:
             number = numbers.setdefault(id(found), len(lists))
             if number == len(lists):
                 lists.append(found)
-            operations.append((kind, number, place, reward, first, ts))
+            if kind == CLICK:
+                found.rate = 1.0  # with a click it would be here in any case
+                found.add(place, reward)
+            operations.append((kind, number, place, reward, first, ts, 1 / found.rate))
         return lists, operations
 
     def _found(self, kind: int, request: str, opened: Iterator[OpenList]) -> OpenList | None:
-        """The list that an operation names, which is opened by it, or closed."""
+        """The list that an operation names, which is opened by it, or closed; None: nothing is to do."""
         if kind == SHOWN:
-            self.lists.put(request, found := next(opened))
-            return found
+            found = next(opened)
+            if found.rate:
+                self.lists.put(request, found)
+                return found
+            if self.lists.get(request) is None:  # it comes with its first click, which is next
+                found.rate = 1.0
+                self.lists.put(request, found)
+            return None
         return self.lists.get(request) if kind == CLICK else self.lists.close(request)
 
     def _tick(self, tick: Ticked, record: SourceRecord) -> None:
@@ -160,7 +208,10 @@ class TrainShard:
 
     def take(self) -> list[Output]:
         """Dead letters, the changed weights, and behind them how far that is, since the last call."""
-        outputs = self.reader.take() + self._shared.take() + (self._rows.take() if self._is_ours else [])
+        orders, self._orders = self._orders, []
+        outputs = (
+            orders + self.reader.take() + self._shared.take() + (self._rows.take() if self._is_ours else [])
+        )
         now = self.marks.absorbed_at, self.marks.watermark
         if now != self._told:
             self._told = now
@@ -180,6 +231,7 @@ class TrainShard:
             "is_ours": self._is_ours,
             "marks": self.marks.snapshot(),
             "told": list(self._told),
+            "rate": self.rate,
         }
 
     def restore(self, frame: Frame) -> None:
@@ -191,6 +243,7 @@ class TrainShard:
         if "marks" in frame:  # the first snapshots had none: the next ticks say it
             self.marks.restore(frame["marks"])
             self._told = tuple(frame["told"])
+        self.rate = frame.get("rate", 1.0)
 
 
 def _lists_of(block: TrainingLists) -> list[OpenList]:
@@ -198,7 +251,8 @@ def _lists_of(block: TrainingLists) -> list[OpenList]:
     half, ends = block.features.tobytes(), (2 * block.sizes.cumsum(dtype="i8")).tolist()
     ts = block.ts[block.kind == SHOWN].tolist()
     columns = zip(block.users, ts, block.schemas, block.shown.tolist(), block.others.tolist(), strict=True)
+    rates = block.rates.tolist()
     return [
-        OpenList(*plain, half[low:high])
-        for plain, low, high in zip(columns, [0, *ends][:-1], ends, strict=True)
+        OpenList(*plain, half[low:high], rate)
+        for plain, low, high, rate in zip(columns, [0, *ends][:-1], ends, rates, strict=True)
     ]

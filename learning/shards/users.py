@@ -38,6 +38,7 @@ from stream.frame import Frame
 from stream.item_blocks import Ticked
 from stream.item_routing import route_outcomes
 from stream.parcels import routed
+from stream.training import Sampled
 
 __all__ = ["UsersShard"]
 
@@ -95,9 +96,11 @@ class UsersShard:
         # Nobody can be asked for a secret that all workers share, so this keeps ids out, no more.
         key = blake2b(settings.kafka.prefix.encode(), digest_size=32).digest()
         self.forgotten = ForgetBook(key)
-        self._training = TrainingRecords(partition, key)
+        self._training = TrainingRecords(
+            partition, key, 2 * (settings.join.window_ms + settings.join.lateness_ms)
+        )
         self._has_handed_over = False
-        self.reader = SegmentReader("feedback", partition, (FeedbackBlock, Forgotten, Ticked))
+        self.reader = SegmentReader("feedback", partition, (FeedbackBlock, Forgotten, Ticked, Sampled))
         self._shared = SharedRows(self.parts.learners(), "users", partition)
         self._rows, self._control = UserRows(self.parts, partition), ControlRows(self.parts, partition)
         self._maintained_ms = 0
@@ -128,6 +131,9 @@ class UsersShard:
                 self._forget(segment)
             elif isinstance(segment, Ticked):
                 self._tick(segment, record)
+            elif isinstance(segment, Sampled):
+                self._learn()  # what was shown before goes by the rate before
+                self._training.sample(segment, self.marks.watermark)
 
     def _learn(self) -> None:
         """Learn what waits, as one block: where blocks end has no meaning, and one costs less than many."""
@@ -297,6 +303,7 @@ class UsersShard:
             "told": list(self._told),
             "listed": self._listed.copy(),
             "handed_over": self._has_handed_over,
+            "training": self._training.snapshot(),
         }
 
     def restore(self, frame: Frame) -> None:
@@ -312,6 +319,8 @@ class UsersShard:
         # Older snapshots do not say it: the items' rows, which are all taken over again, do.
         self._listed = frame.get("listed", np.zeros(0, np.bool_)).copy()
         self._has_handed_over = frame.get("handed_over", False)
+        if "training" in frame:  # before there was a rate all lists went to TRAIN
+            self._training.restore(frame["training"])
         self._waiting, self._out = [], {}
 
 

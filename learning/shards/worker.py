@@ -40,6 +40,7 @@ _log = logging.getLogger(__name__)
 STEPS = ("join", "users", "items", "train")
 """What a worker runs unless told otherwise; topics of `[[kafka.sources]]` come with `join`."""
 
+_SAMPLED = "train is %d records behind: of the lists without a click it gets a share of %.3g from now on"
 _SWEEP_S = 1.0
 _LAGS_S = 2.0
 
@@ -220,11 +221,23 @@ class Worker:
                 self.lags = [await self._lag(one) for one in self.running()]
             except LogError as error:
                 _log.warning("how far the partitions are behind is not known: %s", error)
+            self._sample()
             self._tell_of_wrong_times()
             for source in deaf_sources(one.shard.step for one in self.running()):
                 if source not in self._deaf:
                     self._deaf.add(source)
                     _log.warning("source %s: none of the records so far is one; is `where` as meant?", source)
+
+    def _sample(self) -> None:
+        """Let TRAIN have as many of the lists that nobody clicks as it can carry."""
+        left = {(lag.name, lag.partition): lag.records for lag in self.lags}
+        for one in self.running():
+            step = one.shard.step
+            if isinstance(step, TrainShard):
+                n = left.get((one.name, one.partition), 0)
+                rate = step.keeps_up(self._clock.now_ms(), at_end=not n)
+                if rate is not None:
+                    _log.warning(_SAMPLED, n, rate)
 
     def _tell_of_wrong_times(self) -> None:
         now = int(self._clock.now_ms())

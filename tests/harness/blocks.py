@@ -67,7 +67,8 @@ def _outcomes(block: ItemOutcomes) -> list[tuple[Any, ...]]:
 
 
 def _lists(block: TrainingLists) -> list[tuple[Any, ...]]:
-    shown = iter(zip(block.users, block.schemas, block.shown.tolist(), block.others.tolist(), strict=True))
+    counts = (block.shown.tolist(), block.others.tolist(), block.rates.tolist())
+    shown = iter(zip(block.users, block.schemas, *counts, strict=True))
     ends = block.sizes.cumsum().tolist()
     features = iter(block.features[low:high].tolist() for low, high in zip([0, *ends], ends, strict=False))
     columns: tuple[Any, ...] = (block.kind, block.place, block.reward, block.first, block.ts)
