@@ -2,23 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from itertools import islice
+from typing import Any
 
 import numpy as np
 
 from bandits.centroids import DEFAULT_CLUSTER, Centroids
 from bandits.errors import PolicyError
+from bandits.followed_edges import FollowedEdges, edges_between
 from bandits.ops import graph as ops
 from bandits.ops.arms import count_outcomes
 from bandits.ops.arrays import Float32, Float64, Int32, with_room
 from bandits.ops.placing import next_known, place_items
+from learners.part import Column, Columns, Part, PartSpec, Side
 from learners.rows import RowBlock
+from learners.table import EmbeddingTable
 from stream.frame import Frame
 
 __all__ = ["ClusterItemGraph"]
 
+_NO_ROWS = np.zeros(0, np.int32)
 
-class ClusterItemGraph:
+
+class ClusterItemGraph(Part):
     """Edges between centroids and items; they decide who may be served, and nothing else.
 
     A cluster has at most `max_items` members, those with the largest inner product to its centroid; an item
@@ -31,9 +38,13 @@ class ClusterItemGraph:
 
     When a centroid is born its cluster starts with those members of its parent that have an edge left; when
     one dies its edges go. `refresh` then moves edges to where item vectors have moved, a bounded number of
-    items a call.
+    items a call; as a part it does so at every tick, by the vectors of `items`, `budget` at a time.
 
-    Grows with the items (4 x `max_clusters` + 14 bytes each); clusters take at most
+    Replicas get the edges of each item that has got or lost one, with how well it fitted then. Owners of
+    items may be many, so what they say is put together there (`FollowedEdges`); clusters whose centroid is
+    not known yet wait until it is.
+
+    Grows with the items (4 x `max_clusters` + 15 bytes each); clusters take at most
     8 x `max_items` bytes each, and 4 bytes for each centroid id ever used.
 
     Example:
@@ -53,6 +64,8 @@ class ClusterItemGraph:
         max_clusters: int = 8,
         quota: int | None = None,
         trial: int = 1,
+        items: EmbeddingTable | None = None,
+        budget: int = 256,
     ) -> None:
         quota = max(1, max_items // 2) if quota is None else quota
         if not (max_items >= 1 and max_clusters >= 2 and 1 <= quota <= max_items and trial >= 1):
@@ -66,11 +79,23 @@ class ClusterItemGraph:
         self.max_clusters = max_clusters
         self.quota = quota
         self.trial = trial
+        self.budget = budget
+        self._items = items
+        edges = ("edges",)
+        self.spec = PartSpec(
+            {
+                "item": (
+                    Column("clusters", "i4", edges, most=max_clusters),
+                    Column("affinities", "f4", edges, most=max_clusters), Column("explored", "?"),
+                )
+            }
+        )  # fmt: skip
         self._clear()
 
     def _clear(self) -> None:
         n_slots = self.centroids.max_clusters + 1
         self.version = 0
+        """Changes so far; each copy counts for itself."""
         self._structure = -1
         self._cursor = 0
         self._slot_of = np.zeros(1, np.int32)
@@ -87,8 +112,8 @@ class ClusterItemGraph:
         self._reward = np.zeros(0)
         self._waiting: dict[int, None] = {}
         self._restored = np.zeros(0, np.int32)  # waiting, too; a replica, which places nothing, needs no dict
-        self._changed = np.zeros(n_slots, np.bool_)
-        self._gone: list[int] = []
+        self._moved = np.zeros(0, np.bool_)
+        self._followed: FollowedEdges | None = None
 
     def ensure(self, n: int) -> None:
         """Make room for item rows 0..n - 1."""
@@ -97,6 +122,7 @@ class ClusterItemGraph:
             size = self._known.size
             self._fresh = with_room(self._fresh, size, fill=False)
             self._mark = with_room(self._mark, size, fill=False)
+            self._moved = with_room(self._moved, size, fill=False)
             self._shown, self._reward = with_room(self._shown, size), with_room(self._reward, size)
             self._edges = with_room(self._edges, size, -1)
 
@@ -107,11 +133,16 @@ class ClusterItemGraph:
         return int(self._sizes[:, 0].sum())
 
     def candidates(self, clusters: Int32) -> Int32:
-        """Item rows (n,) with an edge to any of these clusters, each once."""
-        return ops.union(clusters, self._slot_of, self._members, self._sizes)
+        """Item rows (n,) with an edge to any of these clusters, each once, ascending."""
+        if self._followed is not None:
+            self._follow_births()
+        # In the order that members have come in, replicas would differ, and with them their draws.
+        return np.sort(ops.union(clusters, self._slot_of, self._members, self._sizes))
 
     def exclude(self, clusters: Int32, candidates: Int32, scores: Float64) -> None:
         """Set the scores (n,) of candidates (n,) without an edge to any of these clusters to -inf."""
+        if self._followed is not None:
+            self._follow_births()
         ops.exclude(clusters, candidates, self._slot_of, self._members, self._sizes, scores)
 
     def clusters_of(self, row: int) -> Int32:
@@ -171,6 +202,8 @@ class ClusterItemGraph:
 
     def remove_items(self, rows: Int32) -> None:
         """Remove items with all their edges; the rows may be given to others."""
+        if self._followed is not None:
+            self._show(self._followed.drop(rows))
         for row in rows.tolist():
             if not 0 <= row < self._known.size:
                 continue
@@ -191,6 +224,21 @@ class ClusterItemGraph:
         self._fresh[explored] = False
         held = self._edges[explored]
         np.subtract.at(self._sizes[:, 1], self._slot_of[held[held >= 0]], 1)
+        self._moved[explored] |= (held >= 0).any(axis=1)
+
+    def learn_items(self, block: RowBlock, parcel: Mapping[str, Columns]) -> None:
+        """Learn a block where its items are owned."""
+        self.learn(block)
+
+    def tick(self, now_ms: int) -> None:
+        """Look after the edges, where items are owned."""
+        if self._items is not None:
+            self.refresh(self._items.data[: self._items.size], self.budget)
+
+    def remove(self, side: Side, rows: Int32) -> None:
+        """As `remove_items`; users are nothing here."""
+        if side == "item":
+            self.remove_items(rows)
 
     def refresh(self, vectors: Float32, budget: int = 256) -> None:
         """Place items that wait, then move edges of the next `budget` items, in turn, to their best clusters.
@@ -215,7 +263,7 @@ class ClusterItemGraph:
         waits = np.zeros(rows.size, np.bool_)
         self.version += place_items(
             rows, vectors, self._cluster_ids, self._cluster_axes, self.quota, self._slot_of, self._members,
-            self._affinity, self._sizes, self._edges, self._fresh, self._shown, self._reward, self._changed,
+            self._affinity, self._sizes, self._edges, self._fresh, self._shown, self._reward, self._moved,
             waits,
         )  # fmt: skip
         for row, found_none in zip(rows.tolist(), waits.tolist(), strict=True):
@@ -233,9 +281,9 @@ class ClusterItemGraph:
 
     def _unlink(self, row: int, cluster: int) -> None:
         ops.unlink(
-            row, cluster, self._slot_of, self._members, self._affinity, self._sizes, self._edges, self._fresh
-        )
-        self._changed[self._slot_of[cluster]] = True
+            row, cluster, self._slot_of, self._members, self._affinity, self._sizes, self._edges, self._fresh,
+            self._moved,
+        )  # fmt: skip
         self.version += 1
 
     def _follow_centroids(self) -> None:
@@ -254,7 +302,7 @@ class ClusterItemGraph:
                 source = parent if self._slot_of[parent] >= 0 else DEFAULT_CLUSTER
                 self.version += 1 + ops.seed_cluster(
                     cluster, source, self.quota, self._slot_of, self._members, self._affinity,
-                    self._sizes, self._edges, self._fresh,
+                    self._sizes, self._edges, self._fresh, self._moved,
                 )  # fmt: skip
 
     def _open(self, cluster: int) -> int:
@@ -263,20 +311,18 @@ class ClusterItemGraph:
         self._slot_of = with_room(self._slot_of, cluster + 1, -1)
         self._slot_of[cluster], self._slot_id[slot] = slot, cluster
         self._sizes[slot] = 0
-        self._changed[slot] = True
         return slot
 
     def _bury(self, cluster: int) -> None:
         slot = int(self._slot_of[cluster])
         for row in self._members[slot, : self._sizes[slot, 0]].tolist():
+            self._moved[row] = True
             held = self._edges[row]
             held[held == cluster] = -1
             if self._fresh[row] and (held < 0).all():
                 self._queue[row] = None
         self._slot_of[cluster] = self._slot_id[slot] = -1
         self._sizes[slot] = 0
-        self._changed[slot] = False
-        self._gone.append(cluster)
         self.version += 1
 
     # --- state ---
@@ -292,42 +338,93 @@ class ClusterItemGraph:
             "rows": np.concatenate([np.zeros(0, np.int32), *rows]),
         }
 
-    def changes(self) -> Frame:
-        """Clusters whose members changed since the last call, with all their members, and the dead; or
-        empty."""
-        slots = np.flatnonzero(self._changed).astype(np.int32)
-        gone, self._gone = self._gone, []
-        self._changed[:] = False
-        if slots.size == 0 and not gone:
-            return {}
-        return {**self._frame(slots), "gone": np.array(gone, np.int32)}
+    def touched(self, side: Side) -> Int32:
+        """Items that have got or lost an edge, or are explored now; replicas have none."""
+        rows = np.flatnonzero(self._moved).astype(np.int32)
+        self._moved[rows] = False
+        return rows
 
-    def apply(self, frame: Frame) -> None:
-        """On a replica: take over the members of these clusters."""
-        if not frame:
+    def export(self, side: Side, rows: Int32) -> Columns:
+        """The clusters of `rows` (n,), ascending, how well each fits there, and whether it is explored."""
+        if self._followed is not None:
+            return self._followed.of(rows)
+        counts, clusters, affinities = self.held(rows)
+        explored = (counts > 0) & ~self._fresh[rows]
+        return {"edges": counts, "clusters": clusters, "affinities": affinities, "explored": explored}
+
+    def adopt(self, side: Side, rows: Int32, columns: Mapping[str, Any]) -> None:
+        """On a replica: replace the edges of `rows` (n,)."""
+        if not rows.size:
             return
-        self._restored = np.zeros(0, np.int32)
-        for cluster in frame["gone"].tolist():
-            if cluster < self._slot_of.size and self._slot_of[cluster] >= 0:
-                self._bury(cluster)
-        rows = np.array(frame["rows"])
-        self.ensure(int(rows.max(initial=-1)) + 1)
-        slots = [self._slot(cluster) for cluster in frame["clusters"].tolist()]
-        # All old members go before any new one comes, so that no item holds more edges than it may.
-        for cluster, slot in zip(frame["clusters"].tolist(), slots, strict=True):
-            ops.clear_members(slot, cluster, self._members, self._sizes, self._edges)
-        low = 0
-        for cluster, slot, n in zip(frame["clusters"].tolist(), slots, frame["sizes"].tolist(), strict=True):
-            ops.set_members(slot, cluster, rows[low : low + n], self._members, self._sizes, self._edges)
-            low += n
-        self._waiting, self._gone = {}, []
-        self._changed[:] = False
-        self.version = int(frame["version"])
+        self.ensure(int(rows.max()) + 1)
+        followed = self._followed or self._follow_from(self._columns())
+        self._follow_births()
+        self._show(followed.put(rows, columns))
+        self._waiting, self._restored = {}, np.zeros(0, np.int32)
+        self.version += rows.size
 
-    def _slot(self, cluster: int) -> int:
-        """The slot of a cluster, opened if it is new."""
-        known = cluster < self._slot_of.size and self._slot_of[cluster] >= 0
-        return int(self._slot_of[cluster]) if known else self._open(cluster)
+    def upgraded(self, frame: Frame) -> Frame:
+        """Frames of before had the members of each cluster that had changed."""
+        if "clusters" not in frame:
+            return frame
+        before = {
+            c: self._members[self._slot_of[c], : self._sizes[self._slot_of[c], 0]].tolist()
+            for c in self._open_ids()
+        }
+        cuts = np.split(frame["rows"], np.cumsum(frame["sizes"]))
+        told = zip(frame["clusters"].tolist(), cuts[:-1], strict=True)
+        after = {**before, **{cluster: rows.tolist() for cluster, rows in told}}
+        for cluster in frame["gone"].tolist():
+            after.pop(cluster, None)
+        return {"item": edges_between(before, after)}
+
+    def _open_ids(self) -> list[int]:
+        """The clusters that have a slot, ascending."""
+        return sorted(int(cluster) for cluster in self._slot_id if cluster >= 0)
+
+    # --- following ---
+
+    def _columns(self) -> Columns:
+        """All edges that are here, with their rows."""
+        is_held = (self._edges >= 0).any(axis=1)
+        rows = np.flatnonzero(is_held).astype(np.int32) if self._followed is None else self._followed.rows
+        return {"rows": rows, **self.export("item", rows)}
+
+    def _follow_from(self, columns: Mapping[str, Any]) -> FollowedEdges:
+        self._followed = FollowedEdges(self.max_items)
+        self._followed.put(columns["rows"], columns)
+        return self._followed
+
+    def _follow_births(self) -> None:
+        """On a replica: let clusters go whose centroid is gone, and show those whose centroid has come."""
+        if self._structure == self.centroids.structure:
+            return
+        self._structure = self.centroids.structure
+        ids, held = set(self.centroids.ids.tolist()), set(self._open_ids()) - {DEFAULT_CLUSTER}
+        for cluster in sorted(held - ids):
+            slot = int(self._slot_of[cluster])
+            ops.clear_members(slot, cluster, self._members, self._sizes, self._edges)
+            self._slot_of[cluster] = self._slot_id[slot] = -1
+        born = sorted(ids - held)
+        for cluster in born:
+            self._open(cluster)
+        self._show(born)
+
+    def _show(self, clusters: Iterable[int]) -> None:
+        """On a replica: give these clusters, as far as they live, the items that they have now."""
+        slots = {
+            cluster: int(self._slot_of[cluster])
+            for cluster in sorted(clusters)
+            if 0 <= cluster < self._slot_of.size and self._slot_of[cluster] >= 0
+        }
+        # All old members go before any new one comes, so that no item holds more edges than it may.
+        for cluster, slot in slots.items():
+            ops.clear_members(slot, cluster, self._members, self._sizes, self._edges)
+        for cluster, slot in slots.items():
+            rows = self._followed.members(cluster) if self._followed is not None else _NO_ROWS
+            ops.set_members(slot, cluster, rows, self._members, self._sizes, self._edges)
+
+    # --- state ---
 
     def snapshot(self) -> Frame:
         """Everything, affinities, counts and the refresh cursor included."""
@@ -347,6 +444,7 @@ class ClusterItemGraph:
             "waiting": np.array(list(self._queue), np.int32),
             "cursor": self._cursor,
             "structure": self._structure,
+            "followed": None if self._followed is None else self._columns(),
         }
 
     def restore(self, frame: Frame) -> None:
@@ -370,3 +468,8 @@ class ClusterItemGraph:
         self._restored = frame["waiting"]
         self._cursor, self._structure = int(frame["cursor"]), int(frame["structure"])
         self.version = int(frame["version"])
+        if frame.get("followed") is not None:
+            self._follow_from(frame["followed"])
+            self._sizes[:], self._edges[:] = 0, -1
+            self.ensure(int(frame["followed"]["rows"].max(initial=-1)) + 1)
+            self._show(self._open_ids())

@@ -11,7 +11,7 @@ from learning.rows.codec import ItemRow, PolicyRow, Progress, UserRow, encode_ro
 from stream.block_codec import encode_item
 from stream.engine.shard import Output
 from stream.events import ItemEvent
-from tests.harness.cells import bias, edges, near, popular
+from tests.harness.cells import bias, edges, near, offered, popular
 
 __all__ = ["row_records"]
 
@@ -78,9 +78,10 @@ def _items(names: list[str], vectors: list[bytes], n_partitions: int) -> Iterato
         graph = k < 10_000 and k % 50 == 0
         policy = PolicyRow(
             item_id=name,
-            parts={"diag_lin_ucb": edges([0, 1], [1.0, 1.0], [1.0, 1.0], shown=200)},
-            serving=bytes(4) if graph else b"",
-            affinities=np.ones(1, "<f4").tobytes() if graph else b"",
+            parts={
+                "diag_lin_ucb": edges([0, 1], [1.0, 1.0], [1.0, 1.0], shown=200),
+                **({"graph": offered([0], [1.0], explored=True)} if graph else {}),
+            },
         )
         sent = ItemEvent(item_id=name, ts=_NOW_MS, group="films", attributes={"title": name})
         key, partition = name.encode(), k % n_partitions

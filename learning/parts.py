@@ -96,6 +96,14 @@ class Parts:
         names = {name: name if name == kind else f"{name}:{kind}" for name, kind in self.kinds.items()}
         return {names[name]: policy for name, policy in self.policies.items()}
 
+    def deciders(self) -> dict[str, Part]:
+        """The parts that say what may be tried, by name; they learn where items are owned."""
+        return {"graph": self.graph, **self.policies}
+
+    def policy_rows(self) -> dict[str, Part]:
+        """The same by the names that rows of the topic `policy` have for them."""
+        return {"graph": self.graph, **self.policy_parts()}
+
     def policy_keys(self) -> dict[str, str]:
         """What each of `policy_parts` is called in frames."""
         return {name: f"{_POLICY}{name}" for name in self.policy_parts()}
@@ -215,9 +223,8 @@ class Parts:
         """Let go of item rows that the table has freed."""
         if not rows.size:
             return
-        for part in (self.catalogue, self.graph):
-            part.remove_items(rows)
-        for one in (*self.learners().values(), *self.policies.values()):
+        self.catalogue.remove_items(rows)
+        for one in (*self.learners().values(), *self.deciders().values()):
             one.remove("item", rows)
         self.unclaimed.remove_items(rows)
 
@@ -242,6 +249,14 @@ class Parts:
         """As `tick`, where users and items have one owner."""
         for name, tables in self.tick(now_ms).items():
             self.learn_parcel(name, tables)
+        self.centroids_gone(self.centroids.dead)
+        self.tick_deciders(now_ms)
+
+    def tick_deciders(self, now_ms: int) -> None:
+        """Event time has come to `now_ms`, where items are owned."""
+        for name, part in self.deciders().items():
+            with naming(name):
+                part.tick(now_ms)
 
     def learn_parcel(self, name: str, tables: Mapping[str, Columns]) -> None:
         """Let a part learn what the owner of users says, and others that are built on it follow."""
@@ -269,7 +284,7 @@ def build_parts(settings: LearningSettings, *, partition: int = 0, n_partitions:
     """
     learn = settings.learn
     users, items = _tables(learn)
-    centroids, graph = _clusters(settings, users if partition == 0 else None)
+    centroids, graph = _clusters(settings, users if partition == 0 else None, items)
     mf = MatrixFactorisation(
         users,
         items,
@@ -350,7 +365,9 @@ def _tables(learn: LearnSettings) -> tuple[EmbeddingTable, EmbeddingTable]:
     return users, items
 
 
-def _clusters(settings: LearningSettings, users: EmbeddingTable | None) -> tuple[Centroids, ClusterItemGraph]:
+def _clusters(
+    settings: LearningSettings, users: EmbeddingTable | None, items: EmbeddingTable
+) -> tuple[Centroids, ClusterItemGraph]:
     """The centroids of these users, or of those of another partition, and the items offered in each."""
     policy = settings.policy
     centroids = Centroids(
@@ -360,7 +377,11 @@ def _clusters(settings: LearningSettings, users: EmbeddingTable | None) -> tuple
         users=users,
     )
     graph = ClusterItemGraph(
-        centroids, max_items=policy.edges_per_cluster, max_clusters=policy.edges_per_item
+        centroids,
+        max_items=policy.edges_per_cluster,
+        max_clusters=policy.edges_per_item,
+        items=items,
+        budget=policy.refresh_budget,
     )
     return centroids, graph
 

@@ -142,22 +142,19 @@ class Pipeline:
         )
         parts.learn_both(rows)
         parts.learn_lists(rows)
-        for name, policy in parts.policies.items():
+        for name, part in parts.deciders().items():
             with naming(name):
-                policy.learn(rows)
-        parts.graph.learn(rows)
+                part.learn_items(rows, {})
         parts.measures.learn(block)
 
     def _forget(self, user: Forgotten) -> None:
         self.parts.remove_users(self.parts.users.remove([user.user_id]))
 
     def _maintain(self, now_ms: int) -> None:
-        parts, policy = self.parts, self.settings.policy
+        parts = self.parts
         parts.remove_items(parts.items.tick(now_ms, parts.catalogue.listed))
         parts.remove_users(parts.users.tick(now_ms))
         parts.tick_both(now_ms)
-        parts.centroids_gone(parts.centroids.dead)
-        parts.graph.refresh(parts.items.data[: parts.items.size], policy.refresh_budget)
 
     def _join_figures(self) -> Frame:
         live, backfill = self.joiners[False], self.joiners[True]

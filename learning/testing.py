@@ -87,9 +87,8 @@ class PartContract(ABC):
     def part_of(self, parts: Parts) -> Part:
         """The part among all; of a chosen learner `Parts` says the kind as well."""
         learners = {**parts.list_learners(), **parts.learners()}
-        return {**{name.partition(":")[0]: part for name, part in learners.items()}, **parts.policies}[
-            self.name
-        ]
+        found = {name.partition(":")[0]: part for name, part in learners.items()}
+        return {**found, **parts.deciders()}[self.name]
 
     def told(self, parts: Parts) -> dict[str, Told]:
         """What it holds, by side."""

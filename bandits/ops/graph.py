@@ -3,7 +3,7 @@
 Slot s of a cluster has `members[s]` (W,) rows, the first `sizes[s, 0]` of them used, `sizes[s, 1]` of them
 unexplored, with `affinity[s]` (W,). `edges[row]` (E,) are the cluster *ids* of an item, -1 for none, and
 `slot_of[id]` a cluster's slot, -1 for one that does not live. `fresh[row]`: the item has not had its first
-impressions.
+impressions. `moved[row]` is set where an item gets or loses an edge.
 """
 
 from __future__ import annotations
@@ -93,11 +93,13 @@ def unlink(
     sizes: Int32,
     edges: Int32,
     fresh: Bool,
+    moved: Bool,
 ) -> None:
     """Remove the edge (row, cluster), which exists, from both views."""
     slot = slot_of[cluster]
     _remove_member(slot, find_member(members[slot, : sizes[slot, 0]], row), members, affinity, sizes, fresh)
     edges[row, find(edges[row], cluster)] = -1
+    moved[row] = True
 
 
 @kernel
@@ -139,6 +141,7 @@ def link(
     sizes: Int32,
     edges: Int32,
     fresh: Bool,
+    moved: Bool,
     floor: Int32,
 ) -> bool:
     """Make the edge if the cluster admits it and the item has an edge left; a full cluster loses its
@@ -150,13 +153,14 @@ def link(
     floor[slot] = UNKNOWN
     if sizes[slot, 0] == members.shape[1]:
         loser = members[slot, _weakest(slot, members, affinity, sizes, fresh)]
-        unlink(loser, cluster, slot_of, members, affinity, sizes, edges, fresh)
+        unlink(loser, cluster, slot_of, members, affinity, sizes, edges, fresh, moved)
     n = sizes[slot, 0]
     members[slot, n], affinity[slot, n] = row, strength
     sizes[slot, 0] = n + 1
     if fresh[row]:
         sizes[slot, 1] += 1
     edges[row, free] = cluster
+    moved[row] = True
     return True
 
 
@@ -171,13 +175,14 @@ def seed_cluster(
     sizes: Int32,
     edges: Int32,
     fresh: Bool,
+    moved: Bool,
 ) -> int:
     """Give a newborn cluster the members of its parent that have an edge left; returns how many."""
     slot, n_linked = slot_of[parent], 0
     floor = np.full(members.shape[0], UNKNOWN, np.int32)
     for i in range(sizes[slot, 0]):
         row, strength = members[slot, i], affinity[slot, i]
-        if link(row, cluster, strength, quota, slot_of, members, affinity, sizes, edges, fresh, floor):
+        if link(row, cluster, strength, quota, slot_of, members, affinity, sizes, edges, fresh, moved, floor):
             n_linked += 1
     return n_linked
 

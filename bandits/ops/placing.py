@@ -113,10 +113,10 @@ def _relink(
     sizes: Int32,
     edges: Int32,
     fresh: Bool,
-    changed: Bool,
+    moved: Bool,
     floor: Int32,
 ) -> int:
-    """Give an item the edges it wants, best first; returns how many edges changed, and marks `changed` slots.
+    """Give an item the edges it wants, best first; returns how many edges changed.
 
     The first E by `keys` are the ones it should have; an unexplored item that gets none of them takes the
     first of the others that admits it. Edges it does not want go, once it has one that it wants. `order`
@@ -144,18 +144,17 @@ def _relink(
         if find(edges[row], -1) < 0:
             for j in range(edges.shape[1]):
                 if not _wanted(edges[row, j], clusters, order, n_best):
-                    changed[slot_of[edges[row, j]]], floor[slot_of[edges[row, j]]] = True, UNKNOWN
-                    unlink(row, edges[row, j], slot_of, members, affinity, sizes, edges, fresh)
+                    floor[slot_of[edges[row, j]]] = UNKNOWN
+                    unlink(row, edges[row, j], slot_of, members, affinity, sizes, edges, fresh, moved)
                     break
-        link(row, cluster, strength, quota, slot_of, members, affinity, sizes, edges, fresh, floor)
-        changed[slot] = True
+        link(row, cluster, strength, quota, slot_of, members, affinity, sizes, edges, fresh, moved, floor)
         n_changed += 1
         n_held += 1
     for j in range(edges.shape[1]):
         cluster = edges[row, j]
         if cluster >= 0 and n_held > 0 and not _wanted(cluster, clusters, order, n_looked):
-            changed[slot_of[cluster]], floor[slot_of[cluster]] = True, UNKNOWN
-            unlink(row, cluster, slot_of, members, affinity, sizes, edges, fresh)
+            floor[slot_of[cluster]] = UNKNOWN
+            unlink(row, cluster, slot_of, members, affinity, sizes, edges, fresh, moved)
             n_changed += 1
     return n_changed
 
@@ -175,7 +174,7 @@ def place_items(
     fresh: Bool,
     shown: Int64,
     reward: Float64,
-    changed: Bool,
+    moved: Bool,
     waits: Bool,
 ) -> int:
     """Link items `rows` (n,), one after the other, to the clusters they should have; returns how many edges
@@ -195,7 +194,7 @@ def place_items(
         if usable or not _linked(edges[row]):
             n_changed += _relink(
                 row, clusters, strengths, keys, order, quota,
-                slot_of, members, affinity, sizes, edges, fresh, changed, floor,
+                slot_of, members, affinity, sizes, edges, fresh, moved, floor,
             )  # fmt: skip
         waits[n] = fresh[row] and not _linked(edges[row])
     return n_changed

@@ -15,8 +15,8 @@ import numpy as np
 import numpy.typing as npt
 from msgspec import Meta, field
 
+from learning.rows.before import upgraded_graph, upgraded_item, upgraded_policy, upgraded_user
 from learning.rows.part_columns import Cells
-from learning.rows.version_1 import upgraded_item, upgraded_policy, upgraded_user
 from stream.errors import FrameError, NewerFrameError
 from stream.frame import FRAME_SCHEMA, MALFORMED, Frame, pack, unpack
 
@@ -39,8 +39,10 @@ __all__ = [
     "vectors_of",
 ]
 
-ROW_VERSION = 2
+ROW_VERSION = 3
 """Number of the layout of rows; a reader refuses newer ones."""
+
+_WITH_PARTS = 2  # before, rows named a field for each thing learned
 
 PROGRESS_KEY = b""
 """Key of the progress row of a partition; ids are never empty."""
@@ -97,13 +99,11 @@ class ItemRow(Row, frozen=True, gc=False, kw_only=True, tag="item"):
 class PolicyRow(Row, frozen=True, gc=False, kw_only=True, tag="policy"):
     """All that policies know of an item.
 
-    `serving` (s,) int32 are the clusters in which it may be chosen now and `affinities` (s,) float32 how well
-    it fits there, as bytes, little-endian. `parts` holds by the policy's name what it has learned.
+    `parts` holds by the policy's name what it has learned, and as `graph` the clusters in which the item may
+    be chosen now.
     """
 
     item_id: Id
-    serving: bytes = b""
-    affinities: bytes = b""
     parts: dict[str, Cells] = {}
 
 
@@ -156,8 +156,8 @@ def decode_user_row(value: bytes) -> UserRow:
         True
     """
     row = _decoded(value, _users)
-    if row.layout < ROW_VERSION:
-        row = msgspec.structs.replace(row, parts=upgraded_user(value))
+    if row.layout < _WITH_PARTS:
+        row = msgspec.structs.replace(row, layout=ROW_VERSION, parts=upgraded_user(value))
     if len(row.vector) % 4:
         _uneven(f"user {row.user_id!r}")
     return row
@@ -175,8 +175,8 @@ def decode_item_row(value: bytes) -> ItemRow:
         True
     """
     row = _decoded(value, _items)
-    if row.layout < ROW_VERSION:
-        row = msgspec.structs.replace(row, parts=upgraded_item(value))
+    if row.layout < _WITH_PARTS:
+        row = msgspec.structs.replace(row, layout=ROW_VERSION, parts=upgraded_item(value))
     if len(row.vector) % 4:
         _uneven(f"item {row.item_id!r}")
     return row
@@ -195,9 +195,10 @@ def decode_policy_row(value: bytes) -> PolicyRow:
     """
     row = _decoded(value, _policies)
     if row.layout < ROW_VERSION:
-        row = msgspec.structs.replace(row, parts=upgraded_policy(value))
-    if len(row.serving) % 4 or len(row.serving) != len(row.affinities):
-        _uneven(f"policy of item {row.item_id!r}")
+        parts = row.parts if row.layout >= _WITH_PARTS else upgraded_policy(value)
+        row = msgspec.structs.replace(
+            row, layout=ROW_VERSION, parts={**parts, **upgraded_graph(value, parts)}
+        )
     return row
 
 

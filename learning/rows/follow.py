@@ -63,12 +63,12 @@ class RowFollower:
 
     def __init__(self, settings: LearningSettings) -> None:
         learn, shape = settings.learn, build_parts(settings)
-        learners, policies = shape.learners(), shape.policy_parts()
+        learners, deciders = shape.learners(), shape.policy_rows()
         self._items = ItemFrames(learn.embedding_dim, learn.max_items, learners)
         self._users = UserFrames(learn.embedding_dim, learn.max_users, learners, self._items)
         self._naming_items = [name for name, part in learners.items() if _names_items(part)]
-        self._policies = PolicyFrames(policies, shape.policy_keys(), shape.graph.max_items, self._items)
-        shared = SharedFrames({**learners, **policies}, shape.policy_keys())
+        self._policies = PolicyFrames(deciders, shape.policy_keys(), self._items)
+        shared = SharedFrames({**learners, **deciders}, shape.policy_keys())
         self._control = ControlFrames(shape.ranker, shared)
         self._n_partitions = settings.kafka.partitions
         self._accepted: dict[str, list[list[int]]] = {}
@@ -152,7 +152,7 @@ class RowFollower:
         """All that came since the last call, as changes by part; parts of which nothing came are left out."""
         gone = self._items.settle(self._policies.pending)
         users, control = self._users.take(), self._control.take()
-        policies, items = self._policies.take(self._control.clusters), self._items.take()
+        policies, items = self._policies.take(), self._items.take()
         frame = merged(users, items, control, policies)
         if gone.size:  # before anything else these parts let go of them
             naming = {name: {"removed": {"item": gone}} for name in self._naming_items}
@@ -193,7 +193,6 @@ class RowFollower:
         return {
             "users": self._users.snapshot(),
             "items": self._items.snapshot(),
-            "policies": self._policies.snapshot(),
             "control": self._control.snapshot(),
             "progress": {
                 topic: [[p, row.absorbed_at, row.watermark, row.trains] for p, row in found.items()]
@@ -205,7 +204,7 @@ class RowFollower:
         """Become what `snapshot` described; restore the parts from the snapshot taken with it."""
         self._users.restore(frame["users"])
         self._items.restore(frame["items"])
-        self._policies.restore(frame["policies"])
+        self._policies.restart()
         self._control.restore(frame["control"])
         self._progress = {topic: {} for topic in _WITH_PROGRESS} | {
             topic: {p: _progress_of(*row) for p, *row in found} for topic, found in frame["progress"].items()

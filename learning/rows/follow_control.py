@@ -47,12 +47,6 @@ class ControlFrames:
         """What TRAIN has absorbed, wall clock ms."""
         self._changed: Frame = {}
 
-    @property
-    def clusters(self) -> set[int]:
-        """Ids of the living centroids."""
-        ids = self.shared.owned("centroids", "ids")
-        return set() if ids is None else set(ids.tolist())
-
     def put(self, key: str, value: bytes | None) -> None:
         """Take note of a row.
 

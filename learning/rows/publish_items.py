@@ -43,10 +43,9 @@ class ItemRows:
     def __init__(self, parts: Parts, partition: int, partition_of: Callable[[str], int]) -> None:
         self._parts, self._partition, self._partition_of = parts, partition, partition_of
         self._owners = PublishedIds(parts.items)
-        self._policy_cells = PartCells(parts.policy_parts(), "item", parts.names_of)
+        self._policy_cells = PartCells(parts.policy_rows(), "item", parts.names_of)
         self._cells = PartCells(parts.learners(), "item", parts.names_of)
         self._own = np.zeros(0, np.bool_)
-        self._members: dict[int, Int32] = {}
 
     def take(self) -> list[Output]:
         """What has changed since the last call."""
@@ -116,66 +115,23 @@ class ItemRows:
 
     def _policies(self, new: Int32, removed: Int32) -> list[Output]:
         touched = self._policy_cells.touched(removed, new)
-        rows, names = self._mine(union_of(touched, self._moved(), new))
+        rows, names = self._mine(union_of(touched, new))
         if not rows.size:
             return []
-        made = self._policy_rows(rows, names)
-        is_new = np.isin(rows, new).tolist()
+        made = zip(names, np.isin(rows, new).tolist(), self._policy_cells.of(rows), strict=True)
         # Of a new item there is nothing to say before it has an edge or was shown.
-        return [
-            Output("policy", self._partition, encode_row(row), row.item_id.encode())
-            for row, fresh in zip(made, is_new, strict=True)
-            if not fresh or row.serving or row.parts
+        found = [
+            PolicyRow(item_id=name, parts=cast(Any, parts)) for name, new, parts in made if parts or not new
         ]
-
-    def _moved(self) -> Int32:
-        """Rows that have come into a cluster or left one since the last call."""
-        frame = self._parts.graph.changes()
-        if not frame:
-            return _NO_ROWS
-        moved = [self._members.pop(cluster, _NO_ROWS) for cluster in frame["gone"].tolist()]
-        low = 0
-        for cluster, n in zip(frame["clusters"].tolist(), frame["sizes"].tolist(), strict=True):
-            members = frame["rows"][low : low + n]
-            moved.append(np.setxor1d(self._members.get(cluster, _NO_ROWS), members))
-            self._members[cluster] = members
-            low += n
-        return union_of(*moved)
-
-    def _policy_rows(self, rows: Int32, names: list[str]) -> list[PolicyRow]:
-        counts, serving, affinities = self._parts.graph.held(rows)
-        places = _cut(counts)
-        served, fits = serving.astype("<i4").tobytes(), affinities.astype("<f4").tobytes()
-        return [
-            PolicyRow(
-                item_id=name,
-                serving=served[4 * first : 4 * last],
-                affinities=fits[4 * first : 4 * last],
-                parts=cast(Any, parts),
-            )
-            for name, (first, last), parts in zip(names, places, self._policy_cells.of(rows), strict=True)
-        ]
+        return [Output("policy", self._partition, encode_row(row), row.item_id.encode()) for row in found]
 
     # -- state -----------------------------------------------------------------------------------------------
 
     def snapshot(self) -> Frame:
         """What has been published and cannot be seen in the parts."""
-        clusters = sorted(self._members)
-        return {
-            "owners": self._owners.snapshot(),
-            "own": self._own[: self._parts.items.size].copy(),
-            "clusters": clusters,
-            "members": [self._members[cluster] for cluster in clusters],
-        }
+        return {"owners": self._owners.snapshot(), "own": self._own[: self._parts.items.size].copy()}
 
     def restore(self, frame: Frame) -> None:
         """Become what `snapshot` described; restore the parts first."""
         self._owners.restore(frame["owners"])
         self._own = frame["own"].copy()
-        self._members = dict(zip(frame["clusters"], frame["members"], strict=True))
-
-
-def _cut(counts: Int32) -> list[tuple[int, int]]:
-    """Where each of `counts` (n,) entries begins and ends."""
-    ends = np.cumsum(counts)
-    return list(zip((ends - counts).tolist(), ends.tolist(), strict=True))

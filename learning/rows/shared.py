@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from bandits import PolicyError
 from learners.errors import LearnerError
@@ -134,10 +132,6 @@ class SharedFrames:
         """In the order of their keys; a row under the name alone is of a program of before."""
         keys = sorted(self._shares, key=lambda key: (not key.startswith(_KEY), key))
         return [self._shares[key][1] for key in keys if self._shares[key][0] == name]
-
-    def owned(self, name: str, column: str) -> npt.NDArray[Any] | None:
-        """What the owner of a column says of it; None where nobody has said it."""
-        return next((share[column] for share in self._shares_of(name) if column in share), None)
 
     def snapshot(self) -> Frame:
         """Every share."""

@@ -78,7 +78,7 @@ class ItemsShard:
         self.progress = Progress()
         """What all of them have passed on; it falls only where time was wrong."""
         self._rows = ItemRows(self.parts, partition, partition_of)
-        self._shared = SharedRows({**self.parts.learners(), **self.parts.policy_parts()}, "items", partition)
+        self._shared = SharedRows({**self.parts.learners(), **self.parts.policy_rows()}, "items", partition)
         self._clicks, self._items = AcceptedTimes(), AcceptedTimes()
         self._maintained_ms = 0
         self._told = self.progress
@@ -120,10 +120,9 @@ class ItemsShard:
         rows = encode_items(
             block, parts.items, policies=tuple(parts.policies), request=parts.request_features
         )
-        for name, part in {**parts.learners(), **parts.policies}.items():
+        for name, part in {**parts.learners(), **parts.deciders()}.items():
             with naming(name):
                 part.learn_items(rows, _NO_PARCEL)
-        parts.graph.learn(rows)
 
     def _learn_parcel(self, parcel: Parcel) -> None:
         part = self.parts.learners().get(parcel.part)
@@ -154,7 +153,7 @@ class ItemsShard:
         parts = self.parts
         parts.remove_items(parts.items.tick(tick.watermark, parts.catalogue.listed))
         parts.tick(tick.watermark)
-        parts.graph.refresh(parts.items.data[: parts.items.size], self.settings.policy.refresh_budget)
+        parts.tick_deciders(tick.watermark)
 
     def _rewind(self, tick: Ticked) -> None:
         """Time was wrong: nothing here is further than the source that says so."""

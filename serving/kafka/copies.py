@@ -21,7 +21,7 @@ __all__ = ["MAX_AGE_MS", "Copies", "fingerprint"]
 
 _log = logging.getLogger(__name__)
 
-_KIND = "served-rows"
+_KIND = "served-rows-2"
 MAX_AGE_MS = 12 * 3_600_000
 """Brokers drop the notice of a deletion a day after it was written: who has not looked for so long may have
 missed one. Half of that is on the safe side."""

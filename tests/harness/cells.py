@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from learning.rows.part_columns import Cells
 
-__all__ = ["arms", "bias", "edges", "history", "i8", "near", "popular"]
+__all__ = ["arms", "bias", "edges", "history", "i8", "near", "offered", "popular"]
 
 
 def i8(*values: int) -> bytes:
@@ -70,3 +70,12 @@ def edges(clusters: npt.ArrayLike, b: npt.ArrayLike, d: npt.ArrayLike, shown: in
 def arms(shown: int, reward: float) -> Cells:
     """Counts of a policy that ignores the context."""
     return {"shown": i8(shown), "reward": np.array([reward], "<f8").tobytes()}
+
+
+def offered(clusters: Sequence[int], fits: npt.ArrayLike, *, explored: bool = False) -> Cells:
+    """Edges of the graph."""
+    found: Cells = {
+        "clusters": np.asarray(clusters, "<i4").tobytes(),
+        "affinities": np.asarray(fits, "<f4").tobytes(),
+    }
+    return found | ({"explored": b"\1"} if explored else {})

@@ -13,11 +13,10 @@ from stream.block_codec import encode_item
 from stream.engine.shard import Output
 from stream.events import ItemEvent
 from stream.frame import pack, unpack
-from tests.harness.cells import arms
+from tests.harness.cells import arms, offered
 from tests.harness.rows import RowServer, item_row, make_settings, names_of, row_record, user_row
 
 MOST = 16
-CLUSTER = {"serving": np.zeros(1, "<i4").tobytes(), "affinities": np.ones(1, "<f4").tobytes()}
 
 
 def flood(n: int, first: int = 0) -> list[Output]:
@@ -33,7 +32,7 @@ def said(name: str, *, deleted: bool = False) -> Output:
 
 
 def learned(name: str, clicks: int = 7) -> list[Output]:
-    policy = PolicyRow(item_id=name, parts={"thompson": arms(clicks, 2.0)}, **CLUSTER)  # type: ignore[arg-type]
+    policy = PolicyRow(item_id=name, parts={"thompson": arms(clicks, 2.0), "graph": offered([0], [1.0])})
     return [
         row_record("item-vectors", item_row(name, clicks=clicks, touched_at=1_000)),
         row_record("policy", policy),

@@ -11,7 +11,6 @@ import pytest
 from freshet.config import load_settings
 from learning.pipeline import Pipeline
 from learning.rows.codec import (
-    PolicyRow,
     Progress,
     UserRow,
     decode_item_row,
@@ -44,6 +43,7 @@ from tests.harness.rows import (
 )
 
 NEAR = {"cooccurrence": near(5, [], [], 1.0)}
+UNEVEN = pack({"kind": "policy", "version": 2, "item_id": "tea", "serving": bytes(4)})
 POPULAR = {"popularity": popular([5, 6], [0, 0], [1, 1], 1)}
 
 
@@ -64,7 +64,7 @@ POPULAR = {"popularity": popular([5, 6], [0, 0], [1, 1], 1)}
             "half_lives_ms: expected",
         ),
         ("item-vectors", b"tea", encode_row(item_row("tea", parts=NEAR)), "half_life_ms: expected"),
-        ("policy", b"tea", encode_row(PolicyRow(item_id="tea", serving=bytes(4))), "length"),
+        ("policy", b"tea", UNEVEN, "length"),
         ("catalogue", b"tea", encode_item(ItemEvent(item_id="mate", ts=1)), "the row is of 'mate'"),
         (
             "control",

@@ -15,7 +15,7 @@ from stream.block_codec import encode_item
 from stream.engine.shard import Output
 from stream.events import ItemEvent, LoggedEvent, Tick
 from stream.frame import pack
-from tests.harness.cells import bias, edges, near, popular
+from tests.harness.cells import bias, near, offered, popular
 from tests.harness.rows import (
     DIM,
     RowPublisher,
@@ -189,9 +189,7 @@ def test_a_cluster_with_members_in_many_shards_keeps_the_new_and_the_best() -> N
     rows = [
         PolicyRow(
             item_id=f"i{n}",
-            parts={} if n in (0, 1, 2) else {"diag_lin_ucb": edges([], [], [], shown=5)},
-            serving=np.zeros(1, "<i4").tobytes(),
-            affinities=np.array([n], "<f4").tobytes(),
+            parts={"graph": offered([0], [n], explored=n > 2)},
         )
         for n in range(8)
     ]

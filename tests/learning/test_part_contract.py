@@ -114,6 +114,25 @@ class TestCentroids(PartContract):
         return [array for vector in vectors for array in part.context(vector)]
 
 
+class TestGraph(PartContract):
+    name, policies, order_free, of_a_sample = "graph", POLICIES, False, True
+    learners = LEARNERS
+
+    def told(self, parts: Parts) -> dict[str, Told]:
+        """Without affinities: those in a row are of when its edges changed last."""
+        held = super().told(parts)["item"].items()
+        kept = {
+            name: {column: cell for column, cell in columns.items() if column != "affinities"}
+            for name, columns in held
+        }
+        return {"item": kept}
+
+    def answers(self, part: Any, parts: Parts, names: Sequence[str]) -> list[Any]:
+        clusters = [0, *parts.centroids.ids.tolist()]
+        offered = [part.candidates(np.array([cluster], np.int32)) for cluster in clusters]
+        return [np.sort(np.array(parts.names_of("item", rows), str)) for rows in offered]
+
+
 class TestDiagLinUcb(PolicyPartContract):
     name, policies = "diag_lin_ucb", POLICIES
     learners = LEARNERS

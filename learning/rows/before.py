@@ -1,7 +1,8 @@
-"""Rows of version 1, which named a field for each thing learned: their parts in the form of now."""
+"""Rows of before: those of version 1 named a field for each thing learned, and until 3 the graph had some."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, TypeVar
 
 import msgspec
@@ -11,7 +12,7 @@ from msgspec import Meta
 from learning.rows.part_columns import Cells
 from stream.errors import FrameError
 
-__all__ = ["upgraded_item", "upgraded_policy", "upgraded_user"]
+__all__ = ["upgraded_graph", "upgraded_item", "upgraded_policy", "upgraded_user"]
 
 _Count = Annotated[int, Meta(ge=0, le=2**62)]
 _Time = Annotated[int, Meta(ge=-(2**62), le=2**62)]
@@ -47,6 +48,11 @@ class _Item(msgspec.Struct):
     neighbours: _Neighbours | None = None
 
 
+class _Graph(msgspec.Struct):
+    serving: bytes = b""
+    affinities: bytes = b""
+
+
 class _Policy(msgspec.Struct):
     shown: _Count = 0
     clusters: bytes = b""
@@ -60,6 +66,7 @@ T = TypeVar("T")
 _users = msgspec.msgpack.Decoder(_User)
 _items = msgspec.msgpack.Decoder(_Item)
 _policies = msgspec.msgpack.Decoder(_Policy)
+_graphs = msgspec.msgpack.Decoder(_Graph)
 
 
 def upgraded_user(value: bytes) -> dict[str, Cells]:
@@ -123,6 +130,26 @@ def upgraded_policy(value: bytes) -> dict[str, Cells]:
             "shown": _i8(row.shown), "clusters": row.clusters, "b": row.b, "d": row.d
         }  # fmt: skip
     return parts
+
+
+def upgraded_graph(value: bytes, parts: Mapping[str, Cells]) -> dict[str, Cells]:
+    """The graph's columns of an item's row; it is explored where its policies' `parts` say that it was shown.
+
+    Raises:
+        FrameError: it holds something else than it should.
+
+    Example:
+        >>> upgraded_graph(msgspec.msgpack.encode({"serving": b"1234", "affinities": b"5678"}), {})
+        {'graph': {'clusters': b'1234', 'affinities': b'5678'}}
+    """
+    row = _read(_graphs, value)
+    if len(row.serving) % 4 or len(row.serving) != len(row.affinities):
+        msg = "columns of a policy row differ in length; the bytes are damaged or of another program"
+        raise FrameError(msg)
+    cells: Cells = {"clusters": row.serving, "affinities": row.affinities} if row.serving else {}
+    if cells and any(part.get("shown") for part in parts.values()):
+        cells["explored"] = b"\1"
+    return {"graph": cells} if cells else {}
 
 
 def _read(decoder: msgspec.msgpack.Decoder[T], value: bytes) -> T:
