@@ -184,22 +184,18 @@ class Worker:
             StartError: the port of the metrics is taken.
         """
         server = self._serve_metrics()
-        chores, following = (
-            [asyncio.create_task(self._sweep()), asyncio.create_task(self._look_at_lags())],
-            None,
-        )
+        chores = [asyncio.create_task(self._sweep()), asyncio.create_task(self._look_at_lags())]
         try:
             if self._ticks is not None:
                 await self._ticks.start()
             if self._replica is not None:
-                following = asyncio.create_task(self._follow(self._replica))
+                chores.append(asyncio.create_task(self._follow(self._replica)))
             await asyncio.gather(*(engine.run(stop) for engine in self.engines.values()))
         finally:
             for chore in chores:
                 chore.cancel()
+            # Each lets go of its brokers first.
             await asyncio.gather(*chores, return_exceptions=True)
-            if following is not None:
-                following.cancel()
             if self._ticks is not None:
                 await self._ticks.stop()
             await self._reader.close()
