@@ -74,7 +74,7 @@ def test_it_waits_as_long_as_it_takes_and_goes_on_by_itself(tmp_path: Path, caus
             resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (most, most))
         else:
             (tmp_path / "away").rename(tmp_path / "data" / "lock")
-        wait_until(lambda: learned(folder) >= second, timeout_s=120)
+        wait_until(lambda: learned(folder) >= second)
     assert process.returncode == 0
 
 

@@ -29,6 +29,7 @@ from stream.log import EventReader, Record
 from stream.scrub import LearnerScrub
 from stream.step import Step
 from stream.testing_log import clicks
+from tests.harness.live import wait_until
 
 __all__ = [
     "SETTINGS",
@@ -208,7 +209,8 @@ class Chaos:
             raise RuntimeError(msg)
 
     def stop(self) -> None:
-        """End everything politely: the writers first, then the learner, which takes what is left."""
+        """End all politely, once something was accepted: the writers, then the learner with the rest."""
+        wait_until(lambda: bool(self.accepted()) and bool(self.forgotten() or not self._forgets))
         for name in sorted(self._running, key=lambda name: name == "learner"):
             process = self._running[name]
             self._wait_until_it_can_be_asked(process)

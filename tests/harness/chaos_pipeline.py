@@ -14,11 +14,11 @@ CHAOS_SETTINGS: Settings = load_settings(
     environ={},
     flags={
         "learn": {"embedding_dim": 8, "maintain_ms": 100, "max_users": 20_000, "max_items": 4_096},
-        "join": {"window_ms": 200, "lateness_ms": 300},
+        "join": {"window_ms": 200, "lateness_ms": 2_000},
         "policy": {"centroids": 8},
     },
 )
-"""Small vectors and windows so short that they close while processes die."""
+"""Small vectors, windows that close while processes die, and lateness for a disk that takes long to sync."""
 
 
 def chaos_pipeline() -> Step:

@@ -138,7 +138,7 @@ class WorkersChaos:
         if self.rows is not None:
             self.rows.look(50)
 
-    def settle(self, limit_s: float = 180.0) -> None:
+    def settle(self, limit_s: float = 300.0) -> None:
         """Go on until everything sent up to now is shown: every partition has an owner that works.
 
         The limit leaves room for a first start, which compiles, on a busy machine.

@@ -73,8 +73,9 @@ class Crowd:
         threads = [Thread(target=job) for job in jobs]
         for thread in threads:
             thread.start()
-        for _ in range(n_rebuilds):
+        while n_rebuilds > 0 or self.n_searches <= 100:
             self.index.rebuild()
+            n_rebuilds -= 1
         self.stop.set()
         for thread in threads:
             thread.join()

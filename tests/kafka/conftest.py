@@ -16,15 +16,16 @@ from tests.harness.broker import Broker, NoBrokerError, running_broker
 
 
 def _drop_forgotten_sockets() -> None:
-    """What kafka-python leaves open after a failure is left to the collector; not for us to mend."""
+    """What kafka-python leaves open after a failure, and aiokafka of a connection that it was just making, is
+    left to the collector; not for us to mend."""
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "unclosed ", ResourceWarning)
+        warnings.filterwarnings("ignore", "unclosed |loop is closed", ResourceWarning)
         gc.collect()
 
 
 def pytest_itemcollected(item: pytest.Item) -> None:
     """The collector may come while a test of this folder runs."""
-    item.add_marker(pytest.mark.filterwarnings("ignore:unclosed :ResourceWarning"))
+    item.add_marker(pytest.mark.filterwarnings("ignore:unclosed |loop is closed:ResourceWarning"))
 
 
 def pytest_runtest_logfinish() -> None:

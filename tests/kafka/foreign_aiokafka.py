@@ -64,8 +64,8 @@ async def read(bootstrap: str, prefix: str, user: str, item: str) -> dict[str, A
     await consumer.start()
     rows: dict[str, dict[str, Any]] = {}
     try:
-        ends = time.monotonic() + 60
-        while time.monotonic() < ends and not (len(rows) == 2 and rows["item"]["clicks"] == 3):
+        ends = time.monotonic() + 240
+        while time.monotonic() < ends and [row["clicks"] for row in rows.values()] != [3, 3]:
             batches: dict[TopicPartition, list[Any]] = await consumer.getmany(timeout_ms=500)
             for tp, batch in batches.items():
                 for record in batch:

@@ -16,10 +16,10 @@ def test_what_is_written_can_be_read(topics: KafkaSettings) -> None:
     admin.create_topics({name: {"num_partitions": 2, "replication_factor": 1}})
     admin.close()
     producer = KafkaProducer(bootstrap_servers=topics.bootstrap)
-    sent = producer.send(name, b"value", partition=1).get(timeout=10)
+    sent = producer.send(name, b"value", partition=1).get(timeout=120)
     producer.close()
     consumer = KafkaConsumer(bootstrap_servers=topics.bootstrap)
     consumer.assign([TopicPartition(name, 1)])
     consumer.seek(TopicPartition(name, 1), sent.offset)
-    assert [record.value for batch in consumer.poll(10_000).values() for record in batch] == [b"value"]
+    assert [record.value for batch in consumer.poll(120_000).values() for record in batch] == [b"value"]
     consumer.close()

@@ -43,7 +43,7 @@ def chosen(topics: KafkaSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         "policies": [{"kind": "boltzmann", "name": "warm", "temperature": 0.05}],
         "learn": {"embedding_dim": 4, "max_users": 4_096, "max_items": 4_096},
         "join": {"window_ms": 500, "lateness_ms": 1_000},
-        "work": {"session_s": 6.0, "metrics_port": 0},
+        "work": {"metrics_port": 0},
         "kafka": {"bootstrap": topics.bootstrap, "prefix": topics.prefix, "partitions": topics.partitions},
     }
     return load_settings(environ={}, flags=flags)
@@ -53,18 +53,20 @@ def test_a_click_teaches_a_plugins_policy_through_the_topics(chosen: Settings, t
     parts, clock = build_parts(chosen), WallClock()
     backend = KafkaBackend(tmp_path / "s", chosen, parts, clock, topics=followed_topics(chosen.kafka))
     server = LiveWorker(Service(backend, parts, worker_config(chosen), clock))
-    with WorkerThread(chosen) as worker, server, httpx.Client(base_url=server.url, timeout=60) as client:
+    with WorkerThread(chosen) as worker, server, httpx.Client(base_url=server.url, timeout=120) as client:
 
         def absorbed(*events: dict[str, Any]) -> None:
+            # What was decided goes another way than what was clicked.
+            wait_until(lambda: backend.log.n_waiting == 0)
             at = client.post("/v1/events", json={"events": list(events)}).json()["accepted_at"]
-            wait_until(lambda: server.service.replica.absorbed_at >= at or worker.has_ended(), timeout_s=60)
+            wait_until(lambda: server.learned_up_to() >= at or worker.has_ended())
             assert worker.reason is None
 
         absorbed(*({"type": "item", "item_id": f"i{k}", "ts": T0 + k} for k in range(8)))
         first = client.post("/v1/recommend", json={"user_id": "ann", "request_id": "r1", "k": 4}).json()
         best = first["items"][0]["item_id"]
         absorbed({"type": "click", "user_id": "ann", "request_id": "r1", "item_id": best, "ts": T0 + 200})
-        wait_until(lambda: client.get(f"/v1/items/{best}").json()["clicks"] == 1)
+        assert client.get(f"/v1/items/{best}").json()["clicks"] == 1
         second = client.post("/v1/recommend", json={"user_id": "bob", "k": 4}).json()
     assert first["policy"] == second["policy"] == "warm" and first["items"][0]["propensity"] == 0.125
     assert second["items"][0]["item_id"] == best and second["items"][0]["propensity"] > 0.99

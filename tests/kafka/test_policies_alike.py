@@ -11,7 +11,7 @@ import httpx
 import msgspec
 import numpy as np
 import pytest
-from kafka import KafkaProducer
+from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 
 from bandits import Context, Draws, Reach, slate_propensities
 from freshet.config import Settings
@@ -61,7 +61,7 @@ def settings(kafka: KafkaSettings) -> Settings:
         learn=LearnSettings(embedding_dim=4, max_users=4_096, max_items=4_096),
         policy=PolicySettings(epsilon=1.0, features=("device", "hour"), feature_dim=4),
         policies=POLICIES,
-        work=WorkerSettings(session_s=6.0, metrics_port=0),
+        work=WorkerSettings(metrics_port=0),
     )
     # The rows are years old by their events: that is no reason not to serve them here.
     return msgspec.structs.replace(made, serve=msgspec.structs.replace(made.serve, ready_lag_ms=1 << 42))
@@ -115,6 +115,7 @@ class Reader:
 
     def __init__(self, chosen: Settings) -> None:
         self.parts: Parts = build_parts(chosen)
+        self._settings = chosen
         self._follower, self._consumer = RowFollower(chosen), RowConsumer(chosen.kafka, None)
 
     def look(self) -> None:
@@ -130,8 +131,26 @@ class Reader:
             self.look()
             return bool(condition(self.parts))
 
-        wait_until(holds, timeout_s=120)
+        wait_until(holds)
         return self.parts
+
+    def whole(self) -> Parts:
+        """All that the topics hold now."""
+        kafka = self._settings.kafka
+        plain = KafkaConsumer(bootstrap_servers=kafka.bootstrap)
+        places = [
+            (name, TopicPartition(kafka.topic(name), number))
+            for name, offsets in self._consumer.offsets().items()
+            for number in range(len(offsets))
+        ]
+        ends = plain.end_offsets([place for _, place in places])
+        plain.close()
+
+        def is_read(_: Parts) -> bool:
+            offsets = self._consumer.offsets()
+            return all(offsets[name][place.partition] >= ends[place] for name, place in places)
+
+        return self.until(is_read)
 
     def close(self) -> None:
         self._consumer.close()
@@ -169,6 +188,10 @@ def n_impressions(events: Sequence[LoggedEvent]) -> int:
     return SLATE * sum(isinstance(event, Decision) for event in events)
 
 
+def n_clicks(events: Sequence[LoggedEvent]) -> int:
+    return sum(isinstance(event, Click) for event in events)
+
+
 def reward(parts: Parts) -> float:
     found = held(parts, "epsilon_greedy")["item"].values()
     return float(sum(columns["reward"].sum() for columns in found if "reward" in columns))
@@ -183,9 +206,9 @@ def test_twenty_thousand_events_teach_every_policy_the_same_on_both_engines(topi
         # Attributes must be there before what is learned with them.
         server.until(lambda parts: len(parts.items) == N_ITEMS)
         send(topics, events)
-        total, clicks = n_impressions(events), reward(embedded)
+        total, clicks = n_impressions(events), n_clicks(events)
         found = server.until(lambda parts: n_shown(parts) == total and reward(parts) == clicks)
-        assert n_shown(embedded) == total and clicks > 1_000
+        assert n_shown(embedded) == total and reward(embedded) == clicks > 1_000
         for name in found.policies:
             assert_same(held(found, name), held(embedded, name))
 
@@ -202,10 +225,14 @@ def test_what_is_logged_with_an_answer_is_the_share_that_the_published_state_giv
         send(topics, items)
         reader.until(lambda parts: len(parts.items) == 12)
         send(topics, events)
-        reader.until(lambda parts: n_shown(parts) == n_impressions(events))
+        reader.until(
+            lambda parts: n_shown(parts) == n_impressions(events) and reward(parts) == n_clicks(events)
+        )
         # A server is ready beside a live worker only: the marks of a stopped one are soon too old.
         service, client = served_by.enter_context(serving(tmp_path, chosen))
         learning.close()
+        published = reader.whole()
+        wait_until(lambda: is_same(held(service.models, name), held(published, name)))
         for number in range(30):
             context = {"device": ("phone", "desk")[number % 2], "hour": number % 24}
             asked = {"user_id": f"new{number}", "request_id": f"a{number}", "k": 12, "policy": name}
@@ -214,7 +241,6 @@ def test_what_is_logged_with_an_answer_is_the_share_that_the_published_state_giv
         wait_until(lambda: service.backend.log.n_waiting == 0)
         decisions = [event for _, _, event in events_in(topics) if isinstance(event, Decision)]
         served = sorted((d for d in decisions if d.request_id[0] == "a"), key=lambda d: int(d.request_id[1:]))
-        published = reader.until(lambda parts: n_shown(parts) == n_impressions(events))
         assert len(served) == 30
         for decision in served:
             np.testing.assert_allclose(decision.propensities, shares(published, decision), rtol=1e-9)
@@ -243,9 +269,17 @@ def serving(data: Path, chosen: Settings) -> Iterator[tuple[Any, httpx.Client]]:
     parts, clock = build_parts(chosen), WallClock()
     backend = KafkaBackend(data, chosen, parts, clock, topics=followed_topics(chosen.kafka))
     worker = LiveWorker(Service(backend, parts, worker_config(chosen), clock))
-    with worker, httpx.Client(base_url=worker.url, timeout=60) as client:
+    with worker, httpx.Client(base_url=worker.url, timeout=120) as client:
         wait_until(lambda: worker.service.readiness().ready)
         yield worker.service, client
+
+
+def is_same(found: dict[str, Told], expected: dict[str, Told]) -> bool:
+    try:
+        assert_same(found, expected)
+    except AssertionError:
+        return False
+    return True
 
 
 def assert_same(found: dict[str, Told], expected: dict[str, Told]) -> None:

@@ -82,7 +82,7 @@ class Theirs:
             self.look()
             return condition()
 
-        wait_until(holds, 60, what)
+        wait_until(holds, 120, what)
 
     def close(self) -> None:
         self.producer.close()
@@ -157,7 +157,7 @@ def test_topics_are_read_whatever_codec_others_write_with(topics: KafkaSettings,
             partition=0,
         )
         own.close()
-        wait_until(all_found, 60, "everything is mapped")
+        wait_until(all_found, 120, "everything is mapped")
         assert worker.stop() == 0
     finally:
         worker.kill()

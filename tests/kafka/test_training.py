@@ -13,7 +13,6 @@ from kafka import KafkaProducer
 from freshet.config import Settings
 from learning.parts import build_parts
 from stream.codec import encode_events
-from stream.engine.worker_settings import WorkerSettings
 from stream.events import Click, Decision
 from stream.join import JoinSettings
 from stream.kafka import KafkaSettings
@@ -34,7 +33,7 @@ USERS = [f"u{n}" for n in range(20)]
 def chosen(topics: KafkaSettings) -> Iterator[Settings]:
     create_topics(topics)
     join = JoinSettings(window_ms=60_000, lateness_ms=1_000)
-    yield Settings(clock="event", kafka=topics, learn=LEARN, join=join, work=WorkerSettings(session_s=6.0))
+    yield Settings(clock="event", kafka=topics, learn=LEARN, join=join)
 
 
 def send_clicks(chosen: Settings) -> None:
@@ -66,7 +65,7 @@ def test_the_ranker_learns_from_users_of_all_partitions_and_servers_follow(
     with WorkerThread(chosen), serving(tmp_path / "s", served, ready=False) as server:
         ranker = server.service.models.ranker
         before = ranker.weights.copy()
-        wait_until(lambda: ranker.steps == len(USERS), timeout_s=90)
+        wait_until(lambda: ranker.steps == len(USERS))
         assert ranker.unread == 0 and (ranker.weights > before).tolist() == [True] + [False] * (
             len(before) - 1
         )

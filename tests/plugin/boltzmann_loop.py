@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
 from freshet.config import load_settings
 from freshet.demo.client import ApiClient
@@ -14,6 +15,13 @@ from stream.clock import WallClock
 POLICIES = [{"kind": "boltzmann", "name": "warm", "temperature": 0.05}, {"kind": "uniform"}]
 
 
+def absorb(api: ApiClient, events: list[dict[str, Any]]) -> None:
+    """Send events, and wait until they are learned by asking what nobody is shown."""
+    accepted_at = api.events(events)["accepted_at"]
+    while api.recommend(user_id="nobody", k=1, activate="explicit", after=accepted_at)["stale"]:
+        pass
+
+
 def main(folder: Path) -> None:
     """Show a slate, click its first item, and print both answers."""
     clock = WallClock()
@@ -21,11 +29,12 @@ def main(folder: Path) -> None:
     settings = load_settings(environ={}, flags=flags)
     with EmbeddedSystem(folder, settings, clock) as system, ApiClient(system.host, system.port) as api:
         items = [{"type": "item", "item_id": f"i{n}", "ts": int(clock.now_ms())} for n in range(8)]
-        first = api.recommend(user_id="ann", k=4, after=api.events(items)["accepted_at"])
+        absorb(api, items)
+        first = api.recommend(user_id="ann", k=4)
         click = {"type": "click", "user_id": "ann", "item_id": first["items"][0]["item_id"]}
         click |= {"ts": int(clock.now_ms()), "request_id": first["request_id"]}
-        after = api.events([click])["accepted_at"]
-        second = api.recommend(user_id="bob", k=4, after=after)
+        absorb(api, [click])
+        second = api.recommend(user_id="bob", k=4)
     print(json.dumps([first, second]))  # noqa: T201
 
 

@@ -49,6 +49,17 @@ class System:
         found: dict[str, Any] = answer.json()
         return found
 
+    def ask_fresh(self, user_id: str = "nobody", **body: Any) -> dict[str, Any]:
+        """Ask until the answer is not stale: a busy machine may take longer than `after` is waited for."""
+        answer: dict[str, Any] = {}
+
+        def is_fresh() -> bool:
+            answer.update(self.ask(user_id, **body))
+            return not answer["stale"]
+
+        wait_until(is_fresh)
+        return answer
+
     def settle(self, *events: dict[str, Any]) -> int:
         """Post events and wait until they are absorbed here; the `accepted_at` of the batch."""
         accepted_at = int(self.send(*events)["accepted_at"])
@@ -103,7 +114,7 @@ def running(path: Path, settings: Settings = SETTINGS, *, learner: bool = True) 
     service = Service(backend, build_parts(settings), worker_config(settings), clock)
     with ExitStack() as stack:
         worker = stack.enter_context(LiveWorker(service))
-        client = stack.enter_context(httpx.Client(base_url=worker.url, timeout=30))
+        client = stack.enter_context(httpx.Client(base_url=worker.url, timeout=120))
         if learner:
             stack.enter_context(learning(folder, settings))
             wait_until(lambda: service.readiness().ready)

@@ -25,7 +25,7 @@ POST = b"POST /v1/events HTTP/1.1\r\nhost: a\r\ncontent-type: application/json\r
 
 
 def connect(system: Any) -> socket.socket:
-    return socket.create_connection(("127.0.0.1", system.worker.port), timeout=20)
+    return socket.create_connection(("127.0.0.1", system.worker.port), timeout=120)
 
 
 def answer_to(system: Any, *pieces: bytes) -> bytes:
@@ -51,7 +51,15 @@ def read_all(connection: socket.socket) -> bytes:
 
 @pytest.fixture
 def hasty(run: Any, kit: Any, tmp_path: Path) -> Any:
-    changes = {"receive_s": 0.5, "max_receiving_bytes": 200_000, "max_connections": 20}
+    """It hangs up on the silent soon."""
+    with run(tmp_path / "data", kit.serve(receive_s=1.0), learner=False) as system:
+        yield system
+
+
+@pytest.fixture
+def narrow(run: Any, kit: Any, tmp_path: Path) -> Any:
+    """It has room for little, and time: nobody who is slow here is hung up on for that."""
+    changes = {"receive_s": 3_600, "max_receiving_bytes": 200_000, "max_connections": 20}
     with run(tmp_path / "data", kit.serve(**changes), learner=False) as system:
         yield system
 
@@ -95,22 +103,22 @@ def test_between_two_requests_a_connection_may_wait_as_long_as_proxies_let_it(ha
         assert b"HTTP/1.1 200" in rest and b"connection: close" in rest
 
 
-def test_large_bodies_wait_for_each_other_and_small_ones_do_not(hasty: Any, kit: Any) -> None:
-    budget, large = hasty.service.app.bodies, b" " * 240_000
-    with connect(hasty) as half:
+def test_large_bodies_wait_for_each_other_and_small_ones_do_not(narrow: Any, kit: Any) -> None:
+    budget, large = narrow.service.app.bodies, b" " * 240_000
+    with connect(narrow) as half:
         half.sendall(POST + b"content-length: 250000\r\n\r\n" + large)
         wait_until(lambda: budget.held_bytes > 150_000)
         headers = {"content-type": "application/json"}
-        other = hasty.client.post("/v1/events", content=large, headers=headers)
+        other = narrow.client.post("/v1/events", content=large, headers=headers)
         assert other.status_code == 429 and "serve.max_receiving_bytes" in other.json()["detail"]
-        assert hasty.send(kit.click("u", "i1"))["accepted"] == 1
+        assert narrow.send(kit.click("u", "i1"))["accepted"] == 1
     wait_until(lambda: budget.held_bytes == 0)
 
 
-def test_more_connections_than_there_is_room_for_end_the_longest_silent(hasty: Any) -> None:
-    silent = [connect(hasty) for _ in range(60)]
-    assert hasty.client.get("/healthz").status_code == 200
-    assert len(hasty.service.connections) <= 20 and hasty.service.connections.evicted > 0
+def test_more_connections_than_there_is_room_for_end_the_longest_silent(narrow: Any) -> None:
+    silent = [connect(narrow) for _ in range(60)]
+    assert narrow.client.get("/healthz").status_code == 200
+    assert len(narrow.service.connections) <= 20 and narrow.service.connections.evicted > 0
     assert read_all(silent[0]) == b""
     for connection in silent:
         connection.close()
@@ -124,7 +132,7 @@ def test_connections_leave_files_to_the_worker() -> None:
 
 def test_health_is_answered_when_as_much_is_asked_as_may_be(run: Any, kit: Any, tmp_path: Path) -> None:
     with (
-        run(tmp_path / "data", kit.serve(max_concurrent=1), learner=False) as system,
+        run(tmp_path / "data", kit.serve(max_concurrent=1, receive_s=3_600), learner=False) as system,
         connect(system) as half,
     ):
         half.sendall(POST + b"content-length: 900\r\n\r\n{")

@@ -59,7 +59,7 @@ def follow(folder: DataFolder, parts: Parts) -> Replica:
         )
         nudges = NudgeSocket(folder.socket_path("worker-0"))
         replica.follow(nudges)
-        assert await replica.wait_absorbed("u0", 20, 30)
+        assert await replica.wait_absorbed("u0", 20, 120)
         replica.stop()
         nudges.close()
         return replica

@@ -12,7 +12,7 @@ from serving.writer import GroupWriter
 from stream.clock import ManualClock
 from stream.errors import DiskFullError
 from stream.log import Record, SQLiteLog
-from tests.harness.live import wait_until
+from tests.harness.live import TIMEOUT_S, wait_until
 
 LOST = {
     "the log": ("events-0.db", "events-0.db-wal"),
@@ -81,5 +81,5 @@ def test_a_worker_that_cannot_store_is_not_ready_until_there_is_room(tmp_path: P
         await writer.submit(record(20_000), durable=True)
         await writer.stop()
 
-    asyncio.run(asyncio.wait_for(fill(), 30))
+    asyncio.run(asyncio.wait_for(fill(), TIMEOUT_S))
     log.close()

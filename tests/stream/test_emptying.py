@@ -85,7 +85,7 @@ def test_appends_take_turns_with_the_cutting_of_large_records(tmp_path: Path) ->
 
     thread = threading.Thread(target=append)
     thread.start()
-    assert started.wait(20)
+    assert started.wait(120)
     before = appended
     log.cut(cuts)
     during = appended - before

@@ -102,7 +102,7 @@ os.kill(os.getpid(), signal.SIGKILL)
 
 def test_what_was_not_synced_survives_a_kill_and_positions_are_never_given_twice(tmp_path: Path) -> None:
     path = tmp_path / "e.db"
-    subprocess.run([sys.executable, "-c", KILLED_WRITER, str(path)], check=False, timeout=30)
+    subprocess.run([sys.executable, "-c", KILLED_WRITER, str(path)], check=False, timeout=120)
     log = SQLiteLog(path)
     assert log.find_decision("r1") == b"{}"
     (pos,) = log.append([Record("events", b"[]", 6)])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from freshet.run import EmbeddedSystem
 from learning.errors import StartError
 from stream.clock import WallClock
 from stream.errors import LogError
+from tests.harness.live import wait_until
 
 CLOCK = WallClock()
 SETTINGS: Settings = load_settings(environ={}, flags={"port": 0, "policy": {"epsilon": 0.5}})
@@ -56,15 +57,8 @@ def ask(api: ApiClient, **body: Any) -> dict[str, Any]:
         answer.update(api.recommend(**body))
         return not answer["stale"]
 
-    until(fresh)
+    wait_until(fresh)
     return answer
-
-
-def until(condition: Callable[[], bool], timeout_s: float = 10.0) -> None:
-    deadline = CLOCK.monotonic_s() + timeout_s
-    while not condition():
-        assert CLOCK.monotonic_s() < deadline, "the condition did not come about in time"
-        CLOCK.sleep_s(0.01)
 
 
 def test_a_click_changes_the_next_answer_for_that_user(api: ApiClient) -> None:
@@ -86,7 +80,7 @@ def test_a_new_item_can_be_retrieved_and_is_explored(api: ApiClient) -> None:
         answer = ask(api, user_id="bea", k=10, groups=["b"], after=accepted)
         return any(e["item_id"] == "brand-new" and e["explored"] for e in answer["items"])
 
-    until(explored)
+    wait_until(explored)
     assert "brand-new" in shown(ask(api, user_id="bob", k=50, groups=["b"]))
 
 
