@@ -126,8 +126,7 @@ class _Stopwatch:
         for method in ("on_events", "on_tick", "take"):
             self.wrap(joiner, method, "join")
         parts = pipeline.parts
-        named = {**parts.named(), "measures": parts.measures}
-        for name, part in named.items():
+        for name, part in parts.named().items():
             if hasattr(part, "learn"):
                 self.wrap(part, "learn", f"learn {name}")
 

@@ -72,6 +72,11 @@ half_lives_ms = [3600000]
 kind = "popular"
 name = "last_hour_clicks"
 of = "last_hour"        # the learner of above""",
+    "measures": """[[measures]]           # a list replaces the default one as a whole: name all
+kind = "policy_counts"
+
+[[measures]]
+kind = "part_notes\"""",
     "scorers": """[[scorers]]
 kind = "popular"
 

@@ -18,6 +18,7 @@ from msgspec import Meta
 from freshet.settings_sources import from_environment, from_file
 from learning.choices import (
     chosen_learners,
+    chosen_measures,
     chosen_parts,
     chosen_policies,
     chosen_scorers,
@@ -45,6 +46,7 @@ __all__ = [
 _INSTEAD = {
     "policies": ("policy", ("name", "others", "alpha")),
     "learners": ("", ()),
+    "measures": ("", ()),
     "scorers": ("", ()),
     "sources": ("serve.sources", ("index", "neighbours", "graph", "popular", "fresh")),
     "estimators": ("", ()),
@@ -72,6 +74,9 @@ class Settings(ServingSettings, frozen=True, forbid_unknown_fields=True):
     `uniform` where none are given."""
     learners: tuple[dict[str, Any], ...] = ()
     """What learns from every click beside what always does, for scorers and sources that name it."""
+    measures: tuple[dict[str, Any], ...] = ()
+    """What is counted of the exploration, for `/metrics`; `policy_counts`, `organic_clicks` and `part_notes`
+    where none are given."""
     scorers: tuple[dict[str, Any], ...] = ()
     """What the ranker weighs about a candidate; `popular`, `together`, `together_by_history` and `taste`
     where none are given."""
@@ -122,6 +127,7 @@ def load_settings(
         raise SettingsError(msg) from None
     _refuse_out_of_range(settings, "")
     chosen_policies(settings), chosen_learners(settings), chosen_scorers(settings)
+    chosen_measures(settings)
     chosen_parts(SOURCES, settings.sources), chosen_parts(ESTIMATORS, settings.estimators)
     request_features_of(settings)
     if of_before:

@@ -19,13 +19,19 @@ from learners.rows import RowBlock
 from learners.scorer import Scorer
 from learners.world import World
 from learning.errors import SettingsError
+from learning.measure import Figure, Labels, Measure
 from replay.estimator import Estimator
 from replay.rounds import Rounds
 from serving.source import Role, Source
+from stream.blocks import CLICK, CLOSED, ORGANIC, SHOWN, FeedbackBlock
 from stream.errors import FreshetError
 from stream.frame import Frame
 
 __all__ = [
+    "CLICK",
+    "CLOSED",
+    "ORGANIC",
+    "SHOWN",
     "ArmCounts",
     "Ask",
     "Beliefs",
@@ -36,8 +42,12 @@ __all__ = [
     "Context",
     "Draws",
     "Estimator",
+    "FeedbackBlock",
+    "Figure",
     "Frame",
     "FreshetError",
+    "Labels",
+    "Measure",
     "Part",
     "PartSpec",
     "Places",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bandits.testing import PolicyContract
-from learning.testing import PartContract, PolicyPartContract
+from learning.testing import MeasureContract, PartContract, PolicyPartContract
 from replay.testing import EstimatorContract
 
-__all__ = ["EstimatorContract", "PartContract", "PolicyContract", "PolicyPartContract"]
+__all__ = ["EstimatorContract", "MeasureContract", "PartContract", "PolicyContract", "PolicyPartContract"]

@@ -73,18 +73,18 @@ class Column(NamedTuple):
     `shape` is what a row has of it; a word as its first entry names a ragged dimension: rows differ in
     length, and columns that name the same dimension have the same lengths. With `ref` "item" or "user" the
     numbers are rows of that table here and become its ids on the wire; in a parcel they may also be places in
-    another of its tables. `merge` matters for shared columns: "owner" has
-    one writer, of "sum" each partition has a share, and whoever follows adds them. A `setting` says how the
-    other columns are to be read (a half-life, a reference): alone it is no reason to write a row. Of a column
-    with `expects` every row has that value, or was written under other settings. A ragged dimension has at
-    most `most` entries.
+    another of its tables. `merge` matters for shared columns: "owner" has one writer, of "sum" each partition
+    has a share, and whoever follows adds them. Where shares are tables, their ragged dimension has one column
+    of merge "key": entries of one key are added. A `setting` says how the other columns are to be read (a
+    half-life, a reference): alone it is no reason to write a row. Of a column with `expects` every row has
+    that value, or was written under other settings. A ragged dimension has at most `most` entries.
     """
 
     name: str
     dtype: str
     shape: tuple[int | str, ...] = ()
     ref: str | None = None
-    merge: Literal["owner", "sum"] = "owner"
+    merge: Literal["owner", "sum", "key"] = "owner"
     setting: bool = False
     expects: tuple[int, ...] | None = None
     most: int = 2**31 - 1
@@ -157,6 +157,10 @@ def _check_names(where: str, columns: tuple[Column, ...]) -> None:
         if np.dtype(column.dtype).kind not in "iufb":
             msg = f"{where}: column {column.name!r} holds numbers or booleans, not {column.dtype!r}"
             raise LearnerError(msg)
+    keyed = [column.ragged for column in columns if column.merge == "key"]
+    if len(keyed) != len({*keyed} - {""}):
+        msg = f"{where}: a column of merge 'key' has a ragged dimension, and is the only one of it"
+        raise LearnerError(msg)
 
 
 class Part:

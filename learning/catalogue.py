@@ -24,13 +24,24 @@ import msgspec
 from learners.world import World
 from learning.errors import SettingsError
 
-__all__ = ["GROUP", "LEARNERS", "POLICIES", "SCORERS", "SECTIONS", "Kind", "Kinds", "misnamed", "words_of"]
+__all__ = [
+    "GROUP",
+    "LEARNERS",
+    "MEASURES",
+    "POLICIES",
+    "SCORERS",
+    "SECTIONS",
+    "Kind",
+    "Kinds",
+    "misnamed",
+    "words_of",
+]
 
 GROUP = "freshet.parts"
 """The entry point group; a name in it is the section and the kind, `policies.newest`. A name without a
 section is a policy."""
 
-SECTIONS = ("policies", "learners", "scorers", "sources", "estimators")
+SECTIONS = ("policies", "learners", "measures", "scorers", "sources", "estimators")
 
 _NAMES = ("Settings", "build")
 _KIND = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,63}")
@@ -181,6 +192,7 @@ POLICIES = Kinds("policies", "bandits.policies")
 SCORERS = Kinds("scorers", "learners.scorers")
 # Of these there is one: users and items, what users clicked, and the order of what the sources offer.
 LEARNERS = Kinds("learners", "learners.parts", without=("factorisation", "history", "ranker"))
+MEASURES = Kinds("measures", "learning.measures")
 
 
 def misnamed() -> list[str]:

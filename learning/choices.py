@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from graphlib import CycleError, TopologicalSorter
 from inspect import get_annotations
@@ -14,7 +14,7 @@ import msgspec
 from learners.errors import LearnerError
 from learners.request_features import RequestFeatures
 from learners.world import World
-from learning.catalogue import LEARNERS, POLICIES, SCORERS, Kind, Kinds, words_of
+from learning.catalogue import LEARNERS, MEASURES, POLICIES, SCORERS, Kind, Kinds, words_of
 from learning.errors import SettingsError
 from learning.settings import LearningSettings, PolicySettings
 from learning.settings_errors import explained
@@ -24,6 +24,7 @@ __all__ = [
     "Chosen",
     "build_chosen",
     "chosen_learners",
+    "chosen_measures",
     "chosen_parts",
     "chosen_policies",
     "chosen_scorers",
@@ -37,6 +38,7 @@ __all__ = [
 
 S = TypeVar("S", bound=LearningSettings)
 
+_DEFAULT_MEASURES = ("policy_counts", "organic_clicks", "part_notes")
 _DEFAULT_SCORERS = ("popular", "together", "together_by_history", "taste")
 _TAKEN = {
     "users", "items", "catalogue", "mf", "popularity", "cooccurrence", "history", "ranker", "centroids",
@@ -137,7 +139,27 @@ def chosen_learners(settings: LearningSettings) -> list[Chosen]:
         ['last_hour']
     """
     chosen = chosen_parts(LEARNERS, settings.learners)
-    taken = {*_TAKEN, *_IN_FRAMES, *policy_names(settings)}
+    return _of_their_own(chosen, {*_TAKEN, *_IN_FRAMES, *policy_names(settings)})
+
+
+def chosen_measures(settings: LearningSettings) -> list[Chosen]:
+    """What is measured, in their order; their modules are imported.
+
+    Raises:
+        SettingsError: an entry does not fit, or its name is that of another part.
+
+    Example:
+        >>> [measure.name for measure in chosen_measures(LearningSettings())]
+        ['policy_counts', 'organic_clicks', 'part_notes']
+    """
+    entries = settings.measures or [{"kind": kind} for kind in _DEFAULT_MEASURES]
+    learners = {str(entry.get("name") or entry.get("kind")) for entry in settings.learners}
+    taken = {*_TAKEN, *_IN_FRAMES, *policy_names(settings), *learners}
+    return _of_their_own(chosen_parts(MEASURES, entries), taken)
+
+
+def _of_their_own(chosen: list[Chosen], taken: Collection[str]) -> list[Chosen]:
+    """The same, where no other part has one of their names."""
     if one := next((one for one in chosen if one.name in taken), None):
         msg = f"settings: {one.where}.name: {one.name!r} is the name of another part; give it another `name`"
         raise SettingsError(msg)
@@ -202,6 +224,7 @@ def in_one_way(settings: S) -> S:
         policy=policy,
         policies=tuple(in_full(chosen_policies(settings))),
         learners=tuple(in_full(chosen_learners(settings))),
+        measures=tuple(in_full(chosen_measures(settings))),
     )
 
 

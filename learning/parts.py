@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any, cast
@@ -37,14 +37,17 @@ from learning.choices import (
     Chosen,
     build_chosen,
     chosen_learners,
+    chosen_measures,
     chosen_policies,
     chosen_scorers,
     request_features_of,
 )
 from learning.errors import SettingsError
+from learning.measure import Figure, Measure
+from learning.measures_before import MeasuresBefore
 from learning.settings import AdmissionRule, LearningSettings, LearnSettings
 from learning.unclaimed import Unclaimed
-from monitor import Measures
+from stream.blocks import FeedbackBlock
 from stream.frame import Frame
 from stream.step import Replicated
 
@@ -81,7 +84,8 @@ class Parts:
     policies: dict[str, Policy]
     kinds: Mapping[str, str]
     """The kind of each policy, by name."""
-    measures: Measures
+    measures: dict[str, Measure]
+    """What looks at all this, by the name that rows and frames have for them."""
     more: dict[str, Part] = field(default_factory=dict)
     """Learners beside these, by the name that rows and frames have for them."""
     unclaimed: Unclaimed = field(default_factory=Unclaimed)
@@ -115,10 +119,11 @@ class Parts:
             name: cast(Replicated, getattr(self, name))
             for name in (
                 "users", "items", "catalogue", "mf", "popularity", "cooccurrence", "history", "ranker",
-                "centroids", "graph", "measures",
+                "centroids", "graph",
             )
         }  # fmt: skip
-        return {**fixed, **self.more, **self._keyed_policies()}
+        before = {"measures": MeasuresBefore(self.measures)}
+        return {**fixed, **before, **self.more, **self.measures, **self._keyed_policies()}
 
     def _keyed_policies(self) -> dict[str, Policy]:
         return dict(zip(self.policy_keys().values(), self.policies.values(), strict=True))
@@ -161,6 +166,38 @@ class Parts:
                 told[name] = part.learn_both(block, told)
         return told
 
+    def measure(self, block: FeedbackBlock) -> None:
+        """Let every measure look at a block."""
+        for name, measure in self.measures.items():
+            with naming(name):
+                measure.learn(block)
+
+    def figures(self, failed: Callable[[str, str, Exception], None]) -> Iterator[Figure]:
+        """What all measures show; of one with a name of its own, under that name. `failed` is told of those
+        that raise: what, doing what, and the error."""
+        for name, measure in self.measures.items():
+            own, _, kind = name.partition(":")
+            try:
+                found = list(measure.figures())
+            except Exception as error:  # noqa: BLE001
+                failed(f"measure {own!r}", "showed its figures", error)
+                continue
+            for figure in found:
+                yield figure._replace(name=f"{own}_{figure.name}") if kind else figure
+
+    def read_notes(self, parts: Mapping[str, Part]) -> None:
+        """Let every measure read what these parts note, by name."""
+        for name, part in parts.items():
+            try:
+                notes = part.notes()
+            except Exception:
+                with naming(name):
+                    raise
+            if notes:  # few parts note anything, and ticks are many
+                for by, measure in self.measures.items():
+                    with naming(by):
+                        measure.read(name.partition(":")[0], notes)
+
     def names_of(self, side: str, rows: Int32) -> list[str | None]:
         """The ids in `rows` (n,) of a side's table; None for rows without an owner, and for -1."""
         return (self.users if side == "user" else self.items).ids_of(rows)
@@ -172,8 +209,7 @@ class Parts:
     def snapshot(self) -> Frame:
         """State of all parts, and what is kept of those that are not configured now."""
         frame: Frame = {name: part.snapshot() for name, part in self.named().items()}
-        if self.more:
-            frame["learners"] = list(self.more)
+        frame["learners"] = [*self.more, *self.measures]
         return {**frame, "unclaimed": kept} if (kept := self.unclaimed.snapshot()) else frame
 
     def restore(self, frame: Mapping[str, Any]) -> None:
@@ -190,7 +226,7 @@ class Parts:
             with self._refusing(name):
                 if name in frame:
                     part.restore(frame[name])
-        for name, part in {**self.more, **self._keyed_policies()}.items():
+        for name, part in {**self.more, **self.measures, **self._keyed_policies()}.items():
             with self._refusing(name):
                 self.unclaimed.give_back(name, part)
 
@@ -215,7 +251,7 @@ class Parts:
             yield
         except (PolicyError, LearnerError) as error:
             msg = f"settings: {name.removeprefix(_POLICY)}: {error}"
-            if name in self.more:
+            if name in self.more or name in self.measures:
                 msg += "; put its settings back, or give it another `name`, so that it starts afresh"
             raise SettingsError(msg) from error
 
@@ -335,7 +371,7 @@ def build_parts(settings: LearningSettings, *, partition: int = 0, n_partitions:
         request_features=request_features,
         policies=build_chosen(chosen, world, Policy),
         kinds={one.name: one.kind.name for one in chosen},
-        measures=Measures(),
+        measures=_measures(settings, world),
         more={_frame_name(one): more[one.name] for one in learners},
     )
 
@@ -384,6 +420,12 @@ def _clusters(
         budget=policy.refresh_budget,
     )
     return centroids, graph
+
+
+def _measures(settings: LearningSettings, world: World) -> dict[str, Measure]:
+    chosen = chosen_measures(settings)
+    built = build_chosen(chosen, world, Measure)
+    return {_frame_name(one): built[one.name] for one in chosen}
 
 
 def _scorers(settings: LearningSettings, world: World) -> list[Scorer]:

@@ -15,7 +15,6 @@ from learners.rows import RowBlock
 from learning.parts import Parts, build_parts
 from learning.put_items import put_items
 from learning.settings import LearningSettings
-from monitor import Measures
 from stream.accepted import AcceptedTimes, policy_clicks, read_times, served_items
 from stream.blocks import FeedbackBlock, Forgotten, ItemsBlock, Segment
 from stream.events import LoggedEvent
@@ -47,7 +46,8 @@ class Pipeline:
         self.forgotten = ForgetBook(forget_key)
         self.joiners = {backfill: Joiner(settings.join, self.forgotten) for backfill in (False, True)}
         self.parts: Parts = build_parts(settings)
-        self.measures: Measures = self.parts.measures
+        parts = self.parts
+        self._noting = {**parts.learners(), **parts.list_learners(), **parts.deciders()}
         self._maintained_ms = 0
         self._times: Sequence[int] = ()
         self._accepted = {kind: AcceptedTimes() for kind in ("users", "items", "policies")}
@@ -72,6 +72,7 @@ class Pipeline:
         self._learn(joiner.take())
         if not backfill:
             self.maintain(now_ms)
+            self.parts.read_notes(self._noting)
 
     def maintain(self, now_ms: int) -> None:
         """Keep tables, centroids and graph in shape, if it is time again."""
@@ -145,7 +146,7 @@ class Pipeline:
         for name, part in parts.deciders().items():
             with naming(name):
                 part.learn_items(rows, {})
-        parts.measures.learn(block)
+        parts.measure(block)
 
     def _forget(self, user: Forgotten) -> None:
         self.parts.remove_users(self.parts.users.remove([user.user_id]))

@@ -114,6 +114,9 @@ class LearningSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     `uniform` where none are given."""
     learners: tuple[dict[str, Any], ...] = ()
     """What learns from every click beside what always does, for scorers and sources that name it."""
+    measures: tuple[dict[str, Any], ...] = ()
+    """What is counted of the exploration, for `/metrics`; `policy_counts`, `organic_clicks` and `part_notes`
+    where none are given."""
     scorers: tuple[dict[str, Any], ...] = ()
     """What the ranker weighs about a candidate; `popular`, `together`, `together_by_history` and `taste`
     where none are given."""

@@ -11,6 +11,7 @@ and column, to the bit. Only what depends on the order across partitions may say
 
 from __future__ import annotations
 
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
@@ -23,8 +24,10 @@ import pytest
 
 from bandits import Context
 from learners.part import SIDES, Part, check_columns
+from learning.measure import Measure
 from learning.parts import Parts, build_parts
 from learning.rows.part_columns import to_cells
+from learning.rows.shared import merged_shares
 from learning.settings import LearningSettings, LearnSettings, PolicySettings
 from learning.testing_chain import Chain
 from learning.testing_engines import Embedded, chained, followed, pieces, renewed, scripted
@@ -32,7 +35,7 @@ from learning.testing_told import Told, rows_of, told
 from stream.events import LoggedEvent
 from stream.frame import Frame, pack, unpack
 
-__all__ = ["PartContract", "PolicyPartContract"]
+__all__ = ["MeasureContract", "PartContract", "PolicyPartContract"]
 
 _N_EVENTS = 400
 _PAUSE_MS = 240_000
@@ -48,6 +51,8 @@ class PartContract(ABC):
     """The entries of `[[policies]]` that it is run with."""
     learners: ClassVar[Sequence[Mapping[str, Any]]] = ()
     """Those of `[[learners]]`."""
+    measures: ClassVar[Sequence[Mapping[str, Any]]] = ()
+    """Those of `[[measures]]`; none are the default ones."""
     order_free: ClassVar[bool] = True
     """Whether it holds the same in whatever order the records of several partitions come. If not, it is
     compared where they come in the order of the log."""
@@ -69,6 +74,7 @@ class PartContract(ABC):
             policy=PolicySettings(centroids=6, features=("device", "hour"), feature_dim=4),
             policies=tuple(map(dict, self.policies)),
             learners=tuple(map(dict, self.learners)),
+            measures=tuple(map(dict, self.measures)),
         )
 
     def short_lived(self) -> LearningSettings:
@@ -239,21 +245,53 @@ class PartContract(ABC):
         out: dict[str, Told] = {side: {} for side in self.part_of(chain.items[0].parts).spec.sides}
         for owner in range(chain.n):
             users, items = self.told(chain.users[owner].parts), self.told(chain.items[owner].parts)
-            for side, found in out.items():
+            for side in set(out) - {"shared"}:
                 held = (users if side == "user" else items)[side]
-                if side == "shared":
-                    self._add(found, held, owner)
-                else:
-                    found |= {name: columns for name, columns in held.items() if chain.home(name) == owner}
+                out[side] |= {name: columns for name, columns in held.items() if chain.home(name) == owner}
+        if "shared" in out:
+            out["shared"] = {"": self._merged(chain)}
         return out
 
-    def _add(self, found: Told, share: Told, owner: int) -> None:
-        """Add a share of shared columns to the others; what has one owner is that of partition 0."""
-        for column in self.part_of(build_parts(self.settings())).spec.sides["shared"]:
-            if owner == 0:
-                found.setdefault("", {})[column.name] = share[""][column.name]
-            elif column.merge == "sum":
-                found[""][column.name] = found[""][column.name] + share[""][column.name]
+    def _merged(self, chain: Chain) -> dict[str, Any]:
+        """The shares of shared columns as one; what has one owner is that of partition 0."""
+        shares = [self.told(parts)["shared"][""] for parts in self.sharing(chain)]
+        columns = self.part_of(chain.items[0].parts).spec.sides["shared"]
+        return merged_shares(columns, shares)
+
+    def sharing(self, chain: Chain) -> list[Parts]:
+        """Those that have a share of shared columns."""
+        return [shard.parts for shard in chain.items]
+
+
+class MeasureContract(PartContract):
+    """A measure's: its answers are its figures. It counts where users are owned, and reads notes of all."""
+
+    def part_of(self, parts: Parts) -> Measure:
+        """The measure among all."""
+        return {name.partition(":")[0]: measure for name, measure in parts.measures.items()}[self.name]
+
+    def sharing(self, chain: Chain) -> list[Parts]:
+        """All steps."""
+        return [shard.parts for shard in chain.users] + super().sharing(chain) + [chain.train.parts]
+
+    def answers(self, part: Any, parts: Parts, names: Sequence[str]) -> list[npt.NDArray[Any]]:
+        """Values of all figures, in the order of their labels."""
+        figures = list(part.figures())
+        return [np.array([figure.values[at] for at in sorted(figure.values)]) for figure in figures]
+
+    def test_figures_have_names_labels_and_finite_values(self) -> None:
+        figures = list(self.part_of(self._learned(self.settings())).figures())
+        assert figures and len({figure.name for figure in figures}) == len(figures)
+        for name, what, labels, values, _ in figures:
+            assert re.fullmatch("[a-z][a-z0-9_]*", name) and what
+            assert all(len(at) == len(labels) for at in values)
+            assert values and np.isfinite(list(values.values())).all()
+
+    def test_labels_are_bounded(self) -> None:
+        measure = self.part_of(build_parts(self.settings()))
+        for number in range(3 * measure.most):
+            measure.at(*[f"label {number}"] * len(measure.labels))
+        assert len(measure.by_labels()) <= measure.most + 1
 
 
 class PolicyPartContract(PartContract):

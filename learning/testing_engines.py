@@ -13,7 +13,7 @@ import numpy as np
 from learning.parts import Parts, build_parts
 from learning.pipeline import Pipeline
 from learning.rows.follow import RowFollower
-from learning.rows.publish import ControlRows, ItemRows, TrainedRows, UserRows
+from learning.rows.publish import ItemRows, TrainedRows, UserRows
 from learning.rows.shared import SharedRows
 from learning.settings import LearningSettings
 from learning.testing_chain import Chain
@@ -119,11 +119,10 @@ class Embedded:
         self.pipeline = Pipeline(self.settings, _KEY)
         parts = self.pipeline.parts
         self._users, self._items = UserRows(parts, 0), ItemRows(parts, 0, lambda _: 0)
-        of_all = {**parts.learners(), **parts.policy_parts()}
+        of_all = {**parts.learners(), **parts.policy_parts(), **parts.measures}
         self._rows = (
             self._users,
             self._items,
-            ControlRows(parts, 0),
             TrainedRows({"ranker": parts.ranker}),
             SharedRows(of_all, "items", 0),
         )

@@ -1,11 +1,11 @@
-"""What the exploration is doing: measures that run as a step (so live and replay give the same numbers),
-ranking metrics, and intervals.
+"""What the numbers say: ranking metrics, intervals, latencies.
+
+What is counted of the exploration while it runs stands in `learning/measures`.
 """
 
 from __future__ import annotations
 
 from monitor.latency import LatencyWindow
-from monitor.measures import Measures
 from monitor.metrics import auc, hit_at_k, ndcg_at_k
 from monitor.stats import (
     Interval,
@@ -19,7 +19,6 @@ from monitor.stats import (
 __all__ = [
     "Interval",
     "LatencyWindow",
-    "Measures",
     "RunningMoments",
     "auc",
     "beta_limit",

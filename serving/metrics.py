@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import collections
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any
 
 from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
+
+from learning.measure import Figure
 
 __all__ = [
     "METRICS_TYPE",
@@ -23,8 +25,7 @@ __all__ = [
 METRICS_TYPE = b"text/plain; version=0.0.4; charset=utf-8"
 
 _BUCKETS_S = (0.0005, 0.001, 0.002, 0.003, 0.005, 0.0075, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
-_FALLING = ("reward", "explored_reward")
-_METRIC = {"empty": "empty_slates", "gained": "reward_gained", "lost": "reward_lost"}
+_NO_LETTER = re.compile(r"[^a-zA-Z0-9_]")
 
 
 class HttpMetrics:
@@ -137,55 +138,27 @@ class LearnerMetrics(Collector):
     def __init__(
         self,
         gauges: Callable[[], dict[str, float]],
-        measures: Callable[[], dict[str, Any]],
+        figures: Callable[[], Iterable[Figure]],
         freshness: Callable[[], Iterable[Metric]],
     ) -> None:
-        self._gauges, self._measures, self._freshness = gauges, measures, freshness
+        self._gauges, self._figures, self._freshness = gauges, figures, freshness
 
     def collect(self) -> Iterator[Metric]:
         """All families."""
         for name, value in self._gauges().items():
             yield GaugeMetricFamily(f"freshet_{name}", name.replace("_", " "), value=value)
         yield from self._freshness()
-        yield from _families(self._measures())
+        yield from map(_family, self._figures())
 
 
-def _families(measures: dict[str, Any]) -> Iterator[Metric]:
-    by_policy: dict[str, dict[str, float]] = measures.get("policies", {})
-    for name in sorted({name for counts in by_policy.values() for name in counts}):
-        # What falls with a correction or a dislike is no counter: a fall would be taken for a restart.
-        kind = GaugeMetricFamily if name in _FALLING else CounterMetricFamily
-        family = kind(
-            f"freshet_policy_{_METRIC.get(name, name)}", f"Learned {name} by policy.", labels=["policy"]
-        )
-        for policy, counts in by_policy.items():
-            family.add_metric([policy], counts.get(name, 0))
-        yield family
-    for ratio, (above, below) in {
-        "click_rate": ("explored_clicks", "explored"),
-        "reward_rate": ("explored_reward", "explored"),
-        "answer_click_rate": ("clicks", "shown"),
-        "answer_reward_rate": ("reward", "shown"),
-        "explored_share": ("explored", "shown"),
-    }.items():
-        rates = GaugeMetricFamily(
-            f"freshet_policy_{ratio}", f"{above} / {below} by policy.", labels=["policy"]
-        )
-        for policy, counts in by_policy.items():
-            if counts.get(below):
-                rates.add_metric([policy], counts.get(above, 0) / counts[below])
-        yield rates
-    if "organic" in measures:
-        yield CounterMetricFamily(
-            "freshet_organic_clicks", "Organic clicks learned.", value=measures["organic"]
-        )
-    if measures.get("join"):
-        outcomes = CounterMetricFamily(
-            "freshet_learner_join", "Counted by the learner: join.", labels=["outcome"]
-        )
-        for outcome, count in measures["join"].items():
-            outcomes.add_metric([outcome], count)
-        yield outcomes
+def _family(figure: Figure) -> Metric:
+    name = f"freshet_{_NO_LETTER.sub('_', figure.name)}"
+    family = (CounterMetricFamily if figure.is_counter else GaugeMetricFamily)(
+        name, figure.what, labels=figure.labels
+    )
+    for labels, value in figure.values.items():
+        family.add_metric(labels, value)
+    return family
 
 
 def exposition(registry: CollectorRegistry) -> bytes:

@@ -12,6 +12,7 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.core import Metric
 
 from index import LiveIndex, Maintenance
+from learning.measure import Figure, Labels
 from learning.parts import Parts
 from serving.app import Application, Lifespan
 from serving.backend import Backend
@@ -152,7 +153,7 @@ class Service:
             name=name,
             mode=config.mode,
         )
-        registry.register(LearnerMetrics(self.gauges, self._measures, self._fresh))
+        registry.register(LearnerMetrics(self.gauges, self._figures, self._fresh))
         registry.register(FailureMetrics(self.failures.counts))
         views = Views(self.models, self.index, self.replica, self.failures.note)
         status = Status(registry, self.readiness, worker=name, version=config.version)
@@ -312,8 +313,13 @@ class Service:
     def _fresh(self) -> Iterator[Metric]:
         return self.freshness.families(self.clock.now_ms())
 
-    def _measures(self) -> dict[str, Any]:
+    def _figures(self) -> Iterator[Figure]:
         # Sums over half of what was learned would grow by the other half at once: so nothing at first.
         if self.backend.why_not_caught_up():
-            return {}
-        return {**self.models.measures.snapshot(), "join": self._join.get("counters", {})}
+            return
+        yield from self.models.figures(self.failures.note)
+        if outcomes := self._join.get("counters"):
+            values: dict[Labels, float] = {(outcome,): count for outcome, count in outcomes.items()}
+            yield Figure(
+                "learner_join", "Counted by the learner: join.", ("outcome",), values, is_counter=True
+            )

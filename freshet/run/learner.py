@@ -53,6 +53,7 @@ def fingerprint(settings: Settings) -> str:
         serve=plain.serve,
         sources=(),
         estimators=(),
+        measures=(),
         engine=plain.engine,
         kafka=plain.kafka,
         work=plain.work,

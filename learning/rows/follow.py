@@ -68,7 +68,7 @@ class RowFollower:
         self._users = UserFrames(learn.embedding_dim, learn.max_users, learners, self._items)
         self._naming_items = [name for name, part in learners.items() if _names_items(part)]
         self._policies = PolicyFrames(deciders, shape.policy_keys(), self._items)
-        shared = SharedFrames({**learners, **deciders}, shape.policy_keys())
+        shared = SharedFrames({**learners, **deciders, **shape.measures}, shape.policy_keys())
         self._control = ControlFrames(shape.ranker, shared)
         self._n_partitions = settings.kafka.partitions
         self._accepted: dict[str, list[list[int]]] = {}

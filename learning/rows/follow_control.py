@@ -1,32 +1,16 @@
-"""Rows of `control`: the ranker, shared columns, the measures of all partitions as one, and marks."""
+"""Rows of `control`: the ranker, the columns that parts share, and marks."""
 
 from __future__ import annotations
 
-from typing import Annotated
-
-import msgspec
-import numpy as np
-
 from bandits import PolicyError
 from learners import LearnerError, Ranker
+from learning.measures_before import columns_before
 from learning.rows.codec import decode_control
-from learning.rows.shared import SharedFrames
+from learning.rows.shared import SharedFrames, shared_key
 from stream.errors import FrameError
 from stream.frame import MALFORMED, Frame
 
 __all__ = ["ControlFrames"]
-
-
-_Figure = (
-    Annotated[int, msgspec.Meta(ge=-(2**62), le=2**62)] | Annotated[float, msgspec.Meta(ge=-1e300, le=1e300)]
-)
-
-
-class _Measures(msgspec.Struct):
-    """A partition's measures, in the form that they are summed in."""
-
-    organic: Annotated[int, msgspec.Meta(ge=0, le=2**62)]
-    policies: dict[str, dict[str, _Figure]]
 
 
 class ControlFrames:
@@ -40,7 +24,6 @@ class ControlFrames:
     def __init__(self, ranker: Ranker, shared: SharedFrames) -> None:
         self.shared = shared
         self._ranker = ranker
-        self._measures: dict[str, Frame] = {}
         self.history: dict[int, int] = {}
         """By partition of `events`, the watermark (ms) that history has there."""
         self.trained = 0
@@ -55,8 +38,6 @@ class ControlFrames:
         """
         if value is None:
             self.shared.drop(key)
-            if self._measures.pop(key, None) is not None:
-                self._changed["measures"] = True
             return
         kind, state = decode_control(value)
         try:
@@ -67,8 +48,7 @@ class ControlFrames:
 
     def _put(self, key: str, kind: str, state: Frame) -> None:
         if kind == "measures":
-            self._measures[key] = msgspec.to_builtins(msgspec.convert(state, _Measures))
-            self._changed["measures"] = True
+            self._put_measures(key.removeprefix("measures/"), state)
             return
         if kind == "part":
             self.shared.put(key, state)
@@ -88,18 +68,21 @@ class ControlFrames:
         self._ranker.apply(state)
         self._changed[kind] = state
 
+    def _put_measures(self, partition: str, state: Frame) -> None:
+        """A partition's measures, which a program of before wrote: of this and the rows of now the later one
+        counts."""
+        for name, columns in columns_before(state).items():
+            self.shared.put(shared_key(name, "users", partition), {"part": name, "columns": columns})
+
     def take(self) -> Frame:
-        """Changes of `ranker` and `measures`, and of shared columns."""
+        """Changes of `ranker`, and of shared columns."""
         frame, self._changed = self._changed, {}
-        if "measures" in frame:
-            frame["measures"] = _summed(list(self._measures.values()))
         return {**frame, **self.shared.take()}
 
     def snapshot(self) -> Frame:
         """All that was followed."""
         return {
             "ranker": self._ranker.snapshot(),
-            "measures": self._measures,
             "history": [list(pair) for pair in self.history.items()],
             "trained": self.trained,
             "shared": self.shared.snapshot(),
@@ -108,20 +91,12 @@ class ControlFrames:
     def restore(self, frame: Frame) -> None:
         """Become what `snapshot` described."""
         self._ranker.restore(frame["ranker"])
-        self._measures, self._changed = dict(frame["measures"]), {}
+        self._changed = {}
         self.shared.restore(frame.get("shared", {}))
         if "centroids" in frame:  # copies of before had them apart
             self.shared.put("centroids", {"part": "centroids", "columns": frame["centroids"]})
+        for key, state in frame.get("measures", {}).items():
+            self._put_measures(key.removeprefix("measures/"), state)
         # Copies of before know nothing of these.
         self.trained = int(frame.get("trained", 0))
         self.history = {int(p): int(ts) for p, ts in frame.get("history", [])}
-
-
-def _summed(parts: list[Frame]) -> Frame:
-    policies: dict[str, dict[str, float]] = {}
-    for part in parts:
-        for name, counts in part["policies"].items():
-            sums = policies.setdefault(name, dict.fromkeys(counts, 0))
-            for what, n in counts.items():
-                sums[what] = sums.get(what, 0) + n
-    return {"policies": policies, "organic": int(np.sum([part["organic"] for part in parts], dtype=np.int64))}

@@ -20,7 +20,7 @@ from learning.rows.publish_tools import PartCells, PublishedIds, owned_by, union
 from stream.engine.shard import Output
 from stream.frame import Frame
 
-__all__ = ["ControlRows", "ItemRows", "TrainedRows", "UserRows"]
+__all__ = ["ItemRows", "TrainedRows", "UserRows"]
 
 Int32 = npt.NDArray[np.int32]
 
@@ -114,29 +114,3 @@ class TrainedRows:
             for name, part in self._learners.items()
             if (state := part.changes())
         ]
-
-
-class ControlRows:
-    """Rows of `control`: each partition's measures.
-
-    Args:
-        parts: of a shard that owns users.
-        partition: number of that shard.
-
-    Example:
-        >>> from learning.settings import LearningSettings
-        >>> from learning.parts import build_parts
-        >>> parts = build_parts(LearningSettings())
-        >>> ControlRows(parts, 0).take()
-        []
-    """
-
-    def __init__(self, parts: Parts, partition: int) -> None:
-        self._parts, self._partition = parts, partition
-
-    def take(self) -> list[Output]:
-        """What has changed since the last call; the topic has one partition."""
-        parts = self._parts
-        state = parts.measures.changes()
-        key = f"measures/{self._partition}"
-        return [Output("control", 0, encode_control("measures", state), key.encode())] if state else []

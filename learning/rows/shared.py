@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from bandits import PolicyError
 from learners.errors import LearnerError
@@ -15,10 +17,20 @@ from stream.engine.shard import Output
 from stream.errors import FrameError
 from stream.frame import Frame
 
-__all__ = ["SharedFrames", "SharedRows"]
+__all__ = ["SharedFrames", "SharedRows", "merged_shares", "shared_key"]
 
 _KEY = "part/"
 _ONE_ROW = np.zeros(1, np.int32)
+
+
+def shared_key(part: str, step: str, partition: int | str) -> str:
+    """The key in `control` of the share that a shard has of a part's columns.
+
+    Example:
+        >>> shared_key("lin_ucb", "items", 2)
+        'part/lin_ucb/items/2'
+    """
+    return f"{_KEY}{part}/{step}/{partition}"
 
 
 class SharedRows:
@@ -47,12 +59,12 @@ class SharedRows:
         for name, part in self._parts.items():
             if not part.touched("shared").size:
                 continue
-            mine = [c for c in part.spec.sides["shared"] if c.merge == "sum" or self._partition == 0]
+            mine = [c for c in part.spec.sides["shared"] if c.merge != "owner" or self._partition == 0]
             columns = part.export("shared", _ONE_ROW)
             state = {"part": name, "columns": {column.name: columns[column.name] for column in mine}}
             if not mine:
                 continue
-            key = f"{_KEY}{name}/{self._step}/{self._partition}"
+            key = shared_key(name, self._step, self._partition)
             outputs.append(Output("control", 0, encode_control("part", state), key.encode()))
         return outputs
 
@@ -95,9 +107,14 @@ class SharedFrames:
         self._changed.add(name)
 
     def _checked(self, name: str, columns: tuple[Column, ...], came: Frame) -> Columns:
-        """The share in a row: all sums, and all that has one owner or nothing of it."""
+        """The share in a row: all sums, and all that has one owner or nothing of it.
+
+        Of sums by key some may be missing: a program of before had less of them.
+        """
         is_owner = any(column.merge == "owner" and column.name in came for column in columns)
-        mine = tuple(column for column in columns if is_owner or column.merge == "sum")
+        keyed = {column.ragged for column in columns if column.merge == "key"}
+        not_here = {c.name for c in columns if c.merge == "sum" and c.ragged in keyed} - came.keys()
+        mine = tuple(c for c in columns if (is_owner or c.merge != "owner") and c.name not in not_here)
         came = with_arrays(mine, came)
         try:
             check_columns(mine, 1, came, shared=True)
@@ -107,6 +124,7 @@ class SharedFrames:
             msg = f"{name}: {error}; give all programs the same settings"
             raise FrameError(msg) from error
         found = {column.name: came[column.name] for column in mine}
+        _check_keyed(name, mine, found)
         if not are_finite(*(array for array in found.values() if array.dtype.kind == "f")):
             msg = f"{name}: a shared column holds what is no finite number"
             raise FrameError(msg)
@@ -122,7 +140,7 @@ class SharedFrames:
         frame: Frame = {}
         for name in sorted(self._changed):
             shares = self._shares_of(name)
-            merged = {column.name: _merged(column, shares) for column in self._columns[name]}
+            merged = merged_shares(self._columns[name], shares)
             if all(array is not None for array in merged.values()):
                 frame[self._keys.get(name, name)] = {"shared": {"rows": _ONE_ROW, **merged}}
         self._changed = set()
@@ -143,12 +161,67 @@ class SharedFrames:
         self._changed = set()
 
 
-def _merged(column: Column, shares: list[Columns]) -> object:
-    """The sum of all shares, or what the one owner says; None where nobody has said it."""
+def merged_shares(columns: Sequence[Column], shares: Sequence[Columns]) -> dict[str, npt.NDArray[Any] | None]:
+    """The columns of all shares as one: sums added, in the order of the shares so that every follower has the
+    same bits, of others what the first says; None for what nobody has said.
+
+    Example:
+        >>> hours = Column("hour", "i4", ("hours",), merge="key")
+        >>> clicks = Column("n", "i8", ("hours",), merge="sum")
+        >>> shares = [{"hour": np.array([7, 9]), "n": np.array([1, 2])}]
+        >>> shares += [{"hour": np.array([9]), "n": np.array([5])}]
+        >>> {name: array.tolist() for name, array in merged_shares((hours, clicks), shares).items()}
+        {'hour': [7, 9], 'n': [1, 7]}
+    """
+    keys = {column.ragged: column.name for column in columns if column.merge == "key"}
+    merged: dict[str, npt.NDArray[Any] | None] = {}
+    for column in columns:
+        key = keys.get(column.ragged)
+        if key is None:
+            merged[column.name] = _merged(column, shares)
+    for dimension, key in keys.items():
+        mine = [column for column in columns if column.ragged == dimension]
+        merged |= _merged_by(key, mine, [share for share in shares if key in share])
+    return merged
+
+
+def _merged(column: Column, shares: Sequence[Columns]) -> npt.NDArray[Any] | None:
     found = [share[column.name] for share in shares if column.name in share]
     if not found:
         return None
     if column.merge == "owner":
         return found[0]
-    # In the order of their keys, so that every follower has the same bits.
-    return np.sum(found, axis=0, dtype=found[0].dtype)
+    summed: npt.NDArray[Any] = np.sum(found, axis=0, dtype=found[0].dtype)
+    return summed
+
+
+def _merged_by(
+    key: str, columns: Sequence[Column], shares: Sequence[Columns]
+) -> dict[str, npt.NDArray[Any] | None]:
+    """Tables as one: a row for each key, in their order; a share without a column adds nothing to it."""
+    if not shares:
+        return {column.name: None for column in columns}
+    keys, at = np.unique(np.concatenate([share[key] for share in shares]), axis=0, return_inverse=True)
+    ends = np.cumsum([len(share[key]) for share in shares])
+    merged: dict[str, npt.NDArray[Any] | None] = {}
+    for column in columns:
+        rest: tuple[Any, ...] = column.shape[1:]
+        total = np.zeros((len(keys), *rest), column.dtype)
+        for share, rows in zip(shares, np.split(at.ravel(), ends[:-1]), strict=True):
+            if column.name in share:
+                np.add.at(total, rows, share[column.name])
+        merged[column.name] = keys if column.name == key else total
+    return merged
+
+
+def _check_keyed(name: str, columns: Sequence[Column], came: Columns) -> None:
+    """That the columns of a table are of one length.
+
+    Raises:
+        FrameError: they are not, or its key is not there.
+    """
+    for key in (column for column in columns if column.merge == "key"):
+        lengths = {len(came[column.name]) for column in columns if column.ragged == key.ragged}
+        if len(lengths) != 1:
+            msg = f"{name}: columns of {key.ragged!r} differ in length: {sorted(lengths)}"
+            raise FrameError(msg)

@@ -78,7 +78,8 @@ class ItemsShard:
         self.progress = Progress()
         """What all of them have passed on; it falls only where time was wrong."""
         self._rows = ItemRows(self.parts, partition, partition_of)
-        self._shared = SharedRows({**self.parts.learners(), **self.parts.policy_rows()}, "items", partition)
+        self._learning = {**self.parts.learners(), **self.parts.policy_rows()}
+        self._shared = SharedRows({**self._learning, **self.parts.measures}, "items", partition)
         self._clicks, self._items = AcceptedTimes(), AcceptedTimes()
         self._maintained_ms = 0
         self._told = self.progress
@@ -145,6 +146,7 @@ class ItemsShard:
         self.progress = Progress(
             absorbed_at=max(self.progress.absorbed_at, now[0]), watermark=max(self.progress.watermark, now[1])
         )
+        self.parts.read_notes(self._learning)
         if tick.source != self._partition:
             return  # one clock for expiry and graph: that of the users of the same number
         if tick.watermark - self._maintained_ms < self.settings.learn.maintain_ms:

@@ -81,7 +81,7 @@ class TrainShard:
         self._orders: list[Output] = []
         self._told = (0, 0)
         self._rows = TrainedRows({"ranker": self.parts.ranker})
-        self._shared = SharedRows(self.parts.more, "train", partition)
+        self._shared = SharedRows({**self.parts.more, **self.parts.measures}, "train", partition)
         self._is_ours = False
 
     # -- records in ------------------------------------------------------------------------------------------
@@ -186,6 +186,7 @@ class TrainShard:
             self.marks.rewind(tick)
         else:
             self.marks.put(tick)
+            self.parts.read_notes(self.parts.list_learners())
 
     def _hear(self, handed: HandedOver, record: SourceRecord) -> None:
         """Take over what was learned elsewhere, once: it is said again and again, for it may not be heard."""

@@ -15,7 +15,7 @@ from learning.parcels import packed
 from learning.parts import Parts, build_parts
 from learning.rows.codec import PROGRESS_KEY, ItemRow, Progress, encode_row, vectors_of
 from learning.rows.part_columns import fitting, from_cells
-from learning.rows.publish import ControlRows, UserRows
+from learning.rows.publish import UserRows
 from learning.rows.shared import SharedRows
 from learning.settings import LearningSettings
 from learning.shards.outbound import (
@@ -101,8 +101,9 @@ class UsersShard:
         )
         self._has_handed_over = False
         self.reader = SegmentReader("feedback", partition, (FeedbackBlock, Forgotten, Ticked, Sampled))
-        self._shared = SharedRows(self.parts.learners(), "users", partition)
-        self._rows, self._control = UserRows(self.parts, partition), ControlRows(self.parts, partition)
+        of_all = {**self.parts.learners(), **self.parts.measures}
+        self._shared = SharedRows(of_all, "users", partition)
+        self._rows = UserRows(self.parts, partition)
         self._maintained_ms = 0
         self._told = (0, 0)
         self._clicks = AcceptedTimes()
@@ -154,10 +155,10 @@ class UsersShard:
         self._clicks.add(block.accepted)
         try:
             told = parts.learn_users(rows)
+            parts.measure(block)
         except PartError as error:
             msg = f"in feedback/{self._partition}, records up to {self._last}: {error}"
             raise PartError(msg) from error
-        parts.measures.learn(block)
         self._training.learn(block)
         outcomes = outcomes_of(
             block, rows, policies=tuple(parts.policies), layout=parts.request_features.layout
@@ -239,6 +240,7 @@ class UsersShard:
             self._maintain(now[1])
         # At once, and to all that learn from here: their rows are as old as the oldest of these marks.
         self._learn()
+        self.parts.read_notes(self.parts.learners())
         self._pass_on(Ticked(self._partition, *now))
 
     def _rewind(self, tick: Ticked) -> None:
@@ -277,7 +279,7 @@ class UsersShard:
                 for value in bounded(segment)
             ]
         self._out = {}
-        for rows in (self._training, self._rows, self._control, self._shared):
+        for rows in (self._training, self._rows, self._shared):
             outputs += rows.take()
         return outputs + self._progress()
 

@@ -30,7 +30,15 @@ missed one. Half of that is on the safe side."""
 def fingerprint(settings: LearningSettings) -> str:
     """What must be equal for a copy to fit: the sizes of the parts, and the topics' names."""
     whole = in_one_way(settings)
-    fitting = (whole.learn, whole.policy, whole.policies, whole.kafka.prefix, whole.kafka.partitions)
+    fitting = (
+        whole.learn,
+        whole.policy,
+        whole.policies,
+        whole.learners,
+        whole.measures,
+        whole.kafka.prefix,
+        whole.kafka.partitions,
+    )
     return hashlib.sha256(msgspec.json.encode(fitting, order="deterministic")).hexdigest()
 
 

@@ -18,7 +18,7 @@ from learning.pipeline import Pipeline
 from learning.rows.codec import ItemRow, PolicyRow, UserRow, encode_row
 from learning.rows.follow import RowFollower
 from learning.rows.part_columns import Cells
-from learning.rows.publish import ControlRows, ItemRows, TrainedRows, UserRows
+from learning.rows.publish import ItemRows, TrainedRows, UserRows
 from learning.rows.shared import SharedRows
 from serving.decisions import Circumstances, DecisionMaker
 from serving.item_index import ItemIndex
@@ -81,8 +81,9 @@ class RowPublisher:
         self.n_partitions = n_partitions
         parts = self.pipeline.parts
         self._users, self._items = UserRows(parts, 0), ItemRows(parts, 0, lambda _: 0)
-        self._control, self._trained = ControlRows(parts, 0), TrainedRows({"ranker": parts.ranker})
-        self._shared = SharedRows({**parts.learners(), **parts.policy_parts()}, "items", 0)
+        self._trained = TrainedRows({"ranker": parts.ranker})
+        of_all = {**parts.learners(), **parts.policy_parts(), **parts.measures}
+        self._shared = SharedRows(of_all, "items", 0)
         self.stateful: Sequence[Stateful] = (self._users, self._items)
 
     @property
@@ -104,7 +105,7 @@ class RowPublisher:
         """What the publishers have to say since they were last asked."""
         return [
             self._placed(output)
-            for rows in (self._users, self._items, self._control, self._trained, self._shared)
+            for rows in (self._users, self._items, self._trained, self._shared)
             for output in rows.take()
         ]
 
@@ -184,7 +185,8 @@ def assert_same_state(mine: Parts, theirs: Parts, now: int) -> None:
     np.testing.assert_array_equal(mine.catalogue.servable(at, now), theirs.catalogue.servable(them, now))
     np.testing.assert_array_equal(mine.ranker.weights, theirs.ranker.weights)
     np.testing.assert_array_equal(mine.centroids.vectors, theirs.centroids.vectors)
-    assert mine.measures.snapshot() == theirs.measures.snapshot()
+    for name, measure in theirs.measures.items():
+        assert mine.measures[name].by_labels() == measure.by_labels(), name
 
 
 def assert_same_tables(mine: Parts, theirs: Parts, names: list[str], users: list[str]) -> None:

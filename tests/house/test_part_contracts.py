@@ -9,7 +9,7 @@ from typing import Any
 
 from freshet.catalogues import CATALOGUES
 from learners import Part, parts
-from learning.catalogue import LEARNERS, POLICIES
+from learning.catalogue import LEARNERS, MEASURES, POLICIES, SECTIONS
 from learning.parts import build_parts
 from learning.testing import PartContract
 from replay.chosen_estimators import ESTIMATORS
@@ -36,9 +36,9 @@ def _parts() -> dict[str, Any]:
     return found
 
 
-def test_every_policy_and_learner_of_the_catalogue_is_in_the_contract() -> None:
+def test_every_policy_learner_and_measure_of_the_catalogue_is_in_the_contract() -> None:
     modules = {type(part).__module__ for part in _parts().values()}
-    for kinds in (POLICIES, LEARNERS):
+    for kinds in (POLICIES, LEARNERS, MEASURES):
         assert {kinds.load(kind).module.__name__ for kind in kinds.own()} <= modules
 
 
@@ -73,4 +73,5 @@ def test_every_estimator_of_the_catalogue_is_in_the_contract_of_estimators() -> 
 
 
 def test_a_new_section_of_the_catalogue_says_whether_its_kinds_learn() -> None:
-    assert CATALOGUES.keys() == READERS | {POLICIES.section, LEARNERS.section}
+    assert CATALOGUES.keys() == READERS | {POLICIES.section, LEARNERS.section, MEASURES.section}
+    assert set(SECTIONS) == CATALOGUES.keys()

@@ -133,7 +133,7 @@ def test_a_stall_grows_at_every_kind_and_is_measured_when_it_ends(chosen: Settin
             server.send(*({"type": "item", "item_id": f"i{n}", "ts": ts} for n in range(4)))
             wait_until(lambda: server.figure(ITEM, "count") == 4)
             shown = server.client.post("/v1/recommend", json={"user_id": "ann", "request_id": "r1"}).json()
-            wait_until(lambda: server.service.models.measures.snapshot()["policies"] != {})
+            wait_until(lambda: server.service.models.measures["policy_counts"].by_labels() != {})
         first = shown["items"][0]["item_id"]
         watches = {name: Stopwatch() for name in names}
         server.send(

@@ -79,10 +79,11 @@ def test_a_dislike_lowers_an_item_and_is_no_click(way: Any, more: dict[str, Any]
 
 @pytest.mark.parametrize("more", WAYS)
 def test_a_dislike_is_no_click_in_the_measures(more: dict[str, Any]) -> None:
-    found = embedded(dislikes(shown, **more)).measures.snapshot()
-    assert (found["organic"], found["policies"]["thompson"]["clicks"]) == (10, 0)
-    found = embedded(dislikes(organic, **more)).measures.snapshot()
-    assert found["organic"] == 10
+    found = embedded(dislikes(shown, **more)).parts.measures
+    assert found["organic_clicks"].of() == {"organic": 10}
+    assert found["policy_counts"].of("thompson")["clicks"] == 0
+    found = embedded(dislikes(organic, **more)).parts.measures
+    assert found["organic_clicks"].of() == {"organic": 10}
 
 
 def test_a_disliked_item_stands_below_one_that_nobody_knows() -> None:

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from learning.parts import Parts, build_parts
-from learning.testing import PartContract, PolicyPartContract
+from learning.testing import MeasureContract, PartContract, PolicyPartContract
 from learning.testing_engines import Embedded
 from learning.testing_told import Told, rows_of
 from stream.frame import Frame
@@ -161,6 +161,18 @@ class TestThompson(PolicyPartContract):
 class TestUniform(PolicyPartContract):
     name, policies = "uniform", POLICIES
     learners = LEARNERS
+
+
+class TestPolicyCounts(MeasureContract):
+    name, policies = "policy_counts", POLICIES
+
+
+class TestOrganicClicks(MeasureContract):
+    name, policies = "organic_clicks", POLICIES
+
+
+class TestPartNotes(MeasureContract):
+    name, policies = "part_notes", POLICIES
 
 
 def test_in_the_case_of_new_owners_every_row_changes_hands() -> None:

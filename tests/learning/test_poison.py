@@ -49,4 +49,4 @@ def test_one_value_does_not_outweigh_a_hundred_clicks() -> None:
         )  # fmt: skip
         value = -1e15 if n == 50 else 1.0
         pipeline.on_events([slate, Click(ts=2 + n, request_id=f"r{n}", item_id="a", value=value)])
-    assert pipeline.measures.snapshot()["policies"]["diag_lin_ucb"]["reward"] == 99.0
+    assert pipeline.parts.measures["policy_counts"].of("diag_lin_ucb")["reward"] == 99.0

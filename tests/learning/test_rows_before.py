@@ -13,6 +13,8 @@ import pytest
 
 from freshet.config import load_settings
 from learning.parts import Parts
+from learning.rows.codec import encode_control
+from learning.rows.shared import SharedRows
 from learning.shards.items import ItemsShard
 from stream.engine.shard import Output, ShardStep, SourceRecord
 from stream.frame import unpack
@@ -69,6 +71,28 @@ def test_shards_go_on_from_snapshots_of_version_2() -> None:
     for shard, other in zip(before.items, now.items, strict=True):
         assert_same_items(shard.parts, other.parts)
     np.testing.assert_array_equal(before.users[0].parts.centroids.ids, now.users[0].parts.centroids.ids)
+    for mine, theirs in zip(before.users, now.users, strict=True):
+        for name in ("policy_counts", "organic_clicks"):
+            found = mine.parts.measures[name].by_labels()
+            assert found and found == theirs.parts.measures[name].by_labels()
+
+
+def test_of_a_partitions_measures_in_the_form_of_before_and_of_now_the_later_counts() -> None:
+    publisher, server = RowPublisher(), RowServer()
+    publisher.learn(scripted(4)[:100])
+    state = {"organic": 2, "policies": {"uniform": {"shown": 3, "reward": -1.5}}}
+    before = Output("control", 0, encode_control("measures", state), b"measures/0")
+    counts = publisher.parts.measures["policy_counts"]
+    counts.at("thompson")[:] = [7.0] * len(counts.sums)
+    shares = SharedRows({"policy_counts": counts}, "users", 0).take()
+    server.follow([before])
+    assert server.parts.measures["organic_clicks"].of() == {"organic": 2}
+    known = server.parts.measures["policy_counts"].of("uniform")
+    assert (known["shown"], known["reward"], known["gained"], known["lost"]) == (3, -1.5, 0, 1.5)
+    server.follow(shares)
+    assert server.parts.measures["policy_counts"].by_labels() == counts.by_labels()
+    server.follow([before])
+    assert list(server.parts.measures["policy_counts"].by_labels()) == [("uniform",)]
 
 
 def assert_same_items(ours: Parts, theirs: Parts) -> None:

@@ -1,4 +1,4 @@
-"""Run by `test_plugin.py` where the plugin is installed: a whole system, decided by the plugin."""
+"""Run by `test_plugin.py` where the plugins are installed: a whole system, decided and measured by them."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from freshet.run import EmbeddedSystem
 from stream.clock import WallClock
 
 POLICIES = [{"kind": "boltzmann", "name": "warm", "temperature": 0.05}, {"kind": "uniform"}]
+MEASURES = [{"kind": "policy_counts"}, {"kind": "clicks_by_place", "name": "mine", "places": 3}]
 
 
 def absorb(api: ApiClient, events: list[dict[str, Any]]) -> None:
@@ -23,9 +24,9 @@ def absorb(api: ApiClient, events: list[dict[str, Any]]) -> None:
 
 
 def main(folder: Path) -> None:
-    """Show a slate, click its first item, and print both answers."""
+    """Show a slate, click its first item, and print both answers and what the plugin measured."""
     clock = WallClock()
-    flags = {"port": 0, "policy": {"epsilon": 1.0}, "policies": POLICIES}
+    flags = {"port": 0, "policy": {"epsilon": 1.0}, "policies": POLICIES, "measures": MEASURES}
     settings = load_settings(environ={}, flags=flags)
     with EmbeddedSystem(folder, settings, clock) as system, ApiClient(system.host, system.port) as api:
         items = [{"type": "item", "item_id": f"i{n}", "ts": int(clock.now_ms())} for n in range(8)]
@@ -35,7 +36,8 @@ def main(folder: Path) -> None:
         click |= {"ts": int(clock.now_ms()), "request_id": first["request_id"]}
         absorb(api, [click])
         second = api.recommend(user_id="bob", k=4)
-    print(json.dumps([first, second]))  # noqa: T201
+        shown = [line for line in api.text("/metrics").splitlines() if line.startswith("freshet_mine")]
+    print(json.dumps([first, second, shown]))  # noqa: T201
 
 
 if __name__ == "__main__":

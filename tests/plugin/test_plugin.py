@@ -1,4 +1,4 @@
-"""Packages of others with a policy and an estimator: found by their entry points, and run like ours."""
+"""Packages of others with a policy, a measure, an estimator: found by entry points, and run like ours."""
 
 from __future__ import annotations
 
@@ -48,12 +48,13 @@ def test_it_is_listed_with_its_settings(installed: Path) -> None:
 
 def test_it_decides_and_learns_in_a_running_system(installed: Path, tmp_path: Path) -> None:
     out = _run(sys.executable, HERE / "boltzmann_loop.py", tmp_path / "data", path=installed)
-    first, second = json.loads(out)
+    first, second, measured = json.loads(out)
     assert first["policy"] == second["policy"] == "warm"
     assert first["items"][0]["propensity"] == 0.125
     best = first["items"][0]["item_id"]
     # One click in one impression is a mean of 1, twenty temperatures above all others.
     assert second["items"][0]["item_id"] == best and second["items"][0]["propensity"] > 0.99
+    assert measured == ['freshet_mine_first_clicks{place="1"} 1.0']
 
 
 def test_its_estimator_tells_what_a_replay_asks(installed: Path, tmp_path: Path) -> None:

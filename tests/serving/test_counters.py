@@ -61,3 +61,15 @@ def test_the_click_rate_of_a_policy_is_that_of_its_own_places(
     assert gauges[f"freshet_policy_answer_click_rate{mine}"] == 0.25
     assert counters[f"freshet_policy_slates_total{mine}"] == 1
     assert counters[f"freshet_policy_empty_slates_total{mine}"] == 1
+
+
+def test_what_a_part_notes_of_itself_is_shown_with_its_name(run: Any, kit: Any, tmp_path: Path) -> None:
+    policies = ({"kind": "lin_ucb", "name": "of_the_hour"},)
+    with run(tmp_path / "data", msgspec.structs.replace(kit.settings, policies=policies)) as system:
+        system.settle(*[kit.item(f"i{n}") for n in range(9)])
+        answer = system.ask("ann", k=3, ts=kit.t0 + 5)
+        clicked = {"request_id": answer["request_id"]}
+        system.settle(kit.click("ann", answer["items"][2]["item_id"], kit.t0 + 10, **clicked))
+        system.settle(kit.item("later", kit.t0 + 600_000))
+        _, gauges = scraped(system)
+    assert gauges["freshet_part_note[('note', 'arms'), ('part', 'of_the_hour')]"] == 3
