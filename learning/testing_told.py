@@ -10,7 +10,8 @@ import numpy.typing as npt
 
 from learners.part import Column, Columns, Part, Side
 from learning.parts import Parts
-from learning.rows.part_columns import Cells, to_cells
+from learning.rows.packed_cells import Cells, unpacked
+from learning.rows.part_columns import to_cells
 
 __all__ = ["Told", "rows_of", "told", "told_of"]
 
@@ -40,7 +41,7 @@ def told_of(columns: tuple[Column, ...], parts: Parts, side: Side, exported: Map
     names = parts.names_of(side, rows_of(parts, side))
     kept = tuple(column for column in columns if not column.setting)
     cells = to_cells(kept, len(names), dict(exported), parts.names_of)
-    return {str(name): _read(kept, one) for name, one in zip(names, cells, strict=True)}
+    return {str(name): _read(kept, unpacked(kept, one)) for name, one in zip(names, cells, strict=True)}
 
 
 def _read(columns: tuple[Column, ...], cells: Cells) -> dict[str, npt.NDArray[Any]]:

@@ -1,4 +1,4 @@
-"""Rows of before: those of version 1 named a field for each thing learned, and until 3 the graph had some."""
+"""Rows of before, by column: those of version 1 named each thing learned, until 3 also the graph."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import msgspec
 import numpy as np
 from msgspec import Meta
 
-from learning.rows.part_columns import Cells
+from learning.rows.packed_cells import Cells
 from stream.errors import FrameError
 
 __all__ = ["upgraded_graph", "upgraded_item", "upgraded_policy", "upgraded_user"]

@@ -16,7 +16,7 @@ import numpy.typing as npt
 from msgspec import Meta, field
 
 from learning.rows.before import upgraded_graph, upgraded_item, upgraded_policy, upgraded_user
-from learning.rows.part_columns import Cells
+from learning.rows.packed_cells import Cells
 from stream.errors import FrameError, NewerFrameError
 from stream.frame import FRAME_SCHEMA, MALFORMED, Frame, pack, unpack
 
@@ -79,6 +79,15 @@ class UserRow(Row, frozen=True, gc=False, kw_only=True, tag="user"):
     touched_at: Time = 0
     parts: dict[str, Cells] = {}
 
+    def check(self) -> None:
+        """That its columns fit together.
+
+        Raises:
+            FrameError: they differ in length.
+        """
+        if len(self.vector) % 4:
+            _uneven(f"user {self.user_id!r}")
+
 
 class ItemRow(Row, frozen=True, gc=False, kw_only=True, tag="item"):
     """All that is served of an item, except its policies and what its owner said of it.
@@ -94,6 +103,15 @@ class ItemRow(Row, frozen=True, gc=False, kw_only=True, tag="item"):
     touched_at: Time = 0
     entered_at: Time = 0
     parts: dict[str, Cells] = {}
+
+    def check(self) -> None:
+        """That its columns fit together.
+
+        Raises:
+            FrameError: they differ in length.
+        """
+        if len(self.vector) % 4:
+            _uneven(f"item {self.item_id!r}")
 
 
 class PolicyRow(Row, frozen=True, gc=False, kw_only=True, tag="policy"):
@@ -158,8 +176,7 @@ def decode_user_row(value: bytes) -> UserRow:
     row = _decoded(value, _users)
     if row.layout < _WITH_PARTS:
         row = msgspec.structs.replace(row, layout=ROW_VERSION, parts=upgraded_user(value))
-    if len(row.vector) % 4:
-        _uneven(f"user {row.user_id!r}")
+    row.check()
     return row
 
 
@@ -177,8 +194,7 @@ def decode_item_row(value: bytes) -> ItemRow:
     row = _decoded(value, _items)
     if row.layout < _WITH_PARTS:
         row = msgspec.structs.replace(row, layout=ROW_VERSION, parts=upgraded_item(value))
-    if len(row.vector) % 4:
-        _uneven(f"item {row.item_id!r}")
+    row.check()
     return row
 
 

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
 from learners.part import Part
 from learning.parts import build_parts
 from learning.rows.codec import (
-    PROGRESS_KEY,
+    ItemRow,
+    PolicyRow,
     Progress,
-    decode_item_row,
-    decode_policy_row,
+    UserRow,
     decode_progress,
-    decode_user_row,
 )
 from learning.rows.follow_control import ControlFrames
 from learning.rows.follow_items import ItemFrames
@@ -20,6 +21,7 @@ from learning.rows.follow_parts import merged
 from learning.rows.follow_policies import PolicyFrames
 from learning.rows.follow_users import UserFrames
 from learning.rows.marks import Marks
+from learning.rows.row_reader import RowReader, side_columns
 from learning.rows.shared import SharedFrames
 from learning.settings import LearningSettings
 from stream.accepted import read_times
@@ -64,12 +66,22 @@ class RowFollower:
     def __init__(self, settings: LearningSettings) -> None:
         learn, shape = settings.learn, build_parts(settings)
         learners, deciders = shape.learners(), shape.policy_rows()
-        self._items = ItemFrames(learn.embedding_dim, learn.max_items, learners)
-        self._users = UserFrames(learn.embedding_dim, learn.max_users, learners, self._items)
+        of_users = RowReader(UserRow, side_columns(learners, "user"))
+        of_items = RowReader(ItemRow, side_columns(learners, "item"))
+        of_policies = RowReader(PolicyRow, side_columns(deciders, "item"))
+        self._items = ItemFrames(learn.embedding_dim, learn.max_items, of_items, of_policies)
+        self._users = UserFrames(learn.embedding_dim, learn.max_users, of_users, self._items)
         self._naming_items = [name for name, part in learners.items() if _names_items(part)]
-        self._policies = PolicyFrames(deciders, shape.policy_keys(), self._items)
+        self._policies = PolicyFrames(of_policies, shape.policy_keys(), self._items)
         shared = SharedFrames({**learners, **deciders, **shape.measures}, shape.policy_keys())
         self._control = ControlFrames(shape.ranker, shared)
+        self._put: dict[str, Callable[[str, bytes | None], None]] = {
+            "control": self._control.put,
+            "catalogue": self._items.put_item,
+            "item-vectors": self._items.put,
+            "policy": self._policies.put,
+            "user-vectors": self._users.put,
+        }
         self._n_partitions = settings.kafka.partitions
         self._accepted: dict[str, list[list[int]]] = {}
         self._progress: dict[str, dict[int, Progress]] = {topic: {} for topic in _WITH_PROGRESS}
@@ -115,30 +127,19 @@ class RowFollower:
                 NewerFrameError: a newer program wrote it.
         """
         try:
-            self._add(topic, partition, key, value)
+            if not key and topic in self._progress:
+                if value is not None:
+                    self._advance_partition(topic, partition, decode_progress(value))
+                return
+            self._put[topic](key.decode(), value)
         except (FrameError, UnicodeDecodeError) as error:
             msg = f"{topic}/{partition}, key {key[:300]!r}: {error}"
             raise (NewerFrameError if isinstance(error, NewerFrameError) else FrameError)(msg) from error
-
-    def _add(self, topic: str, partition: int, key: bytes, value: bytes | None) -> None:
-        if key == PROGRESS_KEY and topic in self._progress:
-            if value is not None:
-                self._advance_partition(topic, partition, decode_progress(value))
-            return
-        name = key.decode()
-        if topic == "user-vectors":
-            self._users.put(name, None if value is None else decode_user_row(value))
-        elif topic == "item-vectors":
-            self._items.put(name, None if value is None else decode_item_row(value))
-        elif topic == "policy":
-            self._policies.put(name, None if value is None else decode_policy_row(value))
-        elif topic == "catalogue":
-            self._items.put_item(name, value)
-        elif topic == "control":
-            self._control.put(name, value)
-        else:
-            msg = f"expected one of the topics {', '.join(FOLLOWED)}"
-            raise FrameError(msg)
+        except KeyError:
+            if topic in self._put:
+                raise
+            msg = f"{topic}/{partition}, key {key[:300]!r}: expected one of the topics {', '.join(FOLLOWED)}"
+            raise FrameError(msg) from None
 
     def _advance_partition(self, topic: str, partition: int, row: Progress) -> None:
         kinds = {"user-vectors": {"users": row.clicks}, "item-vectors": {"items": row.items}}

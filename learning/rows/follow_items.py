@@ -10,12 +10,12 @@ import numpy.typing as npt
 
 from learners.catalogue import ALWAYS_MS
 from learners.groups import GroupNames
-from learners.part import Part
 from learning.rows.checks import check_id, check_vector, only_finite
 from learning.rows.codec import ItemRow, PolicyRow
 from learning.rows.follow_parts import FollowedParts
 from learning.rows.follow_tables import table_changes
 from learning.rows.places import OWNED, ItemPlaces
+from learning.rows.row_reader import RowReader
 from stream.block_codec import decode_item
 from stream.events import ItemEvent
 from stream.frame import Frame
@@ -44,35 +44,43 @@ class ItemFrames:
     Args:
         dim: of vectors.
         max_rows: ids at most.
-        parts: what is learned of items, by name.
+        reader: of items' rows.
+        policies: of rows of policies, which are kept while an item has no place.
     """
 
-    def __init__(self, dim: int, max_rows: int, parts: Mapping[str, Part]) -> None:
-        self.places = ItemPlaces(max_rows, self._is_listed)
+    def __init__(
+        self, dim: int, max_rows: int, reader: RowReader[ItemRow], policies: RowReader[PolicyRow]
+    ) -> None:
+        self.places = ItemPlaces(max_rows, self._is_listed, reader.read, policies.read)
         self.numbering = self.places.numbering
         self.pending: dict[str, ItemRow | None] = {}
         self._last_put: dict[str, bytes] = {}
         self._deleted: set[str] = set()
         self._changed: dict[str, ItemEvent | None] = {}
         self._groups, self._group = GroupNames(), np.zeros(0, np.int32)
-        self._dim = dim
-        self.parts = FollowedParts(parts, "item", self.rows_of)
+        self._dim, self._width = dim, 4 * dim
+        self._reader = reader
+        self.parts = FollowedParts(reader, "item", self.rows_of)
         self._entered = np.zeros(0, np.int64)
         self.refused = 0
         """Rows passed over because something in them is no finite number."""
 
     # -- records ---------------------------------------------------------------------------------------------
 
-    def put(self, name: str, row: ItemRow | None) -> None:
+    def put(self, name: str, value: bytes | None) -> None:
         """Take note of the newest row of an item.
 
         Raises:
-            FrameError: it is of another id, or of a worker with other settings.
+            FrameError: the bytes are no row, one of another id, or of a worker with other settings.
         """
-        if row is not None:
-            check_id(name, row.item_id)
-            check_vector(row.vector, self._dim)
-            self.parts.check(row.parts)
+        row = None
+        if value is not None:
+            row = self._reader.read(value)
+            if row.item_id != name or len(row.vector) != self._width:
+                row.check()
+                check_id(name, row.item_id)
+                check_vector(row.vector, self._dim)
+            self.parts.check(row)
         self.pending[name] = row
 
     def put_item(self, name: str, value: bytes | None) -> None:

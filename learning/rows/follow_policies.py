@@ -6,12 +6,12 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from learners.part import Part
 from learning.rows.checks import check_id
 from learning.rows.codec import PolicyRow
 from learning.rows.follow_items import ItemFrames
 from learning.rows.follow_parts import FollowedParts
 from learning.rows.places import HAS_POLICY
+from learning.rows.row_reader import RowReader
 from stream.frame import Frame
 
 __all__ = ["PolicyFrames"]
@@ -21,27 +21,29 @@ class PolicyFrames:
     """The newest policy row of each item that came since the last `take`; None where it was deleted.
 
     Args:
-        parts: by the name that they have in rows, for what they keep.
+        reader: of policies' rows.
         keys: what each is called in frames, where that differs.
         items: gives items their rows.
     """
 
-    def __init__(self, parts: Mapping[str, Part], keys: Mapping[str, str], items: ItemFrames) -> None:
+    def __init__(self, reader: RowReader[PolicyRow], keys: Mapping[str, str], items: ItemFrames) -> None:
         self.pending: dict[str, PolicyRow | None] = {}
-        self._parts = FollowedParts(parts, "item", items.rows_of, keys)
-        self._items = items
+        self._parts = FollowedParts(reader, "item", items.rows_of, keys)
+        self._reader, self._items = reader, items
         self.refused = 0
         """Rows passed over because something in them is no finite number."""
 
-    def put(self, name: str, row: PolicyRow | None) -> None:
+    def put(self, name: str, value: bytes | None) -> None:
         """Take note of the newest policy row of an item.
 
         Raises:
-            FrameError: it is of another id.
+            FrameError: the bytes are no row, one of another id, or of a worker with other settings.
         """
-        if row is not None:
+        row = None
+        if value is not None:
+            row = self._reader.read(value)
             check_id(name, row.item_id)
-            self._parts.check(row.parts)
+            self._parts.check(row)
         self.pending[name] = row
 
     def take(self) -> Frame:

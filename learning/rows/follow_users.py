@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import numpy as np
 import numpy.typing as npt
 
-from learners.part import Part
 from learning.rows.checks import check_id, check_vector, only_finite
 from learning.rows.codec import UserRow
 from learning.rows.follow_items import ItemFrames
 from learning.rows.follow_parts import FollowedParts
 from learning.rows.follow_tables import table_changes
 from learning.rows.numbering import Numbering
+from learning.rows.row_reader import RowReader
 from stream.frame import Frame
 
 __all__ = ["UserFrames"]
@@ -27,28 +25,33 @@ class UserFrames:
     Args:
         dim: of vectors.
         max_rows: users at most; further ones are refused.
-        parts: what is learned of users, by name.
+        reader: of users' rows.
         items: gives the items that they name their rows.
     """
 
-    def __init__(self, dim: int, max_rows: int, parts: Mapping[str, Part], items: ItemFrames) -> None:
+    def __init__(self, dim: int, max_rows: int, reader: RowReader[UserRow], items: ItemFrames) -> None:
         self.numbering = Numbering(max_rows)
         self.pending: dict[str, UserRow | None] = {}
-        self._dim, self._items = dim, items
-        self._parts = FollowedParts(parts, "user", items.rows_of)
+        self._dim, self._width, self._items = dim, 4 * dim, items
+        self._reader = reader
+        self._parts = FollowedParts(reader, "user", items.rows_of)
         self.refused = 0
         """Rows passed over because something in them is no finite number."""
 
-    def put(self, name: str, row: UserRow | None) -> None:
+    def put(self, name: str, value: bytes | None) -> None:
         """Take note of the newest row of a user.
 
         Raises:
-            FrameError: it is of another id, or of a worker with other settings.
+            FrameError: the bytes are no row, one of another id, or of a worker with other settings.
         """
-        if row is not None:
-            check_id(name, row.user_id)
-            check_vector(row.vector, self._dim)
-            self._parts.check(row.parts)
+        row = None
+        if value is not None:
+            row = self._reader.read(value)
+            if row.user_id != name or len(row.vector) != self._width:
+                row.check()
+                check_id(name, row.user_id)
+                check_vector(row.vector, self._dim)
+            self._parts.check(row)
         self.pending[name] = row
 
     def take(self) -> Frame:

@@ -63,6 +63,8 @@ class KeptRows:
 
     def relist(self, names: Iterable[str], listed: Iterable[bool]) -> None:
         """Say of each id whether it is in the catalogue now."""
+        if not len(self):
+            return
         for name, is_listed in zip(names, listed, strict=True):
             if name not in (self._listed if is_listed else self._outside):
                 row = self.pop(name)

@@ -76,28 +76,24 @@ class Numbering:
         new = rows < 0
         missing = np.flatnonzero(new).tolist()
         if missing:
-            given: dict[str, int] = {}
-            for n in missing:
-                name = names[n]
-                row = given.get(name)
-                if row is None:  # an id may be named twice
-                    row = given[name] = self._give(name)
-                rows[n] = row
-            entered = [name for name, row in given.items() if row >= 0]
-            self._rows.put(entered, np.array([given[name] for name in entered], np.int32))
+            wanted = [names[n] for n in missing]
+            given = self._give(list(dict.fromkeys(wanted)))  # an id may be named twice
+            rows[missing] = [given[name] for name in wanted]
         return rows, new
 
-    def _give(self, name: str) -> int:
-        if self._free:
-            row = self._free.pop()
+    def _give(self, names: list[str]) -> dict[str, int]:
+        """Rows of these ids, each once: those that were let go first, -1 where all are taken."""
+        n_again = min(len(names), len(self._free))
+        n_new = min(len(names) - n_again, self.max_rows - len(self._ids))
+        again = [self._free.pop() for _ in range(n_again)]
+        given = [*again, *range(len(self._ids), len(self._ids) + n_new)]
+        for name, row in zip(names, again, strict=False):
             self._ids[row] = name
-        elif len(self._ids) < self.max_rows:
-            row = len(self._ids)
-            self._ids.append(name)
-        else:
-            self.refused += 1
-            return -1
-        return row
+        self._ids += names[n_again : len(given)]
+        self._rows.put(names[: len(given)], np.array(given, np.int32))
+        n_refused = len(names) - len(given)
+        self.refused += n_refused
+        return dict(zip(names, [*given, *[-1] * n_refused], strict=True))
 
     def drop(self, rows: Iterable[int]) -> None:
         """Let go of these rows, which have owners."""

@@ -1,4 +1,4 @@
-"""Columns of a part as what rows on Kafka hold of it: by column name bytes, or ids where it refers to rows.
+"""Columns of a part as what rows on Kafka hold of it: a packed cell of numbers, and lists by column name.
 
 One form for every part, made from its `learners.part.PartSpec` alone. Numbers are little-endian. Zeros and
 empty lists are what a row has that nothing was learned of, so they are not written: whoever reads takes what
@@ -10,38 +10,37 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from itertools import chain
-from math import prod
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from learners.part import Column, Columns
+from learning.rows.packed_cells import PACKED, Cell, Cells, fixed, packed, packing, width_of
 from stream.columns import are_finite, are_times
+from stream.errors import FrameError
 
 __all__ = [
-    "Cells",
+    "Arrays",
     "Gathered",
     "NamesOf",
     "RowsOf",
-    "all_fit",
-    "expected_cells",
+    "are_cells",
+    "arrays_of",
     "fitting",
+    "from_arrays",
     "from_cells",
-    "from_gathered",
-    "gathered",
-    "other_settings",
     "to_cells",
 ]
 
 Int32 = npt.NDArray[np.int32]
 Bool = npt.NDArray[np.bool_]
 
-Cells = dict[str, bytes | list[str]]
-"""What a row holds of a part, by column name."""
+Gathered = Mapping[str, list[Any]]
+"""By name of a cell those of some rows; empty ones where a row has none."""
 
-Gathered = dict[str, list[Any]]
-"""By column the cells of some rows."""
+Arrays = dict[str, Any]
+"""By column the numbers of some rows, or their ids where it refers to rows; lengths as in `Columns`."""
 
 NamesOf = Callable[[str, Int32], Sequence[str | None]]
 """The ids of rows of a side's table, None for those without an owner."""
@@ -58,171 +57,216 @@ def to_cells(columns: tuple[Column, ...], n: int, exported: Columns, names_of: N
         >>> columns = (Column("n", "i4"), Column("near", "i4", ("near_n",), ref="item"))
         >>> came = {"n": np.array([0, 258], "i4"), "near_n": np.array([0, 2]), "near": np.array([1, 0], "i4")}
         >>> to_cells(columns, 2, came, lambda side, rows: [["tea", None][row] for row in rows])
-        [{}, {'n': b'\\x02\\x01\\x00\\x00', 'near': ['tea']}]
+        [{}, {'near': ['tea'], '': b'\\x02\\x01\\x00\\x00'}]
     """
     cells: list[Cells] = [{} for _ in range(n)]
     for group in _by_dimension(columns):
         if group[0].ragged:
             _ragged_cells(group, exported, names_of, cells)
         else:
-            for column in group:
-                if not column.setting:
-                    _fixed_cells(column, exported[column.name], names_of, cells)
-    for column in columns:
-        if column.setting:
-            _add_setting(column, exported[column.name], cells)
+            _references(group, exported, names_of, cells)
+    if n and fixed(columns):
+        _packed_cells(columns, exported, cells)
     return cells
 
 
-def from_cells(
-    columns: tuple[Column, ...], cells: Sequence[Mapping[str, bytes | list[str]]], rows_of: RowsOf
-) -> Columns:
+def from_cells(columns: tuple[Column, ...], cells: Sequence[Mapping[str, Cell]], rows_of: RowsOf) -> Columns:
     """What `Part.adopt` takes, out of the cells of n rows that are `fitting`.
 
     Example:
         >>> columns = (Column("n", "i4"), Column("near", "i4", ("near_n",), ref="item"))
-        >>> cells = [{}, {"n": b"\\2\\1\\0\\0", "near": ["tea"]}]
+        >>> cells = [{}, {"": b"\\2\\1\\0\\0", "near": ["tea"]}]
         >>> back = from_cells(columns, cells, lambda side, ids: np.array([7]))
         >>> back["n"].tolist(), back["near_n"].tolist(), back["near"].tolist()
         ([0, 258], [0, 1], [7])
     """
-    return from_gathered(columns, gathered(columns, cells), rows_of)
+    arrays = arrays_of(columns, _gathered(columns, cells))
+    if arrays is None:
+        msg = "cells hold numbers that are not finite, or lists that differ in length"
+        raise FrameError(msg)
+    return from_arrays(columns, arrays, rows_of)
 
 
-def gathered(columns: tuple[Column, ...], cells: Sequence[Mapping[str, bytes | list[str]]]) -> Gathered:
-    """By column the cell of each row; empty ones where a row has none."""
-    return {
-        column.name: [one.get(column.name, empty) for one in cells]
-        for column in columns
-        for empty in (_EMPTY[column.ref is not None],)
-    }
-
-
-def from_gathered(columns: tuple[Column, ...], cells: Gathered, rows_of: RowsOf) -> Columns:
-    """As `from_cells`, of `gathered` cells."""
-    out: Columns = {}
-    for group in _by_dimension(columns):
-        if group[0].ragged:
-            _ragged_columns(group, cells, rows_of, out)
-        else:
-            for column in group:
-                out[column.name] = _fixed_column(column, cells[column.name], rows_of)
-    return out
-
-
-def fitting(columns: tuple[Column, ...], cells: Sequence[Mapping[str, bytes | list[str]]]) -> Bool:
+def fitting(columns: tuple[Column, ...], cells: Sequence[Mapping[str, Cell]]) -> Bool:
     """Which of n rows have cells of the right lengths, with finite numbers only (n,).
 
     Example:
-        >>> cells = [{}, {"bias": b"1234"}, {"bias": b"123"}, {"bias": ["a"]}]
+        >>> cells = [{}, {"": b"1234"}, {"": b"123"}, {"": ["a"]}, {"bias": b"1234"}]
         >>> fitting((Column("bias", "<f4"),), cells).tolist()
-        [True, True, False, False]
+        [True, True, False, False, True]
     """
-    found = gathered(columns, cells)
-    if all_fit(columns, found):
+    # Together, for nearly all do.
+    if _fit(columns, _gathered(columns, cells)):
         return np.ones(len(cells), np.bool_)
-    return np.array([all_fit(columns, gathered(columns, [one])) for one in cells], np.bool_)
+    return np.array([_fit(columns, _gathered(columns, [one])) for one in cells], np.bool_)
 
 
-def all_fit(columns: tuple[Column, ...], cells: Gathered) -> bool:
-    """Whether all rows are `fitting`; together, for a start reads millions, and nearly all are."""
-    return all(_group_fits(group, cells) for group in _by_dimension(columns))
+def _fit(columns: tuple[Column, ...], cells: Gathered) -> bool:
+    return are_cells(columns, cells) and arrays_of(columns, cells) is not None
 
 
-def _group_fits(group: Sequence[Column], cells: Gathered) -> bool:
-    counts: npt.NDArray[np.int64] | None = None
-    for column in group:
-        values, is_ref = cells[column.name], column.ref is not None
-        if not set(map(type, values)) <= {list if is_ref else bytes}:
-            return False
-        lengths, width = np.fromiter(map(len, values), np.int64, len(values)), 1 if is_ref else _width(column)
-        if group[0].ragged:
-            if (lengths % width).any() or (lengths > column.most * width).any():
-                return False
-            if counts is not None and (lengths // width != counts).any():
-                return False
-            counts = lengths // width
-        elif ((lengths != 0) & (lengths != width)).any():
-            return False
-        if not is_ref and not _is_finite(np.frombuffer(b"".join(values), _wire(column))):
+def _gathered(columns: tuple[Column, ...], cells: Sequence[Mapping[str, Cell]]) -> Gathered:
+    cells = [packed(columns, one) for one in cells]
+    rest = [column for column in columns if column not in fixed(columns)]
+    out = {
+        column.name: [one.get(column.name, empty) for one in cells]
+        for column in rest
+        for empty in (_EMPTY[column.ref is not None],)
+    }
+    return {PACKED: [one.get(PACKED, b"") for one in cells], **out}
+
+
+# -- reading -------------------------------------------------------------------------------------------------
+
+
+def are_cells(columns: tuple[Column, ...], cells: Gathered) -> bool:
+    """Whether all cells have the type and the width of their columns: what `arrays_of` takes for granted."""
+    if not _has(cells[PACKED], bytes, {0, packing(columns).itemsize}):
+        return False
+    for column in columns:
+        if column in fixed(columns):
+            continue
+        width = 1 if column.ref is not None else width_of(column)
+        most = (column.most if column.ragged else 1) * width
+        lengths = {length for length in map(len, cells[column.name]) if length <= most}
+        if not _has(cells[column.name], bytes if column.ref is None else list, lengths):
             return False
     return True
 
 
-def expected_cells(columns: tuple[Column, ...]) -> list[tuple[str, bytes]]:
-    """Of the columns that say under which settings a row was written: name, and the cell of ours.
+def _has(cells: list[Any], kind: type, lengths: set[int]) -> bool:
+    return set(map(type, cells)) <= {kind} and set(map(len, cells)) <= lengths
+
+
+def arrays_of(columns: tuple[Column, ...], cells: Gathered) -> Arrays | None:
+    """The numbers of n rows; None where one is not finite, or columns of one list differ in length.
 
     Example:
-        >>> expected_cells((Column("half_life_ms", "i8", setting=True, expects=(258,)), Column("n", "i8")))
-        [('half_life_ms', b'\\x02\\x01\\x00\\x00\\x00\\x00\\x00\\x00')]
+        >>> arrays_of((Column("n", "i4"),), {"": [b"\\2\\1\\0\\0", b""]})
+        {'n': array([258,   0], dtype=int32)}
     """
-    return [
-        (column.name, np.array(column.expects, _wire(column)).tobytes())
-        for column in columns
-        if column.expects is not None
-    ]
+    out: Arrays = {}
+    if fixed(columns):
+        rows = _rows(packing(columns), cells[PACKED])
+        # Copies: what is read may be written to, and kernels are compiled for such arrays.
+        out = {column.name: rows[column.name].astype(column.dtype) for column in fixed(columns)}
+    for group in _by_dimension(columns):
+        if group[0].ragged:
+            lengths = _lists(group, cells, out)
+            if lengths is None:
+                return None
+            out[group[0].ragged] = lengths
+        else:
+            out |= {column.name: cells[column.name] for column in group if column.ref is not None}
+    numbers = (out[column.name] for column in columns if column.ref is None)
+    return out if all(map(_is_finite, numbers)) else None
 
 
-def other_settings(columns: tuple[Column, ...], name: str, cell: bytes | list[str]) -> str:
-    """What a cell of a column that says settings has instead of ours; empty where it says nothing.
-
-    Example:
-        >>> column = Column("half_life_ms", "<i8", setting=True, expects=(1_000,))
-        >>> other_settings((column,), "half_life_ms", np.array([500]).tobytes())
-        'half_life_ms: expected 1000, the row has 500'
-    """
-    column = next(column for column in columns if column.name == name)
-    if not isinstance(cell, bytes) or len(cell) != _width(column):
-        return ""  # that is no cell of such a column: `fitting` says so
-    theirs = np.frombuffer(cell, _wire(column)).tolist()
-    mine, came = (" ".join(map(str, values)) for values in (column.expects or (), theirs))
-    return f"{name}: expected {mine}, the row has {came}"
-
-
-@lru_cache(1_024)
-def _by_dimension(columns: tuple[Column, ...]) -> list[list[Column]]:
-    """Columns without a ragged dimension, then those of each dimension."""
-    groups: dict[str, list[Column]] = {}
-    for column in columns:
-        groups.setdefault(column.ragged, []).append(column)
-    return list(groups.values())
+def from_arrays(columns: tuple[Column, ...], arrays: Arrays, rows_of: RowsOf, n_empty: int = 0) -> Columns:
+    """What `Part.adopt` takes, out of `arrays_of` n rows, and `n_empty` more that hold nothing."""
+    out: Columns = {}
+    for group in _by_dimension(columns):
+        name = group[0].ragged
+        if name:
+            _ragged_columns(group, arrays, rows_of, out)
+        for column in () if name else group:
+            array = arrays[column.name]
+            out[column.name] = array if column.ref is None else _referred(column, array, rows_of)
+        if n_empty:
+            for key in [name] if name else [column.name for column in group]:
+                blank = np.zeros((n_empty, *out[key].shape[1:]), out[key].dtype)
+                out[key] = np.concatenate([out[key], blank])
+    return out
 
 
-@lru_cache(4_096)
-def _wire(column: Column) -> np.dtype[Any]:
-    return np.dtype(column.dtype).newbyteorder("<")
+def _rows(dtype: np.dtype[Any], cells: list[bytes]) -> npt.NDArray[Any]:
+    data = b"".join(cells)
+    if len(data) != len(cells) * dtype.itemsize:
+        zeros = bytes(dtype.itemsize)
+        data = b"".join([one or zeros for one in cells])
+    return np.frombuffer(data, dtype)
 
 
-@lru_cache(4_096)
-def _width(column: Column) -> int:
-    """Bytes of one entry."""
-    rest = column.shape[1:] if column.ragged else column.shape
-    return prod(int(size) for size in rest) * np.dtype(column.dtype).itemsize
+def _referred(column: Column, cells: list[list[str]], rows_of: RowsOf) -> npt.NDArray[Any]:
+    out = np.full(len(cells), -1, column.dtype)
+    at = [n for n, one in enumerate(cells) if one]
+    out[at] = rows_of(str(column.ref), [cells[n][0] for n in at])
+    return out
+
+
+def _lists(group: list[Column], cells: Gathered, out: Arrays) -> npt.NDArray[np.int64] | None:
+    """The entries of columns of one dimension, one row after the other, and how many each row has."""
+    lengths: npt.NDArray[np.int64] | None = None
+    for column in group:
+        values = cells[column.name]
+        counts = np.fromiter(map(len, values), np.int64, len(values))
+        if column.ref is not None:
+            out[column.name] = list(chain.from_iterable(values))
+        else:
+            width = width_of(column)
+            if (counts % width).any():
+                return None
+            counts //= width
+            numbers = np.frombuffer(b"".join(values), _wire(column)).astype(column.dtype)
+            out[column.name] = numbers.reshape(-1, *column.shape[1:])
+        if lengths is not None and (counts != lengths).any():
+            return None
+        lengths = counts
+    return lengths
+
+
+def _ragged_columns(group: list[Column], arrays: Arrays, rows_of: RowsOf, out: Columns) -> None:
+    name = group[0].ragged
+    lengths = arrays[name]
+    kept = np.ones(int(lengths.sum()), np.bool_)
+    for column in group:
+        out[column.name] = arrays[column.name]
+        if column.ref is not None:
+            out[column.name] = rows_of(column.ref, arrays[column.name]).astype(column.dtype)
+            kept &= out[column.name] >= 0
+    if not kept.all():
+        for column in group:
+            out[column.name] = out[column.name][kept]
+        before = np.concatenate([[0], np.cumsum(kept)])
+        ends = np.cumsum(lengths)
+        lengths = before[ends] - before[ends - lengths]
+    out[name] = lengths.astype(np.int32)
+
+
+_EMPTY: tuple[bytes, list[str]] = (b"", [])
+
+
+def _is_finite(values: npt.NDArray[Any]) -> bool:
+    if values.dtype.kind == "f":
+        return are_finite(values)
+    return values.dtype != np.int64 or are_times(values)
 
 
 # -- writing -------------------------------------------------------------------------------------------------
 
 
-def _fixed_cells(column: Column, array: npt.NDArray[Any], names_of: NamesOf, cells: list[Cells]) -> None:
-    if column.ref is not None:
-        for one, name in zip(cells, names_of(column.ref, array), strict=True):
-            if name is not None:
-                one[column.name] = [name]
-        return
-    n, width = len(cells), _width(column)
-    data = array.astype(_wire(column), copy=False).tobytes()
-    held = np.flatnonzero(array.reshape(n, -1).any(axis=1)) if n else np.zeros(0, np.int64)
-    for row in held.tolist():
-        cells[row][column.name] = data[row * width : (row + 1) * width]
+def _packed_cells(columns: tuple[Column, ...], exported: Columns, cells: list[Cells]) -> None:
+    """Of rows that hold anything: settings alone are nothing, but whatever else there is needs them."""
+    n, dtype = len(cells), packing(columns)
+    rows, held = np.empty(n, dtype), np.zeros(n, np.bool_)
+    for column in fixed(columns):
+        rows[column.name] = exported[column.name]
+        if not column.setting:
+            array = exported[column.name]
+            held |= (array if array.ndim == 1 else array.reshape(n, -1).any(axis=1)).astype(np.bool_)
+    data, width = rows.tobytes(), dtype.itemsize
+    has_settings = any(column.setting for column in fixed(columns))
+    for row, (one, is_held) in enumerate(zip(cells, held.tolist(), strict=True)):
+        if is_held or (has_settings and one):
+            one[PACKED] = data[row * width : (row + 1) * width]
 
 
-def _add_setting(column: Column, array: npt.NDArray[Any], cells: list[Cells]) -> None:
-    """How the rest is to be read, where there is any."""
-    width = _width(column)
-    data = array.astype(_wire(column), copy=False).tobytes()
-    for row, one in enumerate(cells):
-        if one:
-            one[column.name] = data[row * width : (row + 1) * width]
+def _references(group: list[Column], exported: Columns, names_of: NamesOf, cells: list[Cells]) -> None:
+    for column in group:
+        if column.ref is not None:
+            for one, name in zip(cells, names_of(column.ref, exported[column.name]), strict=True):
+                if name is not None:
+                    one[column.name] = [name]
 
 
 def _ragged_cells(group: list[Column], exported: Columns, names_of: NamesOf, cells: list[Cells]) -> None:
@@ -246,57 +290,21 @@ def _ragged_cells(group: list[Column], exported: Columns, names_of: NamesOf, cel
             for row, low, high in cuts:
                 cells[row][column.name] = some[low:high]
             continue
-        width = _width(column)
+        width = width_of(column)
         data = exported[column.name][kept].astype(_wire(column), copy=False).tobytes()
         for row, low, high in cuts:
             cells[row][column.name] = data[low * width : high * width]
 
 
-# -- reading -------------------------------------------------------------------------------------------------
+@lru_cache(1_024)
+def _by_dimension(columns: tuple[Column, ...]) -> list[list[Column]]:
+    """Columns without a ragged dimension, then those of each dimension."""
+    groups: dict[str, list[Column]] = {}
+    for column in columns:
+        groups.setdefault(column.ragged, []).append(column)
+    return list(groups.values())
 
 
-def _fixed_column(column: Column, cells: list[Any], rows_of: RowsOf) -> npt.NDArray[Any]:
-    dtype = np.dtype(column.dtype)
-    if column.ref is not None:
-        out = np.full(len(cells), -1, dtype)
-        at = [n for n, one in enumerate(cells) if one]
-        out[at] = rows_of(column.ref, [cells[n][0] for n in at])
-        return out
-    data = b"".join(cells)
-    if len(data) != len(cells) * _width(column):
-        zeros = bytes(_width(column))
-        data = b"".join([one or zeros for one in cells])
-    # A copy: what is read may be written to, and kernels are compiled for such arrays.
-    return np.frombuffer(data, _wire(column)).astype(dtype).reshape(len(cells), *column.shape)
-
-
-def _ragged_columns(group: list[Column], cells: Gathered, rows_of: RowsOf, out: Columns) -> None:
-    first = group[0]
-    counts = np.fromiter(map(len, cells[first.name]), np.int64, len(cells[first.name]))
-    lengths = counts // (1 if first.ref is not None else _width(first))
-    total = int(lengths.sum())
-    kept = np.ones(total, np.bool_)
-    for column in group:
-        if column.ref is not None:
-            ids = list(chain.from_iterable(cells[column.name]))
-            out[column.name] = rows_of(column.ref, ids).astype(column.dtype)
-            kept &= out[column.name] >= 0
-        else:
-            values = np.frombuffer(b"".join(cells[column.name]), _wire(column)).astype(column.dtype)
-            out[column.name] = values.reshape(total, *column.shape[1:])
-    if not kept.all():
-        for column in group:
-            out[column.name] = out[column.name][kept]
-        before = np.concatenate([[0], np.cumsum(kept)])
-        ends = np.cumsum(lengths)
-        lengths = before[ends] - before[ends - lengths]
-    out[first.ragged] = lengths.astype(np.int32)
-
-
-_EMPTY: tuple[bytes, list[str]] = (b"", [])
-
-
-def _is_finite(values: npt.NDArray[Any]) -> bool:
-    if values.dtype.kind == "f":
-        return are_finite(values)
-    return values.dtype != np.dtype("<i8") or are_times(values)
+@lru_cache(4_096)
+def _wire(column: Column) -> np.dtype[Any]:
+    return np.dtype(column.dtype).newbyteorder("<")

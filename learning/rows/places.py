@@ -8,7 +8,7 @@ from typing import cast
 import numpy as np
 import numpy.typing as npt
 
-from learning.rows.codec import ItemRow, PolicyRow, decode_item_row, decode_policy_row, encode_row
+from learning.rows.codec import ItemRow, PolicyRow, encode_row
 from learning.rows.kept import KeptRows
 from learning.rows.numbering import Numbering
 from stream.frame import Frame
@@ -38,18 +38,27 @@ class ItemPlaces:
     Args:
         max_rows: ids at most.
         is_listed: whether an id is in the catalogue, and not deleted.
+        read_item: reads rows that come back.
+        read_policy: as `read_item`, of policies.
 
     Attributes:
         evicted: rows that the last `settle` took from items outside the catalogue; perhaps given on already.
         refused: items that came and found no place.
     """
 
-    def __init__(self, max_rows: int, is_listed: Callable[[str], bool]) -> None:
+    def __init__(
+        self,
+        max_rows: int,
+        is_listed: Callable[[str], bool],
+        read_item: Callable[[bytes], ItemRow],
+        read_policy: Callable[[bytes], PolicyRow],
+    ) -> None:
         self.numbering = Numbering(max_rows)
         self.items, self.policies = KeptRows(), KeptRows()
         self.evicted = _NO_ROWS
         self.refused = 0
         self._is_listed = is_listed
+        self._read_item, self._read_policy = read_item, read_policy
         self._marks = np.zeros(0, np.uint8)
         self._touched = np.zeros(0, np.int64)
 
@@ -92,7 +101,7 @@ class ItemPlaces:
         return int(np.count_nonzero(self._marks & OWNED))
 
     def _listed(self, names: Iterable[str]) -> Bools:
-        return np.array([self._is_listed(name) for name in names], np.bool_)
+        return np.array(list(map(self._is_listed, names)), np.bool_)
 
     def relist(self, names: list[str]) -> None:
         """The catalogue has said something of these ids."""
@@ -104,7 +113,7 @@ class ItemPlaces:
         self.mark(rows[here & ~listed], _LISTED, on=False)
         self.items.relist(names, listed.tolist())
         self.policies.relist(names, listed.tolist())
-        served = np.flatnonzero(here & listed)
+        served = np.flatnonzero(here & listed) if len(self.policies) else _NO_ROWS
         for n in served[self.has(rows[served], HAS_POLICY)].tolist():
             self.policies.pop(names[n])  # it is not evicted any more
 
@@ -195,7 +204,7 @@ class ItemPlaces:
                 self.refused += 1
         for name in waiting:
             if name in placed:
-                items[name] = decode_item_row(self.items.pop(name) or b"")
+                items[name] = self._read_item(self.items.pop(name) or b"")
 
     def _complete(self, items: _Items, policies: _Policies) -> None:
         """Let items that have just got their place have their policies' rows, too."""
@@ -203,7 +212,7 @@ class ItemPlaces:
         names = [name for name in names if self.policies.get(name) is not None]
         rows = self.numbering.find(names)
         for n in np.flatnonzero(~self.has(rows, HAS_POLICY)).tolist():
-            policies[names[n]] = decode_policy_row(self.policies.pop(names[n]) or b"")
+            policies[names[n]] = self._read_policy(self.policies.pop(names[n]) or b"")
 
     def _free(self, rows: Int32) -> Int32:
         if rows.size:

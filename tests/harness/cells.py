@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from learning.rows.part_columns import Cells
+from learning.rows.packed_cells import Cells
 
 __all__ = ["arms", "bias", "edges", "history", "i8", "near", "offered", "popular"]
 
@@ -25,7 +25,7 @@ def i8(*values: int) -> bytes:
 
 def bias(value: float) -> Cells:
     """Of the factorisation."""
-    return {"bias": np.array([value], "<f4").tobytes()}
+    return {"": np.array([value], "<f4").tobytes()}
 
 
 def history(items: Sequence[str], times: npt.ArrayLike) -> Cells:
@@ -37,14 +37,8 @@ def popular(
     half_lives_ms: Sequence[int], reference: Sequence[int], weights: npt.ArrayLike, clicks: int, ts: int = 0
 ) -> Cells:
     """Fading clicks, all at `ts` (ms)."""
-    return {
-        "half_lives_ms": i8(*half_lives_ms),
-        "reference": i8(*reference),
-        "weights": np.asarray(weights, "<f8").tobytes(),
-        "clicks": i8(clicks),
-        "first_at": i8(ts),
-        "last_at": i8(ts),
-    }
+    fading = i8(*half_lives_ms, *reference) + np.asarray(weights, "<f8").tobytes()
+    return {"": fading + i8(clicks, ts, ts)}
 
 
 def near(
@@ -52,11 +46,9 @@ def near(
 ) -> Cells:
     """Neighbours of co-occurrence."""
     return {
-        "half_life_ms": i8(half_life_ms),
-        "reference": i8(reference),
         "neighbours": list(ids),
         "weights": np.asarray(weights, "<f4").tobytes(),
-        "degree": np.array([degree], "<f8").tobytes(),
+        "": i8(half_life_ms, reference) + np.array([degree], "<f8").tobytes(),
     }
 
 
@@ -64,12 +56,12 @@ def edges(clusters: npt.ArrayLike, b: npt.ArrayLike, d: npt.ArrayLike, shown: in
     """Sums of Diag-LinUCB."""
     columns: dict[str, Any] = {"b": np.asarray(b, "<f8"), "d": np.asarray(d, "<f8")}
     cells: Cells = {name: column.tobytes() for name, column in columns.items()}
-    return {"shown": i8(shown), "clusters": np.asarray(clusters, "<i4").tobytes(), **cells}
+    return {"clusters": np.asarray(clusters, "<i4").tobytes(), **cells, "": i8(shown)}
 
 
 def arms(shown: int, reward: float) -> Cells:
     """Counts of a policy that ignores the context."""
-    return {"shown": i8(shown), "reward": np.array([reward], "<f8").tobytes()}
+    return {"": i8(shown) + np.array([reward], "<f8").tobytes()}
 
 
 def offered(clusters: Sequence[int], fits: npt.ArrayLike, *, explored: bool = False) -> Cells:
@@ -78,4 +70,4 @@ def offered(clusters: Sequence[int], fits: npt.ArrayLike, *, explored: bool = Fa
         "clusters": np.asarray(clusters, "<i4").tobytes(),
         "affinities": np.asarray(fits, "<f4").tobytes(),
     }
-    return found | ({"explored": b"\1"} if explored else {})
+    return found | ({"": b"\1"} if explored else {})

@@ -17,7 +17,7 @@ from learning.parts import Parts, build_parts
 from learning.pipeline import Pipeline
 from learning.rows.codec import ItemRow, PolicyRow, UserRow, encode_row
 from learning.rows.follow import RowFollower
-from learning.rows.part_columns import Cells
+from learning.rows.packed_cells import Cells
 from learning.rows.publish import ItemRows, TrainedRows, UserRows
 from learning.rows.shared import SharedRows
 from serving.decisions import Circumstances, DecisionMaker

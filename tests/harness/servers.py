@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from learning.rows.codec import PROGRESS_KEY, ItemRow, Progress, UserRow, encode_row
-from learning.rows.part_columns import Cells
+from learning.rows.packed_cells import Cells
 from stream.block_codec import encode_item
 from stream.codec import decode_logged
 from stream.engine.shard import Output

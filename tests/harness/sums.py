@@ -133,7 +133,7 @@ def _item(value: bytes) -> dict[tuple[str, str, str], Any]:
 def _policy(value: bytes) -> dict[tuple[str, str, str], Any]:
     row = decode_policy_row(value)
     edges: Any = row.parts.get("diag_lin_ucb", {})
-    shown = _number(edges, "shown", "<i8")
+    shown = _number(edges, 0, "<i8")
     found: dict[tuple[str, str, str], Any] = {("policy", row.item_id, "shown"): shown}
     clusters = np.frombuffer(edges.get("clusters", b""), "<i4").tolist()
     for name, start in (("b", 0.0), ("d", 1.0)):
@@ -142,13 +142,13 @@ def _policy(value: bytes) -> dict[tuple[str, str, str], Any]:
             found["policy", row.item_id, f"{name}{cluster}"] = value_of - start
     for policy, cells in row.parts.items():
         if policy != "diag_lin_ucb":
-            found["policy", row.item_id, f"{policy} impressions"] = _number(cells, "shown", "<i8")
-            found["policy", row.item_id, f"{policy} reward"] = _number(cells, "reward", "<f8")
+            found["policy", row.item_id, f"{policy} impressions"] = _number(cells, 0, "<i8")
+            found["policy", row.item_id, f"{policy} reward"] = _number(cells, 1, "<f8")
     return found
 
 
-def _number(cells: Any, name: str, dtype: str) -> Any:
-    return np.frombuffer(cells.get(name, bytes(8)), dtype)[0].item()
+def _number(cells: Any, place: int, dtype: str) -> Any:
+    return np.frombuffer(cells.get("", bytes(16)), dtype)[place].item()
 
 
 _READ = {"user-vectors": _user, "item-vectors": _item, "policy": _policy}

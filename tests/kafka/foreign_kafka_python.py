@@ -102,7 +102,7 @@ def _row(row: dict[str, Any]) -> dict[str, Any]:
 def _policy(row: dict[str, Any]) -> dict[str, Any]:
     edges = row["parts"].get("diag_lin_ucb", {})  # what is missing is zero, or an empty list
     clusters = edges.get("clusters", b"")
-    (shown,) = struct.unpack("<q", edges.get("shown", bytes(8)))
+    (shown,) = struct.unpack("<q", edges.get("", bytes(8)))
     found = struct.unpack(f"<{len(clusters) // 4}i", clusters)
     return {"kind": row["kind"], "clusters": list(found), "shown": shown}
 

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from learners.part import Column, Columns, check_columns
+from learning.rows.packed_cells import packed, unpacked
 from learning.rows.part_columns import fitting, from_cells, to_cells
 
 COLUMNS = (
@@ -89,6 +90,8 @@ def test_entries_that_name_somebody_unknown_are_dropped_on_either_side(
 @pytest.mark.parametrize(
     "cells",
     [
+        {"": b"123"},
+        {"": ["tea"]},
         {"version": b"123"},
         {"version": ["tea"]},
         {"near": b"1234"},
@@ -99,3 +102,19 @@ def test_entries_that_name_somebody_unknown_are_dropped_on_either_side(
 )
 def test_a_row_that_does_not_fit_is_refused_alone(cells: Any) -> None:
     assert fitting(COLUMNS, [{}, cells, {"is_new": b"1"}]).tolist() == [True, False, True]
+
+
+def test_numbers_of_a_row_stand_in_one_cell_in_the_order_of_the_specification() -> None:
+    columns = (Column("n", "i4"), Column("near", "i4", ("near_n",)), Column("w", "f8", (2,)))
+    came = {"n": np.array([258], np.int32), "w": np.array([[0.0, 2.0]]), "near": np.zeros(0, np.int32)}
+    cells = to_cells(columns, 1, {**came, "near_n": np.zeros(1, np.int32)}, names_of)
+    assert cells == [{"": b"\2\1\0\0" + np.array([0.0, 2.0]).tobytes()}]
+
+
+@given(exported())
+def test_cells_of_version_2_say_what_packed_ones_say(came: tuple[int, Columns]) -> None:
+    n, columns = came
+    cells = to_cells(COLUMNS, n, columns, names_of)
+    by_name = [unpacked(COLUMNS, one) for one in cells]
+    assert [packed(COLUMNS, one) for one in by_name] == cells
+    assert not any("" in one for one in by_name) and fitting(COLUMNS, by_name).all()
