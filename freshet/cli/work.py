@@ -75,7 +75,8 @@ def work(
     logging.getLogger("stream").setLevel(logging.INFO)
     chosen = _chosen(steps)
     if set(chosen) - {"join"}:
-        require_carried(build_parts(settings).policies)
+        parts = build_parts(settings)
+        require_carried(parts.policies, parts.more)
     _require_topics(settings.kafka, chosen)
     if set(chosen) - {"join"}:
         _warm(settings)

@@ -60,7 +60,7 @@ def serve_forever(data: Path, settings: Settings, told: Callable[[str], None]) -
     """
     refuse_exposure(settings.host, settings.serve.auth, insecure=settings.serve.insecure)
     parts = build_parts(settings)
-    require_carried(parts.policies)
+    require_carried(parts.policies, parts.more)
     # Before requests are taken there is nothing to bring to an end.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     clock = WallClock()

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Protocol
 
-from learners.part import PartSpec
+from learners.part import Part, PartSpec
 from learning.errors import SettingsError
 from stream.frame import Frame
 
 __all__ = ["is_carried", "require_carried"]
+
+_HOOKS = ("learn_users", "learn_items", "learn_both", "learn_lists")
+_NO_LEARNERS: Mapping[str, Part] = {}
 
 
 class _Stateful(Protocol):
@@ -30,8 +33,8 @@ def is_carried(part: _Stateful) -> bool:
     return bool(part.spec.sides) or not part.snapshot()
 
 
-def require_carried(policies: Mapping[str, _Stateful]) -> None:
-    """Refuse policies that would learn on the shards and never reach a server.
+def require_carried(policies: Mapping[str, _Stateful], learners: Mapping[str, Part] = _NO_LEARNERS) -> None:
+    """Refuse policies and learners that would learn on the shards and never reach a server.
 
     Raises:
         SettingsError: names them.
@@ -46,10 +49,27 @@ def require_carried(policies: Mapping[str, _Stateful]) -> None:
         learning.errors.SettingsError: settings: policy: alone cannot run on Kafka: its `spec` names no \
 columns, so servers would play it untrained; write them, or use `freshet up`
     """
-    lost = [name for name, policy in policies.items() if not is_carried(policy)]
-    if lost:
-        msg = (
-            f"settings: policy: {', '.join(lost)} cannot run on Kafka: its `spec` names no columns, so "
-            "servers would play it untrained; write them, or use `freshet up`"
-        )
+    no_columns = (
+        "its `spec` names no columns, so servers would {} it untrained; write them, or use `freshet up`"
+    )
+    for what, verb, parts in (("policy", "play", policies), ("learner", "read", learners)):
+        lost = [name for name, part in parts.items() if not is_carried(part)]
+        _refuse(what, lost, no_columns.format(verb))
+    _refuse(
+        "learner",
+        [name for name, part in learners.items() if _learns_rows_of_lists(part)],
+        "it learns columns of users or items in `learn_lists` alone, and there lists name neither on Kafka; "
+        "keep shared columns, learn the others in `learn_users` and `learn_items`, or use `freshet up`",
+    )
+
+
+def _refuse(what: str, names: Iterable[str], why: str) -> None:
+    # In `Parts` the name of a learner may say its kind as well.
+    if named := ", ".join(name.partition(":")[0] for name in names):
+        msg = f"settings: {what}: {named} cannot run on Kafka: {why}"
         raise SettingsError(msg)
+
+
+def _learns_rows_of_lists(part: Part) -> bool:
+    own = {hook for hook in _HOOKS if getattr(type(part), hook) is not getattr(Part, hook)}
+    return own == {"learn_lists"} and not part.spec.sides.keys() <= {"shared"}

@@ -12,6 +12,8 @@ from stream.frame import MALFORMED, Frame
 
 __all__ = ["ControlFrames"]
 
+_TRAINED = "ranker/train"
+
 
 class ControlFrames:
     """The newest state of each, where it came since the last `take`.
@@ -28,6 +30,7 @@ class ControlFrames:
         """By partition of `events`, the watermark (ms) that history has there."""
         self.trained = 0
         """What TRAIN has absorbed, wall clock ms."""
+        self._is_trained = False  # TRAIN has written the ranker; an older worker may still do so
         self._changed: Frame = {}
 
     def put(self, key: str, value: bytes | None) -> None:
@@ -65,6 +68,9 @@ class ControlFrames:
         if not state:
             msg = "a ranker has names and weights"
             raise ValueError(msg)
+        if self._is_trained and key != _TRAINED:
+            return
+        self._is_trained = key == _TRAINED
         self._ranker.apply(state)
         self._changed[kind] = state
 
@@ -85,6 +91,7 @@ class ControlFrames:
             "ranker": self._ranker.snapshot(),
             "history": [list(pair) for pair in self.history.items()],
             "trained": self.trained,
+            "is_trained": self._is_trained,
             "shared": self.shared.snapshot(),
         }
 
@@ -99,4 +106,5 @@ class ControlFrames:
             self._put_measures(key.removeprefix("measures/"), state)
         # Copies of before know nothing of these.
         self.trained = int(frame.get("trained", 0))
+        self._is_trained = bool(frame.get("is_trained", False))
         self.history = {int(p): int(ts) for p, ts in frame.get("history", [])}

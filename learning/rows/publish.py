@@ -98,7 +98,7 @@ class UserRows:
 
 
 class TrainedRows:
-    """Rows of `control` of the parts that learn whole lists, each under its own name.
+    """Rows of `control` of the parts that learn whole lists, each under its name and that of the step.
 
     Args:
         learners: those parts.
@@ -110,7 +110,7 @@ class TrainedRows:
     def take(self) -> list[Output]:
         """What has changed since the last call."""
         return [
-            Output("control", 0, encode_control(name, state), name.encode())
+            Output("control", 0, encode_control(name, state), f"{name}/train".encode())
             for name, part in self._learners.items()
             if (state := part.changes())
         ]

@@ -72,7 +72,7 @@ class SamplingRate:
         lag_ms = max(0.0, lag_ms)
         (then_ms, lag_then), self._before = self._before, (now_ms, lag_ms)
         self._calm_since = min(self._calm_since, now_ms) if lag_ms <= _NEAR_MS else math.inf
-        if now_ms <= then_ms or now_ms - lag_ms < self._changed_ms + _ON_THEIR_WAY_MS:
+        if now_ms <= then_ms or then_ms - lag_then < self._changed_ms + _ON_THEIR_WAY_MS:
             return False
         if min(lag_ms, lag_then) > _FAR_MS:
             pace = 1 - (lag_ms - lag_then) / (now_ms - then_ms)

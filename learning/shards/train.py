@@ -45,8 +45,9 @@ class TrainShard:
 
     Before there was this step the owner of users' partition 0 learned the ranker. Whoever owns that partition
     now and does not write the ranker any more says so, and hands over what it had (`HandedOver`). Until then
-    it is not published here, so `control` never has two writers of the ranker. The first hand-over that has
-    learned anything replaces what was learned here until then.
+    it is not published here. The first hand-over that has learned anything replaces what was learned here
+    until then. An older worker that gets that partition once more writes under the key of before, which
+    nobody heeds who has seen a row from here.
 
     Args:
         partition: number of the partition of `training`.
@@ -59,7 +60,7 @@ class TrainShard:
         >>> ranker = shard.parts.ranker.snapshot() | {"steps": 7, "published": -1}
         >>> shard.on_records([SourceRecord(0, encode_segment(HandedOver({"ranker": ranker})))])
         >>> [(output.topic, output.key) for output in shard.take()], shard.parts.ranker.steps
-        ([('control', b'ranker')], 7)
+        ([('control', b'ranker/train')], 7)
     """
 
     def __init__(self, partition: int, settings: LearningSettings, n_partitions: int) -> None:

@@ -145,6 +145,26 @@ def test_what_train_has_learned_has_a_mark_of_its_own_where_all_owners_of_users_
     assert again.marks == follower.marks
 
 
+@pytest.mark.parametrize("again", [False, True])
+def test_an_older_worker_that_writes_the_ranker_once_more_is_not_heeded(again: bool) -> None:
+    server = RowServer()
+    names = list(server.parts.ranker.names)
+
+    def row(weight: float) -> bytes:
+        frame = {"names": names, "weights": np.full(len(names), weight), "steps": 1}
+        return encode_control("ranker", frame)
+
+    for key, weight in ((b"ranker", 1.0), (b"ranker/train", 2.0)):
+        server.follower.add("control", 0, key, row(weight))
+        assert server.follower.take()["ranker"]["weights"].tolist() == [weight] * len(names)
+    follower = server.follower
+    if again:
+        follower = RowFollower(make_settings())
+        follower.restore(unpack(pack(server.follower.snapshot())))
+    follower.add("control", 0, b"ranker", row(3.0))
+    assert "ranker" not in follower.take()
+
+
 def test_a_copy_of_before_train_had_a_mark_is_read() -> None:
     settings = load_settings(environ={}, flags={"kafka": {"partitions": 1}})
     follower = RowFollower(settings)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from collections.abc import Sequence
 from itertools import islice
 
@@ -10,6 +11,7 @@ import numpy as np
 
 from learners import Ranker
 from learning.rows.codec import decode_control
+from learning.settings import LearningSettings
 from learning.shards.train import TrainShard
 from learning.shards.users import UsersShard
 from stream.block_codec import decode_segment, encode_segment
@@ -19,11 +21,9 @@ from stream.frame import pack, unpack
 from stream.item_blocks import Ticked
 from stream.open_lists import OpenList, OpenLists
 from stream.testing_shard import ShardStepContract
-from stream.training import HandedOver, TrainingLists, hashed_user
+from stream.training import HandedOver, TrainingLists
 from tests.harness.chain import Chain, batches, logged_world
 from tests.learning.test_shard_steps import N_FEATURES, SETTINGS, give
-
-KEY = b"a key for tests"
 
 
 class TestTrainShard(ShardStepContract):
@@ -112,13 +112,34 @@ def test_a_click_on_a_list_that_closed_early_is_counted_and_teaches_nothing() ->
     assert train.counters == {"lists closed early": 1, "clicks missed": 1}
 
 
-def test_a_forget_drops_the_users_lists_and_names_nobody() -> None:
+def test_a_forget_goes_into_the_topic_the_ring_and_the_snapshot_and_names_nobody() -> None:
     ann, bob = slate("r1", "zz-ann"), slate("r2", "bob")
     users, train = trained(block(ann, bob, kind=SHOWN))
-    pass_on(users, train, Forgotten("zz-ann", 100), block(ann, bob, kind=CLICK))
+    hashed = train.lists.get("r1").user.encode()  # type: ignore[union-attr]
+    give(users, Forgotten("zz-ann", 100), block(ann, bob, kind=CLICK))
+    topic = [output.value or b"" for output in users.take() if output.topic == "training"]
+    assert Forgotten(hashed.decode(), 100) in map(decode_segment, topic)
+    assert b"zz-ann" not in b"".join(topic)
+    train.on_records([SourceRecord(0, value) for value in topic])
     assert (len(train.lists), train.parts.ranker.steps) == (1, 1)
-    assert hashed_user("zz-ann", KEY) != "zz-ann"
-    assert b"zz-ann" not in pack(train.snapshot()) and b"r1" not in pack(train.snapshot())
+    state = pack(train.snapshot())
+    assert b"r2" in state and not any(what in state for what in (b"zz-ann", hashed, b"r1"))
+
+
+def test_the_ring_takes_no_more_memory_than_its_bound_which_is_half_a_gigabyte_unless_told_otherwise() -> (
+    None
+):
+    assert LearningSettings().learn.training_mb == 512
+    tracemalloc.start()
+    before, _ = tracemalloc.get_traced_memory()
+    lists = OpenLists(4 << 20)
+    for n in range(20_000):
+        lists.put(f"request-{n}", OpenList(f"{n:032x}", 1_700_000_000_000 + n, "", 10, 0, bytes(100)))
+        if not n % 5:
+            lists.get(f"request-{n}").add(n % 10, 1.0)  # type: ignore[union-attr]
+    took = tracemalloc.get_traced_memory()[0] - before
+    tracemalloc.stop()
+    assert 2_000 < len(lists) == 20_000 - lists.n_closed_early and took <= 4 << 20
 
 
 def test_nothing_is_published_until_the_owner_before_has_handed_the_ranker_over() -> None:
@@ -160,7 +181,7 @@ def test_it_is_as_far_as_the_owner_of_users_that_is_farthest_behind_and_says_so_
     pass_on(owners[0], train, block(one, kind=CLICK))
     weights, mark = train.take()
     assert (weights.key, decode_control(mark.value or b"")) == (
-        b"ranker", ("progress", {"absorbed_at": 7_000, "watermark": 6_000}),
+        b"ranker/train", ("progress", {"absorbed_at": 7_000, "watermark": 6_000}),
     )  # fmt: skip
 
 
