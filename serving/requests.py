@@ -20,9 +20,12 @@ __all__ = [
     "AcceptedAnswer",
     "ClusterView",
     "EdgeView",
+    "FigureValue",
+    "FigureView",
     "HealthAnswer",
     "ItemAnswer",
     "MarksView",
+    "MeasuresAnswer",
     "NeighbourView",
     "NeighboursAnswer",
     "ReadyAnswer",
@@ -152,6 +155,28 @@ class ItemAnswer(msgspec.Struct):
     edges: list[EdgeView]
     policies: dict[str, Any]
     attributes: dict[str, Any]
+
+
+class FigureValue(msgspec.Struct):
+    """A number with what tells it apart from others of its family, such as its policy or part."""
+
+    labels: dict[str, str]
+    value: float
+
+
+class FigureView(msgspec.Struct):
+    """A family of numbers that a measure shows; in `/metrics` it is `freshet_<name>`."""
+
+    name: str
+    what: str
+    values: list[FigureValue]
+
+
+class MeasuresAnswer(msgspec.Struct):
+    """What the measures show of all that was learned up to `absorbed_at`."""
+
+    absorbed_at: int
+    figures: list[FigureView]
 
 
 class RecentView(msgspec.Struct):

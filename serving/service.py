@@ -155,7 +155,7 @@ class Service:
         )
         registry.register(LearnerMetrics(self.gauges, self._figures, self._fresh))
         registry.register(FailureMetrics(self.failures.counts))
-        views = Views(self.models, self.index, self.replica, self.failures.note)
+        views = Views(self.models, self.index, self.replica, self.failures.note, self._figures)
         status = Status(registry, self.readiness, worker=name, version=config.version)
         routes = build_routes(gateway, recommender, views, status, config.version)
         lifespan = Lifespan(self.start, self.stop)

@@ -1,13 +1,14 @@
-"""Rows as they are served here, for people: one item, one user, an item's neighbours."""
+"""What is served here, for people: one item, one user, an item's neighbours, the measures."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import msgspec
 import numpy as np
 
+from learning.measure import Figure
 from learning.parts import Parts
 from serving.asgi import Response
 from serving.errors import MissingError
@@ -16,7 +17,10 @@ from serving.replica import Replica
 from serving.requests import (
     ClusterView,
     EdgeView,
+    FigureValue,
+    FigureView,
     ItemAnswer,
+    MeasuresAnswer,
     NeighboursAnswer,
     NeighbourView,
     RecentView,
@@ -36,6 +40,7 @@ class Views:
     """Read-only pages over the learned parts; reading allocates nothing for unknown ids.
 
     `failed` is told of a policy that raises when it is to describe an item; the answer leaves it out.
+    `figures` are those of the measures.
     """
 
     def __init__(
@@ -44,8 +49,25 @@ class Views:
         index: ItemIndex,
         replica: Replica,
         failed: Callable[[str, str, Exception], None],
+        figures: Callable[[], Iterable[Figure]],
     ) -> None:
         self._models, self._index, self._replica, self._failed = models, index, replica, failed
+        self._figures = figures
+
+    async def measures(self, _request: Request) -> Response:
+        """What the measures show, and what parts note of themselves."""
+        found = [
+            FigureView(
+                figure.name,
+                figure.what,
+                [
+                    FigureValue(dict(zip(figure.labels, labels, strict=True)), value)
+                    for labels, value in figure.values.items()
+                ],
+            )
+            for figure in self._figures()
+        ]
+        return Response(200, _encoder.encode(MeasuresAnswer(self._replica.absorbed_at, found)))
 
     async def item(self, request: Request) -> Response:
         """One item; 404 when it was never in the catalogue or a click."""

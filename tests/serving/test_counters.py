@@ -72,4 +72,7 @@ def test_what_a_part_notes_of_itself_is_shown_with_its_name(run: Any, kit: Any, 
         system.settle(kit.click("ann", answer["items"][2]["item_id"], kit.t0 + 10, **clicked))
         system.settle(kit.item("later", kit.t0 + 600_000))
         _, gauges = scraped(system)
+        figures = system.client.get("/v1/measures").json()["figures"]
     assert gauges["freshet_part_note[('note', 'arms'), ('part', 'of_the_hour')]"] == 3
+    notes = next(figure["values"] for figure in figures if figure["name"] == "part_note")
+    assert {"labels": {"part": "of_the_hour", "note": "arms"}, "value": 3.0} in notes

@@ -31,6 +31,7 @@ OPERATIONS = [
     "GET /v1/items/{id}",
     "GET /v1/items/{id}/neighbours",
     "GET /v1/users/{id}",
+    "GET /v1/measures",
     "GET /healthz",
     "GET /readyz",
     "GET /metrics",
