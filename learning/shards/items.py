@@ -23,7 +23,6 @@ from learning.shards.source_marks import SourceMarks
 from stream.accepted import AcceptedTimes, served_items
 from stream.blocks import ItemsBlock, Segment
 from stream.engine.shard import Output, SourceRecord
-from stream.errors import PartError
 from stream.frame import Frame
 from stream.item_blocks import ItemOutcomes, Ticked
 from stream.parcels import Parcel
@@ -97,10 +96,8 @@ class ItemsShard:
             if segment is None:
                 continue
             try:
-                self._learn(segment)
-            except PartError as error:
-                msg = f"in item-feedback/{self._partition}/{record.offset}: {error}"
-                raise PartError(msg) from error
+                with self.reader.placing(record.offset):
+                    self._learn(segment)
             except (LearnerError, PolicyError) as error:
                 self.reader.bury(record, str(error))
 

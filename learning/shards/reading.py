@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 from learning.shards.letters import letter_about
 from stream.block_codec import decode_segment
 from stream.blocks import Segment
 from stream.engine.shard import Output, SourceRecord
-from stream.errors import FrameError, LogError, NewerFrameError
+from stream.errors import FrameError, LogError, NewerFrameError, PartError
 
 __all__ = ["SegmentReader"]
 
@@ -33,6 +34,19 @@ class SegmentReader:
         self._letters: list[Output] = []
         self.n_letters = 0
         """Dead letters since this object was made."""
+
+    @contextmanager
+    def placing(self, offset: int) -> Iterator[None]:
+        """What a part raises is said with the place of the record.
+
+        Raises:
+            PartError: a part has raised.
+        """
+        try:
+            yield
+        except PartError as error:
+            msg = f"in {self._topic}/{self._partition}/{offset}: {error}"
+            raise PartError(msg) from error
 
     def read(self, record: SourceRecord) -> Segment | None:
         """The record's segment; None if it became a dead letter.

@@ -108,7 +108,8 @@ class TrainShard:
         for record in records:
             segment = self.reader.read(record)
             if isinstance(segment, TrainingLists):
-                self._learn(segment)
+                with self.reader.placing(record.offset):
+                    self._learn(segment)
             elif isinstance(segment, Forgotten):
                 self.lists.forget(segment.user_id, segment.ts)
             elif isinstance(segment, HandedOver):
@@ -187,7 +188,8 @@ class TrainShard:
             self.marks.rewind(tick)
         else:
             self.marks.put(tick)
-            self.parts.read_notes(self.parts.list_learners())
+            with self.reader.placing(record.offset):
+                self.parts.read_notes(self.parts.list_learners())
 
     def _hear(self, handed: HandedOver, record: SourceRecord) -> None:
         """Take over what was learned elsewhere, once: it is said again and again, for it may not be heard."""

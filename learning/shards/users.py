@@ -240,7 +240,8 @@ class UsersShard:
             self._maintain(now[1])
         # At once, and to all that learn from here: their rows are as old as the oldest of these marks.
         self._learn()
-        self.parts.read_notes(self.parts.learners())
+        with self.reader.placing(record.offset):
+            self.parts.read_notes(self.parts.learners())
         self._pass_on(Ticked(self._partition, *now))
 
     def _rewind(self, tick: Ticked) -> None:
@@ -263,7 +264,9 @@ class UsersShard:
         self._listed[gone[gone < self._listed.size]] = False
         parts.remove_items(gone)
         parts.remove_users(parts.users.tick(now_ms))
-        self._tell(parts.tick(now_ms), now_ms)
+        with self.reader.placing(self._last):
+            told = parts.tick(now_ms)
+        self._tell(told, now_ms)
 
     # -- records out -----------------------------------------------------------------------------------------
 

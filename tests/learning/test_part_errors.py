@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import msgspec
@@ -9,9 +10,12 @@ import pytest
 
 from bandits import Uniform
 from freshet.config import load_settings
-from learners import RowBlock
+from learners import Part, RowBlock
+from learners.part import Columns
+from learning.measure import Measure
 from learning.pipeline import Pipeline
 from learning.shards.items import ItemsShard
+from learning.shards.train import TrainShard
 from learning.shards.users import UsersShard
 from stream.block_codec import encode_segment
 from stream.blocks import FeedbackBlock
@@ -20,6 +24,7 @@ from stream.engine.driver import Driver
 from stream.engine.shard import SourceRecord
 from stream.errors import PartError
 from stream.events import Click
+from stream.item_blocks import Ticked
 from stream.log import Record
 
 SETTINGS = load_settings(environ={})
@@ -57,4 +62,39 @@ def test_on_kafka_the_record_is_named_by_either_step() -> None:
     users.parts.mf.users = msgspec.UNSET  # type: ignore[assignment]
     users.on_records([SourceRecord(5, encode_segment(block))])
     with pytest.raises(PartError, match="in feedback/0, records up to 5: part 'mf' raised"):
+        users.take()
+
+
+class Noting(Part):
+    """Cannot say what it notes."""
+
+    def notes(self) -> Columns:
+        msg = "no"
+        raise ValueError(msg)
+
+
+def test_a_part_that_cannot_say_its_notes_is_named_with_the_record() -> None:
+    users, train = UsersShard(0, lambda _: 0, SETTINGS, 1), TrainShard(0, SETTINGS, 1)
+    steps: dict[str, Any] = {"feedback": users, "training": train}
+    for topic, step in steps.items():
+        step.parts.more["mine"] = Noting()
+        with pytest.raises(PartError) as raised:
+            step.on_records([SourceRecord(9, encode_segment(Ticked(0, CLICK.ts, CLICK.ts)))])
+        assert str(raised.value) == f"in {topic}/0/9: {WHO}"
+
+
+def test_a_measure_that_raises_is_named_by_either_engine() -> None:
+    class Miscounting(Measure):
+        def learn(self, block: FeedbackBlock) -> None:
+            msg = "no"
+            raise ValueError(msg)
+
+    pipeline, users = Pipeline(SETTINGS, b"sixteen bytes or more"), UsersShard(0, lambda _: 0, SETTINGS, 1)
+    for parts in (pipeline.parts, users.parts):
+        parts.measures["mine"] = Miscounting()
+    with pytest.raises(PartError, match=re.escape(WHO)):
+        pipeline.on_events([CLICK])
+    block = FeedbackBlock([], [("ann", "tea")], [3], [0], [-1], [1.0], [True], [5])
+    users.on_records([SourceRecord(4, encode_segment(block))])
+    with pytest.raises(PartError, match=re.escape(f"in feedback/0, records up to 4: {WHO}")):
         users.take()
