@@ -12,6 +12,7 @@ from typing import Any, NamedTuple, TypeVar
 import msgspec
 
 from learners.errors import LearnerError
+from learners.part import PartSpec
 from learners.request_features import RequestFeatures
 from learners.world import World
 from learning.catalogue import LEARNERS, MEASURES, POLICIES, SCORERS, Kind, Kinds, words_of
@@ -49,6 +50,8 @@ _IN_FRAMES = {
     "moved_users", "unclaimed",
 }  # fmt: skip
 """What else stands beside learners in snapshots, frames and the world of sources."""
+_FEW = 6
+_NO_SPEC = PartSpec()
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 
 
@@ -379,18 +382,27 @@ def _built(one: Chosen, world: World, expected: type) -> Any:
     if isinstance(part, type):
         msg = f"{what} builds the class {part.__name__!r}; make one: return {part.__name__}(...)"
         raise SettingsError(msg)
+    if part is None:
+        msg = f"{what} builds nothing: its build(settings, world) returns None"
+        raise SettingsError(msg)
     if missing := _lacks(part, expected):
+        more = f" and {len(missing) - _FEW} more" if len(missing) > _FEW else ""
         msg = (
-            f"{what} builds {type(part).__name__!r} without {', '.join(missing)}; "
+            f"{what} builds {type(part).__name__!r} without {', '.join(missing[:_FEW])}{more}; "
             f"every {expected.__name__} has them, see `freshet.plugin`"
         )
+        raise SettingsError(msg)
+    if not isinstance(getattr(part, "spec", _NO_SPEC), PartSpec):
+        msg = f"{what} builds {type(part).__name__!r}, whose `spec` is no PartSpec; see `freshet.plugin`"
         raise SettingsError(msg)
     return part
 
 
 def _lacks(part: object, expected: type) -> list[str]:
     """What a class or protocol promises and the part has not, by name."""
-    return sorted(name for name in _promised(expected) if not hasattr(part, name))
+    must = getattr(expected, "__abstractmethods__", ())  # these come first
+    missing = [name for name in _promised(expected) if not hasattr(part, name)]
+    return sorted(missing, key=lambda name: (name not in must, name))
 
 
 def _promised(expected: type) -> set[str]:

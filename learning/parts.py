@@ -48,6 +48,7 @@ from learning.measures_before import MeasuresBefore
 from learning.settings import AdmissionRule, LearningSettings, LearnSettings
 from learning.unclaimed import Unclaimed
 from stream.blocks import FeedbackBlock
+from stream.errors import FreshetError
 from stream.frame import Frame
 from stream.step import Replicated
 
@@ -204,7 +205,11 @@ class Parts:
 
     def changes(self) -> Frame:
         """Changes of all parts."""
-        return {name: part.changes() for name, part in self.named().items()}
+        frame: Frame = {}
+        for name, part in self.named().items():
+            with naming(name, "said what had changed"):
+                frame[name] = part.changes()
+        return frame
 
     def snapshot(self) -> Frame:
         """State of all parts, and what is kept of those that are not configured now."""
@@ -253,6 +258,16 @@ class Parts:
             msg = f"settings: {name.removeprefix(_POLICY)}: {error}"
             if name in self.more or name in self.measures:
                 msg += "; put its settings back, or give it another `name`, so that it starts afresh"
+            raise SettingsError(msg) from error
+        except (FreshetError, MemoryError):
+            raise
+        except Exception as error:
+            if not (name in self.more or name in self.measures or name.startswith(_POLICY)):
+                raise
+            msg = (
+                f"settings: part {name.removeprefix(_POLICY)!r} raised over its stored state: {error!r}; "
+                "give it another `name`, so that it starts afresh"
+            )
             raise SettingsError(msg) from error
 
     def remove_items(self, rows: Int32) -> None:
@@ -365,7 +380,7 @@ def build_parts(settings: LearningSettings, *, partition: int = 0, n_partitions:
         popularity=popularity,
         cooccurrence=cooccurrence,
         history=history,
-        ranker=Ranker(_scorers(settings, world)),
+        ranker=_ranker(settings, world),
         centroids=centroids,
         graph=graph,
         request_features=request_features,
@@ -426,6 +441,14 @@ def _measures(settings: LearningSettings, world: World) -> dict[str, Measure]:
     chosen = chosen_measures(settings)
     built = build_chosen(chosen, world, Measure)
     return {_frame_name(one): built[one.name] for one in chosen}
+
+
+def _ranker(settings: LearningSettings, world: World) -> Ranker:
+    try:
+        return Ranker(_scorers(settings, world))
+    except LearnerError as error:
+        msg = f"settings: scorers: {error}"
+        raise SettingsError(msg) from error
 
 
 def _scorers(settings: LearningSettings, world: World) -> list[Scorer]:

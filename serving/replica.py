@@ -19,7 +19,7 @@ from learning.rows.marks import Marks
 from stream.clock import Clock
 from stream.commits import BehindError, Delta
 from stream.engine import Nudge
-from stream.errors import LogError
+from stream.errors import FreshetError, LogError, PartError
 from stream.frame import Frame, unpack
 from stream.step import Replicated
 
@@ -241,7 +241,13 @@ class Replica:
         for name, component in self.components.items():
             changes = frame.get(name)
             if changes:
-                component.apply(changes)
+                try:
+                    component.apply(changes)
+                except (FreshetError, MemoryError):
+                    raise
+                except Exception as error:
+                    msg = f"part {name!r} raised while it followed commit {delta.seq}: {error!r}"
+                    raise PartError(msg) from error
         self.seq, self.watermark = delta.seq, delta.watermark
         self.applied += 1
         self.applied_bytes += len(delta.frame)

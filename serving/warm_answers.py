@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 from index import LiveIndex, warm_up
+from learners.part import naming
 from learning.parts import Parts
+from serving.chosen_sources import build_sources, source_entries
 from serving.decisions import Circumstances, DecisionMaker
 from serving.item_index import ItemIndex
 from serving.requests import RecommendRequest
@@ -15,8 +18,15 @@ from stream.frame import Frame, pack, unpack
 __all__ = ["warm_serving"]
 
 
-def warm_serving(models: Parts, frames: Iterable[Frame], user_ids: Iterable[str], *, dim: int) -> None:
-    """Run everything once on parts that are thrown away.
+def warm_serving(
+    models: Parts,
+    frames: Iterable[Frame],
+    user_ids: Iterable[str],
+    *,
+    dim: int,
+    sources: Sequence[Mapping[str, Any]] = (),
+) -> None:
+    """Run everything once on parts that are thrown away; `sources` are the entries of `[[sources]]`.
 
     `models` are scratch parts; `frames` are what a learner made of a few events (`Step.take`); decisions are
     made for `user_ids`, of whom one should be known and one not. Kernels are compiled for the arrays of
@@ -29,9 +39,12 @@ def warm_serving(models: Parts, frames: Iterable[Frame], user_ids: Iterable[str]
         decoded = unpack(pack(frame))
         for name, part in models.named().items():
             if decoded.get(name):
-                part.apply(decoded[name])
+                with naming(name, "followed"):
+                    part.apply(decoded[name])
         index.apply(decoded)
-    maker = DecisionMaker(models, index, ServeSettings(), epsilon=0.5, seed=0)
+    serve = ServeSettings()
+    offering = build_sources(source_entries(sources, serve.sources), models, index)
+    maker = DecisionMaker(models, index, serve, epsilon=0.5, seed=0, sources=offering)
     for n, user_id in enumerate(user_ids):
         for policy in models.policies:
             asked = RecommendRequest(

@@ -17,8 +17,7 @@ import uvloop
 from freshet.cli.output import console, log_to_stderr, read_settings
 from freshet.config import Settings
 from learning.errors import StartError
-from learning.parts import build_parts
-from learning.rows.carried import require_carried
+from learning.starting import refusing_parts, startable_parts
 from stream.clock import WallClock
 from stream.kafka import KafkaSettings
 from stream.kafka.layout import LAYOUT
@@ -75,8 +74,7 @@ def work(
     logging.getLogger("stream").setLevel(logging.INFO)
     chosen = _chosen(steps)
     if set(chosen) - {"join"}:
-        parts = build_parts(settings)
-        require_carried(parts.policies, parts.more)
+        startable_parts(settings, kafka=True)
     _require_topics(settings.kafka, chosen)
     if set(chosen) - {"join"}:
         _warm(settings)
@@ -119,7 +117,8 @@ def _warm(settings: Settings) -> None:
     from learning.shards.warm_shards import warm_shards
 
     console.print("getting ready (the first start compiles, about half a minute) ...")
-    warm_shards(settings)
+    with refusing_parts():
+        warm_shards(settings)
 
 
 async def _work(settings: Settings, steps: Sequence[str]) -> None:

@@ -20,6 +20,7 @@ from freshet.run.lifeline import StopFlag, watch_lifeline
 from freshet.run.supervisor import exit_code
 from learning.errors import StartError
 from learning.pipeline import Pipeline
+from learning.starting import refusing_parts
 from learning.warm_frames import warm_frames
 from stream.clock import Clock, WallClock
 from stream.commits import CommitLog
@@ -198,7 +199,8 @@ def main(arguments: list[str]) -> int:
     private_files()
     try:
         settings = msgspec.json.decode(sys.stdin.buffer.read(), type=Settings)
-        warm_frames(settings)
+        with refusing_parts():
+            warm_frames(settings)
         _learn_on(DataFolder(Path(path), create=False), settings, int(workers), stop)
     except (FreshetError, OSError) as error:
         _log.error("%s", error)

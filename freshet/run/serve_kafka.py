@@ -11,11 +11,12 @@ from pathlib import Path
 from freshet.config import Settings
 from freshet.run.listening import listen
 from freshet.run.worker import warm, worker_config
+from learning.choices import chosen_parts
 from learning.errors import StartError
-from learning.parts import build_parts
-from learning.rows.carried import require_carried
 from learning.rows.follow import FOLLOWED
+from learning.starting import startable_parts
 from serving.auth import refuse_exposure
+from serving.chosen_sources import SOURCES
 from serving.kafka.backend import COPY, KafkaBackend
 from serving.kafka.consumer import topic_ids
 from serving.service import Service
@@ -56,11 +57,10 @@ def serve_forever(data: Path, settings: Settings, told: Callable[[str], None]) -
         BrokerError: the brokers refuse, or are away and there is no copy of the rows to serve from.
         LogError: the folder cannot be used, or another process uses it.
         ExposedError: others could reach the port, and no token is asked for.
-        SettingsError: a policy is configured that rows cannot carry.
+        SettingsError: a part is configured that cannot be built, or that rows cannot carry.
     """
     refuse_exposure(settings.host, settings.serve.auth, insecure=settings.serve.insecure)
-    parts = build_parts(settings)
-    require_carried(parts.policies, parts.more)
+    parts = startable_parts(settings, chosen_parts(SOURCES, settings.sources), kafka=True)
     # Before requests are taken there is nothing to bring to an end.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     clock = WallClock()

@@ -14,8 +14,11 @@ import msgspec
 from freshet.config import Settings
 from freshet.run.listening import listen
 from freshet.run.supervisor import ProcessSpec, Supervisor
+from learning.choices import chosen_parts
 from learning.errors import StartError
+from learning.starting import startable_parts
 from serving.auth import refuse_exposure
+from serving.chosen_sources import SOURCES
 from stream.clock import Clock
 from stream.errors import FilesGoneError, StorageError
 from stream.folder import DataFolder
@@ -40,6 +43,7 @@ class EmbeddedSystem:
 
     def __init__(self, data: Path, settings: Settings, clock: Clock) -> None:
         refuse_exposure(settings.host, settings.serve.auth, insecure=settings.serve.insecure)
+        startable_parts(settings, chosen_parts(SOURCES, settings.sources), kafka=False)
         self._settings, self._clock = settings, clock
         self.data = data.resolve()
         with ExitStack() as undo:

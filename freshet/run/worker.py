@@ -19,6 +19,7 @@ from freshet.run.lifeline import watch_lifeline
 from freshet.run.supervisor import exit_code
 from learning.choices import chosen_policies
 from learning.parts import build_parts
+from learning.starting import refusing_parts
 from learning.warm_events import WARM_USERS
 from learning.warm_frames import warm_frames
 from serving.folder_backend import FolderBackend
@@ -86,13 +87,20 @@ def main(arguments: list[str]) -> int:
 
 
 def warm(settings: Settings) -> None:
-    """Compile everything that requests will need."""
+    """Compile everything that requests will need.
+
+    Raises:
+        SettingsError: a part raises already then.
+    """
     # Small reservations: these parts are thrown away.
     small = msgspec.structs.replace(settings.learn, max_items=4_096, max_users=4_096)
     scratch = msgspec.structs.replace(settings, learn=small)
     dim = settings.learn.embedding_dim
     warm_up([one.kind.name for one in chosen_policies(settings)])
-    warm_serving(build_parts(scratch), warm_frames(scratch), WARM_USERS, dim=dim)
+    with refusing_parts():
+        warm_serving(
+            build_parts(scratch), warm_frames(scratch), WARM_USERS, dim=dim, sources=settings.sources
+        )
 
 
 if __name__ == "__main__":

@@ -250,8 +250,13 @@ def _first_weights(scorers: Sequence[Scorer]) -> dict[str, float]:
     first: dict[str, float] = {}
     for scorer in scorers:
         what = type(scorer).__name__
-        if len(scorer.names) != len(scorer.weights) or not np.isfinite(scorer.weights).all():
-            msg = f"scorer {what} has features {scorer.names} and starting weights {scorer.weights}"
+        names, weights = scorer.names, scorer.weights
+        fits = isinstance(names, tuple) and isinstance(weights, tuple) and len(names) == len(weights)
+        if not (fits and all(isinstance(name, str) for name in names) and np.isfinite(weights).all()):
+            msg = (
+                f"scorer {what} needs a tuple of names of its features and one of as many finite weights to "
+                f"start at; got {names!r} and {weights!r}"
+            )
             raise LearnerError(msg)
         for name, weight in zip(scorer.names, scorer.weights, strict=True):
             if name in first:

@@ -1,4 +1,4 @@
-"""Which parts the rows on Kafka can carry: what nothing carries is refused at startup, by name."""
+"""Which parts rows and frames can carry: what nothing carries is refused at startup, by name."""
 
 from __future__ import annotations
 
@@ -9,9 +9,13 @@ from learners.part import Part, PartSpec
 from learning.errors import SettingsError
 from stream.frame import Frame
 
-__all__ = ["is_carried", "require_carried"]
+__all__ = ["is_carried", "require_carried", "require_framed"]
 
 _HOOKS = ("learn_users", "learn_items", "learn_both", "learn_lists")
+_NO_COLUMNS = {
+    "policy": "its `spec` names no columns, so servers would play it untrained; write them",
+    "learner": "its `spec` names no columns, so servers would read it untrained; write them",
+}
 _NO_LEARNERS: Mapping[str, Part] = {}
 
 
@@ -47,14 +51,10 @@ def require_carried(policies: Mapping[str, _Stateful], learners: Mapping[str, Pa
         Traceback (most recent call last):
             ...
         learning.errors.SettingsError: settings: policy: alone cannot run on Kafka: its `spec` names no \
-columns, so servers would play it untrained; write them, or use `freshet up`
+columns, so servers would play it untrained; write them
     """
-    no_columns = (
-        "its `spec` names no columns, so servers would {} it untrained; write them, or use `freshet up`"
-    )
-    for what, verb, parts in (("policy", "play", policies), ("learner", "read", learners)):
-        lost = [name for name, part in parts.items() if not is_carried(part)]
-        _refuse(what, lost, no_columns.format(verb))
+    for what, parts in (("policy", policies), ("learner", learners)):
+        _refuse(what, [name for name, part in parts.items() if not is_carried(part)], _NO_COLUMNS[what])
     _refuse(
         "learner",
         [name for name, part in learners.items() if _learns_rows_of_lists(part)],
@@ -63,10 +63,22 @@ columns, so servers would play it untrained; write them, or use `freshet up`
     )
 
 
-def _refuse(what: str, names: Iterable[str], why: str) -> None:
+def require_framed(policies: Mapping[str, Part], learners: Mapping[str, Part]) -> None:
+    """Refuse those that would learn embedded and never reach a worker: without columns and without a
+    `changes` of their own.
+
+    Raises:
+        SettingsError: names them.
+    """
+    for what, parts in (("policy", policies), ("learner", learners)):
+        lost = [name for name, p in parts.items() if not is_carried(p) and type(p).changes is Part.changes]
+        _refuse(what, lost, _NO_COLUMNS[what], "be served")
+
+
+def _refuse(what: str, names: Iterable[str], why: str, cannot: str = "run on Kafka") -> None:
     # In `Parts` the name of a learner may say its kind as well.
     if named := ", ".join(name.partition(":")[0] for name in names):
-        msg = f"settings: {what}: {named} cannot run on Kafka: {why}"
+        msg = f"settings: {what}: {named} cannot {cannot}: {why}"
         raise SettingsError(msg)
 
 

@@ -11,7 +11,7 @@ from learners import Part, PartSpec, RowBlock
 from learners.part import Column, Columns
 from learning.errors import SettingsError
 from learning.parts import build_parts
-from learning.rows.carried import require_carried
+from learning.rows.carried import require_carried, require_framed
 from learning.settings import LearningSettings
 from stream.frame import Frame
 
@@ -72,3 +72,18 @@ def test_every_policy_of_ours_is_carried() -> None:
 def test_a_policy_that_keeps_what_no_column_names_is_refused_by_name() -> None:
     with pytest.raises(SettingsError, match="policy: mine cannot run on Kafka"):
         require_carried({"uniform": Uniform(), "mine": Remembering()})
+    with pytest.raises(SettingsError, match="policy: mine cannot be served"):
+        require_framed({"mine": Remembering()}, {})
+
+
+class ByItself(Remembering):
+    """Writes its frames itself: embedded that is enough."""
+
+    def changes(self) -> Frame:
+        return self.snapshot()
+
+
+def test_a_policy_with_frames_of_its_own_runs_embedded_alone() -> None:
+    require_framed({"mine": ByItself()}, {})
+    with pytest.raises(SettingsError, match="policy: mine cannot run on Kafka"):
+        require_carried({"mine": ByItself()})

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from freshet.config import load_settings
+from freshet.run.worker import warm
 from learning.catalogue import POLICIES
 from learning.errors import SettingsError
 from learning.parts import build_parts
 from learning.settings import LearningSettings
+from learning.starting import startable_parts
 from learning.testing_engines import Embedded, chained, followed
 from learning.testing_engines import scripted as scripted_log
 from tests.harness.rows import DIM, RowPublisher, RowServer, known_items, scripted
@@ -130,6 +133,67 @@ def test_a_kind_under_a_name_that_cannot_be_chosen_is_named_with_its_package(
     assert "" not in POLICIES.names()
     with pytest.raises(SettingsError, match=says):
         _build(name.partition(".")[2])
+
+
+def test_a_part_that_is_not_for_serving_is_refused_by_what_serves_and_by_nothing_else(
+    register: Register,
+) -> None:
+    build = "SERVABLE = False\ndef build(s, w): return Uniform()"
+    register("policies.offline", "plug_offline", f"{SETTINGS}{UNIFORM}{build}")
+    settings = LearningSettings(policies=({"kind": "offline"},))
+    says = r"policies\[0\]: kind 'offline' of package plug_offline is not for serving \(SERVABLE is False\)"
+    for kafka in (False, True):
+        with pytest.raises(SettingsError, match=says):
+            startable_parts(settings, kafka=kafka)
+    build_parts(settings)
+
+
+def test_a_part_that_raises_on_made_up_events_is_refused_before_anything_is_served(
+    register: Register,
+) -> None:
+    bad = "class Bad(Uniform):\n    def {}: return 1 / 0\ndef build(s, w): return Bad()"
+    register("policies.unable", "plug_unable", f"{SETTINGS}{UNIFORM}{bad.format('learn(self, rows)')}")
+    register("policies.blank", "plug_blank", f"{SETTINGS}{UNIFORM}{bad.format('plan(self, c, rows)')}")
+    source = (
+        f"{SETTINGS}from freshet.plugin import Source\nclass Bad(Source):\n    def offer(self, ask): 1 / 0\n"
+    )
+    register("sources.void", "plug_void", f"{source}def build(s, w): return Bad()")
+    for entries, says in (
+        ({"policies": [{"kind": "unable"}]}, "part 'unable' raised while it learned: ZeroDivisionError"),
+        ({"policies": [{"kind": "blank"}]}, "policy 'blank' raised while it answered request 'warm-0-blank'"),
+        ({"sources": [{"kind": "void"}]}, "source 'void' raised while it answered request 'warm-"),
+    ):
+        settings = load_settings(environ={}, flags={"learn": {"embedding_dim": DIM}, **entries})
+        with pytest.raises(SettingsError, match=f"^settings: {says}.* before anything is served"):
+            warm(settings)
+
+
+@pytest.mark.parametrize(
+    ("section", "module", "source", "says"),
+    [
+        (
+            "learners",
+            "plug_p",
+            "class P(Part): spec = {}",
+            r"learners\[0\].*plug_p builds 'P', whose `spec` is no",
+        ),
+        (
+            "scorers",
+            "plug_q",
+            "class P: names, weights, features = 'a', (1,), 1",
+            "scorer P needs a tuple .* 'a' ",
+        ),
+        ("scorers", "plug_r", "class P: names, weights, features = ('a',), (1, 2), 1", r"and \(1, 2\)$"),
+    ],
+)
+def test_a_part_of_the_wrong_shape_is_named_with_what_it_should_have(
+    register: Register, section: str, module: str, source: str, says: str
+) -> None:
+    imports = "from freshet.plugin import Part\n"
+    register(f"{section}.odd", module, f"{SETTINGS}{imports}{source}\ndef build(s, w): return P()")
+    lists: Any = {section: ({"kind": "odd"},)}
+    with pytest.raises(SettingsError, match=f"settings: {says}" if section == "learners" else says):
+        build_parts(LearningSettings(**lists))
 
 
 def test_an_extra_that_is_not_installed_is_named_with_its_line(register: Register) -> None:

@@ -92,6 +92,15 @@ def test_a_learner_that_comes_back_with_other_settings_is_refused_with_its_name(
         _with({**HOUR, "half_lives_ms": [5, 6]}, frame=without.snapshot())
 
 
+def test_stored_state_that_a_part_cannot_read_is_named() -> None:
+    frame = _counted().snapshot()
+    frame["last_hour:popularity"] = {"of": "an older form"}
+    with pytest.raises(
+        SettingsError, match=r"part 'last_hour:popularity' raised over its stored state: KeyErr"
+    ):
+        _with(HOUR, frame=frame)
+
+
 def test_what_whole_lists_taught_a_learner_is_kept_by_train_while_it_is_out() -> None:
     counted = TrainShard(0, LearningSettings(learners=(HOUR,)), 1)
     counted.parts.learn_both(organic_rows([(0, 3), (1, 4), (1, 4)], ts=[0, 1, 2]))
