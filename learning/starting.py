@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
-from learning.choices import Chosen, chosen_learners, chosen_policies, chosen_scorers
+from learning.choices import Chosen, chosen_learners, chosen_measures, chosen_policies, chosen_scorers
 from learning.errors import SettingsError
 from learning.parts import Parts, build_parts
 from learning.rows.carried import require_carried, require_framed
@@ -27,8 +27,8 @@ def startable_parts(settings: LearningSettings, sources: Sequence[Chosen] = (), 
         ['diag_lin_ucb', 'uniform']
     """
     parts = build_parts(settings)
-    chosen = [*chosen_policies(settings), *chosen_learners(settings), *chosen_scorers(settings), *sources]
-    for one in chosen:
+    listed = (chosen_policies, chosen_learners, chosen_measures, chosen_scorers)
+    for one in (*(one for chosen in listed for one in chosen(settings)), *sources):
         if not one.kind.servable:
             msg = (
                 f"settings: {one.where}: {one.kind.title} is not for serving (SERVABLE is False); it is for "
