@@ -11,7 +11,7 @@ import pytest
 from bandits import BetaThompson, EpsilonGreedy, Policy
 from learners.world import World
 from learning.catalogue import POLICIES
-from learning.choices import build_chosen, chosen_learners, chosen_parts, in_full
+from learning.choices import build_chosen, chosen_parts, in_full
 from learning.errors import SettingsError
 from learning.parts import build_parts
 from learning.pipeline import Pipeline
@@ -49,8 +49,8 @@ def test_a_learner_cannot_have_the_name_of_what_else_stands_in_a_snapshot() -> N
     pipeline = Pipeline(LearningSettings(), b"sixteen bytes or more")
     names = {*pipeline.snapshot(), *pipeline.take(), "unclaimed", "learners", "marks", "index"}
     for name in sorted(name for name in names if ":" not in name):
-        with pytest.raises(SettingsError, match=rf"learners\[0\]\.name: '{name}' is the name of another"):
-            chosen_learners(LearningSettings(learners=({"kind": "popularity", "name": name},)))
+        with pytest.raises(SettingsError, match=rf"\[\d\]\.name: '{name}' is the name of another part"):
+            build_parts(LearningSettings(learners=({"kind": "popularity", "name": name},)))
 
 
 def test_a_policy_cannot_have_the_name_of_another_part() -> None:
