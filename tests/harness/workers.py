@@ -127,18 +127,20 @@ class WorkerThread:
     Args:
         settings: of everything.
         steps: what it runs.
+        clock: its clock, if that is not the right one.
 
     Example:
         See `tests/kafka/test_worker.py`.
     """
 
-    def __init__(self, settings: Settings, steps: Sequence[str] = STEPS) -> None:
+    def __init__(self, settings: Settings, steps: Sequence[str] = STEPS, clock: Clock | None = None) -> None:
         self.reason: str | None = None
         """Why it wanted to end the process, if it did."""
         self.worker: Worker | None = None
         """The worker, once it has started."""
         work = msgspec.structs.replace(settings.work, session_s=60.0, stall_s=600.0)
         self._settings, self._steps = msgspec.structs.replace(settings, work=work), steps
+        self._clock = clock or WallClock()
         self._loop = asyncio.new_event_loop()
         self._stop = asyncio.Event()
         self._thread = threading.Thread(target=self._run)
@@ -161,7 +163,7 @@ class WorkerThread:
         return self.reason is not None
 
     def _run(self) -> None:
-        self.worker = Worker(self._settings, WallClock(), self._end, self._steps)
+        self.worker = Worker(self._settings, self._clock, self._end, self._steps)
         # As in a process of its own: what is left is cancelled and awaited before the loop is closed.
         with asyncio.Runner(loop_factory=lambda: self._loop) as runner:
             runner.run(self.worker.run(self._stop))

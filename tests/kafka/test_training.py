@@ -12,6 +12,8 @@ from kafka import KafkaProducer
 
 from freshet.config import Settings
 from learning.parts import build_parts
+from learning.shards.train import TrainShard
+from stream.clock import WallClock
 from stream.codec import encode_events
 from stream.events import Click, Decision
 from stream.join import JoinSettings
@@ -69,3 +71,28 @@ def test_the_ranker_learns_from_users_of_all_partitions_and_servers_follow(
         assert ranker.unread == 0 and (ranker.weights > before).tolist() == [True] + [False] * (
             len(before) - 1
         )
+
+
+class Later(WallClock):
+    """A clock that is four seconds ahead, to which everything that was written is four seconds old."""
+
+    def now_ms(self) -> float:
+        return super().now_ms() + 4_000
+
+
+def test_where_train_is_behind_owners_of_users_are_asked_for_fewer_lists_and_say_so_in_the_topic(
+    chosen: Settings,
+) -> None:
+    quick = msgspec.structs.replace(chosen.engine, tick_ms=200)
+    settings = msgspec.structs.replace(chosen, clock="wall", engine=quick)
+    with (
+        WorkerThread(settings, steps=("join", "users")),
+        WorkerThread(settings, steps=("train",), clock=Later()) as trainer,
+    ):
+
+        def rates() -> list[float]:
+            shards = trainer.worker.running() if trainer.worker is not None else []
+            return [one.shard.step.rate for one in shards if isinstance(one.shard.step, TrainShard)]
+
+        # The new rate comes back from the owners of users.
+        wait_until(lambda: bool(rates()) and rates()[0] < 1, timeout_s=120)

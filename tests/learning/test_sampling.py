@@ -11,12 +11,15 @@ import numpy as np
 import pytest
 
 from learners import Part, RowBlock
+from learning.shards.metrics import Running, WorkerMetrics
 from learning.shards.sampling import MOST_BEHIND_MS, SamplingRate, drawn
 from learning.shards.train import TrainShard
 from learning.shards.users import UsersShard
 from stream.block_codec import decode_segment, encode_segment
 from stream.blocks import CLICK, CLOSED, SHOWN, FeedbackBlock, Slate
-from stream.engine.shard import Output, SourceRecord
+from stream.clock import ManualClock
+from stream.engine.shard import Output, Shard, SourceRecord
+from stream.engine.shard_memory import MemoryPartition, MemoryShardStore
 from stream.errors import FrameError
 from stream.frame import pack, unpack
 from stream.training import Sampled, TrainingLists
@@ -230,6 +233,15 @@ def test_owners_of_users_are_told_of_the_rate_and_whoever_takes_over_goes_on_fro
     pass_on(users, train, told[0][2])
     again.restore(unpack(pack(train.snapshot())))
     assert again.rate == 0.03125
+
+
+def test_the_rate_is_told_as_a_gauge() -> None:
+    train = TrainShard(0, SETTINGS, 1)
+    train.on_records([SourceRecord(0, encode_segment(Sampled(RATE)))])
+    shard = Shard(train, MemoryShardStore(MemoryPartition()), ManualClock())
+    metrics = WorkerMetrics(lambda: [Running("train", 0, shard)], lambda: 0)
+    samples = [one for family in metrics.collect() for one in family.samples]
+    assert [one.value for one in samples if one.name == "freshet_train_rate"] == [RATE]
 
 
 @pytest.mark.parametrize("rates", [[2.0], [-0.5], [np.nan], [1.0, 1.0]])
