@@ -12,7 +12,7 @@ import numpy as np
 
 from bandits.errors import PolicyError
 from bandits.ops.arrays import Bool, Float64, Int32
-from bandits.ops.beliefs import best_probabilities
+from bandits.ops.beliefs import best_probabilities, choose_best
 from bandits.ops.choice import choose, rule_probabilities
 from bandits.ops.slate import fill_by_beliefs, fill_by_rule
 
@@ -107,38 +107,34 @@ class Rule(NamedTuple):
 
 class Beliefs(NamedTuple):
     """A plan that takes each candidate with the probability that it is the best by its belief, Beta(a, b)
-    (n,); computed over `bins` (`bandits.ops.beliefs`).
+    (n,) with a, b >= 1; at a lower place of a slate, the best of those not above (`bandits.ops.beliefs`).
 
     Example:
-        >>> Beliefs(np.array([2.0, 1.0]), np.ones(2), 64).probabilities().round(2).tolist()
-        [0.67, 0.33]
+        >>> Beliefs(np.array([2.0, 1.0]), np.ones(2)).probabilities().round(6).tolist()
+        [0.666667, 0.333333]
     """
 
     a: Float64
     b: Float64
-    bins: int
 
     def fill(self, places: Places) -> int:
         """See `Plan.fill`; items outside the candidates have no share."""
         p = places
         _require_each(p.candidates.size, self.a.shape, self.b.shape)
         return fill_by_beliefs(
-            p.ranked, p.candidates, self.a, self.b, self.bins, p.epsilon, p.key, p.given, p.items,
+            p.ranked, p.candidates, self.a, self.b, p.epsilon, p.key, p.given, p.items,
             p.propensities, p.explored,
         )  # fmt: skip
 
     def choose(self, u: float) -> tuple[int, float, float]:
         """See `Plan.choose`; the score is the mean of the belief."""
-        p = self.probabilities()
-        if p.size == 0:
-            return -1, 0.0, 0.0
-        place = int(np.searchsorted(np.cumsum(p), u * p.sum(), side="right"))
-        place = min(place, int(np.flatnonzero(p)[-1]))
-        return place, float(p[place]), float(self.a[place] / (self.a[place] + self.b[place]))
+        place, probability = choose_best(self.a, self.b, u)
+        mean = self.a[place] / (self.a[place] + self.b[place]) if place >= 0 else 0.0
+        return place, probability, float(mean)
 
     def probabilities(self) -> Float64:
         """See `Plan.probabilities`."""
         if self.a.size == 0:
             return np.zeros(0)
-        out: Float64 = best_probabilities(self.a, self.b, self.bins)
+        out: Float64 = best_probabilities(self.a, self.b)
         return out

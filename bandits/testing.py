@@ -23,6 +23,7 @@ from bandits.base import Context, Policy
 from bandits.draws import Draws
 from bandits.ops.arrays import Float64, Int32
 from bandits.policies.uniform import Uniform
+from bandits.slate import build_slate
 from bandits.worlds import BernoulliWorld, World, play, row_block
 from learners.rows import RowBlock
 from stream.frame import pack, unpack
@@ -113,6 +114,16 @@ class PolicyContract(ABC):
         choice = policy.decide(context, candidates, Draws(1, "r"))
         assert candidates[choice.place] == choice.item
         assert abs(choice.probability - policy.probability(context, candidates, choice.item)) < 1e-12
+
+    def test_at_every_place_of_a_slate_the_propensity_is_the_share_among_those_not_above(self) -> None:
+        policy, context = self._taught()
+        left, none = self._everything(), self._everything()[:0]
+        slated = build_slate(none, policy, left, context, epsilon=1.0, k=left.size, draws=Draws(2, "r"))
+        assert slated.items.size > 0
+        for item, propensity in zip(slated.items.tolist(), slated.propensities.tolist(), strict=True):
+            share = policy.probability(context, left, item)
+            assert abs(propensity - share) <= 1e-6 * share, (item, propensity, share)
+            left = left[left != item]
 
     def test_the_same_draws_give_the_same_choice(self) -> None:
         policy, context = self._taught()

@@ -14,7 +14,7 @@ from __future__ import annotations
 import numpy as np
 
 from bandits.ops.arrays import Bool, Float64, Int32
-from bandits.ops.beliefs import belief_table, draw_best, share_of_best, take_away
+from bandits.ops.beliefs import arms_of, draw_best, empty_grid, lay, share_of_best, take_away
 from bandits.ops.choice import Survey, draw_index, share, survey
 from bandits.ops.draws import uniform
 from bandits.ops.graph import find_member
@@ -119,7 +119,6 @@ def fill_by_beliefs(
     candidates: Int32,
     a: Float64,
     b: Float64,
-    n_bins: int,
     epsilon: float,
     key: np.uint64,
     given: Int32,
@@ -127,14 +126,11 @@ def fill_by_beliefs(
     propensities: Float64,
     explored: Bool,
 ) -> int:
-    """As `fill_by_rule`, for a policy that takes each candidate with the probability that it is the best by
-    its belief Beta(a, b), computed over `n_bins` bins (`bandits.ops.beliefs`)."""
-    alive, position, n_alive = np.ones(candidates.size, np.bool_), 0, candidates.size
-    rates, logs = belief_table(a, b, n_bins)
-    totals, products, scratch = np.zeros(n_bins), np.zeros(n_bins), np.empty(n_bins)
-    for i in range(candidates.size):
-        totals += rates[i]
-        products += logs[i]
+    """As `fill_by_rule`, for a policy that takes each candidate with the probability that it is the best of
+    those not yet placed by its belief Beta(a, b) (`bandits.ops.beliefs`)."""
+    position, n_alive = 0, candidates.size
+    arms = arms_of(a, b)
+    grid = empty_grid(arms)
     for place in range(items.size):
         position = _next_ranked(ranked, position, items, place)
         choice = ranked[position] if position < ranked.size else -1
@@ -143,17 +139,20 @@ def fill_by_beliefs(
             eps = 0.0
         elif choice < 0:
             eps = 1.0
+        if eps > 0.0:
+            grid = lay(arms, grid)
         if given.size > 0:
             item = given[place]
         elif eps > 0.0 and uniform(key, place, 0) < eps:
-            item = candidates[draw_best(rates, totals, products, alive, scratch, uniform(key, place, 1))]
+            item = candidates[draw_best(arms, grid, uniform(key, place, 1))]
             explored[place] = True
         if item < 0:
             return place
         index, pi = find_member(candidates, item), 0.0
-        if index >= 0 and alive[index]:
-            pi = share_of_best(rates, totals, products, scratch, index)
-            take_away(rates, logs, alive, totals, products, index)
+        if index >= 0 and arms.belief[index] >= 0:
+            if eps > 0.0:
+                pi = share_of_best(grid, arms.belief[index])
+            take_away(arms, grid, index)
             n_alive -= 1
         items[place] = item
         propensities[place] = (1.0 - eps) * (item == choice) + eps * pi

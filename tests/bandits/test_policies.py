@@ -32,7 +32,7 @@ class TestEpsilonGreedy(PolicyContract):
 
 
 class TestBetaThompson(PolicyContract):
-    settings: ClassVar[Mapping[str, Any]] = {"prior_reward": 2.0, "prior_none": 3.0, "cap": 5.0, "bins": 32}
+    settings: ClassVar[Mapping[str, Any]] = {"prior_reward": 2.0, "prior_none": 3.0, "cap": 5.0}
 
     def make(self) -> Policy:
         return BetaThompson()

@@ -67,8 +67,8 @@ def test_a_policy_cannot_have_the_name_of_another_part() -> None:
         ([{"kind": "uniform", "name": "a:b"}], r"policies\[0\]\.name: expected up to 64 letters"),
         ([{"kind": "uniform", "alpha": 1}], r"alpha is a setting of diag_lin_ucb, lin_ucb, not of uniform"),
         ([{"kind": "lin_ucb", "alhpa": 1}], r"there is no policies\[0\]\.alhpa; did you mean alpha"),
-        ([{"kind": "thompson", "bins": 2}], r"policies\[0\]\.bins: expected int >= 8, got 2"),
-        ([{"kind": "thompson", "bins": [2]}], r"policies\[0\]\.bins: expected int, got a list"),
+        ([{"kind": "lin_ucb", "top": 0}], r"policies\[0\]\.top: expected int >= 1, got 0"),
+        ([{"kind": "lin_ucb", "top": [2]}], r"policies\[0\]\.top: expected int, got a list"),
     ],
 )
 def test_an_entry_that_does_not_fit_is_named(entries: list[dict[str, Any]], says: str) -> None:
