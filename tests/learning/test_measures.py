@@ -9,6 +9,7 @@ from learning.choices import chosen_measures
 from learning.errors import SettingsError
 from learning.measures.organic_clicks import OrganicClicks
 from learning.measures.part_notes import PartNotes
+from learning.measures.place_counts import PlaceCounts
 from learning.measures.policy_counts import PolicyCounts
 from learning.parts import build_parts
 from learning.settings import LearningSettings
@@ -100,6 +101,21 @@ def test_a_sum_that_an_older_program_did_not_have_is_zero() -> None:
     del frame["gained"]
     now.restore(frame)
     assert now.of("p") == older.of("p") | {"gained": 0.0}
+
+
+def test_a_place_is_worth_what_is_clicked_there_of_what_was_shown_there() -> None:
+    measure = PlaceCounts(places=2)
+    three = Slate(request_id="q", user_id="u", ts=0, items=["a", "b", "c"], decided=True, policy="p")
+    measure.learn(block([*OPS, (CLICK, 0, -1.0, True)], slate()))
+    measure.learn(block([(SHOWN, -1, 0.0, False), (CLICK, 2, 1.0, True)], three))
+    measure.learn(block(OPS, slate(decided=False)))
+    figures = {figure.name: dict(figure.values) for figure in measure.figures()}
+    assert figures == {
+        "place_shown": {("1",): 2, ("2",): 2},
+        "place_clicks": {("1",): 0, ("2",): 1},
+        "place_reward": {("1",): -1, ("2",): 0.5},
+        "place_click_rate": {("1",): 0, ("2",): 0.5},
+    }
 
 
 def test_notes_are_read_by_part_and_name_and_change_nothing_while_they_stay() -> None:

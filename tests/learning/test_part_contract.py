@@ -171,6 +171,10 @@ class TestOrganicClicks(MeasureContract):
     name, policies = "organic_clicks", POLICIES
 
 
+class TestPlaceCounts(MeasureContract):
+    name, policies, measures = "place_counts", POLICIES, ({"kind": "place_counts", "places": 2},)
+
+
 class TestPartNotes(MeasureContract):
     name, policies = "part_notes", POLICIES
 
