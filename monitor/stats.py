@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -12,6 +13,9 @@ from scipy import stats
 from monitor.errors import MeasureError
 
 __all__ = ["Interval", "RunningMoments", "beta_limit", "bounded_interval", "mean_interval", "paired_interval"]
+
+
+_NORMAL = 1e10  # from this size on a Beta is a normal distribution, and its quantile beyond what scipy can do
 
 
 class Interval(NamedTuple):
@@ -120,6 +124,8 @@ def beta_limit(mean: float, spread: float, count: int, low: float, high: float, 
     if variance <= 0.0:
         return mean
     size = share * (1.0 - share) / variance
+    if size > _NORMAL:
+        return mean + (high - low) * math.sqrt(variance) * float(stats.norm.ppf(level))
     return low + (high - low) * float(stats.beta.ppf(level, share * size, (1.0 - share) * size))
 
 

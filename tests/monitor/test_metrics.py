@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from monitor import auc, bounded_interval, hit_at_k, mean_interval, ndcg_at_k, paired_interval
+from monitor import auc, beta_limit, bounded_interval, hit_at_k, mean_interval, ndcg_at_k, paired_interval
 from monitor.errors import MeasureError
 from monitor.stats import RunningMoments
 
@@ -69,6 +69,13 @@ def test_one_pass_gives_the_same_bounded_interval() -> None:
     for value in x:
         moments.add(value)
     assert moments.bounded(0.0, 1.0) == pytest.approx(bounded_interval(x, 0.0, 1.0))
+
+
+@pytest.mark.parametrize("spread", [1e-33, 1e-18, 1e-12, 1e-9])
+def test_the_limits_of_values_that_hardly_differ_are_numbers_about_their_mean(spread: float) -> None:
+    low, high = (beta_limit(0.7, spread, 3, 0.0, 1.0, level) for level in (0.025, 0.975))
+    width = 1.96 * (spread / 3) ** 0.5
+    assert (0.7 - low, high - 0.7) == pytest.approx((width, width), rel=1e-2, abs=1e-15)
 
 
 @pytest.mark.parametrize("k", [0, -1])
