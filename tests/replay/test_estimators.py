@@ -13,6 +13,7 @@ from replay.errors import ReplayError
 from replay.estimates import estimate
 from replay.estimator import Estimator
 from replay.estimators.beta_ips import BetaIps
+from replay.estimators.capped_ips import CappedIps
 from replay.estimators.ips import Ips
 from replay.estimators.snips import Snips
 from replay.ops.weighting import effective_size, place_weights
@@ -32,6 +33,17 @@ class TestSnips(EstimatorContract):
 
 class TestBetaIps(EstimatorContract):
     kind, bias = "beta_ips", 0.005
+
+
+class TestCappedIps(EstimatorContract):
+    kind = "capped_ips"
+
+
+def test_a_limit_cuts_what_few_heavy_rounds_say_and_leaves_the_rest() -> None:
+    log = Rounds.single(np.full(400, 0.5), [0.0005, *np.full(399, 0.5)], np.ones(400))
+    assert Ips().rounds(log).mean() == pytest.approx((1000 + 399) / 400)
+    assert CappedIps().rounds(log).mean() == pytest.approx((20 + 399) / 400)
+    assert CappedIps(most=2.0).rounds(log).mean() == pytest.approx((2 + 399) / 400)
 
 
 @settings(max_examples=30)
