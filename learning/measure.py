@@ -81,8 +81,9 @@ class Measure(Part):
     def learn(self, block: FeedbackBlock) -> None:
         """Look at one block of the joiner. Where blocks end has no meaning."""
 
-    def read(self, part: str, notes: Columns) -> None:
-        """Look at what a part notes, `Part.notes()`, at a tick; on Kafka it is this partition's share."""
+    def read(self, notes: Mapping[str, Columns]) -> None:
+        """Look at what the parts that learn here note, `Part.notes()`, by part, at a tick; those that note
+        nothing are left out. On Kafka it is the share of a partition."""
 
     def figures(self) -> Iterator[Figure]:
         """What is shown; here each sum as it is, under its name."""
@@ -100,9 +101,9 @@ class Measure(Part):
             found = self._sums.setdefault(labels, [0.0] * len(self.sums))
         return found
 
-    def seen(self, labels: Labels) -> list[float] | None:
-        """The same to be read; None where nothing was counted."""
-        return self._sums.get(labels)
+    def clear(self) -> None:
+        """Begin with no sums."""
+        self._sums, self._is_touched = {}, True
 
     def of(self, *labels: str) -> dict[str, float]:
         """The sums of these labels by name; zeros where nothing was counted."""

@@ -188,16 +188,18 @@ class Parts:
 
     def read_notes(self, parts: Mapping[str, Part]) -> None:
         """Let every measure read what these parts note, by name."""
-        for name, part in parts.items():
-            try:
-                notes = part.notes()
-            except Exception:
-                with naming(name):
-                    raise
-            if notes:  # few parts note anything, and ticks are many
-                for by, measure in self.measures.items():
-                    with naming(by):
-                        measure.read(name.partition(":")[0], notes)
+        found, reached = {}, ""
+        try:  # `naming` each would be slow: ticks are many, and few parts note anything
+            for name, part in parts.items():
+                reached = name
+                if notes := part.notes():
+                    found[name.partition(":")[0]] = notes
+            for name, measure in self.measures.items():
+                reached = name
+                measure.read(found)
+        except Exception:
+            with naming(reached):
+                raise
 
     def names_of(self, side: str, rows: Int32) -> list[str | None]:
         """The ids in `rows` (n,) of a side's table; None for rows without an owner, and for -1."""

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import msgspec
 import numpy as np
 
 from learners.part import Columns
 from learners.world import World
-from learning.measure import Figure, Measure
+from learning.measure import Figure, Labels, Measure
 
 __all__ = ["PartNotes", "Settings", "build"]
 
@@ -24,19 +24,25 @@ class PartNotes(Measure):
 
     Example:
         >>> measure = PartNotes()
-        >>> measure.read("lin_ucb", {"arms": np.array(3)})
+        >>> measure.read({"lin_ucb": {"arms": np.array(3)}})
         >>> measure.of("lin_ucb", "arms")
         {'value': 3.0}
     """
 
     labels, sums, most = ("part", "note"), ("value",), 256
 
-    def read(self, part: str, notes: Columns) -> None:
-        """Take over what changed."""
-        for name, note in notes.items():
-            value = float(np.sum(note, dtype=np.float64))
-            if np.isfinite(value) and self.seen((part, name)) != [value]:
-                self.at(part, name)[0] = value
+    def read(self, notes: Mapping[str, Columns]) -> None:
+        """Take over all of them, if any has changed; what nobody notes any more goes."""
+        found: dict[Labels, float] = {}
+        for part, columns in notes.items():
+            for name, note in columns.items():
+                value = float(np.sum(note, dtype=np.float64))
+                if np.isfinite(value):
+                    found[part, name] = value
+        if found != {labels: sums[0] for labels, sums in self._sums.items()}:
+            self.clear()
+            for labels, value in found.items():
+                self.at(*labels)[0] += value
 
     def figures(self) -> Iterator[Figure]:
         """All of them, as one family."""

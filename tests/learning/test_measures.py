@@ -119,12 +119,23 @@ def test_a_place_is_worth_what_is_clicked_there_of_what_was_shown_there() -> Non
 
 
 def test_notes_are_read_by_part_and_name_and_change_nothing_while_they_stay() -> None:
-    measure = PartNotes()
-    measure.read("drift", {"alarms": np.array([1, 2]), "level": np.array(np.nan)})
+    measure, notes = PartNotes(), {"drift": {"alarms": np.array([1, 2]), "level": np.array(np.inf)}}
+    measure.read(notes)
     assert measure.by_labels() == {("drift", "alarms"): {"value": 3.0}}
     assert measure.changes() and not measure.changes()
-    measure.read("drift", {"alarms": np.array([1, 2])})
+    measure.read(notes)
     assert measure.changes() == {}
+
+
+def test_notes_of_a_part_that_is_gone_are_gone_also_after_a_restart() -> None:
+    before, now, replica = PartNotes(), PartNotes(), PartNotes()
+    before.read({"drift": {"alarms": np.array(2)}})
+    for measure in (now, replica):
+        measure.restore(before.snapshot())
+    assert now.of("drift", "alarms") == {"value": 2.0}
+    now.read({})
+    replica.apply(now.changes())
+    assert now.by_labels() == replica.by_labels() == {}
 
 
 def test_measures_of_one_kind_stand_under_their_names() -> None:
