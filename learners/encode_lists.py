@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from learners.feature_schema import FeatureSchemas
-from learners.logged_features import logged_features
+from learners.logged_features import logged_halves
 from learners.rows import RowBlock
 from stream.open_lists import OpenList
 
@@ -36,7 +36,7 @@ def encode_lists(
     kind, number, at, reward, first, ts, stands_for = zip(*operations, strict=True) if n else ((),) * 7
     slate, place = np.array(number, np.int32), np.array(at, np.int32)
     place[place >= 0] += start[slate[place >= 0]]
-    rank_features, other_features = logged_features(lists, shown, others, schemas)
+    rank_features, other_features = logged_halves(lists, shown, others, schemas)
     nobody, nothing = np.full(n, -1, np.int32), np.full(int(start[-1]), -1, np.int32)
     return RowBlock(
         slate_user=np.full(n_lists, -1, np.int32),

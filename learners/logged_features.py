@@ -10,11 +10,9 @@ import numpy.typing as npt
 
 from learners.feature_schema import FeatureSchemas
 
-__all__ = ["Logged", "logged_features"]
+__all__ = ["HalfLogged", "Logged", "logged_features", "logged_halves"]
 
 Int32 = npt.NDArray[np.int32]
-
-_NAN = float("nan")
 
 
 class Logged(Protocol):
@@ -27,6 +25,23 @@ class Logged(Protocol):
     @property
     def feature_schema(self) -> str:
         """See `learners.feature_schema`."""
+
+
+class HalfLogged(Logged, Protocol):
+    """A slate whose logged features are kept as float16."""
+
+    @property
+    def half(self) -> bytes:
+        """The features as little-endian float16."""
+
+
+def logged_halves(
+    slates: Sequence[HalfLogged], ns: Int32, ms: Int32, schemas: FeatureSchemas
+) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+    """As `logged_features`; all are widened together, which costs a tenth of one by one."""
+    if schemas.strange(slate.feature_schema for slate in slates):
+        return logged_features(slates, ns, ms, schemas)
+    return _split([slate.half for slate in slates], ns, ms, len(schemas), "<f2")
 
 
 def logged_features(
@@ -50,18 +65,19 @@ def logged_features(
 
 
 def _split(
-    logged: Sequence[bytes], ns: Int32, ms: Int32, width: int
+    logged: Sequence[bytes], ns: Int32, ms: Int32, width: int, dtype: str = "<f4"
 ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
     """Features of the shown items and of the others; NaN for slates without as many as they should have."""
     if width == 0 or not ns.size:
         return np.zeros((int(ns.sum()), width), np.float32), np.zeros((int(ms.sum()), width), np.float32)
-    is_wrong = np.fromiter(map(len, logged), np.int64, len(logged)) != 4 * width * (ns + ms)
+    row = width * np.dtype(dtype).itemsize
+    is_wrong = np.fromiter(map(len, logged), np.int64, len(logged)) != row * (ns + ms)
     if is_wrong.any():
-        missing, logged = np.float32(_NAN).tobytes() * width, list(logged)
+        missing, logged = np.full(width, np.nan, dtype).tobytes(), list(logged)
         for s in np.flatnonzero(is_wrong).tolist():
             logged[s] = missing * int(ns[s] + ms[s])
     # A bytearray, so that the array may be written to: kernels are compiled apart for read-only ones.
-    features = np.frombuffer(bytearray().join(logged), "<f4").reshape(-1, width)
+    features = np.frombuffer(bytearray().join(logged), dtype).astype("<f4", copy=False).reshape(-1, width)
     if (ns == ns[0]).all() and (ms == ms[0]).all():
         cube = features.reshape(ns.size, int(ns[0] + ms[0]), width)
         return cube[:, : ns[0]].reshape(-1, width), cube[:, ns[0] :].reshape(-1, width)

@@ -12,6 +12,7 @@ from functools import lru_cache
 from itertools import chain
 from typing import Any
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
 
@@ -27,11 +28,15 @@ __all__ = [
     "RowsOf",
     "are_cells",
     "arrays_of",
+    "encoded_cells",
     "fitting",
     "from_arrays",
     "from_cells",
+    "is_flat",
     "to_cells",
 ]
+
+_encode = msgspec.msgpack.Encoder().encode
 
 Int32 = npt.NDArray[np.int32]
 Bool = npt.NDArray[np.bool_]
@@ -68,6 +73,34 @@ def to_cells(columns: tuple[Column, ...], n: int, exported: Columns, names_of: N
     if n and fixed(columns):
         _packed_cells(columns, exported, cells)
     return cells
+
+
+def is_flat(columns: tuple[Column, ...]) -> bool:
+    """Whether rows hold these columns in a packed cell and nothing else."""
+    return len(fixed(columns)) == len(columns)
+
+
+def encoded_cells(
+    key: bytes, columns: tuple[Column, ...], n: int, exported: Columns, names_of: NamesOf
+) -> list[bytes]:
+    """As `to_cells`, but each as an entry of a MessagePack map, with `key` before it; empty for nothing.
+
+    Example:
+        >>> encoded_cells(b"\\xa1m", (Column("n", "i4"),), 2, {"n": np.array([0, 258], "i4")}, lambda *_: [])
+        [b'', b'\\xa1m\\x81\\xa0\\xc4\\x04\\x02\\x01\\x00\\x00']
+    """
+    if not n or not is_flat(columns):
+        return [key + _encode(one) if one else b"" for one in to_cells(columns, n, exported, names_of)]
+    width = packing(columns).itemsize
+    before = key + _encode({PACKED: bytes(width)})[:-width]
+    entries = np.empty(n, [("before", f"V{len(before)}"), ("cell", packing(columns))])
+    entries["before"] = np.void(before)
+    held = _pack(columns, exported, entries["cell"]).tolist()
+    data, size = entries.tobytes(), entries.itemsize
+    return [
+        data[at : at + size] if is_held else b""
+        for at, is_held in zip(range(0, n * size, size), held, strict=True)
+    ]
 
 
 def from_cells(columns: tuple[Column, ...], cells: Sequence[Mapping[str, Cell]], rows_of: RowsOf) -> Columns:
@@ -245,16 +278,22 @@ def _is_finite(values: npt.NDArray[Any]) -> bool:
 # -- writing -------------------------------------------------------------------------------------------------
 
 
+def _pack(columns: tuple[Column, ...], exported: Columns, rows: npt.NDArray[Any]) -> Bool:
+    """Fill packed `rows` (n,); which of them hold anything, settings aside."""
+    held = np.zeros(rows.size, np.bool_)
+    for column in fixed(columns):
+        array = exported[column.name]
+        rows[column.name] = array
+        if not column.setting:
+            held |= (array if array.ndim == 1 else array.reshape(rows.size, -1).any(axis=1)).astype(np.bool_)
+    return held
+
+
 def _packed_cells(columns: tuple[Column, ...], exported: Columns, cells: list[Cells]) -> None:
     """Of rows that hold anything: settings alone are nothing, but whatever else there is needs them."""
-    n, dtype = len(cells), packing(columns)
-    rows, held = np.empty(n, dtype), np.zeros(n, np.bool_)
-    for column in fixed(columns):
-        rows[column.name] = exported[column.name]
-        if not column.setting:
-            array = exported[column.name]
-            held |= (array if array.ndim == 1 else array.reshape(n, -1).any(axis=1)).astype(np.bool_)
-    data, width = rows.tobytes(), dtype.itemsize
+    rows = np.empty(len(cells), packing(columns))
+    held = _pack(columns, exported, rows)
+    data, width = rows.tobytes(), rows.itemsize
     has_settings = any(column.setting for column in fixed(columns))
     for row, (one, is_held) in enumerate(zip(cells, held.tolist(), strict=True)):
         if is_held or (has_settings and one):

@@ -10,7 +10,14 @@ import numpy.typing as npt
 
 from learning.parts import Parts
 from learning.rows.codec import ItemRow, PolicyRow, encode_row
-from learning.rows.publish_tools import PartCells, PublishedIds, owned_by, union_of, vectors_as_bytes
+from learning.rows.publish_tools import (
+    NO_PARTS,
+    PartCells,
+    PublishedIds,
+    owned_by,
+    union_of,
+    vectors_as_bytes,
+)
 from stream.engine.shard import Output
 from stream.frame import Frame
 
@@ -121,7 +128,9 @@ class ItemRows:
         made = zip(names, np.isin(rows, new).tolist(), self._policy_cells.of(rows), strict=True)
         # Of a new item there is nothing to say before it has an edge or was shown.
         found = [
-            PolicyRow(item_id=name, parts=cast(Any, parts)) for name, new, parts in made if parts or not new
+            PolicyRow(item_id=name, parts=cast(Any, parts))
+            for name, is_new, parts in made
+            if parts is not NO_PARTS or not is_new
         ]
         return [Output("policy", self._partition, encode_row(row), row.item_id.encode()) for row in found]
 

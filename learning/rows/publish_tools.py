@@ -2,20 +2,31 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from itertools import repeat
 from typing import Any, Generic, TypeVar
 
 import msgspec
 import numpy as np
 import numpy.typing as npt
+from msgspec import Raw
 
 from learners import EmbeddingTable
 from learners.part import Part, Side
-from learning.rows.part_columns import NamesOf, to_cells
+from learning.rows.part_columns import NamesOf, encoded_cells, is_flat
 from stream.frame import Frame
 
-__all__ = ["EncodedCache", "PartCells", "PublishedIds", "owned_by", "union_of", "vectors_as_bytes"]
+__all__ = [
+    "NO_PARTS",
+    "EncodedCache",
+    "PartCells",
+    "PublishedIds",
+    "owned_by",
+    "union_of",
+    "vectors_as_bytes",
+]
 
 Int32 = npt.NDArray[np.int32]
 
@@ -23,7 +34,8 @@ T = TypeVar("T")
 
 _NO_ROWS = np.zeros(0, np.int32)
 _MOST_KEPT = 16_384
-_NOTHING = msgspec.Raw(b"")
+NO_PARTS = Raw(b"\x80")
+"""An empty map: what rows hold of which no part knows anything."""
 
 _encode = msgspec.msgpack.Encoder().encode
 
@@ -88,8 +100,8 @@ class EncodedCache(Generic[T]):
 
     def drop(self, rows: Int32) -> None:
         """These rows (n,) have changed."""
-        for row in rows.tolist():
-            self._made.pop(row, None)
+        if self._made:
+            deque(map(self._made.pop, rows.tolist(), repeat(None)), 0)
 
     def clear(self) -> None:
         """All rows have changed."""
@@ -123,7 +135,9 @@ class PartCells:
         self._side: Side = side
         self._parts = {name: part for name, part in parts.items() if side in part.spec.sides}
         self._names_of = names_of
-        self._kept = {name: EncodedCache(partial(self._make, part)) for name, part in self._parts.items()}
+        # Numbers alone are packed faster than they are looked up.
+        lists = [name for name, part in self._parts.items() if not is_flat(part.spec.sides[side])]
+        self._kept = {name: EncodedCache(partial(self._make, name)) for name in lists}
 
     def touched(self, *others: Int32) -> Int32:
         """Rows that any part has touched since the last call; what was made of `others`, which have new
@@ -131,23 +145,35 @@ class PartCells:
         touched = []
         for name, part in self._parts.items():
             rows = part.touched(self._side)
-            self._kept[name].drop(union_of(rows, *others))
+            if name in self._kept:
+                self._kept[name].drop(union_of(rows, *others))
             touched.append(rows)
         return union_of(*touched)
 
-    def of(self, rows: Int32) -> list[dict[str, msgspec.Raw]]:
-        """By row the parts that hold something of it."""
-        out: list[dict[str, msgspec.Raw]] = [{} for _ in range(rows.size)]
-        for name, kept in self._kept.items():
-            for one, made in zip(out, kept.of(rows), strict=True):
-                if made is not _NOTHING:
-                    one[name] = made
-        return out
+    def of(self, rows: Int32) -> list[Raw]:
+        """By row the map of the parts that hold something of it, `NO_PARTS` where none does."""
+        entries = [self._entries(name, rows) for name in self._parts]
+        counts = np.zeros(rows.size, np.int64)
+        for of_part in entries:
+            counts += np.fromiter(map(bool, of_part), np.bool_, rows.size)
+        heads = list(map(_map_of, range(len(entries) + 1)))
+        each = zip(counts.tolist(), *entries, strict=True)
+        return [Raw(b"".join((heads[n], *some))) if n else NO_PARTS for n, *some in each]
 
-    def _make(self, part: Part, rows: Int32) -> list[msgspec.Raw]:
+    def _entries(self, name: str, rows: Int32) -> Sequence[bytes]:
+        """By row the entry of a part in the map; empty where it holds nothing."""
+        kept = self._kept.get(name)
+        return self._make(name, rows) if kept is None else kept.of(rows)
+
+    def _make(self, name: str, rows: Int32) -> list[bytes]:
+        part = self._parts[name]
         columns = part.spec.sides[self._side]
-        cells = to_cells(columns, rows.size, part.export(self._side, rows), self._names_of)
-        return [msgspec.Raw(_encode(one)) if one else _NOTHING for one in cells]
+        return encoded_cells(_encode(name), columns, rows.size, part.export(self._side, rows), self._names_of)
+
+
+def _map_of(n: int) -> bytes:
+    """What a MessagePack map of so many entries begins with."""
+    return bytes([0x80 | n]) if n < 16 else b"\xde" + n.to_bytes(2, "big")
 
 
 def union_of(*parts: Int32) -> Int32:

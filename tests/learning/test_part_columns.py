@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 from hypothesis import given
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 
 from learners.part import Column, Columns, check_columns
 from learning.rows.packed_cells import packed, unpacked
-from learning.rows.part_columns import fitting, from_cells, to_cells
+from learning.rows.part_columns import encoded_cells, fitting, from_cells, is_flat, to_cells
 
 COLUMNS = (
     Column("version", "i8"),
@@ -118,3 +119,17 @@ def test_cells_of_version_2_say_what_packed_ones_say(came: tuple[int, Columns]) 
     by_name = [unpacked(COLUMNS, one) for one in cells]
     assert [packed(COLUMNS, one) for one in by_name] == cells
     assert not any("" in one for one in by_name) and fitting(COLUMNS, by_name).all()
+
+
+FLAT = (Column("half_life_ms", "i8", setting=True), Column("n", "i8"), Column("weights", "f4", (2,)))
+
+
+@given(st.lists(st.tuples(st.integers(0, 2), st.sampled_from([0.0, 0.5])), max_size=5))
+def test_numbers_alone_are_encoded_as_their_cells_would_be(rows: list[tuple[int, float]]) -> None:
+    n, column = len(rows), np.array(rows).reshape(-1, 2)
+    columns = {"half_life_ms": np.full(n, 7), "n": column[:, 0].astype("i8"), "weights": column.astype("f4")}
+    cells = to_cells(FLAT, n, columns, names_of)
+    assert is_flat(FLAT) and not is_flat(COLUMNS)
+    assert encoded_cells(b"\xa2mf", FLAT, n, columns, names_of) == [
+        b"\xa2mf" + msgspec.msgpack.encode(one) if one else b"" for one in cells
+    ]
