@@ -66,6 +66,7 @@ class RowConsumer:
 
     def __init__(self, settings: KafkaSettings, offsets: Mapping[str, Sequence[int]] | None) -> None:
         self._settings = settings
+        self._lost: LostRowsError | None = None  # seen when a position was asked for, told by `poll`
         counts = {topic.name: topic.partitions(settings) for topic in LAYOUT if topic.name in FOLLOWED}
         self._places = {
             kafka.TopicPartition(settings.topic(name), number): name
@@ -131,8 +132,9 @@ class RowConsumer:
             try:
                 batches = self._consumer.poll(int(timeout_s * 1e3), max_records=at_most)
             except (theirs.OffsetOutOfRangeError, theirs.LogTruncationError) as error:
-                msg = f"rows that were to be read next are not there ({error}); restart this worker"
-                raise LostRowsError(msg) from error
+                raise _lost(error) from error
+        if self._lost is not None:
+            raise self._lost
         came = []
         for place, records in batches.items():
             name = self._places[place]
@@ -157,7 +159,11 @@ class RowConsumer:
         return sum(max(0, end - self._position(place)) for end, place in known if end is not None)
 
     def _position(self, place: Any) -> int:
-        at = self._consumer.position(place, timeout_ms=0)
+        try:
+            at = self._consumer.position(place, timeout_ms=0)
+        except (theirs.OffsetOutOfRangeError, theirs.LogTruncationError) as error:
+            # Whoever is first to ask the client is told, and only once.
+            self._lost, at = _lost(error), None
         if at is not None:
             self._next[place] = int(at)
         return self._next[place]
@@ -165,3 +171,7 @@ class RowConsumer:
     def close(self) -> None:
         """Let go of the brokers."""
         self._consumer.close()
+
+
+def _lost(error: Exception) -> LostRowsError:
+    return LostRowsError(f"rows that were to be read next are not there ({error}); restart this worker")

@@ -21,7 +21,7 @@ from learning.errors import StartError
 from learning.parts import build_parts
 from learning.settings import LearnSettings
 from serving.kafka.backend import KafkaBackend
-from serving.kafka.consumer import RowConsumer
+from serving.kafka.consumer import LostRowsError, RowConsumer
 from serving.service import Service
 from stream.clock import WallClock
 from stream.engine.shard import Output
@@ -261,6 +261,32 @@ def test_topics_that_are_made_anew_under_it_are_told_of_and_it_answers_on(
         assert len(server.ask()["items"]) == 10
         answer = server.client.get("/readyz")
     assert answer.status_code == 503 and "restart this worker" in answer.text
+
+
+def test_that_topics_are_made_anew_is_told_by_a_poll_whoever_asks_the_client_first(
+    ready: KafkaSettings, rows: RowWriter
+) -> None:
+    rows.write(films(), absorbed_at=T0)
+    consumer = RowConsumer(ready, None)
+    wait_until(lambda: not consumer.poll(0.1, 100) and consumer.left() == 0)
+    names = [ready.topic(topic.name) for topic in LAYOUT]
+    admin = KafkaAdminClient(bootstrap_servers=ready.bootstrap)
+    admin.delete_topics(names)
+    admin.close()
+    wait_until(lambda: missing_topics(ready, names) == names)
+    create_topics(ready)
+
+    def is_told() -> bool:
+        for _ in range(200):
+            consumer.lag()
+        try:
+            consumer.poll(0.01, 100)
+        except LostRowsError as error:
+            return "restart this worker" in str(error)
+        return False
+
+    wait_until(is_told, timeout_s=90)
+    consumer.close()
 
 
 def test_missing_topics_are_named_before_anything_starts(topics: KafkaSettings, tmp_path: Path) -> None:
