@@ -3,36 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-import resource
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, cast
 
 from serving.connection import Bounds, Connection, Reading
 from serving.settings import ServeSettings
+from stream.open_files import raise_file_limit
 
-__all__ = ["Connections", "raise_file_limit", "room_for_connections"]
+__all__ = ["Connections", "room_for_connections"]
 
 _EVERY_S = 1.0
 _LEAST = 8
 _SHARE = 16  # one in so many goes when there is no room: looking for them costs little a new one
-
-
-def raise_file_limit() -> int:
-    """Take all the open files that this process may have; how many that are.
-
-    Example:
-        >>> raise_file_limit() > 0
-        True
-    """
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft != hard:
-        try:
-            resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-            soft = hard
-        except (OSError, ValueError):
-            pass  # a system that has a lower limit of its own
-    return soft if soft != resource.RLIM_INFINITY else 1 << 30
 
 
 def room_for_connections(most_files: int, open_files: int, wanted: int) -> int:

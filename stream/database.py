@@ -15,6 +15,7 @@ from typing import Any
 
 from stream.errors import DiskFullError, LogError, StorageError, storage_error
 from stream.fairlock import FairLock
+from stream.open_files import few_files_note, is_full
 from stream.presence import Presence
 from stream.room import require_room
 
@@ -187,6 +188,8 @@ class Database:
             return DiskFullError(msg)
         advice = _ADVICE.get(code, "this is unexpected; run `freshet doctor`")
         kind = StorageError if code in _MAY_PASS else LogError
+        if code == sqlite3.SQLITE_CANTOPEN and is_full():
+            advice = few_files_note()
         return kind(f"{self.path.name} could not be {doing} ({error}): {advice}")
 
     def require_room(self, n_bytes: int) -> None:

@@ -21,6 +21,8 @@ from __future__ import annotations
 
 import errno
 
+from stream.open_files import few_files_note
+
 __all__ = [
     "BrokerAwayError",
     "BrokerError",
@@ -115,6 +117,8 @@ def storage_error(message: str, error: OSError) -> LogError:
     """
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return DiskFullError(message)
+    if error.errno == errno.EMFILE:
+        return StorageError(f"{message}: {few_files_note()}")
     return StorageError(message) if error.errno in _MAY_PASS else LogError(message)
 
 

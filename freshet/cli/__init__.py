@@ -10,6 +10,7 @@ import typer
 from freshet import __version__
 from freshet.cli import demo, doctor, feed, parts, replay, schema, serve, simulate, topics, up, work
 from stream.errors import FreshetError, may_pass
+from stream.open_files import in_words
 
 __all__ = ["app", "main"]
 
@@ -57,12 +58,13 @@ def main() -> None:
     try:
         app()
     except FreshetError as error:
-        typer.echo(f"freshet: {error}", err=True)
+        typer.echo(f"freshet: {in_words(error)}", err=True)
         sys.exit(1)
     except OSError as error:
         if not may_pass(error):
             raise
-        typer.echo(f"freshet: {error}; mend the disk, the limits or the rights, and try again", err=True)
+        said = f"{in_words(error)}; mend the disk, the limits or the rights, and try again"
+        typer.echo(f"freshet: {said}", err=True)
         sys.exit(1)
     except KeyboardInterrupt:
         sys.exit(130)

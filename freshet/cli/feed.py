@@ -17,6 +17,7 @@ from freshet.feeding import Row, Sender, SendReport
 from freshet.feeding.files import FedFile, FedRows, Feedable, merged, note_sent
 from freshet.feeding.sample import count_sample, sample_rows
 from freshet.feeding.sender import Refused
+from freshet.run.listening import require_files
 from stream.clock import WallClock
 
 __all__ = ["feed"]
@@ -24,6 +25,7 @@ __all__ = ["feed"]
 _HERE = "http://127.0.0.1:8080"
 _SAMPLE = Path("sample")
 _SHOWN = 20
+_OTHER_FILES = 32  # libraries, the connection, where a run stopped
 
 
 class _Sender(Protocol):
@@ -96,6 +98,8 @@ def feed(
             copied = copy_to_kafka(path, kafka or "", config, batch=batch, restart=restart)
             _add(total, copied, str(path), unit="record")
     log_to_stderr("feed")
+    if backfill:
+        require_files(len(paths) + _OTHER_FILES, "all files are read at once with --backfill")
     sources: list[Feedable] = [
         FedFile(path, default_type, history=backfill, restart=restart) for path in paths if not path.is_dir()
     ]

@@ -16,6 +16,7 @@ import uvloop
 
 from freshet.cli.output import console, log_to_stderr, read_settings
 from freshet.config import Settings
+from freshet.run.listening import require_files
 from learning.errors import StartError
 from learning.starting import refusing_parts, startable_parts
 from stream.clock import WallClock
@@ -69,6 +70,7 @@ def work(
         "work": {"metrics_port": metrics_port, "metrics_host": metrics_host},
     }
     private_files()
+    require_files()
     settings = read_settings(config, flags)
     log_to_stderr("freshet work")
     logging.getLogger("stream").setLevel(logging.INFO)

@@ -17,6 +17,7 @@ from freshet.feeding.json_rows import json_rows
 from freshet.feeding.opening import DAMAGED, Row, format_of
 from freshet.feeding.parquet_rows import parquet_rows
 from stream.errors import EventError
+from stream.open_files import in_words
 
 __all__ = ["Row", "count_rows", "read_rows"]
 
@@ -37,7 +38,7 @@ def read_rows(path: Path, default_type: str | None = None, skip: int = 0) -> Ite
             if row.number >= skip:
                 yield row
     except DAMAGED as error:
-        msg = f"{path} cannot be read: {error or type(error).__name__} (row {reached} reached)"
+        msg = f"{path} cannot be read: {in_words(error) or type(error).__name__} (row {reached} reached)"
         raise EventError(msg) from error
 
 
@@ -49,7 +50,7 @@ def count_rows(path: Path) -> int | None:
         with pq.ParquetFile(path) as file:
             return int(file.metadata.num_rows)
     except DAMAGED as error:
-        msg = f"{path} cannot be read: {error}"
+        msg = f"{path} cannot be read: {in_words(error)}"
         raise EventError(msg) from error
 
 

@@ -28,6 +28,7 @@ from stream.engine import LocalEngine, NudgeSocket, SocketNotifier
 from stream.errors import FreshetError, SnapshotError, StorageError, may_pass
 from stream.folder import DataFolder
 from stream.log import SQLiteLogReader
+from stream.open_files import in_words
 from stream.presence import Watch
 from stream.private import private_files
 from stream.room import has_room
@@ -164,7 +165,7 @@ def _learn_on(folder: DataFolder, settings: Settings, workers: int, stop: StopFl
         except (StorageError, OSError) as error:
             if not may_pass(error):
                 raise
-            why = str(error)
+            why = in_words(error)
         gc.collect()  # the state, which is read anew: both at once are too much
         if stop():
             _log.warning("%s; what was accepted waits in its files for the next start", why)
@@ -203,7 +204,7 @@ def main(arguments: list[str]) -> int:
             warm_frames(settings)
         _learn_on(DataFolder(Path(path), create=False), settings, int(workers), stop)
     except (FreshetError, OSError) as error:
-        _log.error("%s", error)
+        _log.error("%s", in_words(error))
         return exit_code(error)
     return 0
 

@@ -1,14 +1,34 @@
-"""The port of a server, opened before anything else is done."""
+"""The port of a server, opened before anything else is done, and how many files it may have open."""
 
 from __future__ import annotations
 
 import socket
 
 from learning.errors import StartError
+from stream.open_files import few_files_note, raise_file_limit
 
-__all__ = ["listen"]
+__all__ = ["listen", "require_files"]
 
 _BACKLOG = 1_024
+_FEWEST_FILES = 64  # what a process has open before its first connection, and some to spare
+
+
+def require_files(fewest: int = _FEWEST_FILES, what: str = "") -> None:
+    """Take all the open files that this process may have, and go on only if that are enough.
+
+    Raises:
+        StartError: it may have fewer; `what` says what needs them.
+
+    Example:
+        >>> require_files(1 << 40, "so many files are read at once with --backfill")
+        Traceback (most recent call last):
+        learning.errors.StartError: expected room for 1,099,511,627,776 files and connections, so many files \
+are read at once with --backfill; this process may have ...
+    """
+    if raise_file_limit() < fewest:
+        why = f", {what}" if what else ""
+        msg = f"expected room for {fewest:,} files and connections{why}; {few_files_note()}"
+        raise StartError(msg)
 
 
 def listen(host: str, port: int) -> socket.socket:

@@ -9,7 +9,7 @@ from contextlib import closing
 from pathlib import Path
 
 from freshet.config import Settings
-from freshet.run.listening import listen
+from freshet.run.listening import listen, require_files
 from freshet.run.worker import warm, worker_config
 from learning.choices import chosen_parts
 from learning.errors import StartError
@@ -60,6 +60,7 @@ def serve_forever(data: Path, settings: Settings, told: Callable[[str], None]) -
         SettingsError: a part is configured that cannot be built, or that rows cannot carry.
     """
     refuse_exposure(settings.host, settings.serve.auth, insecure=settings.serve.insecure)
+    require_files()
     parts = startable_parts(settings, chosen_parts(SOURCES, settings.sources), kafka=True)
     # Before requests are taken there is nothing to bring to an end.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))

@@ -14,6 +14,7 @@ from typing import IO, cast
 from learning.errors import SettingsError, StartError
 from stream.clock import OFFSET_VARIABLE, Clock
 from stream.errors import SnapshotError, may_pass
+from stream.open_files import in_words
 
 __all__ = ["HOPELESS", "LATER", "ProcessSpec", "Supervisor", "exit_code"]
 
@@ -122,7 +123,8 @@ class Supervisor:
             except OSError as error:
                 # No more processes or files just now, which ends as little as a full disk does.
                 child.due_s = now + self._wait_s(child, LATER, now)
-                print(f"freshet: {child.spec.name} cannot be started: {error}; again later", file=sys.stderr)  # noqa: T201
+                said = f"{child.spec.name} cannot be started: {in_words(error)}; again later"
+                print(f"freshet: {said}", file=sys.stderr)  # noqa: T201
                 continue
             self.restarts += 1
             child.began_s, child.due_s = now, None

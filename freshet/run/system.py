@@ -12,7 +12,7 @@ from types import TracebackType
 import msgspec
 
 from freshet.config import Settings
-from freshet.run.listening import listen
+from freshet.run.listening import listen, require_files
 from freshet.run.supervisor import ProcessSpec, Supervisor
 from learning.choices import chosen_parts
 from learning.errors import StartError
@@ -43,6 +43,7 @@ class EmbeddedSystem:
 
     def __init__(self, data: Path, settings: Settings, clock: Clock) -> None:
         refuse_exposure(settings.host, settings.serve.auth, insecure=settings.serve.insecure)
+        require_files()
         startable_parts(settings, chosen_parts(SOURCES, settings.sources), kafka=False)
         self._settings, self._clock = settings, clock
         self.data = data.resolve()

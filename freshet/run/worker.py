@@ -29,6 +29,7 @@ from serving.worker import run_worker
 from stream.clock import Clock, WallClock
 from stream.errors import FreshetError
 from stream.folder import DataFolder
+from stream.open_files import in_words
 from stream.private import private_files
 
 __all__ = ["folder_backend", "main", "warm", "worker_config"]
@@ -81,7 +82,7 @@ def main(arguments: list[str]) -> int:
         service = Service(backend, build_parts(settings), worker_config(settings), clock)
         run_worker(service, socket.socket(fileno=int(descriptor)), warm=lambda: warm(settings))
     except (FreshetError, OSError) as error:
-        logging.getLogger(__name__).error("%s", error)
+        logging.getLogger(__name__).error("%s", in_words(error))
         return exit_code(error)
     return 0
 

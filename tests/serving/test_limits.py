@@ -14,11 +14,12 @@ from prometheus_client import CollectorRegistry
 from serving.app import Application, Lifespan
 from serving.asgi import Response
 from serving.connection import MAX_HEAD_BYTES
-from serving.connections import raise_file_limit, room_for_connections
+from serving.connections import room_for_connections
 from serving.metrics import HttpMetrics
 from serving.routing import Request, Route, Router
 from serving.settings import ServeSettings
 from stream.clock import WallClock
+from stream.open_files import raise_file_limit
 from tests.harness.live import wait_until
 
 POST = b"POST /v1/events HTTP/1.1\r\nhost: a\r\ncontent-type: application/json\r\n"
