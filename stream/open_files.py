@@ -38,8 +38,8 @@ def few_files_note() -> str:
     """
     most = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
     return (
-        f"this process may have {most:,} files and connections open at once; allow more with `ulimit -n 4096`,"
-        " in systemd by LimitNOFILE="
+        f"this process may have {most:,} files and connections open at once; allow more with "
+        "`ulimit -n 4096`, in systemd by LimitNOFILE="
     )
 
 
