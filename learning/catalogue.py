@@ -54,6 +54,8 @@ class Kind(NamedTuple):
     module: ModuleType
     package: str
     """The package that brought it; empty for Freshet's own."""
+    serves: bool = True
+    """Whether kinds of its section are for serving workers at all."""
 
     @property
     def settings(self) -> type[msgspec.Struct]:
@@ -107,7 +109,7 @@ class Kind(NamedTuple):
     @property
     def servable(self) -> bool:
         """Whether serving workers can run it."""
-        return bool(getattr(self.module, "SERVABLE", True))
+        return bool(getattr(self.module, "SERVABLE", self.serves))
 
 
 class Kinds:
@@ -117,6 +119,7 @@ class Kinds:
         section: its name, as in `[[policies]]` and in entry points.
         package: where ours lie, one a module.
         without: modules of it that cannot be chosen.
+        serves: whether serving workers run them; a module's `SERVABLE` goes first.
 
     Example:
         >>> POLICIES.own()
@@ -125,8 +128,10 @@ class Kinds:
         'Li et al. 2010, arXiv 1003.0146, Algorithms 1 and 2'
     """
 
-    def __init__(self, section: str, package: str, *, without: Sequence[str] = ()) -> None:
-        self.section = section
+    def __init__(
+        self, section: str, package: str, *, without: Sequence[str] = (), serves: bool = True
+    ) -> None:
+        self.section, self._serves = section, serves
         self._package, self._without = package, frozenset(without)
 
     def own(self) -> list[str]:
@@ -149,7 +154,7 @@ class Kinds:
         if kind in self.own():
             path = f"{self._package}.{kind}"
             module = _imported(path, lambda: importlib.import_module(path), None)
-            return Kind(kind, _checked(kind, path, module), "")
+            return Kind(kind, _checked(kind, path, module), "", self._serves)
         points = self._registered().get(kind, [])
         if not points:
             raise SettingsError(self._unknown(kind))
@@ -158,7 +163,8 @@ class Kinds:
             raise SettingsError(msg)
         point = points[0]
         module = _imported(_who(point), point.load, point.dist)
-        return Kind(kind, _checked(kind, _who(point), module), point.dist.name if point.dist else "")
+        package = point.dist.name if point.dist else ""
+        return Kind(kind, _checked(kind, _who(point), module), package, self._serves)
 
     def with_setting(self, name: str) -> list[str]:
         """The kinds that have a setting of that name; those that cannot be imported are left out."""

@@ -13,7 +13,7 @@ from replay.estimator import Estimator
 
 __all__ = ["ESTIMATORS", "REPORTED", "build_estimators", "estimator_entries"]
 
-ESTIMATORS = Kinds("estimators", "replay.estimators")
+ESTIMATORS = Kinds("estimators", "replay.estimators", serves=False)
 
 REPORTED = frozenset(
     {

@@ -68,6 +68,8 @@ def test_a_list_in_a_variable_is_json() -> None:
         ("[policies]\nkind = 'uniform'", r"policies: .*write \[\[policies\]\]"),
         ("policies = []", "policies: expected at least one"),
         ("[[scorers]]\nkind = 'tast'", r"scorers\[0\]\.kind: .*did you mean taste"),
+        ("[[measures]]\nkind = 'part_nots'", r"measures\[0\]\.kind: .*did you mean part_notes"),
+        ("[[estimators]]\nkind = 'ips'\nmost = 2", r"estimators\[0\].*most is a setting of capped_ips"),
         ("[[sources]]\nkind = 'fresh'\nsize = -1", r"sources\[0\]\.size: expected int >= 0, got -1"),
         (
             "[serve.sources]\nfresh = 1\n[[sources]]\nkind = 'fresh'",
@@ -156,9 +158,11 @@ def test_a_password_may_look_like_anything_and_is_never_shown() -> None:
         assert "hidden" not in str(refused.value)
 
 
-def test_what_is_learned_depends_on_the_scorers_and_not_on_the_sources() -> None:
+def test_what_is_learned_depends_on_the_scorers_and_not_on_the_sources_nor_on_who_only_looks() -> None:
     plain = fingerprint(load_settings(environ={}))
     assert fingerprint(load_settings(environ={"FRESHET_SOURCES": '[{"kind": "fresh"}]'})) == plain
+    assert fingerprint(load_settings(environ={"FRESHET_MEASURES": '[{"kind": "place_counts"}]'})) == plain
+    assert fingerprint(load_settings(environ={"FRESHET_ESTIMATORS": '[{"kind": "ips"}]'})) == plain
     assert fingerprint(load_settings(environ={"FRESHET_SCORERS": '[{"kind": "taste"}]'})) != plain
 
 
