@@ -47,7 +47,7 @@ _WITH_PARTS = 2  # before, rows named a field for each thing learned
 PROGRESS_KEY = b""
 """Key of the progress row of a partition; ids are never empty."""
 
-CONTROL_KINDS = ("ranker", "centroids", "measures", "history", "part", "progress")
+CONTROL_KINDS = ("ranker", "centroids", "measures", "history", "part", "progress", "pace")
 
 Float32 = npt.NDArray[np.float32]
 Count = Annotated[int, Meta(ge=0, le=2**62)]
@@ -229,7 +229,7 @@ def decode_progress(value: bytes) -> Progress:
 
 def encode_control(kind: str, state: Frame) -> bytes:
     """A row of `control`: the whole state of the ranker, the centroids, a partition's measures, how far TRAIN
-    has come, or history in a partition of `events`.
+    has come, or history in a partition of `events`, or the mark by which JOIN's partitions keep in step.
 
     Example:
         >>> decode_control(encode_control("ranker", {"steps": 3}))

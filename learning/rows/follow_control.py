@@ -62,6 +62,8 @@ class ControlFrames:
         if kind == "centroids":  # a program of before wrote it
             self.shared.put(key, {"part": kind, "columns": state})
             return
+        if kind == "pace":
+            return  # workers tell each other
         if kind == "history":
             self.history[int(key.removeprefix("history/"))] = int(state["watermark"])
             return

@@ -84,10 +84,12 @@ class WorkerMetrics(Collector):
         running: Callable[[], Iterable[Running]],
         items: Callable[[], int],
         lags: Callable[[], Iterable[Lag]] = list,
+        waits: Callable[[], Mapping[int, Iterable[int]]] = dict,
     ) -> None:
         self._running = running
         self._items = items
         self._lags = lags
+        self._waits = waits
 
     def collect(self) -> Iterator[Metric]:
         """The figures of the partitions that are owned now."""
@@ -105,9 +107,21 @@ class WorkerMetrics(Collector):
         yield from _of_steps(running)
         yield from _of_training(running)
         yield self._lag_records()
+        yield self._waits_for()
         yield GaugeMetricFamily(
             "freshet_worker_replica_items", "Items whose rows this worker follows.", self._items()
         )
+
+    def _waits_for(self) -> Metric:
+        family = GaugeMetricFamily(
+            "freshet_join_waits_for",
+            "1 for each slower partition of `events` that a partition of this worker waits for.",
+            labels=["partition", "other"],
+        )
+        for partition, others in self._waits().items():
+            for other in others:
+                family.add_metric([str(partition), str(other)], 1)
+        return family
 
     def _lag_records(self) -> Metric:
         family = GaugeMetricFamily(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -18,6 +18,7 @@ from learning.shards.item_replica import FollowingStep, ItemReplica
 from learning.shards.items import ItemsShard
 from learning.shards.join import JoinShard, join_shard
 from learning.shards.metrics import Lag, Running, WorkerMetrics
+from learning.shards.pacing import Pacing
 from learning.shards.sources import SourceShard, deaf_sources
 from learning.shards.train import TrainShard
 from learning.shards.users import UsersShard
@@ -87,11 +88,21 @@ class Worker:
         self._reader = PartitionReader(kafka, clock)
         self._ticks = TickWriter(kafka, "events") if "join" in steps else None
         self._replica = ItemReplica(kafka) if "users" in steps else None
+        is_paced = "join" in steps and settings.work.max_skew_ms > 0 and kafka.partitions > 1
+        self._pacing = self._make_pacing() if is_paced else None
         self.lags: list[Lag] = []
         self._sources: dict[str, str] = {}
         self._deaf: set[str] = set()
         self._ahead: set[int] = set()
         self.engines = {stage.name: self._engine(stage) for stage in self._stages(steps)}
+
+    def _make_pacing(self) -> Pacing:
+        settings, work = self._settings, self._settings.work
+        max_ahead_ms = None if settings.clock == "event" else settings.max_ahead_ms
+        return Pacing(
+            settings.kafka, self._clock, work.max_skew_ms, work.session_s, max_ahead_ms,
+            lambda: self.engines["join"].keep_pace(),
+        )  # fmt: skip
 
     # What runs
 
@@ -166,7 +177,8 @@ class Worker:
         settings = self._settings.shard
         # A row that all slates have in common is written once for many of them.
         settings = msgspec.structs.replace(settings, gather_s=stage.gathers * settings.gather_s)
-        return Shard(step, store, self._clock, settings, before)
+        gate = self._pacing.gate(partition) if isinstance(step, JoinShard) and self._pacing else None
+        return Shard(step, store, self._clock, settings, before, gate)
 
     def running(self) -> list[Running]:
         """The partitions that are open now, of every step."""
@@ -189,7 +201,9 @@ class Worker:
             if self._ticks is not None:
                 await self._ticks.start()
             if self._replica is not None:
-                chores.append(asyncio.create_task(self._follow(self._replica)))
+                chores.append(asyncio.create_task(self._follow(self._replica.follow)))
+            if self._pacing is not None:
+                chores.append(asyncio.create_task(self._follow(self._pacing.run)))
             await asyncio.gather(*(engine.run(stop) for engine in self.engines.values()))
         finally:
             for chore in chores:
@@ -249,9 +263,9 @@ class Worker:
         end = await self._reader.end_of(topic, one.partition)
         return Lag(one.name, topic, one.partition, max(0, end - one.shard.position))
 
-    async def _follow(self, replica: ItemReplica) -> None:
+    async def _follow(self, follow: Callable[[], Awaitable[None]]) -> None:
         try:
-            await replica.follow()
+            await follow()
         except FreshetError as error:
             self._end(str(error))
 
@@ -262,7 +276,10 @@ class Worker:
         registry = CollectorRegistry()
         registry.register(
             WorkerMetrics(
-                self.running, lambda: 0 if self._replica is None else self._replica.size, lambda: self.lags
+                self.running,
+                lambda: 0 if self._replica is None else self._replica.size,
+                lambda: self.lags,
+                lambda: {} if self._pacing is None else dict(self._pacing.board.waits),
             )
         )
         try:

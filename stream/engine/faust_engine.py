@@ -41,6 +41,7 @@ class _Owned:
     waiting: list[SourceRecord] = field(default_factory=list)
     handing: asyncio.Task[None] | None = None
     emitting: asyncio.Task[None] | None = None
+    pacing: asyncio.Task[None] | None = None
 
 
 class FaustEngine:
@@ -125,6 +126,18 @@ class FaustEngine:
             for partition, owned in sorted(self._owned.items())
             if owned.opening is not None and owned.opening.done()
         }
+
+    def keep_pace(self) -> None:
+        """Let the shards go on that wait for others, or that others wait for; returns at once."""
+        for partition, shard in self.shards.items():
+            owned = self._owned[partition]
+            if owned.pacing is None and shard.wants_pace:
+                owned.pacing = asyncio.create_task(self._keep_pace(partition, owned))
+
+    async def _keep_pace(self, partition: int, owned: _Owned) -> None:
+        await self._act(partition, "keeping pace", lambda shard: shard.keep_pace())
+        owned.pacing = None
+        self._emit_when_due(partition, owned)
 
     async def run(self, stop: asyncio.Event) -> None:
         """Work until `stop` is set, then close every shard with a snapshot.
@@ -224,9 +237,12 @@ class FaustEngine:
         while owned.waiting and self._owned.get(partition) is owned:
             await self._act(partition, "delivery", lambda shard: shard.deliver(_taken(owned.waiting)))
             self._delivered_s = self._clock.monotonic_s()
-            if owned.emitting is None and owned.shard.due_in_s() is not None:
-                owned.emitting = asyncio.create_task(self._emit(partition, owned))
+            self._emit_when_due(partition, owned)
         owned.handing = None
+
+    def _emit_when_due(self, partition: int, owned: _Owned) -> None:
+        if owned.emitting is None and owned.shard.due_in_s() is not None:
+            owned.emitting = asyncio.create_task(self._emit(partition, owned))
 
     async def _emit(self, partition: int, owned: _Owned) -> None:
         """Commit what has gathered once it is due, though nothing more is delivered."""

@@ -25,6 +25,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol, runtime_checkable
 
 from stream.clock import Clock
+from stream.engine.backlog import Backlog
 from stream.engine.worker_settings import ShardSettings
 from stream.errors import FreshetError, LogError, SnapshotError
 from stream.frame import Frame
@@ -37,6 +38,7 @@ __all__ = [
     "Recovered",
     "Shard",
     "ShardFigures",
+    "ShardGate",
     "ShardStep",
     "ShardStore",
     "SourceRecord",
@@ -45,6 +47,8 @@ __all__ = [
 _PATIENCE = 5
 # Where commits take long, the machine is busy: the longer outputs gather, the fewer rows are written.
 _LONGER, _LONGEST_S = 1.0, 0.5
+# What waits is learned for so long at once; deliveries and looks come in between.
+_TURN_S = 0.2
 
 Headers = tuple[tuple[str, bytes], ...]
 
@@ -138,6 +142,32 @@ class ShardStore(Protocol):
         """Let go; whatever was not committed never happened."""
 
 
+class ShardGate(Protocol):
+    """Says how much of what comes may be learned now. No I/O; `stream.engine.pace` has one."""
+
+    @property
+    def wants_end(self) -> bool:
+        """Whether it has to know where the source ends."""
+
+    def admit(self, records: Sequence[SourceRecord]) -> int:
+        """How many of the records that come next may be learned; the others are offered again."""
+
+    def settled(self, position: int) -> None:
+        """All that was let through is committed, up to `position`."""
+
+    def asks(self) -> Mapping[int, int]:
+        """What it knows before the source is asked for its end."""
+
+    def ended(self, end: int, asks: Mapping[int, int]) -> None:
+        """The source ended at `end` after `asks` was taken."""
+
+    def nudge(self) -> None:
+        """There is more to do at once."""
+
+    def close(self) -> None:
+        """Its partition is somebody else's."""
+
+
 @dataclass(slots=True)
 class ShardFigures:
     """What happened since the shard was opened, for metrics and log lines."""
@@ -172,6 +202,8 @@ class Shard:
         clock: for the times between commits, snapshots and looks at the tail.
         settings: those times.
         before: waited for at a take-over, once the owner before is fenced.
+        gate: lets records through. What it holds back waits, and is tried again by `keep_pace`; what is run
+            again at a take-over is not held.
 
     Example:
         >>> import asyncio
@@ -197,10 +229,13 @@ class Shard:
         clock: Clock,
         settings: ShardSettings | None = None,
         before: Callable[[], Awaitable[None]] | None = None,
+        gate: ShardGate | None = None,
     ) -> None:
         self._step = step
         self._before = before
+        self._gate = gate
         self._store = store
+        self._backlog: Backlog[SourceRecord] = Backlog(store.read)
         self._clock = clock
         self._settings = settings or ShardSettings()
         self._position = 0
@@ -227,6 +262,16 @@ class Shard:
     def committed(self) -> int:
         """The last committed position."""
         return self._committed
+
+    @property
+    def is_held(self) -> bool:
+        """Whether something waits that was delivered."""
+        return self._backlog.until > self._position
+
+    @property
+    def wants_pace(self) -> bool:
+        """Whether `keep_pace` has anything to do."""
+        return self._gate is not None and (self.is_held or self._gate.wants_end)
 
     async def open(self) -> None:
         """Take the partition over: fence its owner, restore the newest snapshot, run the rest again.
@@ -259,6 +304,8 @@ class Shard:
         self._n_unsaved = self.figures.run_again
         self._heard_s = self._committed_s = self._saved_s = self._clock.monotonic_s()
         self.figures.takeover_ms = 1e3 * (self._heard_s - start_s)
+        if self._gate is not None:
+            self._gate.settled(position)
 
     def _restore(self, frame: Frame, taken_at: int) -> None:
         try:
@@ -275,20 +322,37 @@ class Shard:
     async def deliver(self, records: Sequence[SourceRecord]) -> None:
         """Take what was delivered, in the order of offsets; skip and fill as needed, and commit."""
         self._heard_s = self._clock.monotonic_s()
+        if self.is_held:
+            self._backlog.put(records, self._position)
+            records = ()
         batch: list[SourceRecord] = []
         expected = self._position
-        for record in records:
+        for n, record in enumerate(records):
             if record.offset < expected:
                 self.figures.repeated += 1
                 continue
             if record.offset > expected and (record.since is None or record.since > expected):
                 await self._learn(batch)
-                await self._fill(record.offset)
                 batch = []
+                await self._fill(record.offset)
+                if self.is_held:
+                    self._backlog.put(records[n:], self._position)
+                    break
             self._is_left_alone = False
             batch.append(record)
             expected = record.offset + 1
         await self._learn(batch)
+        await self._look_after()
+
+    async def keep_pace(self) -> None:
+        """Learn what waits, as far as the gate lets it now, and tell the gate where the source ends."""
+        if self._gate is None:
+            return
+        if self.is_held:
+            await self._go_on()
+        if self._gate.wants_end:
+            asks = self._gate.asks()
+            self._gate.ended(await self._store.end(), asks)
         await self._look_after()
 
     async def amend(self, change: Callable[[], None]) -> None:
@@ -322,6 +386,8 @@ class Shard:
             is_busy: something is being delivered to other partitions.
         """
         now = self._clock.monotonic_s()
+        if self.is_held:
+            self._heard_s = now  # its tail is looked at when what waits is learned
         # Whoever delivers to others may have ours in its hands, and not have come to it yet.
         patience = _PATIENCE if is_busy and not self._is_left_alone else 1
         if now - self._heard_s >= patience * self._settings.tail_s:
@@ -333,6 +399,9 @@ class Shard:
         """Let go of the partition; `save` first takes a snapshot if anything changed since the last."""
         if save and self._n_unsaved:
             await self._save()
+        if self._gate is not None:
+            self._gate.close()
+        await self._backlog.close()
         await self._store.close()
 
     async def _look_at_tail(self) -> None:
@@ -346,27 +415,53 @@ class Shard:
         self._seen_end = end
 
     async def _fill(self, stop: int) -> None:
-        """Learn what lies between the position and `stop`, which becomes the position."""
+        """Learn what lies before `stop`, which becomes the position unless something is held."""
         if stop <= self._position:
             return
-        found = 0
-        async for records in self._store.read(self._position, stop):
-            found += len(records)
-            await self._learn(records)
-        self._position = stop
+        was_held, before = self.is_held, self.figures.records
+        self._backlog.until = max(self._backlog.until, stop)
+        if was_held:
+            return
+        await self._go_on()
+        found = self.figures.records - before + len(self._backlog)
         if found:
             self.figures.holes += 1
             self.figures.filled += found
 
+    async def _go_on(self) -> None:
+        """Learn what waits, as far as the gate lets it, and for a while at most."""
+        start_s = self._clock.monotonic_s()
+        while (records := await self._backlog.take(self._position)) is not None:
+            await self._learn(records)
+            if len(self._backlog):
+                return
+            if self._gate is not None and self._clock.monotonic_s() - start_s > _TURN_S:
+                self._gate.nudge()
+                return
+        self._position = max(self._position, self._backlog.until)
+        self._settle()
+
     async def _learn(self, records: Sequence[SourceRecord]) -> None:
+        """Learn records, as far as the gate lets them; the others wait."""
         if not records:
             return
-        self._step.on_records(records)
-        self._position = records[-1].offset + 1
-        self._n_unsaved += len(records)
-        self._n_gathered += len(records)
-        self.figures.records += len(records)
-        await self.emit()
+        n = len(records) if self._gate is None else self._gate.admit(records)
+        if n:
+            learned = records[:n] if n < len(records) else records
+            self._step.on_records(learned)
+            self._position = learned[-1].offset + 1
+            self._n_unsaved += n
+            self._n_gathered += n
+            self.figures.records += n
+        if n == len(records):
+            await self.emit()
+        else:
+            self._backlog.put_back(records[n:])
+            await self._commit(empty=False)  # the others wait for it, and nothing more will gather
+
+    def _settle(self) -> None:
+        if self._gate is not None and not self._n_gathered:
+            self._gate.settled(self._position)
 
     async def _commit(self, *, empty: bool) -> None:
         """Commit all that came out so far with the position; nothing may ever be committed without it."""
@@ -379,6 +474,7 @@ class Shard:
             self._emitted_s = self._clock.monotonic_s()
             self._took_s = self._emitted_s - start_s
             self._note_commit()
+        self._settle()
 
     def _note_commit(self) -> None:
         self._committed, self._committed_s = self._position, self._clock.monotonic_s()

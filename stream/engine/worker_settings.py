@@ -43,6 +43,10 @@ class WorkerSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """How long to wait for that many: all of it is latency whenever fewer come."""
     stall_s: Seconds = 60.0
     """Time that a partition may be busy with one thing; then it stands still, and the process ends."""
+    max_skew_ms: Annotated[int, Meta(ge=0)] = 60_000
+    """Time by which a partition of `events` may be ahead of the slowest: of the events while history is
+    joined, of the log while partitions catch up after a stall; 0: any. The smaller, the longer history
+    takes: it goes on by as much with every commit."""
     metrics_port: Annotated[int, Meta(ge=0, le=65_535)] = 0
     """Port of /metrics; 0: none."""
     metrics_host: str = "127.0.0.1"
