@@ -230,6 +230,7 @@ class TrainShard:
         return {
             "parts": {name: part.snapshot() for name, part in self.parts.list_learners().items()},
             "unclaimed": self.parts.unclaimed.snapshot(),
+            "measures": {name: part.snapshot() for name, part in self.parts.measures.items()},
             "lists": self.lists.snapshot(),
             "missed": self.n_missed,
             "is_ours": self._is_ours,
@@ -241,6 +242,9 @@ class TrainShard:
     def restore(self, frame: Frame) -> None:
         """Become what `snapshot` described."""
         self.parts.restore_lists({"unclaimed": frame.get("unclaimed", {}), **frame["parts"]})
+        for name, state in frame.get("measures", {}).items():
+            if name in self.parts.measures:
+                self.parts.measures[name].restore(state)
         self.lists.restore(frame["lists"])
         self.n_missed = frame["missed"]
         self._is_ours = frame["is_ours"]

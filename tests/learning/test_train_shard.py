@@ -209,3 +209,10 @@ def test_a_hand_over_that_cannot_be_read_is_a_dead_letter() -> None:
     give(train, HandedOver({"ranker": {"steps": 1, "names": ["taste"], "weights": np.full(1, np.nan)}}))
     assert [output.topic for output in train.take()] == ["dead-letters"]
     assert pack(train.snapshot()) == before
+
+
+def test_what_measures_made_of_notes_here_outlasts_a_restart() -> None:
+    before, after = (TrainShard(0, SETTINGS, 1) for _ in range(2))
+    before.parts.measures["part_notes"].read({"mine": {"alarms": np.array(3)}})
+    after.restore(unpack(pack(before.snapshot())))
+    assert after.parts.measures["part_notes"].of("mine", "alarms") == {"value": 3.0}
