@@ -45,7 +45,8 @@ class Measure(Part):
     measure keeps what may be added up, and whoever reads it divides (`figures`). A measure of your own writes
     `learn` or `read`, and `figures`; the rest follows from `sums`.
 
-    Grows with the labels, `most` at most; all beyond share one that is called "other".
+    Grows with the labels, `most` at most; all beyond share one that is called "other". Labels end after 320
+    bytes.
 
     Example:
         >>> from stream.blocks import ORGANIC, FeedbackBlock
@@ -95,6 +96,9 @@ class Measure(Part):
         """The sums of these labels, to be added to, in the order of `sums`."""
         self._is_touched = True
         found = self._sums.get(labels)
+        if found is None:
+            labels = _unpacked(_packed(labels), len(self.labels))  # as replicas have it
+            found = self._sums.get(labels)
         if found is None:
             if len(self._sums) >= self.most:
                 labels = ("other",) * len(labels)
@@ -156,7 +160,7 @@ class Measure(Part):
 
 
 def _packed(labels: Labels) -> bytes:
-    return _BETWEEN.join(labels).encode()[:_WIDTH].ljust(_WIDTH, b"\0")
+    return _BETWEEN.join(labels).encode(errors="replace")[:_WIDTH].ljust(_WIDTH, b"\0")
 
 
 def _unpacked(key: bytes, n: int) -> Labels:

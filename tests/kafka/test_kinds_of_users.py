@@ -18,7 +18,7 @@ from serving.service import Service
 from stream.clock import WallClock
 from stream.kafka import KafkaSettings
 from stream.kafka.topics import create_topics
-from tests.harness.kinds import FAVOURITE, POLICY, firsts, items_at, round_of_clicks
+from tests.harness.kinds import FAVOURITE, ITEMS, POLICY, firsts, items_at, round_of_clicks
 from tests.harness.live import LiveWorker, wait_until
 from tests.harness.workers import WorkerThread
 
@@ -39,6 +39,13 @@ def settings(kafka: KafkaSettings) -> Settings:
         "work": {"metrics_port": 0},
     }
     return msgspec.structs.replace(load_settings(environ={}, flags=flags), kafka=kafka)
+
+
+def notes(client: httpx.Client) -> dict[tuple[str, str], float]:
+    """What the server says that parts note of themselves, by part and name."""
+    figures = client.get("/v1/measures").json()["figures"]
+    found = [figure["values"] for figure in figures if figure["name"] == "part_note"]
+    return {(v["labels"]["part"], v["labels"]["note"]): v["value"] for values in found for v in values}
 
 
 def test_a_click_by_one_kind_of_user_changes_what_that_kind_is_shown_and_not_the_other(
@@ -69,6 +76,8 @@ def test_a_click_by_one_kind_of_user_changes_what_that_kind_is_shown_and_not_the
         absorbed(items_at(now()))
         for first in range(0, 240, 30):
             absorbed(round_of_clicks(ask, now, first, 30))
+        # What the policy notes of itself where it learns is shown where it serves.
+        wait_until(lambda: notes(client).get(("lin_ucb", "arms")) == len(ITEMS))
         phone, desk = firsts(ask, "phone", 1_000, 40), firsts(ask, "desk", 2_000, 40)
     assert phone[FAVOURITE["phone"]] > 30 > 10 > phone[FAVOURITE["desk"]]
     assert desk[FAVOURITE["desk"]] > 30 > 10 > desk[FAVOURITE["phone"]]

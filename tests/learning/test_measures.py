@@ -79,13 +79,22 @@ def test_rates_are_of_the_places_that_the_policy_picked_and_of_none_where_it_pic
     ]
 
 
-@pytest.mark.parametrize("policy", ["p", "", "a b\\n", "d\u00fcrftig", "x" * 256])
+@pytest.mark.parametrize("policy", ["p", "", "a b\\n", "d\u00fcrftig", "x" * 256, "\ud800"])
 def test_whatever_a_policy_is_called_replicas_call_it_so(policy: str) -> None:
     leader, replica = PolicyCounts(), PolicyCounts()
     leader.learn(block(OPS, slate(policy)))
     replica.apply(unpack(pack(leader.changes())))
-    assert replica.by_labels() == leader.by_labels() and (policy,) in replica.by_labels()
+    assert replica.by_labels() == leader.by_labels() != {}
     assert leader.changes() == {}
+
+
+def test_names_that_replicas_cannot_tell_apart_are_counted_together() -> None:
+    leader, replica = PolicyCounts(), PolicyCounts()
+    for policy in ("p", "p\0", "y" * 320, "y" * 321):
+        leader.learn(block(OPS, slate(policy)))
+    replica.apply(unpack(pack(leader.changes())))
+    assert replica.by_labels() == leader.by_labels()
+    assert {labels[0][:1]: sums["slates"] for labels, sums in leader.by_labels().items()} == {"p": 2, "y": 2}
 
 
 def test_foreign_impressions_are_kept_apart() -> None:
