@@ -20,8 +20,11 @@ from freshet import __version__
 from freshet.cli.output import console, json_target, write_json
 from freshet.config import load_settings
 from freshet.run.clock_repair import repair_clock, why_folder_ahead
-from learning.choices import policy_names
+from freshet.run.learned import compare_learned
+from learning.choices import chosen_parts, policy_names
 from learning.errors import SettingsError
+from learning.starting import startable_parts
+from serving.chosen_sources import SOURCES
 from stream.clock import Clock, WallClock
 from stream.errors import FreshetError
 from stream.folder import DataFolder
@@ -68,7 +71,7 @@ def doctor(
         _repair_clock(data, config)
     checks: list[Callable[[], _Finding]] = [
         _python,
-        _settings,
+        lambda: _settings(config),
         lambda: _disk(data or Path.cwd()),
         lambda: _sync(data or Path(tempfile.gettempdir()), WallClock()),
         _kernel_cache,
@@ -76,7 +79,12 @@ def doctor(
     if port is not None:
         checks.append(lambda: _port(port))
     if data is not None:
-        checks += [lambda: _folder(data), lambda: _clock(data, config), lambda: _letters(data)]
+        checks += [
+            lambda: _folder(data),
+            lambda: _learned(data, config),
+            lambda: _clock(data, config),
+            lambda: _letters(data),
+        ]
     findings = [*(check() for check in checks), *_packages()]
     table = Table("", "what", "found", "what to do", title=f"freshet {__version__}", title_justify="left")
     marks = {"ok": "[green]ok[/]", "warn": "[yellow]look[/]", "bad": "[red]bad[/]"}
@@ -94,10 +102,11 @@ def _python() -> _Finding:
     return _Finding("Python", "ok", found)
 
 
-def _settings() -> _Finding:
+def _settings(config: Path | None) -> _Finding:
     said: list[str] = []
     try:
-        settings = load_settings(say=said.append)
+        settings = load_settings(config, say=said.append)
+        startable_parts(settings, chosen_parts(SOURCES, settings.sources), kafka=False)
     except SettingsError as error:
         return _Finding("settings", "bad", str(error), "mend freshet.toml or the FRESHET_* variable it names")
     found = "; ".join([f"policies {', '.join(policy_names(settings))}, clock {settings.clock}", *said])
@@ -161,6 +170,24 @@ def _folder(data: Path) -> _Finding:
     except FreshetError as error:
         return _Finding(f"data folder {data}", "bad", str(error), "see docs/guides/operating.md")
     return _Finding(f"data folder {data}", "ok", facts)
+
+
+def _learned(data: Path, config: Path | None) -> _Finding:
+    if not (data / "freshet.json").is_file():
+        return _Finding("what was learned", "ok", "no data folder, nothing kept")
+    try:
+        learned = compare_learned(data, load_settings(config))
+    except SettingsError:
+        return _Finding("what was learned", "warn", "not looked at", "mend the settings first")
+    except FreshetError as error:
+        return _Finding("what was learned", "bad", str(error), "mend the data folder first")
+    if learned.refused:
+        advice = "a start ends with it: put the settings back, or do as it says"
+        return _Finding("what was learned", "bad", learned.refused, advice)
+    if learned.changed:
+        advice = "nothing, if that is meant; see docs/guides/operating.md"
+        return _Finding("what was learned", "warn", "; ".join(learned.changed), advice)
+    return _Finding("what was learned", "ok", f"{learned.found}, under these settings")
 
 
 def _clock(data: Path, config: Path | None) -> _Finding:
