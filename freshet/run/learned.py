@@ -1,4 +1,4 @@
-"""How what was learned in a data folder goes with settings: what a start would refuse, keep or begin afresh."""
+"""How what was learned in a data folder goes with settings: what a start would refuse, keep or begin anew."""
 
 from __future__ import annotations
 
@@ -16,8 +16,7 @@ __all__ = ["Learned", "compare_learned"]
 
 
 class Learned(NamedTuple):
-    """`refused`: why a start would end; `changed`: what it would do otherwise than before; `found`: what there
-    is."""
+    """`found`: what there is; `refused`: why a start would end; `changed`: what would be otherwise."""
 
     found: str
     refused: str = ""
@@ -52,14 +51,13 @@ def compare_learned(path: Path, settings: Settings) -> Learned:
 
 
 def _changed(step: dict[str, Any], parts: Parts) -> list[str]:
+    features = step["ranker"]["names"]
     learned = {*parts.policy_keys().values(), *parts.more}
     said = {
         "starts afresh": _plain(learned - set(step) - set(step.get("unclaimed", {}))),
         "kept, for it is not configured": _plain(parts.unclaimed.snapshot()),
-        "new feature of the ranker, at its starting weight": _missing(
-            parts.ranker.names, step["ranker"]["names"]
-        ),
-        "feature of the ranker that no scorer has now": _missing(step["ranker"]["names"], parts.ranker.names),
+        "new feature of the ranker, at its starting weight": _missing(parts.ranker.names, features),
+        "feature of the ranker that no scorer has now": _missing(features, parts.ranker.names),
     }
     return [f"{what}: {', '.join(names)}" for what, names in said.items() if names]
 

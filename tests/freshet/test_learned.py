@@ -11,8 +11,11 @@ from typer.testing import CliRunner
 
 from freshet.cli import app
 from freshet.config import load_settings
-from freshet.run.learner import build_engine
+from freshet.run.learner import fingerprint
+from learning.pipeline import Pipeline
+from stream.clock import WallClock
 from stream.codec import encode_events
+from stream.engine import LocalEngine
 from stream.events import Click, Decision
 from stream.folder import DataFolder
 from stream.log import Record
@@ -41,7 +44,8 @@ def learned(tmp_path: Path) -> Path:
         log.append([Record("events", encode_events([shown, click]), T0 + 9)])
     sources = folder.readers()
     with closing(folder.commit_log()) as commits:
-        engine = build_engine(folder, commits, sources, settings)
+        pipeline, store, mark = Pipeline(settings, folder.key), folder.snapshot_store(), fingerprint(settings)
+        engine = LocalEngine(pipeline, sources, commits, store, clock=WallClock(), fingerprint=mark)
         engine.recover()
         engine.finish()
     for source in sources.values():
