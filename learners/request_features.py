@@ -3,6 +3,7 @@ learning."""
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from hashlib import blake2b
 from struct import Struct
@@ -15,6 +16,8 @@ import numpy.typing as npt
 from learners.errors import LearnerError
 
 __all__ = ["RequestFeatures"]
+
+_log = logging.getLogger(__name__)
 
 Float32 = npt.NDArray[np.float32]
 
@@ -32,7 +35,7 @@ class RequestFeatures:
 
     * x[0] is 1, so that a linear model has an intercept.
     * x[1 + n] is the number under `names[n]`; `true` is 1, `false` 0. What is missing, null or no number is
-      0. Numbers are clipped to -1e6..1e6, infinite ones too; NaN is 0.
+      0. Numbers are clipped to -1e6..1e6, infinite ones too, which is said once for each name; NaN is 0.
     * A word sets one of the last `dim` entries to 1, and a list sets one for each of its words and whole
       numbers. The entry of a word is ``int(blake2b("name=word", 8 bytes), little-endian) % dim``, which never
       changes; two words may meet in one. Nothing else in a list counts, nor do objects.
@@ -74,6 +77,7 @@ class RequestFeatures:
         self._empty = self._record.pack(1.0, *[0.0] * (self.width - 1))
         self._entries: dict[tuple[str, str | int], int] = {}
         self._contexts: dict[bytes, bytes] = {}
+        self._told: set[str] = set()  # of `names`
 
     @property
     def layout(self) -> str:
@@ -117,11 +121,24 @@ class RequestFeatures:
                 self._mark(name, value, x)
             elif isinstance(value, int | float):
                 # A number of four hundred digits is compared as it is, for no float could hold it.
-                x[at] = 0.0 if value != value else float(min(max(value, -_MOST), _MOST))
+                x[at] = float(value) if -_MOST <= value <= _MOST else self._clipped(name, value)
             elif isinstance(value, list):
                 for word in value:
                     self._mark(name, word, x)
         return x
+
+    def _clipped(self, name: str, value: float) -> float:
+        """A number that counts as less than it is: a time in ms, say, of which nothing is left then."""
+        if value != value:
+            return 0.0
+        if name not in self._told:
+            self._told.add(name)
+            _log.warning(
+                "feature %r: a number beyond 1,000,000 came, which counts as 1,000,000, as do all beyond it; "
+                "send it in a larger unit, or as a word. Said once for each feature",
+                name,
+            )
+        return _MOST if value > 0 else -_MOST
 
     def _mark(self, name: str, word: Any, x: list[float]) -> None:
         if type(word) is not str and (type(word) is not int or abs(word) >= _WIDE):

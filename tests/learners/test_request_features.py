@@ -77,3 +77,12 @@ def test_what_is_kept_between_calls_is_bounded() -> None:
 def test_what_gives_no_vector_is_refused(names: list[str], dim: int) -> None:
     with pytest.raises(LearnerError, match=r"each given once and not empty.*got"):
         RequestFeatures(names, dim=dim)
+
+
+def test_a_number_that_is_clipped_is_said_once_with_its_name(caplog: pytest.LogCaptureFixture) -> None:
+    features = RequestFeatures(["since", "hour"], dim=0)
+    values = [1.7e12, -5e7, float("inf"), float("nan"), 10**400, 1e6, True]
+    found = [features.of({"since": value, "hour": 3})[1] for value in values]
+    assert found == [1e6, -1e6, 1e6, 0.0, 1e6, 1e6, 1.0]
+    (line,) = caplog.messages
+    assert line.startswith("feature 'since': a number beyond 1,000,000 came")
