@@ -1,4 +1,4 @@
-"""History on real brokers: no partition of `events` is joined far ahead of the slowest."""
+"""History, and what waits after a stall, on real brokers: no partition is joined far ahead of the slowest."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from kafka import KafkaProducer
 
 from stream.block_codec import decode_segment
 from stream.blocks import SHOWN, FeedbackBlock
+from stream.clock import WallClock
 from stream.codec import encode_events
 from stream.events import Decision
 from stream.kafka import KafkaSettings
@@ -77,18 +78,23 @@ def two_workers(ready: KafkaSettings, folder: Path) -> Iterator[list[WorkerProce
             worker.kill()
 
 
-def send_history(ready: KafkaSettings, *histories: Iterable[int]) -> int:
+def send(ready: KafkaSettings, start_ms: int, *shown: Iterable[int], is_history: bool = True) -> int:
     """Slates that were shown at these seconds, a record each; their users belong to all partitions."""
     producer = KafkaProducer(bootstrap_servers=ready.bootstrap, acks="all", linger_ms=20)
     n_sent = 0
-    for partition, seconds in enumerate(histories):
+    for partition, seconds in enumerate(shown):
         for second in seconds:
             slate = Decision(
-                request_id=f"r{n_sent}", ts=T0 + 1_000 * second, user_id=f"u{n_sent % 16}",
+                request_id=f"r{n_sent}", ts=start_ms + 1_000 * second, user_id=f"u{n_sent % 16}",
                 items=["a", "b"], propensities=[0.5, 0.5], policy="uniform", auto=True,
             )  # fmt: skip
-            value, headers = encode_events([slate]), headers_of(True)
-            producer.send(ready.topic("events"), value, partition=partition, headers=headers)
+            producer.send(
+                ready.topic("events"),
+                encode_events([slate]),
+                partition=partition,
+                headers=headers_of(is_history),
+                timestamp_ms=None if is_history else slate.ts,
+            )
             n_sent += 1
     producer.flush()
     producer.close()
@@ -98,7 +104,7 @@ def send_history(ready: KafkaSettings, *histories: Iterable[int]) -> int:
 def test_two_workers_keep_in_step_over_histories_of_any_length_and_an_empty_one(
     ready: KafkaSettings, tmp_path: Path
 ) -> None:
-    n_sent = send_history(ready, range(0, 3_000, 2), range(0, 3_000, 60), range(1_500, 4_000, 10), [])
+    n_sent = send(ready, T0, range(0, 3_000, 2), range(0, 3_000, 60), range(1_500, 4_000, 10), [])
     shown = Shown(ready)
     with two_workers(ready, tmp_path):
         wait_until(lambda: shown.count() == n_sent, 240, "all of the history is joined")
@@ -109,11 +115,21 @@ def test_two_workers_keep_in_step_over_histories_of_any_length_and_an_empty_one(
 def test_a_worker_that_is_killed_holds_the_others_only_until_they_have_its_partitions(
     ready: KafkaSettings, tmp_path: Path
 ) -> None:
-    n_sent = send_history(ready, *[range(0, 6_000, 6 + n) for n in range(4)])
+    n_sent = send(ready, T0, *[range(0, 6_000, 6 + n) for n in range(4)])
     shown = Shown(ready)
     with two_workers(ready, tmp_path) as (one, _):
         wait_until(lambda: shown.count() > n_sent // 8, 240, "some of the history is joined")
         one.kill()
         wait_until(lambda: shown.count() == n_sent, 240, "the other worker has joined the rest")
+    shown.close()
+    assert 0 < shown.ahead_ms() <= SKEW
+
+
+def test_after_a_stall_what_waits_is_joined_in_step(ready: KafkaSettings, tmp_path: Path) -> None:
+    stalled_ms = int(WallClock().now_ms()) - 3_600_000
+    n_sent = send(ready, stalled_ms, *[range(0, 3_600 - 900 * n, 6) for n in range(4)], is_history=False)
+    shown = Shown(ready)
+    with two_workers(ready, tmp_path):
+        wait_until(lambda: shown.count() == n_sent, 240, "all that waited is joined")
     shown.close()
     assert 0 < shown.ahead_ms() <= SKEW
