@@ -59,7 +59,7 @@ def test_it_waits_as_long_as_it_takes_and_goes_on_by_itself(tmp_path: Path, caus
     folder.prepare(1)
     with learner(folder) as process:
         first = accept(folder)
-        wait_until(lambda: learned(folder) >= first, timeout_s=240)
+        wait_until(lambda: learned(folder) >= first, timeout_s=600)
         _, most = resource.prlimit(process.pid, resource.RLIMIT_FSIZE)
         if cause == "no room":
             # As on a full disk, every byte more is refused.
@@ -83,7 +83,7 @@ def test_it_stops_politely_on_a_full_disk(tmp_path: Path) -> None:
     folder.prepare(1)
     with learner(folder) as process:
         first = accept(folder)
-        wait_until(lambda: learned(folder) >= first, timeout_s=240)
+        wait_until(lambda: learned(folder) >= first, timeout_s=600)
         resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (0, resource.RLIM_INFINITY))
         accept(folder)
         assert says(process, "trying again")

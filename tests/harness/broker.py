@@ -58,7 +58,7 @@ class Broker:
 
     def settings(self, prefix: str = "", **more: Any) -> KafkaSettings:
         """Settings that fit one broker alone, with few partitions and short waits."""
-        fitting: dict[str, Any] = {"partitions": 4, "replication": 1, "min_insync": 1, "timeout_ms": 60_000}
+        fitting: dict[str, Any] = {"partitions": 4, "replication": 1, "min_insync": 1, "timeout_ms": 120_000}
         return KafkaSettings(bootstrap=self.address, prefix=prefix, **(fitting | more))
 
 

@@ -21,7 +21,7 @@ from stream.errors import FreshetError
 
 __all__ = ["TIMEOUT_S", "Engine", "LiveLearner", "LiveWorker", "wait_until"]
 
-TIMEOUT_S = 120.0
+TIMEOUT_S = 300.0
 """Room for whatever a test waits for: a machine may be slow and busy, and compile meanwhile."""
 
 _SHORTEST_S, _LONGEST_S = 0.002, 0.05

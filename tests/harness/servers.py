@@ -164,4 +164,4 @@ class ServeProcess:
     def stop(self) -> int:
         """End it politely; its exit code."""
         self.process.terminate()
-        return self.process.wait(120)
+        return self.process.wait(300)

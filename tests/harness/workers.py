@@ -112,7 +112,7 @@ class WorkerProcess:
         """Ask it to end; the exit code."""
         self.process.send_signal(signal.SIGTERM)
         try:
-            return self.process.wait(timeout=120)
+            return self.process.wait(timeout=300)
         except subprocess.TimeoutExpired:
             self.kill()
             raise
@@ -185,7 +185,13 @@ class Load:
         self._settings = settings
         self._rng = rng
         self._clock = clock or WallClock()
-        self.producer = KafkaProducer(bootstrap_servers=settings.bootstrap, acks="all", linger_ms=5)
+        self.producer = KafkaProducer(
+            bootstrap_servers=settings.bootstrap,
+            acks="all",
+            linger_ms=5,
+            request_timeout_ms=120_000,
+            delivery_timeout_ms=600_000,
+        )
         self.expected: Counter[Outcome] = Counter()
         self.sums = Sums()
         self.n_events = 0
@@ -281,7 +287,7 @@ class Follower:
         self._consumer.close()
 
 
-def outcomes(settings: KafkaSettings, enough: int, limit_s: float = 240.0) -> Counter[Outcome]:
+def outcomes(settings: KafkaSettings, enough: int, limit_s: float = 600.0) -> Counter[Outcome]:
     """What stands committed once there is `enough` of it, and a second later; or when time is up."""
     clock, follower = WallClock(), Follower(settings)
     end_s = clock.monotonic_s() + limit_s

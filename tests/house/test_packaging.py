@@ -15,8 +15,6 @@ import pytest
 # environment are lent to it, which takes seconds and no network. Our own code is the wheel's both times.
 FETCH = os.environ.get("CI") == "true"
 
-pytestmark = pytest.mark.timeout(600)
-
 
 def _run(*command: str | Path, cwd: Path) -> str:
     """Run `command` outside the checkout and give its output; fail with all it said."""

@@ -9,9 +9,9 @@ import warnings
 from collections.abc import Iterator
 
 import pytest
-from kafka import KafkaAdminClient
 
 from stream.kafka import KafkaSettings
+from stream.kafka.connection import admin_client
 from tests.harness.broker import Broker, NoBrokerError, running_broker
 
 
@@ -57,10 +57,7 @@ def topics(broker: Broker) -> Iterator[KafkaSettings]:
     """Settings with a prefix that no other test has; its topics are removed afterwards."""
     settings = broker.settings(prefix=f"t{uuid.uuid4().hex[:12]}-")
     yield settings
-    admin = KafkaAdminClient(bootstrap_servers=settings.bootstrap)
-    try:
+    with admin_client(settings) as admin:
         mine = [name for name in admin.list_topics() if name.startswith(settings.prefix)]
         if mine:
-            admin.delete_topics(mine)
-    finally:
-        admin.close()
+            admin.delete_topics(mine, timeout_ms=settings.timeout_ms)

@@ -64,7 +64,7 @@ async def read(bootstrap: str, prefix: str, user: str, item: str) -> dict[str, A
     await consumer.start()
     rows: dict[str, dict[str, Any]] = {}
     try:
-        ends = time.monotonic() + 240
+        ends = time.monotonic() + 600
         while time.monotonic() < ends and [row["clicks"] for row in rows.values()] != [3, 3]:
             batches: dict[TopicPartition, list[Any]] = await consumer.getmany(timeout_ms=500)
             for tp, batch in batches.items():

@@ -38,7 +38,7 @@ def feed(bootstrap: str, prefix: str) -> dict[str, Any]:
     events.append(("plain-r1", {"type": "click", **slate, "ts": now + 2, "item_id": "plain-tea"}))
     for key, event in events:
         # The client's own partitioner takes the partition from the key, as the page asks for.
-        written = producer.send(topic, _json(event), key=key.encode(), headers=SCHEMA).get(120)
+        written = producer.send(topic, _json(event), key=key.encode(), headers=SCHEMA).get(300)
         sent.append([key, written.partition])
     n = len(producer.partitions_for(topic))
     organic: dict[int, list[dict[str, Any]]] = {}
@@ -48,7 +48,7 @@ def feed(bootstrap: str, prefix: str) -> dict[str, Any]:
         organic.setdefault((murmur2(user.encode()) & 0x7FFFFFFF) % n, []).append(click)
     for partition, clicks in organic.items():
         key = clicks[0]["user_id"].encode()
-        producer.send(topic, _json(clicks), key=key, headers=SCHEMA, partition=partition).get(120)
+        producer.send(topic, _json(clicks), key=key, headers=SCHEMA, partition=partition).get(300)
         sent += [[click["user_id"], partition] for click in clicks]
     producer.close()
     return {"sent": sent}
@@ -66,7 +66,7 @@ def read(bootstrap: str, prefix: str, user: str, item: str) -> dict[str, Any]:
     consumer.assign([TopicPartition(t, p) for t in topics for p in consumer.partitions_for_topic(t)])
     wanted = {(topics[0], user), (topics[1], item), (topics[2], item)}
     found: dict[tuple[str, str], dict[str, Any]] = {}
-    ends = time.monotonic() + 240
+    ends = time.monotonic() + 600
     while time.monotonic() < ends and not _complete(found, wanted, topics[:2]):
         for batch in consumer.poll(timeout_ms=500).values():
             for record in batch:

@@ -29,7 +29,7 @@ from stream.testing_shard import FoldingStep
 from tests.harness.broker import free_port, wait_until
 from tests.harness.workers import WorkerProcess
 
-pytestmark = [pytest.mark.kafka, pytest.mark.timeout(600)]
+pytestmark = pytest.mark.kafka
 
 POISON = b"\xff\x00 no frame, no JSON"
 
@@ -76,7 +76,7 @@ def test_poison_in_every_topic_stops_nothing(topics: KafkaSettings, tmp_path: Pa
     home = partition_of("tea", topics.partitions)
     for topic in LAYOUT:
         where = home if topic.sharded else 0
-        producer.send(topics.topic(topic.name), POISON, key=b"poison", partition=where).get(120)
+        producer.send(topics.topic(topic.name), POISON, key=b"poison", partition=where).get(300)
     worker = WorkerProcess(topics, tmp_path / "worker.log")
     try:
         now = int(WallClock().now_ms())
@@ -84,9 +84,9 @@ def test_poison_in_every_topic_stops_nothing(topics: KafkaSettings, tmp_path: Pa
             user = f"u{number}"
             click = encode_events([Click(ts=now + number, user_id=user, item_id="tea")])
             place = partition_of(user, topics.partitions)
-            producer.send(topics.topic("events"), click, key=user.encode(), partition=place).get(120)
-        wait_until(lambda: _clicks_of(topics, "tea") == 5, 120, "the item's row knows of all clicks")
-        wait_until(lambda: len(_letters(topics)) >= 4, 120, "each step has written its dead letter")
+            producer.send(topics.topic("events"), click, key=user.encode(), partition=place).get(300)
+        wait_until(lambda: _clicks_of(topics, "tea") == 5, 300, "the item's row knows of all clicks")
+        wait_until(lambda: len(_letters(topics)) >= 4, 300, "each step has written its dead letter")
         assert worker.is_alive(), worker.said()
     finally:
         worker.kill()

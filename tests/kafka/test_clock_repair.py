@@ -49,7 +49,7 @@ def send(kafka: KafkaSettings, event: LoggedEvent) -> None:
     """Into every partition."""
     producer = KafkaProducer(bootstrap_servers=kafka.bootstrap)
     for partition in range(kafka.partitions):
-        producer.send(kafka.topic("events"), encode_events([event]), partition=partition).get(120)
+        producer.send(kafka.topic("events"), encode_events([event]), partition=partition).get(300)
     producer.close()
 
 
@@ -82,7 +82,7 @@ def serving(data: Path, chosen: Settings) -> Iterator[httpx.Client]:
     parts, clock = build_parts(chosen), WallClock()
     backend = KafkaBackend(data, chosen, parts, clock, topics=followed_topics(chosen.kafka))
     worker = LiveWorker(Service(backend, parts, worker_config(chosen), clock))
-    with worker, httpx.Client(base_url=worker.url, timeout=120) as client:
+    with worker, httpx.Client(base_url=worker.url, timeout=300) as client:
         yield client
 
 

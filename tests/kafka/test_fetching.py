@@ -7,11 +7,10 @@ from typing import Any
 
 import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
-from kafka import KafkaAdminClient
-from kafka.admin import NewTopic
 
 from stream.engine.faust_fetching import since_of
 from stream.kafka import KafkaSettings
+from stream.kafka.connection import admin_client
 from stream.kafka.reader import async_options
 
 pytestmark = pytest.mark.kafka
@@ -35,9 +34,8 @@ async def notes(consumer: AIOKafkaConsumer, enough: int, at_once: int) -> list[t
 def test_only_what_the_fetcher_has_gone_through_is_noted(topics: KafkaSettings) -> None:
     """a | end | b | abort | c d | end: offsets 0, 2 (aborted) and 4, 5; 1, 3 and 6 are ends."""
     topic = topics.topic("events")
-    admin = KafkaAdminClient(bootstrap_servers=topics.bootstrap)
-    admin.create_topics([NewTopic(topic, 1, 1)])
-    admin.close()
+    with admin_client(topics) as admin:
+        admin.create_topics({topic: {"num_partitions": 1}}, wait_for_metadata=True)
 
     async def play(at_once: int) -> list[tuple[bytes, int, int]]:
         options = async_options(topics)

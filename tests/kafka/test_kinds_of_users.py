@@ -56,7 +56,7 @@ def test_a_click_by_one_kind_of_user_changes_what_that_kind_is_shown_and_not_the
     parts = build_parts(chosen)
     backend = KafkaBackend(tmp_path, chosen, parts, CLOCK, topics=followed_topics(chosen.kafka))
     server = LiveWorker(Service(backend, parts, worker_config(chosen), CLOCK))
-    with WorkerThread(chosen) as worker, server, httpx.Client(base_url=server.url, timeout=120) as client:
+    with WorkerThread(chosen) as worker, server, httpx.Client(base_url=server.url, timeout=300) as client:
 
         def ask(**body: Any) -> dict[str, Any]:
             answer = client.post("/v1/recommend", json=body)

@@ -46,7 +46,7 @@ from stream.kafka.topics import create_topics
 from stream.log import Record
 from stream.log_scrub import LogScrub
 
-pytestmark = [pytest.mark.kafka, pytest.mark.timeout(600)]
+pytestmark = pytest.mark.kafka
 
 CLOCK = WallClock()
 N_EVENTS = 100_000
@@ -413,7 +413,7 @@ def test_what_cannot_be_read_is_left_out_and_counted(settings: Settings, tmp_pat
     assert (report.accepted, report.rejected) == (1, 1)
     with closing(KafkaProducer(bootstrap_servers=settings.kafka.bootstrap)) as producer:
         for value in (b"\x00", b'[{"type": "click", "ts": 5}, {"type": "tick", "ts": 7}]'):
-            producer.send(settings.kafka.topic("events"), value).get(120)
+            producer.send(settings.kafka.topic("events"), value).get(300)
     with closing(KafkaToFolder(settings, tmp_path / "back", CLOCK)) as back:
         report = back.run()
     assert (report.accepted, report.rejected) == (1, 2)
@@ -426,7 +426,7 @@ def test_aborted_events_are_not_copied(settings: Settings, tmp_path: Path) -> No
         for number in range(4):
             producer.begin_transaction()
             click = Click(ts=START, user_id="ann", item_id=f"i{number}")
-            producer.send(name, encode_events([click]), partition=0).get(120)
+            producer.send(name, encode_events([click]), partition=0).get(300)
             (producer.commit_transaction if number % 2 else producer.abort_transaction)()
     assert _to_folder(settings, tmp_path / "back") == 2
     assert {json.loads(raw)["item_id"] for raw, _ in _bodies(tmp_path / "back")} == {"i1", "i3"}

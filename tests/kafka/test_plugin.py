@@ -53,7 +53,7 @@ def test_a_click_teaches_a_plugins_policy_through_the_topics(chosen: Settings, t
     parts, clock = build_parts(chosen), WallClock()
     backend = KafkaBackend(tmp_path / "s", chosen, parts, clock, topics=followed_topics(chosen.kafka))
     server = LiveWorker(Service(backend, parts, worker_config(chosen), clock))
-    with WorkerThread(chosen) as worker, server, httpx.Client(base_url=server.url, timeout=120) as client:
+    with WorkerThread(chosen) as worker, server, httpx.Client(base_url=server.url, timeout=300) as client:
 
         def absorbed(*events: dict[str, Any]) -> None:
             # What was decided goes another way than what was clicked.

@@ -162,7 +162,7 @@ def test_feed_refuses_history_behind_what_was_learned(
     with closing(KafkaProducer(bootstrap_servers=ready.bootstrap)) as producer:
         for output in told:  # what JOIN's owner of each partition says
             for partition in range(ready.partitions):
-                producer.send(ready.topic("control"), output.value, f"history/{partition}".encode()).get(120)
+                producer.send(ready.topic("control"), output.value, f"history/{partition}".encode()).get(300)
     file = tmp_path / "older.jsonl"
     older = [Click(ts=reached - 86_400_000, item_id="a", user_id=f"u{n}") for n in range(20)]
     file.write_bytes(b"\n".join(map(msgspec.json.encode, older)))

@@ -144,7 +144,7 @@ def test_a_producer_outlives_its_brokers(ways: dict[str, KafkaSettings], secured
         secured.kill()
         written = producer.submit(*ANN)
         secured.start()
-        written.result(timeout=120)
+        written.result(timeout=300)
         producer.send(*ANN)
     consumer = KafkaConsumer(bootstrap_servers=settings.bootstrap)
     places = [TopicPartition("restart-events", number) for number in range(settings.partitions)]

@@ -87,7 +87,7 @@ def serving(data: Path, chosen: Settings, *, ready: bool = True) -> Iterator[Ser
     parts, clock = build_parts(chosen), WallClock()
     backend = KafkaBackend(data, chosen, parts, clock, topics=followed_topics(chosen.kafka))
     worker = LiveWorker(Service(backend, parts, worker_config(chosen), clock))
-    with worker, httpx.Client(base_url=worker.url, timeout=120) as client:
+    with worker, httpx.Client(base_url=worker.url, timeout=300) as client:
         server = Server(worker, client)
         if ready:
             wait_until(server.ready)

@@ -28,14 +28,14 @@ pytestmark = pytest.mark.kafka
 
 @pytest.fixture
 def chosen(topics: KafkaSettings) -> Settings:
-    """Topics that are there, quick ticks, and three seconds until a mark is old."""
+    """Topics that are there, quick ticks, and five seconds until a mark is old."""
     create_topics(topics)
     made = load_settings(
         environ={},
         flags={
             "learn": {"embedding_dim": 4, "max_users": 4_096, "max_items": 4_096},
             "engine": {"tick_ms": 200},
-            "serve": {"ready_lag_ms": 3_000},
+            "serve": {"ready_lag_ms": 5_000},
             "work": {"metrics_port": 0},
         },
     )
@@ -47,7 +47,7 @@ def serving(data: Path, chosen: Settings) -> Iterator[httpx.Client]:
     parts, clock = build_parts(chosen), WallClock()
     backend = KafkaBackend(data, chosen, parts, clock, topics=followed_topics(chosen.kafka))
     worker = LiveWorker(Service(backend, parts, worker_config(chosen), clock))
-    with worker, httpx.Client(base_url=worker.url, timeout=120) as client:
+    with worker, httpx.Client(base_url=worker.url, timeout=300) as client:
         yield client
 
 
@@ -80,21 +80,23 @@ def test_the_exploring_half_that_stands_still_is_not_well(chosen: Settings, tmp_
     with serving(tmp_path / "s", chosen) as client:
         with WorkerThread(chosen):
             wait_until(lambda: ready(client) and not ask(client)["stale"])
-            assert min(ask(client)["versions"]["marks"].values()) > now - 3_000
+            assert min(ask(client)["versions"]["marks"].values()) > now - 5_000
         with WorkerThread(chosen, steps=("join", "users")):
             accepted_at = client.post("/v1/events", json={"events": events}).json()["accepted_at"]
             # `after` waits for the user's mark alone, which goes on.
             wait_until(lambda: ask(client, after=accepted_at)["absorbed_at"] >= accepted_at)
+            wait_until(lambda: kinds_behind(client) == {"items", "policies", "trained"})
             # What the first worker said of items and policies lies in two topics.
-            wait_until(lambda: not ready(client) and marks_of(ask(client))[0] == marks_of(ask(client))[1])
-            answer, told = ask(client), client.get("/readyz")
+            wait_until(lambda: marks_of(ask(client))[0] == marks_of(ask(client))[1])
+            answer = ask(client)
             items, policies, users = marks_of(answer)
             assert items == policies < accepted_at <= users == answer["absorbed_at"]
             assert answer["stale"] is True and client.get("/v1/items/tea").status_code == 404
-            assert told.status_code == 503 and kinds_behind(client) == {"items", "policies", "trained"}
+            assert not ready(client)
         with WorkerThread(chosen, steps=("join", "users", "items")):
-            wait_until(lambda: kinds_behind(client) == {"trained"}, timeout_s=60)
-            assert ask(client)["stale"] and "step `train`" in client.get("/readyz").json()["detail"]
+            wait_until(lambda: kinds_behind(client) == {"trained"})
+            wait_until(lambda: "step `train`" in client.get("/readyz").text)
+            assert ask(client)["stale"]
         with WorkerThread(chosen):
             wait_until(lambda: ready(client) and not ask(client)["stale"])
             assert client.get("/v1/items/tea").status_code == 200

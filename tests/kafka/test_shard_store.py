@@ -10,13 +10,13 @@ import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from kafka import KafkaAdminClient
 from kafka import TopicPartition as PlainPartition
-from kafka.admin import NewTopic
 
 from stream.clock import ManualClock, WallClock
 from stream.engine.shard import Output, Recovered, Shard, ShardStore, SourceRecord
 from stream.errors import LogError, SnapshotError
 from stream.frame import pack, unpack
 from stream.kafka import KafkaSettings
+from stream.kafka.connection import admin_client
 from stream.kafka.reader import PartitionReader, async_options
 from stream.kafka.shard_store import KafkaShardStore
 from stream.testing_shard import FoldingStep, ShardStoreContract
@@ -27,11 +27,9 @@ TOPICS = ("events", "feedback", "item-feedback", "catalogue", "state-join")
 
 
 def create(settings: KafkaSettings) -> None:
-    admin = KafkaAdminClient(bootstrap_servers=settings.bootstrap)
-    try:
-        admin.create_topics([NewTopic(settings.topic(name), 2, 1) for name in TOPICS])
-    finally:
-        admin.close()
+    with admin_client(settings) as admin:
+        wanted = {settings.topic(name): {"num_partitions": 2} for name in TOPICS}
+        admin.create_topics(wanted, wait_for_metadata=True)
 
 
 class Place:

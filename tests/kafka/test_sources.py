@@ -9,14 +9,14 @@ from typing import Any
 
 import msgspec
 import pytest
-from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer, TopicPartition
-from kafka.admin import NewTopic
+from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 from typer.testing import CliRunner
 
 from freshet.cli import app
 from learning.errors import StartError
 from learning.shards.letters import Letter
 from stream.kafka import KafkaSettings
+from stream.kafka.connection import admin_client
 from stream.kafka.partitioning import partition_of
 from stream.kafka.topics import create_topics
 from tests.harness.broker import wait_until
@@ -38,9 +38,9 @@ class Theirs:
     def __init__(self, settings: KafkaSettings) -> None:
         self.settings = settings
         self.topic = f"{settings.prefix}views"
-        admin = KafkaAdminClient(bootstrap_servers=settings.bootstrap)
-        admin.create_topics([NewTopic(self.topic, N_PARTITIONS, 1)])
-        admin.close()
+        with admin_client(settings) as admin:
+            # A worker that finds it missing looks again minutes later.
+            admin.create_topics({self.topic: {"num_partitions": N_PARTITIONS}}, wait_for_metadata=True)
         self.producer = KafkaProducer(bootstrap_servers=settings.bootstrap)
         self.consumer: Any = KafkaConsumer(
             bootstrap_servers=settings.bootstrap, isolation_level="read_committed", enable_auto_commit=False
@@ -82,7 +82,7 @@ class Theirs:
             self.look()
             return condition()
 
-        wait_until(holds, 120, what)
+        wait_until(holds, 300, what)
 
     def close(self) -> None:
         self.producer.close()
@@ -121,12 +121,13 @@ def test_each_record_is_mapped_once_though_the_worker_is_killed(
 def test_topics_are_read_whatever_codec_others_write_with(topics: KafkaSettings, tmp_path: Path) -> None:
     create_topics(topics)
     codecs = ["gzip", "snappy", "lz4", "zstd"]
-    admin = KafkaAdminClient(bootstrap_servers=topics.bootstrap)
     theirs = {codec: f"{topics.prefix}views-{codec}" for codec in codecs}
-    admin.create_topics(
-        [NewTopic(t, 1, 1, topic_configs={"compression.type": codec}) for codec, t in theirs.items()]
-    )
-    admin.close()
+    with admin_client(topics) as admin:
+        wanted = {
+            topic: {"num_partitions": 1, "configs": {"compression.type": codec}}
+            for codec, topic in theirs.items()
+        }
+        admin.create_topics(wanted, wait_for_metadata=True)
     click = {"type": "click", "fields": {"user_id": "who", "item_id": "what"}}
     more = [click | {"topic": topic} for topic in theirs.values()]
     worker = WorkerProcess(
@@ -157,7 +158,7 @@ def test_topics_are_read_whatever_codec_others_write_with(topics: KafkaSettings,
             partition=0,
         )
         own.close()
-        wait_until(all_found, 120, "everything is mapped")
+        wait_until(all_found, 300, "everything is mapped")
         assert worker.stop() == 0
     finally:
         worker.kill()

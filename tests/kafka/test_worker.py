@@ -77,7 +77,7 @@ def test_metrics_name_partitions_and_outcomes(ready: KafkaSettings, load: Load) 
         return sum(float(line.split()[-1]) for line in lines) == 20
 
     with WorkerThread(settings(ready, port)):
-        wait_until(counted, 120, "all organic clicks are counted")
+        wait_until(counted, 300, "all organic clicks are counted")
     assert 'freshet_shard_position{partition="3",step="join"}' in page
 
 
@@ -89,7 +89,7 @@ def test_an_aborted_event_is_never_joined(ready: KafkaSettings) -> None:
         for number in range(6):
             producer.begin_transaction()
             click = Click(ts=1_700_000_000_000, user_id="ann", item_id=f"i{number}")
-            producer.send(ready.topic("events"), encode_events([click]), partition=0).get(120)
+            producer.send(ready.topic("events"), encode_events([click]), partition=0).get(300)
             (producer.commit_transaction if number % 2 else producer.abort_transaction)()
         producer.close()
         found = outcomes(ready, 3)
@@ -98,10 +98,10 @@ def test_an_aborted_event_is_never_joined(ready: KafkaSettings) -> None:
 
 def test_a_newer_schema_ends_it_with_the_place_and_what_to_do(ready: KafkaSettings) -> None:
     producer = KafkaProducer(bootstrap_servers=ready.bootstrap)
-    producer.send(ready.topic("events"), b"[]", partition=2, headers=[("schema", b"99")]).get(120)
+    producer.send(ready.topic("events"), b"[]", partition=2, headers=[("schema", b"99")]).get(300)
     producer.close()
     with WorkerThread(settings(ready)) as worker:
-        wait_until(worker.has_ended, 120, "it refuses the record")
+        wait_until(worker.has_ended, 300, "it refuses the record")
     assert worker.reason is not None and "events/2/0 has event schema 99" in worker.reason
 
 

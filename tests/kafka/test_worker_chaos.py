@@ -33,7 +33,6 @@ def check(chaos: WorkersChaos) -> None:
     assert chaos.happened["unclean stop"] == 0, what
 
 
-@pytest.mark.timeout(1_200)
 def test_every_event_is_learned_exactly_once(topics: KafkaSettings, tmp_path: Path) -> None:
     create_topics(topics)
     chaos = WorkersChaos(topics, tmp_path, np.random.default_rng(1), 2)

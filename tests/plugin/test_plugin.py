@@ -16,8 +16,6 @@ from stream.events import Click, Decision, ItemEvent, LoggedEvent
 HERE = Path(__file__).resolve().parent
 T = 1_700_000_000_000
 
-pytestmark = pytest.mark.timeout(600)
-
 
 def _run(*command: str | Path, path: Path | None = None) -> str:
     """Run it, with `path` before all else on Python's path; what it printed."""

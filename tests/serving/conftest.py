@@ -114,7 +114,7 @@ def running(path: Path, settings: Settings = SETTINGS, *, learner: bool = True) 
     service = Service(backend, build_parts(settings), worker_config(settings), clock)
     with ExitStack() as stack:
         worker = stack.enter_context(LiveWorker(service))
-        client = stack.enter_context(httpx.Client(base_url=worker.url, timeout=120))
+        client = stack.enter_context(httpx.Client(base_url=worker.url, timeout=300))
         if learner:
             stack.enter_context(learning(folder, settings))
             wait_until(lambda: service.readiness().ready)

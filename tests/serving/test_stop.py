@@ -32,7 +32,7 @@ def start(folder: DataFolder, settings: Any, listener: socket.socket) -> subproc
 def post_until_refused(url: str, thread: int) -> list[str]:
     """Send single clicks until the worker is gone; the ids of those that got their 202."""
     accepted = []
-    with httpx.Client(base_url=url, timeout=120) as client:
+    with httpx.Client(base_url=url, timeout=300) as client:
         for n in range(100_000):
             event = {"type": "click", "ts": 1_700_000_000_000, "user_id": f"{thread}-{n}", "item_id": "a"}
             try:
@@ -62,7 +62,7 @@ def stop_under_load(kit: Any, path: Path, number: signal.Signals) -> tuple[int, 
         sending = [pool.submit(post_until_refused, url, thread) for thread in range(4)]
         wait_until(lambda: len(logged(folder)) > 50, timeout_s=300)
         process.send_signal(number)
-        code = process.wait(120)
+        code = process.wait(300)
         # Nobody accepts any more: connections in the backlog end when the listening socket goes.
         listener.close()
         accepted = [user_id for sent in sending for user_id in sent.result()]
