@@ -24,7 +24,7 @@ from stream.frame import Frame, pack, unpack
 from stream.step import Step
 from stream.testing import ScriptedEvents, drive
 
-__all__ = ["Embedded", "chained", "followed", "pieces", "renewed", "scripted"]
+__all__ = ["Embedded", "chained", "followed", "pieces", "renewed", "scripted", "shuffled_rows"]
 
 _KEY = b"a key for tests, no secret"
 _DEVICES = ("phone", "desk", "car")
@@ -182,7 +182,7 @@ def chained(
     return chain
 
 
-def _shuffled(outputs: Iterable[Output], rng: np.random.Generator) -> list[Output]:
+def shuffled_rows(outputs: Iterable[Output], rng: np.random.Generator) -> list[Output]:
     """In order within each partition of a topic, in any order otherwise."""
     queues: dict[tuple[str, int], deque[Output]] = {}
     for output in outputs:
@@ -200,7 +200,7 @@ def _shuffled(outputs: Iterable[Output], rng: np.random.Generator) -> list[Outpu
 def followed(settings: LearningSettings, outputs: Iterable[Output], rng: np.random.Generator) -> Parts:
     """A serving worker that has read these records, shuffled, in some batches."""
     follower, parts = RowFollower(settings), build_parts(settings)
-    for batch in _pieces_of(_shuffled(outputs, rng), rng):
+    for batch in _pieces_of(shuffled_rows(outputs, rng), rng):
         for output in batch:
             follower.add(output.topic, output.partition, output.key or b"", output.value)
         frame = unpack(pack(follower.take()))

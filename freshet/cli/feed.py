@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
-from typing import Annotated, Protocol
+from typing import Annotated
 
 import typer
 from rich.markup import escape
@@ -16,7 +16,7 @@ from freshet.cli.output import console, json_target, log_to_stderr, read_setting
 from freshet.feeding import Row, Sender, SendReport
 from freshet.feeding.files import FedFile, FedRows, Feedable, merged, note_sent
 from freshet.feeding.sample import count_sample, sample_rows
-from freshet.feeding.sender import Refused
+from freshet.feeding.sender import Refused, RowSender
 from freshet.run.listening import require_files
 from stream.clock import WallClock
 
@@ -26,22 +26,6 @@ _HERE = "http://127.0.0.1:8080"
 _SAMPLE = Path("sample")
 _SHOWN = 20
 _OTHER_FILES = 32  # libraries, the connection, where a run stopped
-
-
-class _Sender(Protocol):
-    """Where rows go to."""
-
-    def send(
-        self,
-        rows: Iterable[Row],
-        *,
-        batch: int,
-        rate: float,
-        resumed: bool,
-        on_progress: Callable[[list[Row]], None],
-    ) -> SendReport: ...
-
-    def close(self) -> None: ...
 
 
 def feed(
@@ -170,7 +154,7 @@ def _report(total: SendReport, json_out: Path | None) -> None:
 
 def _sender(
     to: str | None, kafka: str | None, token: str | None, config: Path | None, backfill: bool
-) -> _Sender:
+) -> RowSender:
     if kafka is None:
         return Sender(to or _HERE, WallClock(), token=token, backfill=backfill)
     # The client comes with an extra, so it is loaded when it is asked for only.
@@ -185,7 +169,7 @@ def _bar(name: str) -> Progress:
     return Progress(*columns, console=console, transient=True)
 
 
-def _feed(sources: Sequence[Feedable], sender: _Sender, batch: int, rate: float) -> SendReport:
+def _feed(sources: Sequence[Feedable], sender: RowSender, batch: int, rate: float) -> SendReport:
     """Send sources as one sequence."""
     for source in sources:
         if source.start:

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable
 
 from freshet.config import Settings
 from freshet.feeding.readers import Row
-from freshet.feeding.sender import Refused, SendReport, deliver
+from freshet.feeding.sender import Refused, RowSender, SendReport
 from learning.rows.codec import decode_control
 from stream.clock import Clock
 from stream.codec import decode_events
@@ -25,7 +24,7 @@ from stream.lateness import EventTimeGate, LateGate, WallGate, without_late
 __all__ = ["KafkaSender", "history_marks"]
 
 
-class KafkaSender:
+class KafkaSender(RowSender):
     """Sends rows to Kafka; after every batch that the brokers acknowledged, `on_progress` is called.
 
     A batch is acknowledged as a whole or sent again by the next run: the joiner drops what it has seen.
@@ -35,29 +34,11 @@ class KafkaSender:
     """
 
     def __init__(self, settings: Settings, clock: Clock, *, backfill: bool = False) -> None:
+        super().__init__(clock)
         self._settings = settings
-        self._clock = clock
         self._backfill = backfill
         self._producer = EventProducer(settings.kafka)
         self._gate = self._late_gate()
-
-    def send(
-        self,
-        rows: Iterable[Row],
-        *,
-        batch: int = 500,
-        rate: float = 0.0,
-        resumed: bool = False,
-        on_progress: Callable[[list[Row]], None] = lambda _rows: None,
-    ) -> SendReport:
-        """Send all rows; returns the report. `resumed`: the first batch may have been sent before.
-
-        Raises:
-            BrokerError: some of a batch may not have been written; the same command goes on there.
-        """
-        return deliver(
-            rows, self._post, self._clock, batch=batch, rate=rate, resumed=resumed, on_progress=on_progress
-        )
 
     def close(self) -> None:
         """Close the connections."""

@@ -6,6 +6,7 @@ import http.client
 import itertools
 import json
 import re
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
@@ -20,7 +21,7 @@ from learning.errors import StartError
 from stream.clock import Clock
 from stream.lateness import is_late
 
-__all__ = ["MAX_BATCH_BYTES", "Refused", "SendReport", "Sender", "deliver", "resume_path"]
+__all__ = ["MAX_BATCH_BYTES", "Refused", "RowSender", "SendReport", "Sender", "resume_path"]
 
 MAX_BATCH_BYTES = 4_000_000
 """Half of what the gateway takes, so that a batch never fails for its size."""
@@ -81,7 +82,51 @@ class _Accepted(msgspec.Struct):
     rejected: list[_Refusal]
 
 
-class Sender:
+class RowSender(ABC):
+    """Where rows go to: hands them over in batches; a kind of its own writes `_post` and `close`."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+
+    def send(
+        self,
+        rows: Iterable[Row],
+        *,
+        batch: int = 500,
+        rate: float = 0.0,
+        resumed: bool = False,
+        on_progress: Callable[[list[Row]], None] = lambda _rows: None,
+    ) -> SendReport:
+        """Send all rows, at most `rate` a second, and after each batch `on_progress` hears of it; the report.
+
+        `resumed`: the first batch may have been sent before.
+
+        Raises:
+            StartError, BrokerError: the other side is not there or refuses; the same command goes on there.
+        """
+        report, clock = SendReport(), self._clock
+        started, sent = clock.monotonic_s(), 0
+        for chunk in _batches(rows, batch):
+            bad = [Refused(row.number, row.reason, row.file) for row in chunk if row.reason is not None]
+            report.refuse_all(bad, doubtful=False)
+            if good := [row for row in chunk if row.reason is None]:
+                self._post(good, report, resumed and not sent)
+            sent += len(chunk)
+            on_progress(chunk)
+            if rate > 0:
+                clock.sleep_s(started + sent / rate - clock.monotonic_s())
+        return report
+
+    @abstractmethod
+    def _post(self, chunk: list[Row], report: SendReport, doubtful: bool) -> None:
+        """Hand over a batch and note in the report what became of it."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Close the connections."""
+
+
+class Sender(RowSender):
     """Sends rows to ``POST /v1/events`` of one Freshet, which may lie behind a proxy under a path.
 
     `rate` limits rows a second (0: as fast as they are taken). After every accepted batch `on_progress` is
@@ -97,11 +142,11 @@ class Sender:
     """
 
     def __init__(self, url: str, clock: Clock, *, token: str | None = None, backfill: bool = False) -> None:
+        super().__init__(clock)
         parts = _address(url)
         kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
         self._connection = kind(parts.hostname or "", parts.port, timeout=60)
         self._path = f"{parts.path.removesuffix('/').removesuffix(_EVENTS)}{_EVENTS}"
-        self._clock = clock
         self._url = url
         self._backfill = backfill
         self._headers = {"content-type": "application/json"}
@@ -110,24 +155,6 @@ class Sender:
                 msg = "token: expected printable characters without spaces, others came (it is not shown)"
                 raise StartError(msg)
             self._headers["authorization"] = f"Bearer {token}"
-
-    def send(
-        self,
-        rows: Iterable[Row],
-        *,
-        batch: int = 500,
-        rate: float = 0.0,
-        resumed: bool = False,
-        on_progress: Callable[[list[Row]], None] = lambda _rows: None,
-    ) -> SendReport:
-        """Send all rows; returns the report. `resumed`: the first batch may have been sent before.
-
-        Raises:
-            StartError: nobody listens there, or the gateway refuses the whole request.
-        """
-        return deliver(
-            rows, self._post, self._clock, batch=batch, rate=rate, resumed=resumed, on_progress=on_progress
-        )
 
     def close(self) -> None:
         """Close the connection."""
@@ -232,31 +259,6 @@ def _address(url: str) -> SplitResult:
             msg = f"the address of a Freshet has host, port and perhaps a path; this one has {what}"
             raise StartError(msg)
     return parts
-
-
-def deliver(
-    rows: Iterable[Row],
-    post: Callable[[list[Row], SendReport, bool], None],
-    clock: Clock,
-    *,
-    batch: int,
-    rate: float,
-    resumed: bool,
-    on_progress: Callable[[list[Row]], None],
-) -> SendReport:
-    """Hand the rows to `post` in batches, at most `rate` a second; after each, `on_progress` hears of it."""
-    report = SendReport()
-    started, sent = clock.monotonic_s(), 0
-    for chunk in _batches(rows, batch):
-        bad = [Refused(row.number, row.reason, row.file) for row in chunk if row.reason is not None]
-        report.refuse_all(bad, doubtful=False)
-        if good := [row for row in chunk if row.reason is None]:
-            post(good, report, resumed and not sent)
-        sent += len(chunk)
-        on_progress(chunk)
-        if rate > 0:
-            clock.sleep_s(started + sent / rate - clock.monotonic_s())
-    return report
 
 
 def _batches(rows: Iterable[Row], size: int) -> Iterator[list[Row]]:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any, cast
 
 import numpy as np
@@ -47,7 +46,6 @@ __all__ = [
     "names_of",
     "row_record",
     "scripted",
-    "shuffled_rows",
     "user_row",
 ]
 
@@ -113,21 +111,6 @@ class RowPublisher:
         if output.topic == "control":
             return output
         return output._replace(partition=partition_of((output.key or b"").decode(), self.n_partitions))
-
-
-def shuffled_rows(outputs: Iterable[Output], rng: np.random.Generator) -> list[Output]:
-    """In order within each partition of a topic, in any order otherwise."""
-    queues: dict[tuple[str, int], deque[Output]] = {}
-    for output in outputs:
-        queues.setdefault((output.topic, output.partition), deque()).append(output)
-    mixed = []
-    while queues:
-        names = sorted(queues)
-        name = names[rng.integers(len(names))]
-        mixed.append(queues[name].popleft())
-        if not queues[name]:
-            del queues[name]
-    return mixed
 
 
 class RowServer:

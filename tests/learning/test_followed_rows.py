@@ -20,6 +20,7 @@ from learning.rows.codec import (
 from learning.rows.follow import RowFollower
 from learning.rows.marks import Marks
 from learning.rows.publish import ItemRows
+from learning.testing_engines import shuffled_rows
 from stream.block_codec import encode_item
 from stream.engine.shard import Output
 from stream.errors import FrameError, NewerFrameError
@@ -38,7 +39,6 @@ from tests.harness.rows import (
     names_of,
     row_record,
     scripted,
-    shuffled_rows,
     user_row,
 )
 

@@ -11,6 +11,7 @@ import pytest
 
 from freshet.config import load_settings
 from learning.rows.codec import PolicyRow
+from learning.testing_engines import shuffled_rows
 from stream.block_codec import encode_item
 from stream.engine.shard import Output
 from stream.events import ItemEvent, LoggedEvent, Tick
@@ -30,7 +31,6 @@ from tests.harness.rows import (
     names_of,
     row_record,
     scripted,
-    shuffled_rows,
     user_row,
 )
 
