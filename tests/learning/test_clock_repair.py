@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from freshet.config import load_settings
-from learning.rows.codec import PROGRESS_KEY, Progress, decode_progress
+from learning.rows.codec import PROGRESS_KEY, decode_progress
 from learning.shards.clock_repair import only_future_ticks
 from learning.shards.items import ItemsShard
 from learning.shards.join import JoinShard
@@ -27,8 +27,10 @@ def topic(outputs: list[Output], name: str) -> list[SourceRecord]:
     return [SourceRecord(offset, value) for offset, value in enumerate(values)]
 
 
-def told(outputs: list[Output]) -> set[Progress]:
-    return {decode_progress(output.value or b"") for output in outputs if output.key == PROGRESS_KEY}
+def told(outputs: list[Output]) -> set[tuple[int, int]]:
+    """What is absorbed, and the time of its events."""
+    rows = [decode_progress(output.value or b"") for output in outputs if output.key == PROGRESS_KEY]
+    return {(row.absorbed_at, row.watermark) for row in rows}
 
 
 def click(ts: int) -> Click:
@@ -39,20 +41,20 @@ def test_marks_of_users_and_items_fall_and_grow_again() -> None:
     join = JoinShard(0, lambda name: 0)
     users, items = (step(0, lambda name: 0, SETTINGS, 1) for step in (UsersShard, ItemsShard))
 
-    def marks() -> tuple[set[Progress], set[Progress]]:
+    def marks() -> tuple[set[tuple[int, int]], set[tuple[int, int]]]:
         users.on_records(topic(join.take(), "feedback"))
         mine = users.take()
         items.on_records(topic(mine, "item-feedback"))
         return told(mine), told(items.take())
 
     join.on_records([event(Tick(ts=NOW + YEAR), 0)])
-    wrong = {Progress(absorbed_at=NOW + YEAR, watermark=NOW + YEAR)}
+    wrong = {(NOW + YEAR, NOW + YEAR)}
     assert marks() == (wrong, wrong)
     join.rewind(NOW, NOW + 300_000)
     join.tell_rewound(NOW)
     # A tick that follows in the same commit does not stand in for it.
     join.on_records([event(Tick(ts=NOW + 200), 1)])
-    right = {Progress(absorbed_at=NOW + 200, watermark=NOW + 200)}
+    right = {(NOW + 200, NOW + 200)}
     assert marks() == (right, right)
 
 

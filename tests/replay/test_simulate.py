@@ -64,11 +64,11 @@ def build(settings, world): return Led(world.parts[settings.of], world.parts["po
 def test_what_a_policy_needs_is_built_and_learns_beside_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    info = tmp_path / "plug_led-1.0.dist-info"
+    info = tmp_path / "plug_led_by-1.0.dist-info"
     info.mkdir()
-    (tmp_path / "plug_led.py").write_text(NEEDY)
-    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: plug-led\nVersion: 1.0\n")
-    (info / "entry_points.txt").write_text("[freshet.parts]\nled = plug_led\n")
+    (tmp_path / "plug_led_by.py").write_text(NEEDY)
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: plug-led-by\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text("[freshet.parts]\nled = plug_led_by\n")
     monkeypatch.syspath_prepend(str(tmp_path))
     world = make_world("bernoulli", 5, seed=2)
     played = make_policies(["led"], world)["led"]()
