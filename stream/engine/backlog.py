@@ -1,11 +1,11 @@
-"""What of a partition waits to be learned: some of it in hand, the rest where it stands in the source."""
+"""What of a partition waits to be learned: some of it in hand, the rest in the source; and what says so."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from typing import Generic, Protocol, TypeVar
 
-__all__ = ["Backlog"]
+__all__ = ["Backlog", "ShardGate"]
 
 
 class _Record(Protocol):
@@ -18,6 +18,33 @@ class _Record(Protocol):
 
 
 R = TypeVar("R", bound=_Record)
+C = TypeVar("C", contravariant=True)
+
+
+class ShardGate(Protocol[C]):
+    """Says how much of what comes may be learned now. No I/O; `stream.engine.pace` has one."""
+
+    @property
+    def wants_end(self) -> bool:
+        """Whether it has to know where the source ends."""
+
+    def admit(self, records: Sequence[C]) -> int:
+        """How many of the records that come next may be learned; the others are offered again."""
+
+    def settled(self, position: int) -> None:
+        """All that was let through is committed, up to `position`."""
+
+    def asks(self) -> Mapping[int, int]:
+        """What it knows before the source is asked for its end."""
+
+    def ended(self, end: int, asks: Mapping[int, int]) -> None:
+        """The source ended at `end` after `asks` was taken."""
+
+    def nudge(self) -> None:
+        """There is more to do at once."""
+
+    def close(self) -> None:
+        """Its partition is somebody else's."""
 
 
 class Backlog(Generic[R]):

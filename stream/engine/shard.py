@@ -25,7 +25,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol, runtime_checkable
 
 from stream.clock import Clock
-from stream.engine.backlog import Backlog
+from stream.engine.backlog import Backlog, ShardGate
 from stream.engine.worker_settings import ShardSettings
 from stream.errors import FreshetError, LogError, SnapshotError
 from stream.frame import Frame
@@ -38,7 +38,6 @@ __all__ = [
     "Recovered",
     "Shard",
     "ShardFigures",
-    "ShardGate",
     "ShardStep",
     "ShardStore",
     "SourceRecord",
@@ -142,32 +141,6 @@ class ShardStore(Protocol):
         """Let go; whatever was not committed never happened."""
 
 
-class ShardGate(Protocol):
-    """Says how much of what comes may be learned now. No I/O; `stream.engine.pace` has one."""
-
-    @property
-    def wants_end(self) -> bool:
-        """Whether it has to know where the source ends."""
-
-    def admit(self, records: Sequence[SourceRecord]) -> int:
-        """How many of the records that come next may be learned; the others are offered again."""
-
-    def settled(self, position: int) -> None:
-        """All that was let through is committed, up to `position`."""
-
-    def asks(self) -> Mapping[int, int]:
-        """What it knows before the source is asked for its end."""
-
-    def ended(self, end: int, asks: Mapping[int, int]) -> None:
-        """The source ended at `end` after `asks` was taken."""
-
-    def nudge(self) -> None:
-        """There is more to do at once."""
-
-    def close(self) -> None:
-        """Its partition is somebody else's."""
-
-
 @dataclass(slots=True)
 class ShardFigures:
     """What happened since the shard was opened, for metrics and log lines."""
@@ -229,7 +202,7 @@ class Shard:
         clock: Clock,
         settings: ShardSettings | None = None,
         before: Callable[[], Awaitable[None]] | None = None,
-        gate: ShardGate | None = None,
+        gate: ShardGate[SourceRecord] | None = None,
     ) -> None:
         self._step = step
         self._before = before
