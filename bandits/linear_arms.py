@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from bandits.moments import Moments
 from bandits.ops.arrays import Float32, Float64, Int32, Int64, with_room
+from bandits.ops.lanes import in_lanes, zeros_in_lanes
 from bandits.ops.linear import absorb_arms, factor_arms, linear_choice, linear_scores, strangers_of
 from bandits.touched import TouchedItems
 from learners.part import Column, Columns, Side
@@ -70,9 +71,9 @@ class LinearArms:
         self.moments = Moments(self.dim, most=self.freeze_rows)
         self._touched = TouchedItems()
         self._is_moved = False
-        self._inverses, self._thetas = np.zeros((0, packed)), np.zeros((0, self.dim))
+        self._models = np.zeros((0, in_lanes(packed) + in_lanes(self.dim)))
         self._is_stale, self._has_stale = np.ones(0, np.bool_), True
-        self._mean, self._scale = self.moments.scaling()
+        self._scaling = np.stack(self.moments.scaling())
 
     # --- deciding ---
 
@@ -80,10 +81,7 @@ class LinearArms:
         """theta . z + alpha sqrt(z^T A^-1 z) of `rows` (n,), and the second term."""
         self._factor(rows)
         scores, widths = np.empty(rows.size), np.empty(rows.size)
-        linear_scores(
-            rows, x, self._mean, self._scale, self._arm_of, self._inverses, self._thetas, alpha, scores,
-            widths,
-        )  # fmt: skip
+        linear_scores(rows, x, self._scaling, self._arm_of, self._models, alpha, scores, widths)
         return scores, widths
 
     def choose(
@@ -96,28 +94,28 @@ class LinearArms:
             # Handing arrays to a kernel costs as much as scoring some of them: no more than is needed.
             self._has_stale = bool(self._is_stale[: self._n_arms].any())
         choice: tuple[int, int, float, float] = linear_choice(
-            rows, x, self._mean, self._scale, self._arm_of, self._inverses, self._thetas, alpha, top,
-            temperature, spread, u,
-        )  # fmt: skip
+            rows, x, self._scaling, self._arm_of, self._models, alpha, top, temperature, spread, u
+        )
         return choice
 
     def _factor(self, rows: Int32) -> None:
         """Bring up to date what scores of `rows` need."""
         self._make_room_for_factors()
         factor_arms(
-            rows, self._arm_of, self._a, self._b, self._mean, self._scale, self.l2, self._is_stale,
-            self._inverses, self._thetas,
-        )  # fmt: skip
+            rows, self._arm_of, self._a, self._b, self._scaling, self.l2, self._is_stale, self._models
+        )
 
     def _make_room_for_factors(self) -> None:
         if self._is_stale.size < self._n_arms:
             self._is_stale = with_room(self._is_stale, self._b.shape[0], fill=True)
-            self._inverses = with_room(self._inverses, self._is_stale.size)
-            self._thetas = with_room(self._thetas, self._is_stale.size)
+            n, width = self._models.shape
+            models = zeros_in_lanes(self._is_stale.size * width).reshape(-1, width)
+            models[:n] = self._models
+            self._models = models
 
     def _rescale(self) -> None:
         """The moments have changed, and with them what every arm gives."""
-        self._mean, self._scale = self.moments.scaling()
+        self._scaling = np.stack(self.moments.scaling())
         self._is_stale[:] = True
 
     # --- learning ---

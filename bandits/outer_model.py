@@ -12,6 +12,7 @@ from bandits.errors import PolicyError
 from bandits.moments import Moments
 from bandits.ops.arrays import Float32, Float64, Int32
 from bandits.ops.choice import choose
+from bandits.ops.lanes import in_lanes
 from bandits.ops.linear import inverse_of
 from bandits.ops.outer import absorb_outer, outer_scores, rescaled_outer
 from learners.part import Column, Columns, Side
@@ -116,7 +117,10 @@ class OuterModel:
         self._scalings = (*self.moments.scaling(), *self._item_moments.scaling())
         rescaled_outer(self._a, self._b, *self._scalings, matrix, b)
         self._inverse, self._theta = np.empty(self._a.size), np.empty(n)
-        inverse_of(matrix, self.l2, b, np.empty((n, n)), self._inverse, self._theta)
+        # In whole blocks of 8, with zeros beyond.
+        right, below = in_lanes(n) - n, np.empty((n, in_lanes(n)))
+        matrix, b = np.pad(matrix, ((0, 0), (0, right))), np.pad(b, (0, right))
+        inverse_of(matrix, self.l2, b, below, self._inverse, self._theta)
         self._is_stale = False
 
     # --- learning ---

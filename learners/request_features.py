@@ -117,7 +117,9 @@ class RequestFeatures:
             value = context.get(name)
             if value is None:
                 continue
-            if isinstance(value, str):
+            if type(value) is float and -_MOST <= value <= _MOST:  # what most are
+                x[at] = value
+            elif isinstance(value, str):
                 self._mark(name, value, x)
             elif isinstance(value, int | float):
                 # A number of four hundred digits is compared as it is, for no float could hold it.

@@ -1,7 +1,7 @@
 """Exact LinUCB: sums of x x^T and of r x, factored when they are asked.
 
-A symmetric matrix (d, d) is kept as its upper triangle, row by row, P = d (d + 1) / 2 numbers. With `outer`
-the packed z z^T whose off-diagonal entries are doubled, z^T A^-1 z is one dot product.
+A symmetric matrix (d, d) is kept as its upper triangle, row by row, P = d (d + 1) / 2 numbers. Where the
+off-diagonal entries of A^-1 are doubled, z^T A^-1 z is one dot product with the packed z z^T.
 
 Sums are over x as it came. Scores are over z = M x, where M takes a mean from each feature and divides by a
 scale: z_i = (x_i - mean_i x_0) / scale_i, with x_0 the constant 1, mean_0 = 0 and scale_0 = 1. As M is
@@ -16,7 +16,7 @@ import numpy as np
 
 from bandits.ops.arrays import Bool, Float32, Float64, Int8, Int32, Int64
 from bandits.ops.choice import choose
-from bandits.ops.lanes import dot
+from bandits.ops.lanes import add_scaled, dot, zeros_in_lanes
 from stream.kernel import kernel
 from stream.ops.kinds import CLICK, SHOWN
 
@@ -52,47 +52,46 @@ def standardised(packed: Float64, mean: Float64, scale: Float64, out: Float64) -
 def inverse_of(
     matrix: Float64, l2: float, b: Float64, scratch: Float64, inverse: Float64, theta: Float64
 ) -> None:
-    """The packed inverse (P,) of l2 I + S, and theta = inverse b; the upper triangle of S (d, d) is used up.
+    """The packed inverse (P,) of l2 I + S, and theta (d,) = inverse b; `matrix` holds S and is used up.
 
-    By Cholesky. In exact arithmetic no pivot of l2 I + S is below l2, whatever rank S has, so one that
-    rounding took below is set to l2: a singular S needs nothing else. All inner loops add a multiple of
-    one row to another, which compilers turn into wide registers without changing the order of additions.
+    `matrix` and `scratch` are (d, D) and `b` (D,) with D = `in_lanes(d)`; only the upper triangle of S is
+    read, and `b` is 0 from d on.
+
+    By S + l2 I = L D L^T, with D diagonal and L 1 on its own. In exact arithmetic no pivot of it is below
+    l2, whatever rank S has, so one that rounding took below is set to l2: a singular S needs nothing else.
+    Inner loops add a multiple of one row to another in whole blocks of 8; what they write outside the
+    triangle nobody reads.
     """
-    d = b.size
+    d, n_blocks = theta.size, b.size // 8
+    pivots = np.empty(d)  # one over each: a division takes as long as eight products
     for k in range(d):
+        matrix[k, :k], matrix[k, d:] = 0.0, 0.0
         matrix[k, k] += l2
     for k in range(d):
         row = matrix[k]
-        root = math.sqrt(max(row[k], l2))
-        row[k] = root
-        for j in range(k + 1, d):
-            row[j] /= root
+        pivots[k] = 1.0 / max(row[k], l2)
         for i in range(k + 1, d):
-            factor, below = row[i], matrix[i]
-            for j in range(i, d):
-                below[j] -= factor * row[j]
-    # Rows of the inverse of the lower factor, which is the transpose of what `matrix` holds now.
+            add_scaled(matrix[i], -row[i] * pivots[k], row, i // 8, n_blocks)
+    # Rows of the inverse of L, whose column k is row k of `matrix` over its pivot.
     for k in range(d):
         own = scratch[k]
         own[:] = 0.0
         for i in range(k):
-            factor, other = matrix[i, k], scratch[i]
-            for j in range(i + 1):
-                own[j] -= factor * other[j]
+            add_scaled(own, -matrix[i, k] * pivots[i], scratch[i], 0, i // 8 + 1)
         own[k] = 1.0
-        for j in range(k + 1):
-            own[j] /= matrix[k, k]
-    inverse[:], theta[:] = 0.0, 0.0
+    matrix[:], theta[:] = 0.0, 0.0
     for k in range(d):
-        own, at, y = scratch[k], 0, 0.0
-        for i in range(k + 1):
-            factor, part, right = own[i], inverse[at : at + k + 1 - i], own[i : k + 1]
-            y += factor * b[i]
-            for j in range(part.size):
-                part[j] += factor * right[j]
-            at += d - i
+        own = scratch[k]
+        y = dot(own, b) * pivots[k]
         for j in range(k + 1):
             theta[j] += y * own[j]
+        for i in range(k + 1):
+            add_scaled(matrix[i], own[i] * pivots[k], own, i // 8, k // 8 + 1)
+    at = 0
+    for i in range(d):
+        for j in range(i, d):
+            inverse[at + j - i] = matrix[i, j]
+        at += d - i
 
 
 @kernel
@@ -101,16 +100,21 @@ def factor_arms(
     arm_of: Int32,
     sums: Float64,
     rewards: Float64,
-    mean: Float64,
-    scale: Float64,
+    scaling: Float64,
     l2: float,
     is_stale: Bool,
-    inverses: Float64,
-    thetas: Float64,
+    models: Float64,
 ) -> None:
-    """Bring `inverses` (n_arms, P) and `thetas` (n_arms, d) up to date for the arms of `rows` (n,)."""
+    """Bring `models` (n_arms, W) up to date for the arms of `rows` (n,).
+
+    A model is an arm's packed inverse (P,), off-diagonal entries doubled, and from the next multiple of 8 on
+    its theta (d,), with zeros between. `scaling` (2, d): mean and scale.
+    """
+    mean, scale = scaling[0], scaling[1]
     d = mean.size
-    matrix, scratch, b = np.empty((d, d)), np.empty((d, d)), np.empty(d)
+    packed = d * (d + 1) // 2
+    at, width = -(-packed // 8) * 8, -(-d // 8) * 8
+    matrix, scratch, b = np.empty((d, width)), np.empty((d, width)), np.zeros(width)
     for n in range(-1, rows.size):
         # Arm 0 stands for whoever has no arm of its own.
         arm = 0 if n < 0 else (arm_of[rows[n]] if 0 <= rows[n] < arm_of.size else 0)
@@ -119,7 +123,13 @@ def factor_arms(
         standardised(sums[arm], mean, scale, matrix)
         for i in range(d):
             b[i] = (rewards[arm, i] - mean[i] * rewards[arm, 0]) / scale[i]
-        inverse_of(matrix, l2, b, scratch, inverses[arm], thetas[arm])
+        inverse = models[arm, :packed]
+        inverse_of(matrix, l2, b, scratch, inverse, models[arm, at : at + d])
+        diagonal = 0
+        for i in range(d):
+            for j in range(diagonal + 1, diagonal + d - i):
+                inverse[j] *= 2.0
+            diagonal += d - i
         is_stale[arm] = False
 
 
@@ -127,56 +137,55 @@ def factor_arms(
 def standardised_outer(
     x: Float32 | Float64, mean: Float64, scale: Float64, z: Float64, outer: Float64
 ) -> None:
-    """z = M x (d,), and the packed z z^T (P,) with its off-diagonal entries doubled."""
-    for i in range(z.size):
+    """z = M x (d,), and the packed z z^T (P,); what is longer keeps its end."""
+    d, at = mean.size, 0
+    for i in range(d):
         z[i] = (x[i] - mean[i] * x[0]) / scale[i]
-    at = 0
-    for i in range(z.size):
-        outer[at] = z[i] * z[i]
-        at += 1
-        for j in range(i + 1, z.size):
-            outer[at] = z[i] * z[j] * 2.0
-            at += 1
+    for i in range(d):
+        factor, right = z[i], z[i:d]
+        part = outer[at : at + right.size]
+        for j in range(part.size):
+            part[j] = factor * right[j]
+        at += d - i
 
 
 @kernel
 def linear_scores(
     rows: Int32,
     x: Float32 | Float64,
-    mean: Float64,
-    scale: Float64,
+    scaling: Float64,
     arm_of: Int32,
-    inverses: Float64,
-    thetas: Float64,
+    models: Float64,
     alpha: float,
     scores: Float64,
     widths: Float64,
 ) -> None:
     """theta . z + alpha sqrt(z^T A^-1 z) for the arm of each row (n,), and the second term as its width.
 
-    A row without an arm scores like arm 0; a row below 0 is no item.
+    A row without an arm scores like arm 0; a row below 0 is no item. `models` as in `factor_arms`.
     """
-    z, outer = np.empty(mean.size), np.empty(inverses.shape[1])
-    standardised_outer(x, mean, scale, z, outer)
+    d = scaling.shape[1]
+    at = -(-(d * (d + 1) // 2) // 8) * 8
+    both = zeros_in_lanes(models.shape[1])
+    outer, z = both[:at], both[at:]
+    standardised_outer(x, scaling[0], scaling[1], z, outer)
     for n in range(rows.size):
         row = rows[n]
         if row < 0:
             scores[n], widths[n] = -np.inf, 0.0
             continue
-        arm = max(arm_of[row], 0) if row < arm_of.size else 0
-        widths[n] = alpha * math.sqrt(max(0.0, dot(inverses[arm], outer)))
-        scores[n] = dot(thetas[arm], z) + widths[n]
+        model = models[max(arm_of[row], 0) if row < arm_of.size else 0]
+        widths[n] = alpha * math.sqrt(max(0.0, dot(model[:at], outer)))
+        scores[n] = dot(model[at:], z) + widths[n]
 
 
 @kernel
 def linear_choice(
     rows: Int32,
     x: Float32 | Float64,
-    mean: Float64,
-    scale: Float64,
+    scaling: Float64,
     arm_of: Int32,
-    inverses: Float64,
-    thetas: Float64,
+    models: Float64,
     alpha: float,
     top: int,
     temperature: float,
@@ -185,7 +194,7 @@ def linear_choice(
 ) -> tuple[int, int, float, float]:
     """`linear_scores` and one draw in a single call: (row, place, probability, score); place -1 for none."""
     scores, widths = np.empty(rows.size), np.empty(rows.size)
-    linear_scores(rows, x, mean, scale, arm_of, inverses, thetas, alpha, scores, widths)
+    linear_scores(rows, x, scaling, arm_of, models, alpha, scores, widths)
     place, probability = choose(scores, widths, top, temperature, spread, 0.0, u)
     if place < 0:
         return -1, -1, 0.0, 0.0
