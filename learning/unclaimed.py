@@ -38,12 +38,15 @@ class Unclaimed:
 
     def __init__(self) -> None:
         self._kept: dict[str, Frame] = {}
+        self.given_back: set[str] = set()
+        """Parts that the last `restore` found again, as rows call them."""
 
     def restore(self, frame: Mapping[str, Any], here: Collection[str], stored: Iterable[str]) -> None:
         """Keep what `frame` has of parts that are not `here`, and what was kept before.
 
         `frame` is a whole snapshot, and `stored` names what in it is of policies and learners.
         """
+        self.given_back = set()
         self._kept = {name: kept for name, kept in frame.get("unclaimed", {}).items() if name not in frame}
         for name in stored:
             if name not in here and frame.get(name):  # who keeps nothing has nothing to be kept
@@ -55,6 +58,7 @@ class Unclaimed:
         """Let a part that is here again go on from what was kept of it, if there is something."""
         if name in self._kept:
             kept = self._kept.pop(name)
+            self.given_back.add(name.removeprefix("policy:"))
             part.restore(kept["state"])
             part.remove("item", kept["removed"])
             part.remove("user", kept.get("removed_users", _NO_ROWS))  # before, policies alone were kept

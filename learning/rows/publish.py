@@ -95,6 +95,7 @@ class UserRows:
     def restore(self, frame: Frame) -> None:
         """Become what `snapshot` described; restore the parts first."""
         self._owners.restore(frame)
+        self._cells.say_again(self._parts.unclaimed.given_back, self._parts.users.live)
 
 
 class TrainedRows:

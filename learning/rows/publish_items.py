@@ -144,3 +144,5 @@ class ItemRows:
         """Become what `snapshot` described; restore the parts first."""
         self._owners.restore(frame["owners"])
         self._own = frame["own"].copy()
+        for cells in (self._cells, self._policy_cells):
+            cells.say_again(self._parts.unclaimed.given_back, self._parts.items.live)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
 from itertools import repeat
 from typing import Any, Generic, TypeVar
@@ -138,6 +138,13 @@ class PartCells:
         # Numbers alone are packed faster than they are looked up.
         lists = [name for name, part in self._parts.items() if not is_flat(part.spec.sides[side])]
         self._kept = {name: EncodedCache(partial(self._make, name)) for name in lists}
+        self._again = _NO_ROWS
+
+    def say_again(self, names: Collection[str], rows: Int32) -> None:
+        """If one of these parts is here, all of these rows (n,) count as touched once more: they were written
+        without it while it was not configured."""
+        if not self._parts.keys().isdisjoint(names):
+            self._again = rows
 
     def touched(self, *others: Int32) -> Int32:
         """Rows that any part has touched since the last call; what was made of `others`, which have new
@@ -148,7 +155,8 @@ class PartCells:
             if name in self._kept:
                 self._kept[name].drop(union_of(rows, *others))
             touched.append(rows)
-        return union_of(*touched)
+        again, self._again = self._again, _NO_ROWS
+        return union_of(*touched, again)
 
     def of(self, rows: Int32) -> list[Raw]:
         """By row the map of the parts that hold something of it, `NO_PARTS` where none does."""

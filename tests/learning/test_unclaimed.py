@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -10,12 +11,15 @@ import pytest
 from bandits import BetaThompson
 from bandits.testing import digest
 from bandits.worlds import BernoulliWorld, play
+from freshet.config import Settings, load_settings
 from learners.testing import organic_rows
 from learning.errors import SettingsError
 from learning.parts import Parts, build_parts
 from learning.settings import LearningSettings
 from learning.shards.train import TrainShard
+from stream.events import LoggedEvent
 from stream.frame import Frame, pack, unpack
+from tests.harness.rows import DIM, RowPublisher, RowServer, known_items, scripted
 
 
 def _parts(*policies: dict[str, Any], frame: Frame | None = None) -> Parts:
@@ -120,3 +124,40 @@ def test_a_name_that_is_of_another_kind_now_is_another_policy() -> None:
     back = _parts({"kind": "thompson", "name": "a"}, frame=other.snapshot())
     assert isinstance(back.policies["a"], BetaThompson)
     assert digest(back.policies["a"]) == digest(first.policies["a"])
+
+
+def _published(settings: Settings, before: RowPublisher | None, events: Sequence[LoggedEvent]) -> Any:
+    publisher = RowPublisher(settings)
+    if before is not None:
+        publisher.pipeline.restore(unpack(pack(before.pipeline.snapshot())))
+        for mine, theirs in zip(publisher.stateful, before.stateful, strict=True):
+            mine.restore(unpack(pack(theirs.snapshot())))
+    return publisher, publisher.learn(events)
+
+
+@pytest.mark.parametrize(
+    ("lists", "name"),
+    [({"policies": [UNIFORM, THOMPSON]}, "thompson"), ({"learners": [HOUR]}, "last_hour")],
+)
+def test_servers_of_topics_hear_again_of_a_part_that_has_come_back(lists: dict[str, Any], name: str) -> None:
+    learn = {"learn": {"embedding_dim": DIM, "maintain_ms": 2_000}, "policies": [UNIFORM]}
+    there, away = (load_settings(environ={}, flags={**learn, **more}) for more in (lists, {}))
+    events = scripted(1)
+    newest: dict[Any, Any] = {}
+    last: Any = None
+    for settings, these in ((there, events[:200]), (away, events[200:400]), (there, events[400:404])):
+        last, outputs = _published(settings, last, these)
+        newest |= {(output.topic, output.key): output for output in outputs}  # as compaction leaves them
+    server = RowServer(there)
+    server.follow(list(newest.values()))
+    names = known_items(last.parts)
+    known = [_known(parts, name, parts.items.find(names)) for parts in (last.parts, server.parts)]
+    assert known[0] == known[1] and sum(map(bool, known[0])) > 20
+
+
+def _known(parts: Parts, name: str, rows: Any) -> list[Any]:
+    policy = parts.policies.get(name)
+    if policy is not None:
+        return [policy.describe(row) for row in rows.tolist()]
+    (learner,) = parts.more.values()
+    return list(learner.clicks[rows].tolist())  # type: ignore[attr-defined]
