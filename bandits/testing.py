@@ -116,14 +116,17 @@ class PolicyContract(ABC):
         assert abs(choice.probability - policy.probability(context, candidates, choice.item)) < 1e-12
 
     def test_at_every_place_of_a_slate_the_propensity_is_the_share_among_those_not_above(self) -> None:
-        policy, context = self._taught()
-        left, none = self._everything(), self._everything()[:0]
-        slated = build_slate(none, policy, left, context, epsilon=1.0, k=left.size, draws=Draws(2, "r"))
-        assert slated.items.size > 0
-        for item, propensity in zip(slated.items.tolist(), slated.propensities.tolist(), strict=True):
-            share = policy.probability(context, left, item)
-            assert abs(propensity - share) <= 1e-6 * share, (item, propensity, share)
-            left = left[left != item]
+        (taught, context), everything = self._taught(), self._everything()
+        for policy in (self.make(), taught):  # all tie in the first
+            left = everything
+            slated = build_slate(
+                left[:0], policy, left, context, epsilon=1.0, k=left.size, draws=Draws(2, "r")
+            )
+            assert slated.items.size > 0
+            for item, propensity in zip(slated.items.tolist(), slated.propensities.tolist(), strict=True):
+                share = policy.probability(context, left, item)
+                assert abs(propensity - share) <= 1e-6 * share, (item, propensity, share)
+                left = left[left != item]
 
     def test_the_same_draws_give_the_same_choice(self) -> None:
         policy, context = self._taught()
