@@ -227,7 +227,7 @@ def _assemble(
         clusters=clusters,
         weights=weights,
         decided=decided,
-        policy=np.array([policies.get(s.policy, -1) for s in slates], np.int8),
+        policy=np.fromiter((policies.get(s.policy, -1) for s in slates), np.int8, n_slates),
         items=shown,
         propensity=propensity,
         rewards=_rewards(columns, start),
@@ -283,9 +283,10 @@ def _rewards(columns: _Columns, start: Int32) -> npt.NDArray[np.float32]:
     # Only of closed slates: before that JOIN may be ahead of this block, and blocks must not matter.
     out = np.zeros(int(start[-1]), np.float32)
     at, rewards = array("q"), array("d")
-    for n in columns.slate[columns.kind == CLOSED].tolist():
-        for place, reward in columns.slates[n].rewards.items():
-            at.append(int(start[n]) + place)
+    closed, slates = columns.slate[columns.kind == CLOSED], columns.slates
+    for n, first in zip(closed.tolist(), start[closed].tolist(), strict=True):
+        for place, reward in slates[n].rewards.items():
+            at.append(first + place)
             rewards.append(reward)
     out[np.frombuffer(at, np.int64)] = np.frombuffer(rewards)
     return out
