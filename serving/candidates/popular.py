@@ -27,6 +27,8 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Items that it offers, at least if there are so many; 0 switches it off."""
     half_life_ms: Annotated[int, msgspec.Meta(ge=1)] = 86_400_000
     """Of the popularity's half-lives the one nearest to this is looked at."""
+    of: str = "popularity"
+    """The learner whose counts it reads."""
 
 
 class MostClicked(Source):
@@ -56,11 +58,11 @@ class MostClicked(Source):
         return found
 
 
-def needs(settings: Settings) -> tuple[str, ...]:
-    """The parts that it reads."""
-    return ("popularity",)
+def needs(settings: Settings) -> dict[str, type]:
+    """The parts that it reads, and what they must be."""
+    return {settings.of: Popularity}
 
 
 def build(settings: Settings, world: World) -> MostClicked:
     """Make it from the parts of this worker."""
-    return MostClicked(settings, world.parts["popularity"])
+    return MostClicked(settings, world.parts[settings.of])

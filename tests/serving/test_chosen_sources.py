@@ -9,7 +9,9 @@ from freshet.config import Settings, load_settings
 from freshet.offline import StateRecommender
 from index import LiveIndex
 from learners import Ask
+from learners.testing import organic_rows
 from learning.catalogue import Kind
+from learning.errors import SettingsError
 from learning.pipeline import Pipeline
 from serving import ItemIndex
 from serving.chosen_sources import SOURCES, build_sources, source_entries
@@ -53,3 +55,19 @@ def test_a_replay_asks_the_sources_of_the_settings() -> None:
 def test_without_a_list_the_sizes_are_those_of_the_section() -> None:
     sizes = load_settings(environ={"FRESHET_SERVE_SOURCES": '{"fresh": 7}'}).serve.sources
     assert source_entries((), sizes)[-1] == {"kind": "fresh", "size": 7}
+
+
+def test_what_is_popular_may_come_from_another_learner_and_from_no_other_kind() -> None:
+    lists = {"learners": [{"kind": "popularity", "name": "last_hour"}]}
+    parts = _pipeline(load_settings(environ={}, flags=lists)).parts
+    items = ItemIndex(LiveIndex(64, 4_096, as_given=True), parts.items, parts.catalogue)
+    (learner,) = parts.more.values()
+    learner.learn_both(organic_rows([(0, 3)]), {})
+    entries = [{"kind": "popular", "of": of, "name": of} for of in ("last_hour", "popularity")]
+    sources = build_sources(entries, parts, items)
+    offered = {name: source.offer(Ask(-1, T0 + 9)).tolist() for name, source in sources.items()}
+    assert offered == {"last_hour": [3], "popularity": []}
+    with pytest.raises(
+        SettingsError, match=r"sources\[0\]\.of: kind 'popular' reads .* 'popularity', and 'mf'"
+    ):
+        build_sources([{"kind": "popular", "of": "mf"}], parts, items)
