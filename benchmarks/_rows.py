@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import numpy as np
+import numpy.typing as npt
 
 from learners import CoOccurrence
 from learning.rows.codec import ItemRow, PolicyRow, Progress, UserRow, encode_row
 from stream.block_codec import encode_item
 from stream.engine.shard import Output
 from stream.events import ItemEvent
-from tests.harness.cells import bias, edges, near, offered, popular
+from tests.harness.cells import bias, edges, in_table, near, offered, popular
 
 __all__ = ["row_records"]
 
@@ -28,7 +29,7 @@ def row_records(n_rows: int, n_partitions: int = 8) -> Iterator[Output]:
     graph if it is one of the first ten thousand.
     """
     rng = np.random.default_rng(7)
-    vectors = [vector.tobytes() for vector in rng.standard_normal((1_024, _DIM), np.float32)]
+    vectors = [*rng.standard_normal((1_024, _DIM), np.float32)]
     n = n_rows // 2
     names = [f"item-{k}" for k in range(n)]
     times = (_NOW_MS + np.arange(_CLICKED)).astype("<i8").tobytes()
@@ -36,12 +37,8 @@ def row_records(n_rows: int, n_partitions: int = 8) -> Iterator[Output]:
         name = f"user-{k}"
         user = UserRow(
             user_id=name,
-            version=9,
-            vector=vectors[k % 1_024],
-            clicks=_CLICKED,
-            impressions=200,
-            touched_at=_NOW_MS,
             parts={
+                **in_table(vectors[k % 1_024], version=9, clicks=_CLICKED, touched_at=_NOW_MS, impressions=9),
                 "mf": bias(0.1),
                 "history": {"items": [names[(k * 7 + c * 131) % n] for c in range(_CLICKED)], "ts": times},
             },
@@ -54,7 +51,7 @@ def row_records(n_rows: int, n_partitions: int = 8) -> Iterator[Output]:
             yield Output(topic, partition, done, b"")
 
 
-def _items(names: list[str], vectors: list[bytes], n_partitions: int) -> Iterator[Output]:
+def _items(names: list[str], vectors: list[npt.NDArray[np.float32]], n_partitions: int) -> Iterator[Output]:
     n, half_life = len(names), CoOccurrence().half_life_ms
     reference = [19_000 * _DAY_MS, 4_750 * 4 * _DAY_MS]
     weights = np.linspace(1, 2, _NEAR)
@@ -63,13 +60,9 @@ def _items(names: list[str], vectors: list[bytes], n_partitions: int) -> Iterato
         others = [names[(k * 11 + c * 17 + 1) % n] for c in range(_NEAR)]
         item = ItemRow(
             item_id=name,
-            version=9,
-            vector=vectors[k % 1_024],
-            clicks=5,
-            impressions=200,
-            touched_at=_NOW_MS,
             entered_at=_NOW_MS,
             parts={
+                **in_table(vectors[k % 1_024], version=9, clicks=5, impressions=200, touched_at=_NOW_MS),
                 "mf": bias(0.1),
                 "popularity": clicked,
                 "cooccurrence": near(half_life, others, weights, degree=12.0),

@@ -189,7 +189,7 @@ class _World:
         users = self.rng.integers(0, self.users, self.clicks).tolist()
         self.pipeline.on_events([self._click(user, now) for user in users])
         frame = self.pipeline.take()
-        rows = int(frame["items"]["rows"].size)
+        rows = int(frame["vectors"]["item"]["rows"].size)
         self.prepared.append((pack(frame), rows))
         self.clicks = max(1, round(self.clicks * wanted / max(1, rows)))
 

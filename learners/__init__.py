@@ -16,6 +16,7 @@ from learners.parts.factorisation import MatrixFactorisation, TouchedRows
 from learners.parts.history import Histories, Pairs
 from learners.parts.popularity import Popularity
 from learners.parts.ranker import Ranker
+from learners.parts.table_columns import Counts, Vectors
 from learners.rows import RowBlock
 from learners.scorer import Renamed, Scorer
 from learners.table import EmbeddingTable
@@ -26,6 +27,7 @@ __all__ = [
     "Catalogue",
     "CoOccurrence",
     "Column",
+    "Counts",
     "EmbeddingTable",
     "FeatureSchemas",
     "Histories",
@@ -44,6 +46,7 @@ __all__ = [
     "ShapeError",
     "Table",
     "TouchedRows",
+    "Vectors",
     "default_scorers",
     "encode",
 ]

@@ -248,7 +248,7 @@ class EmbeddingTable:
             row = len(self._ids)
             self._ids.append(name)
             if row >= self.capacity:
-                self._ensure(row + 1)
+                self.ensure(row + 1)
         else:
             self.refused += 1
             return -1
@@ -271,7 +271,8 @@ class EmbeddingTable:
         for touched in (self._new, self.moved, self.counted):
             touched.add(rows)
 
-    def _ensure(self, rows: int) -> None:
+    def ensure(self, rows: int) -> None:
+        """Make room for rows below `rows`."""
         if rows <= self.capacity:
             return
         capacity = min(roomier(self.capacity, rows), max(self.max_rows, rows))
@@ -420,7 +421,7 @@ class EmbeddingTable:
         self._row = {name: row for row, name in enumerate(self._ids) if name is not None}
         self._map = None
         n = len(self._ids)
-        self._ensure(n)
+        self.ensure(n)
         for name in ("clicks", "impressions", "version", "touched_at"):
             array = getattr(self, name)
             array[:n] = frame[name]
@@ -443,35 +444,24 @@ class EmbeddingTable:
         self.token = object()
 
     def changes(self) -> Frame:
-        """Removed rows, new rows with their ids, moved vectors and changed counts since the last call."""
-        removed, new = self._removed.drain(), self._owned(self._new.drain())
-        rows, counted = self._owned(self.moved.drain()), self._owned(self.counted.drain())
-        return {
-            "dim": self.dim,
-            "removed": removed,
-            "new_rows": new,
-            "new_ids": [self._ids[row] for row in new.tolist()],
-            "rows": rows,
-            "vectors": self.data[rows],
-            "version": self.version[rows],
-            "count_rows": counted,
-            "clicks": self.clicks[counted],
-            "impressions": self.impressions[counted],
-            "touched_at": self.touched_at[counted],
-        }
+        """Removed rows, and new rows with their ids, since the last call; what rows hold, the parts of
+        `learners.parts.table_columns` say."""
+        removed, new = self._removed.drain(), self.owned(self._new.drain())
+        new_ids = [self._ids[row] for row in new.tolist()]
+        return {"dim": self.dim, "removed": removed, "new_rows": new, "new_ids": new_ids}
 
-    def _owned(self, rows: Int32) -> Int32:
+    def owned(self, rows: Int32) -> Int32:
+        """Those of `rows` (n,) that an id has."""
         return rows[self._has_owner[rows]]
 
     def apply(self, frame: Frame) -> None:
-        """On a replica: removals first, then new ids, then vectors and counts.
+        """On a replica: removals first, then new ids.
 
         Raises:
             ReplicaError: the frame's vectors have another dimension.
         """
         self._check_dim(frame["dim"])
-        highest = [int(frame[key].max()) for key in ("new_rows", "rows", "count_rows") if frame[key].size]
-        self._ensure(max(highest, default=-1) + 1)
+        self.ensure(int(frame["new_rows"].max(initial=-1)) + 1)
         removed = frame["removed"][frame["removed"] < self.size]
         for row in removed.tolist():
             name = self._ids[row]
@@ -487,12 +477,23 @@ class EmbeddingTable:
         self._row.update(zip(frame["new_ids"], new, strict=True))
         for row, name in zip(new, frame["new_ids"], strict=True):
             self._ids[row] = name
-        self._put(frame["rows"], frame["vectors"])
-        self.version[frame["rows"]] = frame["version"]
-        for name in ("clicks", "impressions", "touched_at"):
-            getattr(self, name)[frame["count_rows"]] = frame[name]
+        if "rows" in frame:
+            self._apply_columns(frame)
         if removed.size or frame["new_rows"].size:
             self.token = object()
+
+    def _apply_columns(self, frame: Frame) -> None:
+        """Frames of before had vectors and counts, too."""
+        rows, counted = frame["rows"], frame["count_rows"]
+        self.ensure(int(max(rows.max(initial=-1), counted.max(initial=-1))) + 1)
+        self.put_vectors(rows, frame["vectors"], frame["version"])
+        for name in ("clicks", "impressions", "touched_at"):
+            getattr(self, name)[counted] = frame[name]
+
+    def put_vectors(self, rows: Int32, vectors: Float32, versions: Int64) -> None:
+        """On a replica: `rows` (n,), for which there is room, have these vectors (n, dim) and versions."""
+        self._put(rows, vectors)
+        self.version[rows] = versions
 
     def _check_dim(self, dim: int) -> None:
         if dim != self.dim:

@@ -22,6 +22,7 @@ from learners.parts.factorisation import MatrixFactorisation
 from learners.parts.history import Histories
 from learners.parts.popularity import Popularity
 from learners.parts.ranker import Ranker
+from learners.parts.table_columns import Counts, Vectors
 from learners.rows import RowBlock
 from learners.table import EmbeddingTable
 from stream.blocks import CLICK, CLOSED, ORGANIC, SHOWN, FeedbackBlock, Slate
@@ -171,6 +172,7 @@ class SmallWorld:
         self.items = EmbeddingTable(
             4, seed=2, admission=rule, ttl_ms=ttl_ms, max_rows=max_rows, sweep_ms=1, initial_rows=2
         )
+        self.vectors, self.counts = Vectors(self.users, self.items), Counts(self.users, self.items)
         self.mf = MatrixFactorisation(self.users, self.items, ring=32, seed=3)
         self.popularity = Popularity(half_lives_ms=(100, 5_000), pool=4)
         self.histories = Histories(cap=6, window=3)

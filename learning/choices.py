@@ -43,7 +43,7 @@ _DEFAULT_MEASURES = ("policy_counts", "organic_clicks", "part_notes")
 _DEFAULT_SCORERS = ("popular", "together", "together_by_history", "taste")
 _TAKEN = {
     "users", "items", "catalogue", "mf", "popularity", "cooccurrence", "history", "ranker", "centroids",
-    "graph", "measures",
+    "graph", "measures", "vectors", "counts",
 }  # fmt: skip
 _IN_FRAMES = {
     "accepted", "backfill", "forgotten", "index", "join", "learners", "live", "maintained_ms", "marks",

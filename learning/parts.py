@@ -20,6 +20,7 @@ from learners import (
     Admission,
     Catalogue,
     CoOccurrence,
+    Counts,
     EmbeddingTable,
     Histories,
     MatrixFactorisation,
@@ -27,6 +28,7 @@ from learners import (
     Popularity,
     Ranker,
     RowBlock,
+    Vectors,
 )
 from learners.errors import LearnerError
 from learners.part import Columns, naming
@@ -74,6 +76,8 @@ class Parts:
     users: EmbeddingTable
     items: EmbeddingTable
     catalogue: Catalogue
+    vectors: Vectors
+    counts: Counts
     mf: MatrixFactorisation
     popularity: Popularity
     cooccurrence: CoOccurrence
@@ -119,8 +123,8 @@ class Parts:
         fixed = {
             name: cast(Replicated, getattr(self, name))
             for name in (
-                "users", "items", "catalogue", "mf", "popularity", "cooccurrence", "history", "ranker",
-                "centroids", "graph",
+                "users", "items", "catalogue", "vectors", "counts", "mf", "popularity", "cooccurrence",
+                "history", "ranker", "centroids", "graph",
             )
         }  # fmt: skip
         before = {"measures": MeasuresBefore(self.measures)}
@@ -132,6 +136,8 @@ class Parts:
     def learners(self) -> dict[str, Part]:
         """The parts that learn from every block, in the order in which they need each other."""
         return {
+            "vectors": self.vectors,
+            "counts": self.counts,
             "mf": self.mf,
             "popularity": self.popularity,
             "history": self.history,
@@ -378,6 +384,8 @@ def build_parts(settings: LearningSettings, *, partition: int = 0, n_partitions:
         users=users,
         items=items,
         catalogue=catalogue,
+        vectors=Vectors(users, items),
+        counts=Counts(users, items),
         mf=mf,
         popularity=popularity,
         cooccurrence=cooccurrence,

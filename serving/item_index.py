@@ -102,10 +102,11 @@ class ItemIndex:
 
     def apply(self, frame: Frame) -> None:
         """Follow one commit: the rows whose vector moved, and the items that were put or deleted."""
-        moved: dict[str, Any] = frame.get("items") or {}
+        owners: dict[str, Any] = frame.get("items") or {}
         put: dict[str, Any] = frame.get("catalogue") or {}
-        rows = moved.get("rows", _NONE)
-        gone = moved.get("removed", _NONE)
+        # Frames of before had the vectors of a table beside its owners.
+        rows = (frame.get("vectors") or {}).get("item", owners).get("rows", _NONE)
+        gone = owners.get("removed", _NONE)
         if put:
             changed = np.asarray(put["rows"])
             rows = np.union1d(rows, changed).astype(np.int32)

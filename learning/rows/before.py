@@ -1,4 +1,4 @@
-"""Rows of before, by column: those of version 1 named each thing learned, until 3 also the graph."""
+"""Rows of before, by column: those of version 1 named each thing learned, until 3 also graph and tables."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from msgspec import Meta
 from learning.rows.packed_cells import Cells
 from stream.errors import FrameError
 
-__all__ = ["upgraded_graph", "upgraded_item", "upgraded_policy", "upgraded_user"]
+__all__ = ["upgraded_graph", "upgraded_item", "upgraded_policy", "upgraded_table", "upgraded_user"]
 
 _Count = Annotated[int, Meta(ge=0, le=2**62)]
 _Time = Annotated[int, Meta(ge=-(2**62), le=2**62)]
@@ -53,6 +53,14 @@ class _Graph(msgspec.Struct):
     affinities: bytes = b""
 
 
+class _Table(msgspec.Struct):
+    vector: bytes
+    vector_version: _Count = 0
+    clicks: _Count = 0
+    impressions: _Count = 0
+    touched_at: _Time = 0
+
+
 class _Policy(msgspec.Struct):
     shown: _Count = 0
     clusters: bytes = b""
@@ -66,6 +74,7 @@ T = TypeVar("T")
 _users = msgspec.msgpack.Decoder(_User)
 _items = msgspec.msgpack.Decoder(_Item)
 _policies = msgspec.msgpack.Decoder(_Policy)
+_tables = msgspec.msgpack.Decoder(_Table)
 _graphs = msgspec.msgpack.Decoder(_Graph)
 
 
@@ -130,6 +139,24 @@ def upgraded_policy(value: bytes) -> dict[str, Cells]:
             "shown": _i8(row.shown), "clusters": row.clusters, "b": row.b, "d": row.d
         }  # fmt: skip
     return parts
+
+
+def upgraded_table(value: bytes) -> dict[str, Cells]:
+    """Vector and counts of a row, which until version 3 stood beside the parts.
+
+    Raises:
+        FrameError: it holds something else than it should.
+
+    Example:
+        >>> upgraded_table(msgspec.msgpack.encode({"vector": b"1234", "clicks": 258}))["counts"]["clicks"]
+        b'\\x02\\x01\\x00\\x00\\x00\\x00\\x00\\x00'
+    """
+    row = _read(_tables, value)
+    counts = {"clicks": row.clicks, "impressions": row.impressions, "touched_at": row.touched_at}
+    return {
+        "vectors": {"vector": row.vector, "version": _i8(row.vector_version)},
+        "counts": {name: _i8(number) for name, number in counts.items()},
+    }
 
 
 def upgraded_graph(value: bytes, parts: Mapping[str, Cells]) -> dict[str, Cells]:

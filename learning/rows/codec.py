@@ -7,7 +7,6 @@ programs of others. Rows are decoded by compiled code, some millions of fields a
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Annotated, Any, NoReturn, TypeGuard, TypeVar
 
 import msgspec
@@ -15,7 +14,13 @@ import numpy as np
 import numpy.typing as npt
 from msgspec import Meta, field
 
-from learning.rows.before import upgraded_graph, upgraded_item, upgraded_policy, upgraded_user
+from learning.rows.before import (
+    upgraded_graph,
+    upgraded_item,
+    upgraded_policy,
+    upgraded_table,
+    upgraded_user,
+)
 from learning.rows.packed_cells import Cells
 from stream.errors import FrameError, NewerFrameError
 from stream.frame import FRAME_SCHEMA, MALFORMED, Frame, pack, unpack
@@ -36,7 +41,6 @@ __all__ = [
     "decode_user_row",
     "encode_control",
     "encode_row",
-    "vectors_of",
 ]
 
 ROW_VERSION = 3
@@ -67,26 +71,11 @@ class Row(msgspec.Struct, frozen=True, gc=False, kw_only=True, tag_field="kind")
 class UserRow(Row, frozen=True, gc=False, kw_only=True, tag="user"):
     """All that is served of a user.
 
-    `vector` (d,) is float32 as bytes, little-endian; `version` counts its updates, `touched_at` is event
-    time in ms. `parts` holds by name what else is learned of the user (`learning.rows.part_columns`).
+    `parts` holds by name what each part has of the user (`learning.rows.part_columns`).
     """
 
     user_id: Id
-    version: Count = field(name="vector_version", default=0)
-    vector: bytes
-    clicks: Count = 0
-    impressions: Count = 0
-    touched_at: Time = 0
     parts: dict[str, Cells] = {}
-
-    def check(self) -> None:
-        """That its columns fit together.
-
-        Raises:
-            FrameError: they differ in length.
-        """
-        if len(self.vector) % 4:
-            _uneven(f"user {self.user_id!r}")
 
 
 class ItemRow(Row, frozen=True, gc=False, kw_only=True, tag="item"):
@@ -96,22 +85,8 @@ class ItemRow(Row, frozen=True, gc=False, kw_only=True, tag="item"):
     """
 
     item_id: Id
-    version: Count = field(name="vector_version", default=0)
-    vector: bytes
-    clicks: Count = 0
-    impressions: Count = 0
-    touched_at: Time = 0
     entered_at: Time = 0
     parts: dict[str, Cells] = {}
-
-    def check(self) -> None:
-        """That its columns fit together.
-
-        Raises:
-            FrameError: they differ in length.
-        """
-        if len(self.vector) % 4:
-            _uneven(f"item {self.item_id!r}")
 
 
 class PolicyRow(Row, frozen=True, gc=False, kw_only=True, tag="policy"):
@@ -168,15 +143,14 @@ def decode_user_row(value: bytes) -> UserRow:
         FrameError: the bytes are no such row, are damaged, or were written by a newer program.
 
     Example:
-        >>> row = UserRow(user_id="ann", vector=np.array([0.5, 2], "<f4").tobytes(),
-        ...               parts={"history": {"items": ["tea"], "ts": np.array([7], "<i8").tobytes()}})
+        >>> row = UserRow(user_id="ann", parts={"history": {"items": ["tea"], "ts": bytes(8)}})
         >>> decode_user_row(encode_row(row)) == row
         True
     """
     row = _decoded(value, _users)
-    if row.layout < _WITH_PARTS:
-        row = msgspec.structs.replace(row, layout=ROW_VERSION, parts=upgraded_user(value))
-    row.check()
+    if row.layout < ROW_VERSION:
+        parts = row.parts if row.layout >= _WITH_PARTS else upgraded_user(value)
+        row = msgspec.structs.replace(row, layout=ROW_VERSION, parts={**parts, **upgraded_table(value)})
     return row
 
 
@@ -187,14 +161,14 @@ def decode_item_row(value: bytes) -> ItemRow:
         FrameError: the bytes are no such row, are damaged, or were written by a newer program.
 
     Example:
-        >>> row = ItemRow(item_id="tea", vector=bytes(8), parts={"mf": {"bias": bytes(4)}})
+        >>> row = ItemRow(item_id="tea", parts={"mf": {"": bytes(4)}})
         >>> decode_item_row(encode_row(row)) == row
         True
     """
     row = _decoded(value, _items)
-    if row.layout < _WITH_PARTS:
-        row = msgspec.structs.replace(row, layout=ROW_VERSION, parts=upgraded_item(value))
-    row.check()
+    if row.layout < ROW_VERSION:
+        parts = row.parts if row.layout >= _WITH_PARTS else upgraded_item(value)
+        row = msgspec.structs.replace(row, layout=ROW_VERSION, parts={**parts, **upgraded_table(value)})
     return row
 
 
@@ -258,26 +232,6 @@ def _is_control(kind: object) -> TypeGuard[str]:
     return isinstance(kind, str) and kind in CONTROL_KINDS
 
 
-def vectors_of(rows: Sequence[UserRow] | Sequence[ItemRow], dim: int) -> Float32:
-    """The vectors (n, dim) of rows, read-only.
-
-    Raises:
-        FrameError: one has another length.
-
-    Example:
-        >>> vectors_of([ItemRow(item_id="tea", vector=np.array([1, 2], "<f4").tobytes())], 2).tolist()
-        [[1.0, 2.0]]
-    """
-    wrong = {len(row.vector) for row in rows} - {4 * dim}
-    if wrong:
-        msg = (
-            f"vectors of {dim} float32 were expected, got {sorted(wrong)[0] // 4}; give workers and servers "
-            "the same embedding_dim under [learn]"
-        )
-        raise FrameError(msg)
-    return np.frombuffer(b"".join([row.vector for row in rows]), "<f4").reshape(len(rows), dim)
-
-
 def _decoded(value: bytes, decoder: msgspec.msgpack.Decoder[R]) -> R:
     try:
         row = decoder.decode(value)
@@ -302,8 +256,3 @@ def _refuse(value: bytes, kind: str, error: BaseException | None) -> NoReturn:
 def _newer(kind: str, version: int) -> NoReturn:
     msg = f"{kind} row of version {version}: this program reads 1 to {ROW_VERSION}; use a newer one"
     raise NewerFrameError(msg)
-
-
-def _uneven(what: str) -> NoReturn:
-    msg = f"{what}: columns of its row differ in length; the bytes are damaged or of another program"
-    raise FrameError(msg)

@@ -55,7 +55,7 @@ class RowFollower:
     Example:
         >>> from learning.rows.codec import UserRow, encode_row
         >>> follower, parts = RowFollower(LearningSettings()), build_parts(LearningSettings())
-        >>> row = UserRow(user_id="ann", vector=bytes(256), clicks=2)
+        >>> row = UserRow(user_id="ann", parts={"counts": {"clicks": (2).to_bytes(8, "little")}})
         >>> follower.add("user-vectors", 0, b"ann", encode_row(row))
         >>> for name, changes in follower.take().items():
         ...     parts.named()[name].apply(changes)

@@ -10,10 +10,11 @@ import numpy.typing as npt
 
 from learners.catalogue import ALWAYS_MS
 from learners.groups import GroupNames
-from learning.rows.checks import check_id, check_vector, only_finite
+from learning.rows.checks import check_id
 from learning.rows.codec import ItemRow, PolicyRow
+from learning.rows.follow_owners import owner_changes
 from learning.rows.follow_parts import FollowedParts
-from learning.rows.follow_tables import table_changes
+from learning.rows.packed_cells import packing
 from learning.rows.places import OWNED, ItemPlaces
 from learning.rows.row_reader import RowReader
 from stream.block_codec import decode_item
@@ -51,15 +52,15 @@ class ItemFrames:
     def __init__(
         self, dim: int, max_rows: int, reader: RowReader[ItemRow], policies: RowReader[PolicyRow]
     ) -> None:
-        self.places = ItemPlaces(max_rows, self._is_listed, reader.read, policies.read)
+        self.places = ItemPlaces(max_rows, self._is_listed, self._touched_at, reader.read, policies.read)
         self.numbering = self.places.numbering
         self.pending: dict[str, ItemRow | None] = {}
         self._last_put: dict[str, bytes] = {}
         self._deleted: set[str] = set()
         self._changed: dict[str, ItemEvent | None] = {}
         self._groups, self._group = GroupNames(), np.zeros(0, np.int32)
-        self._dim, self._width = dim, 4 * dim
-        self._reader = reader
+        self._dim = dim
+        self._reader, self._counts_of = reader, reader.packed_of("counts")
         self.parts = FollowedParts(reader, "item", self.rows_of)
         self._entered = np.zeros(0, np.int64)
         self.refused = 0
@@ -76,10 +77,7 @@ class ItemFrames:
         row = None
         if value is not None:
             row = self._reader.read(value)
-            if row.item_id != name or len(row.vector) != self._width:
-                row.check()
-                check_id(name, row.item_id)
-                check_vector(row.vector, self._dim)
+            check_id(name, row.item_id)
             self.parts.check(row)
         self.pending[name] = row
 
@@ -132,11 +130,13 @@ class ItemFrames:
         pending, self.pending = self.pending, {}
         put, self._changed = self._changed, {}
         gone = self.numbering.known([name for name, row in pending.items() if row is None])
-        items = self._finite([row for row in pending.values() if row is not None])
+        found = [row for row in pending.values() if row is not None]
+        items = self.parts.fitting(found)
+        self.refused += len(found) - len(items)
         places, rows = self.places, self.numbering.find([item.item_id for item in items])
         new = ~places.has(rows, OWNED)
         places.mark(rows, OWNED, on=True)
-        places.touch(rows, np.array([item.touched_at for item in items], np.int64))
+        places.touch(rows, self._touched_at(items))
         left = gone[places.has(gone, OWNED)]
         places.mark(left, OWNED, on=False)
         emptied = np.concatenate([left, places.evicted])
@@ -145,7 +145,7 @@ class ItemFrames:
         frame: Frame = {}
         if rows.size or emptied.size:
             names = [item.item_id for item in items]
-            frame["items"] = table_changes(self._dim, rows, names, items, new, emptied)
+            frame["items"] = owner_changes(self._dim, rows, names, new, emptied)
             frame |= self.parts.frames(rows, items, removed)
         entered = np.array([item.entered_at for item in items], np.int64)
         other = rows[new | (entered != self._entered[rows])]
@@ -156,12 +156,12 @@ class ItemFrames:
             frame["catalogue"] = self._catalogue(changed, removed, put)
         return frame
 
-    def _finite(self, found: list[ItemRow]) -> list[ItemRow]:
-        """Without the rows in which something is no finite number; they are counted."""
-        items = only_finite(found, "<f4", lambda item: item.vector)
-        items = self.parts.fitting(items)
-        self.refused += len(found) - len(items)
-        return items
+    def _touched_at(self, found: Sequence[ItemRow]) -> Int64:
+        """When each of these rows (n,) was touched last; 0 where it cannot be read."""
+        columns = self._reader.columns["counts"]
+        cells, width = map(self._counts_of, found), packing(columns).itemsize
+        data = b"".join(c if isinstance(c, bytes) and len(c) == width else bytes(width) for c in cells)
+        return np.frombuffer(data, packing(columns))["touched_at"].astype(np.int64)
 
     # -- the catalogue ---------------------------------------------------------------------------------------
 

@@ -9,8 +9,9 @@ import numpy as np
 import numpy.typing as npt
 
 from learners.part import Side
+from learning.rows.checks import differ
 from learning.rows.codec import ItemRow, PolicyRow, UserRow
-from learning.rows.packed_cells import Expected, expected
+from learning.rows.packed_cells import Expected, expected, fixed, packing
 from learning.rows.part_columns import Arrays, RowsOf, are_cells, arrays_of, from_arrays
 from learning.rows.row_reader import RowReader
 from stream.frame import Frame
@@ -59,10 +60,20 @@ class FollowedParts(Generic[Row]):
         Raises:
             FrameError: it was not.
         """
+        if not self._reader.are_exact((row,)):
+            self._require_widths(row)
         for name, packed_of, one in self._expected:
             cell = packed_of(row)
             if cell[one.place] != one.mine and cell[one.place] != one.unsaid:
                 one.refuse(name, cell)
+
+    def _require_widths(self, row: Row) -> None:
+        """A part with columns of a shape has other widths where that is another setting."""
+        for name, columns in self._reader.columns.items():
+            shapes = [f"{c.name} of {c.shape[0]}" for c in fixed(columns) if c.shape and c.expects is None]
+            cell = self._reader.packed_of(name)(row)
+            if shapes and not expected(columns) and len(cell) != packing(columns).itemsize:
+                differ(f"{name}: {', '.join(shapes)}", f"{packing(columns).itemsize} bytes", len(cell))
 
     def fitting(self, found: list[Row]) -> list[Row]:
         """Those of `found` of which every part can be read; one number that is none spoils a row."""

@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from learning.rows.checks import check_id, check_vector, only_finite
+from learning.rows.checks import check_id
 from learning.rows.codec import UserRow
 from learning.rows.follow_items import ItemFrames
+from learning.rows.follow_owners import owner_changes
 from learning.rows.follow_parts import FollowedParts
-from learning.rows.follow_tables import table_changes
 from learning.rows.numbering import Numbering
 from learning.rows.row_reader import RowReader
 from stream.frame import Frame
@@ -32,7 +32,7 @@ class UserFrames:
     def __init__(self, dim: int, max_rows: int, reader: RowReader[UserRow], items: ItemFrames) -> None:
         self.numbering = Numbering(max_rows)
         self.pending: dict[str, UserRow | None] = {}
-        self._dim, self._width, self._items = dim, 4 * dim, items
+        self._dim, self._items = dim, items
         self._reader = reader
         self._parts = FollowedParts(reader, "user", items.rows_of)
         self.refused = 0
@@ -47,10 +47,7 @@ class UserFrames:
         row = None
         if value is not None:
             row = self._reader.read(value)
-            if row.user_id != name or len(row.vector) != self._width:
-                row.check()
-                check_id(name, row.user_id)
-                check_vector(row.vector, self._dim)
+            check_id(name, row.user_id)
             self._parts.check(row)
         self.pending[name] = row
 
@@ -64,8 +61,7 @@ class UserFrames:
         removed = numbering.known([name for name, row in pending.items() if row is None])
         numbering.drop(removed.tolist())
         found = [row for row in pending.values() if row is not None]
-        users = only_finite(found, "<f4", lambda user: user.vector)
-        users = self._parts.fitting(users)
+        users = self._parts.fitting(found)
         self.refused += len(found) - len(users)
         names = [user.user_id for user in users]
         rows, new = numbering.enter(names)
@@ -75,7 +71,7 @@ class UserFrames:
             rows, new = rows[kept], new[kept]
         names = [user.user_id for user in users]
         return {
-            "users": table_changes(self._dim, rows, names, users, new, removed),
+            "users": owner_changes(self._dim, rows, names, new, removed),
             **self._parts.frames(rows, users, removed),
         }
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import cast
 
 import numpy as np
@@ -38,6 +38,7 @@ class ItemPlaces:
     Args:
         max_rows: ids at most.
         is_listed: whether an id is in the catalogue, and not deleted.
+        touched_at: when each of some rows was touched last.
         read_item: reads rows that come back.
         read_policy: as `read_item`, of policies.
 
@@ -50,6 +51,7 @@ class ItemPlaces:
         self,
         max_rows: int,
         is_listed: Callable[[str], bool],
+        touched_at: Callable[[Sequence[ItemRow]], npt.NDArray[np.int64]],
         read_item: Callable[[bytes], ItemRow],
         read_policy: Callable[[bytes], PolicyRow],
     ) -> None:
@@ -57,7 +59,7 @@ class ItemPlaces:
         self.items, self.policies = KeptRows(), KeptRows()
         self.evicted = _NO_ROWS
         self.refused = 0
-        self._is_listed = is_listed
+        self._is_listed, self._touched_at = is_listed, touched_at
         self._read_item, self._read_policy = read_item, read_policy
         self._marks = np.zeros(0, np.uint8)
         self._touched = np.zeros(0, np.int64)
@@ -179,7 +181,7 @@ class ItemPlaces:
             return new
         names = [name for name, row in items.items() if row is not None]
         rows = self.numbering.find(names)
-        at = np.array([row.touched_at for row in items.values() if row is not None], np.int64)
+        at = self._touched_at([row for row in items.values() if row is not None])
         self.touch(rows[rows >= 0], at[rows >= 0])
         marks = self._marks[: self.numbering.size]
         outside = np.flatnonzero((marks & _HELD != 0) & (marks & _LISTED == 0)).astype(np.int32)

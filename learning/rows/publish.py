@@ -16,7 +16,7 @@ from learners import Part
 from learning.parts import Parts
 from learning.rows.codec import UserRow, encode_control, encode_row
 from learning.rows.publish_items import ItemRows
-from learning.rows.publish_tools import PartCells, PublishedIds, owned_by, union_of, vectors_as_bytes
+from learning.rows.publish_tools import PartCells, PublishedIds, owned_by, union_of
 from stream.engine.shard import Output
 from stream.frame import Frame
 
@@ -53,40 +53,12 @@ class UserRows:
         frame = parts.users.changes()
         gone = self._owners.take(frame)
         touched = self._cells.touched(frame["removed"], frame["new_rows"])
-        rows = union_of(frame["new_rows"], frame["rows"], frame["count_rows"], touched)
-        rows, names = owned_by(parts.users, rows)
+        rows, names = owned_by(parts.users, union_of(frame["new_rows"], touched))
         outputs = [Output("user-vectors", partition, None, name.encode()) for name in gone]
-        values = map(encode_row, self._rows(rows, names)) if rows.size else ()
-        outputs += [
-            Output("user-vectors", partition, value, name.encode())
-            for name, value in zip(names, values, strict=True)
-        ]
+        for name, cells in zip(names, self._cells.of(rows), strict=True):
+            row = UserRow(user_id=name, parts=cast(Any, cells))
+            outputs.append(Output("user-vectors", partition, encode_row(row), name.encode()))
         return outputs
-
-    def _rows(self, rows: Int32, names: list[str]) -> list[UserRow]:
-        users = self._parts.users
-        columns = zip(
-            names,
-            users.version[rows].tolist(),
-            vectors_as_bytes(users, rows),
-            users.clicks[rows].tolist(),
-            users.impressions[rows].tolist(),
-            users.touched_at[rows].tolist(),
-            self._cells.of(rows),
-            strict=True,
-        )
-        return [
-            UserRow(
-                user_id=name,
-                version=version,
-                vector=vector,
-                clicks=clicks,
-                impressions=impressions,
-                touched_at=touched_at,
-                parts=cast(Any, parts),
-            )
-            for name, version, vector, clicks, impressions, touched_at, parts in columns
-        ]
 
     def snapshot(self) -> Frame:
         """What has been published and cannot be seen in the parts."""

@@ -16,7 +16,6 @@ from learning.rows.publish_tools import (
     PublishedIds,
     owned_by,
     union_of,
-    vectors_as_bytes,
 )
 from stream.engine.shard import Output
 from stream.frame import Frame
@@ -63,7 +62,7 @@ class ItemRows:
         touched = self._cells.touched(frame["removed"], frame["new_rows"])
         entered = parts.catalogue.changes()
         others = entered["rows"] if entered else _NO_ROWS
-        rows = union_of(frame["new_rows"], frame["rows"], frame["count_rows"], others, touched)
+        rows = union_of(frame["new_rows"], others, touched)
         outputs = [
             Output(topic, partition, None, name.encode())
             for name in gone
@@ -87,36 +86,14 @@ class ItemRows:
     def _items(self, rows: Int32, names: list[str]) -> list[Output]:
         if not rows.size:
             return []
-        items, catalogue = self._parts.items, self._parts.catalogue
+        catalogue, partition = self._parts.catalogue, self._partition
         catalogue.ensure(int(rows.max()) + 1)
-        entered = np.where(catalogue.known[rows], catalogue.entered_ms[rows], 0)
-        columns = zip(
-            names,
-            items.version[rows].tolist(),
-            vectors_as_bytes(items, rows),
-            items.clicks[rows].tolist(),
-            items.impressions[rows].tolist(),
-            items.touched_at[rows].tolist(),
-            entered.tolist(),
-            self._cells.of(rows),
-            strict=True,
-        )
-        made = [
-            ItemRow(
-                item_id=name,
-                version=version,
-                vector=vector,
-                clicks=clicks,
-                impressions=impressions,
-                touched_at=touched_at,
-                entered_at=entered_at,
-                parts=cast(Any, parts),
-            )
-            for name, version, vector, clicks, impressions, touched_at, entered_at, parts in columns
-        ]
-        return [
-            Output("item-vectors", self._partition, encode_row(row), row.item_id.encode()) for row in made
-        ]
+        entered = np.where(catalogue.known[rows], catalogue.entered_ms[rows], 0).tolist()
+        outputs = []
+        for name, entered_at, cells in zip(names, entered, self._cells.of(rows), strict=True):
+            row = ItemRow(item_id=name, entered_at=entered_at, parts=cast(Any, cells))
+            outputs.append(Output("item-vectors", partition, encode_row(row), name.encode()))
+        return outputs
 
     # -- policies --------------------------------------------------------------------------------------------
 

@@ -25,7 +25,6 @@ __all__ = [
     "PublishedIds",
     "owned_by",
     "union_of",
-    "vectors_as_bytes",
 ]
 
 Int32 = npt.NDArray[np.int32]
@@ -195,9 +194,3 @@ def owned_by(table: EmbeddingTable, rows: Int32) -> tuple[Int32, list[str]]:
     if None in names:
         rows = rows[[name is not None for name in names]]
     return rows, [name for name in names if name is not None]
-
-
-def vectors_as_bytes(table: EmbeddingTable, rows: Int32) -> list[bytes]:
-    """The vectors of `rows` (n,), little-endian float32 each."""
-    data, width = table.data[rows].astype("<f4", copy=False).tobytes(), 4 * table.dim
-    return [data[at : at + width] for at in range(0, len(data), width)]

@@ -57,8 +57,8 @@ class RowReader(Generic[R]):
 
     Example:
         >>> reader = RowReader(UserRow, {"mf": (Column("bias", "f4"),)})
-        >>> rows = [UserRow(user_id="ann", vector=b"", parts={"mf": {"": b"1234"}, "mine": {"x": b"1"}}),
-        ...         UserRow(user_id="bob", vector=b"")]
+        >>> rows = [UserRow(user_id="ann", parts={"mf": {"": b"1234"}, "mine": {"x": b"1"}}),
+        ...         UserRow(user_id="bob")]
         >>> read = [reader.read(encode_row(row)) for row in rows]
         >>> reader.cells("mf", read), reader.unknown
         ({'': [b'1234', b'\\x00\\x00\\x00\\x00']}, {'mine'})

@@ -35,7 +35,7 @@ class ItemReplica:
 
     Example:
         >>> replica = ItemReplica(KafkaSettings())
-        >>> replica.put("tea", ItemRow(item_id="tea", vector=bytes(8)))
+        >>> replica.put("tea", ItemRow(item_id="tea"))
         >>> rows, seen = replica.since(0)
         >>> [row.item_id for row in rows], replica.since(seen)[0]
         (['tea'], [])

@@ -13,7 +13,7 @@ from learners.part import Columns
 from learning.errors import SettingsError
 from learning.parcels import packed
 from learning.parts import Parts, build_parts
-from learning.rows.codec import PROGRESS_KEY, ItemRow, Progress, encode_row, vectors_of
+from learning.rows.codec import PROGRESS_KEY, ItemRow, Progress, encode_row
 from learning.rows.part_columns import fitting, from_cells
 from learning.rows.publish import UserRows
 from learning.rows.shared import SharedRows
@@ -197,30 +197,38 @@ class UsersShard:
         An item that is not known here gets a row. Not part of what a step repeats: after a take-over the
         replica may be another, and so may user vectors, within the tolerance that the guide states.
         """
-        table = self.parts.items
-        newest = list({row.item_id: row for row in rows if len(row.vector) == 4 * table.dim}.values())
+        table, parts = self.parts.items, self.parts
+        newest = list({row.item_id: row for row in rows}.values())
+        for part in ("vectors", "counts"):
+            columns = parts.learners()[part].spec.sides["item"]
+            fits = fitting(columns, [row.parts.get(part, {}) for row in newest]).tolist()
+            newest = [row for row, here in zip(newest, fits, strict=True) if here]
         if not newest:
             return
+        vectors, counts = self._columns("vectors", newest), self._columns("counts", newest)
         listed = np.array([row.entered_at > 0 for row in newest], np.bool_)
-        names, times = [row.item_id for row in newest], [row.touched_at for row in newest]
+        names, times = [row.item_id for row in newest], counts["touched_at"].tolist()
         at = table.admit_each(names, times, reserved=listed)
         has_place = at >= 0
         at = at[has_place]
-        vectors = vectors_of(newest, table.dim)[has_place]
-        taken = table.adopt(at, vectors, np.array([row.version for row in newest], np.int64)[has_place])
+        taken = table.adopt(at, vectors["vector"][has_place], vectors["version"][has_place])
         self._adopt_parts(taken, [newest[n] for n in np.flatnonzero(has_place)[np.isin(at, taken)].tolist()])
         if table.size > self._listed.size:
             self._listed = np.append(self._listed, np.zeros(table.size - self._listed.size, np.bool_))
         self._listed[at] = listed[has_place]
 
+    def _columns(self, part: str, found: Sequence[ItemRow]) -> Columns:
+        """What rows that are fitting hold of a part."""
+        columns = self.parts.learners()[part].spec.sides["item"]
+        cells = [row.parts.get(part, {}) for row in found]
+        return from_cells(columns, cells, lambda _, names: self.parts.items.find(names))
+
     def _adopt_parts(self, rows: npt.NDArray[np.int32], found: list[ItemRow]) -> None:
         """Take over what the factorisation says of items beside their vectors."""
         mf = self.parts.mf
-        columns = mf.spec.sides["item"]
-        cells = [row.parts.get("mf", {}) for row in found]
-        fits = fitting(columns, cells)
-        kept = [one for one, here in zip(cells, fits.tolist(), strict=True) if here]
-        mf.adopt("item", rows[fits], from_cells(columns, kept, lambda _, names: self.parts.items.find(names)))
+        fits = fitting(mf.spec.sides["item"], [row.parts.get("mf", {}) for row in found])
+        kept = [row for row, here in zip(found, fits.tolist(), strict=True) if here]
+        mf.adopt("item", rows[fits], self._columns("mf", kept))
 
     # -- time ------------------------------------------------------------------------------------------------
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import struct
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,19 @@ import numpy.typing as npt
 
 from learning.rows.packed_cells import Cells
 
-__all__ = ["arms", "bias", "edges", "history", "i8", "near", "offered", "popular"]
+__all__ = [
+    "arms",
+    "bias",
+    "counts",
+    "edges",
+    "history",
+    "i8",
+    "in_table",
+    "near",
+    "offered",
+    "popular",
+    "vector",
+]
 
 
 def i8(*values: int) -> bytes:
@@ -71,3 +84,31 @@ def offered(clusters: Sequence[int], fits: npt.ArrayLike, *, explored: bool = Fa
         "affinities": np.asarray(fits, "<f4").tobytes(),
     }
     return found | ({"": b"\1"} if explored else {})
+
+
+def in_table(
+    vector: npt.ArrayLike, *, version: int = 0, clicks: int = 0, impressions: int = 0, touched_at: int = 0
+) -> dict[str, Cells]:
+    """Vector and counts, which two parts have."""
+    return {
+        "vectors": {"": np.asarray(vector, "<f4").tobytes() + i8(version)},
+        "counts": {"": i8(clicks, impressions, touched_at)},
+    }
+
+
+def counts(parts: Mapping[str, Cells]) -> list[int]:
+    """Clicks, impressions and the time of the last outcome, out of a row.
+
+    Example:
+        >>> counts(in_table([0.5], clicks=7)), counts({})
+        ([7, 0, 0], [0, 0, 0])
+    """
+    cell = parts.get("counts", {}).get("") or bytes(24)
+    return list(struct.unpack("<3q", bytes(cell) if isinstance(cell, bytes) else b""))
+
+
+def vector(parts: Mapping[str, Cells]) -> tuple[npt.NDArray[np.float32], int]:
+    """A vector and the number of its updates, out of a row."""
+    cell = parts["vectors"][""]
+    assert isinstance(cell, bytes)
+    return np.frombuffer(cell[:-8], "<f4"), int.from_bytes(cell[-8:], "little")

@@ -14,7 +14,7 @@ from freshet.config import Settings, load_settings
 from index import LiveIndex
 from learning.parts import Parts, build_parts
 from learning.pipeline import Pipeline
-from learning.rows.codec import ItemRow, PolicyRow, UserRow, encode_row
+from learning.rows.codec import ROW_VERSION, ItemRow, PolicyRow, UserRow, encode_row
 from learning.rows.follow import RowFollower
 from learning.rows.packed_cells import Cells
 from learning.rows.publish import ItemRows, TrainedRows, UserRows
@@ -30,7 +30,7 @@ from stream.frame import Frame, pack, unpack
 from stream.kafka.partitioning import partition_of
 from stream.step import Stateful, Step
 from stream.testing import ScriptedEvents, drive
-from tests.harness.cells import history
+from tests.harness.cells import history, in_table
 
 __all__ = [
     "DIM",
@@ -275,14 +275,19 @@ def scripted(seed: int, n: int = 500) -> list[LoggedEvent]:
 
 def user_row(name: str, *clicked: str, more: Cells | None = None, **columns: Any) -> UserRow:
     """A user who has clicked these items; `more` is of the factorisation."""
-    vector = np.full(DIM, float(len(clicked)), "<f4").tobytes()
+    layout = columns.pop("layout", ROW_VERSION)
     parts = {"history": history(clicked, np.arange(len(clicked))), "mf": more or {}}
-    return UserRow(user_id=name, vector=vector, parts=parts, **columns)
+    parts |= in_table(np.full(DIM, float(len(clicked))), **columns)
+    return UserRow(user_id=name, layout=layout, parts=parts)
 
 
-def item_row(name: str, **more: Any) -> ItemRow:
+def item_row(
+    name: str, *, entered_at: int = 0, parts: dict[str, Cells] | None = None, **columns: Any
+) -> ItemRow:
     """An item with a vector of ones."""
-    return ItemRow(item_id=name, vector=np.ones(DIM, "<f4").tobytes(), **more)
+    return ItemRow(
+        item_id=name, entered_at=entered_at, parts={**(parts or {}), **in_table(np.ones(DIM), **columns)}
+    )
 
 
 def row_record(topic: str, row: UserRow | ItemRow | PolicyRow, partition: int = 0) -> Output:

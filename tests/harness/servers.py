@@ -22,7 +22,7 @@ from stream.events import ItemEvent, LoggedEvent
 from stream.kafka import KafkaSettings
 from stream.kafka.connection import client_options, kafka
 from stream.kafka.partitioning import partition_of
-from tests.harness.cells import history, popular
+from tests.harness.cells import history, in_table, popular
 
 __all__ = ["RowWriter", "ServeProcess", "events_in", "item_rows", "user_row"]
 
@@ -71,12 +71,9 @@ def item_rows(
     partition, key = partition_of(item_id, n_partitions), item_id.encode()
     row = ItemRow(
         item_id=item_id,
-        version=1,
-        vector=np.asarray(vector, "<f4").tobytes(),
-        clicks=clicks,
-        touched_at=ts,
         entered_at=ts,
         parts={
+            **in_table(vector, version=1, clicks=clicks, touched_at=ts),
             "popularity": popular(_HALF_LIVES_MS, [ts, ts], [clicks, clicks], clicks, ts),
             "cooccurrence": neighbours or {},
         },
@@ -93,11 +90,10 @@ def user_row(
     """A user with a vector who clicked `recent`, all at `ts` (ms)."""
     row = UserRow(
         user_id=user_id,
-        version=1,
-        vector=np.asarray(vector, "<f4").tobytes(),
-        clicks=len(recent),
-        touched_at=ts,
-        parts={"history": history(recent, np.full(len(recent), ts))},
+        parts={
+            **in_table(vector, version=1, clicks=len(recent), touched_at=ts),
+            "history": history(recent, np.full(len(recent), ts)),
+        },
     )
     return Output("user-vectors", partition_of(user_id, n_partitions), encode_row(row), user_id.encode())
 

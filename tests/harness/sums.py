@@ -11,6 +11,7 @@ from kafka import KafkaConsumer, TopicPartition
 
 from learning.rows.codec import PROGRESS_KEY, decode_item_row, decode_policy_row, decode_user_row
 from stream.kafka import KafkaSettings
+from tests.harness.cells import counts
 
 __all__ = ["PublishedRows", "Sums"]
 
@@ -120,14 +121,14 @@ class PublishedRows:
 
 def _user(value: bytes) -> dict[tuple[str, str, str], Any]:
     row = decode_user_row(value)
-    counts = {"clicks": row.clicks, "impressions": row.impressions}
-    return {("user", row.user_id, column): count for column, count in counts.items()}
+    clicks, impressions, _ = counts(row.parts)
+    return {("user", row.user_id, "clicks"): clicks, ("user", row.user_id, "impressions"): impressions}
 
 
 def _item(value: bytes) -> dict[tuple[str, str, str], Any]:
     row = decode_item_row(value)
-    counts = {"clicks": row.clicks, "impressions": row.impressions}
-    return {("item", row.item_id, column): count for column, count in counts.items()}
+    clicks, impressions, _ = counts(row.parts)
+    return {("item", row.item_id, "clicks"): clicks, ("item", row.item_id, "impressions"): impressions}
 
 
 def _policy(value: bytes) -> dict[tuple[str, str, str], Any]:

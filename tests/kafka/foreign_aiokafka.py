@@ -79,10 +79,13 @@ async def read(bootstrap: str, prefix: str, user: str, item: str) -> dict[str, A
 
 
 def _row(row: dict[str, Any]) -> dict[str, Any]:
-    numbers = struct.unpack(f"<{len(row['vector']) // 4}f", row["vector"])
-    counts = {name: row[name] for name in ("kind", "clicks", "impressions")}
-    recent = row["parts"].get("history", {}).get("items")
-    return {**counts, "dimension": len(numbers), "moved": any(numbers), "recent": recent}
+    parts = row["parts"]  # what is missing is zero, or an empty list
+    vector = parts["vectors"][""][:-8]  # behind it the number of its updates
+    numbers = struct.unpack(f"<{len(vector) // 4}f", vector)
+    clicks, impressions, _ = struct.unpack("<3q", parts.get("counts", {}).get("") or bytes(24))
+    counts = {"clicks": clicks, "impressions": impressions}
+    recent = parts.get("history", {}).get("items")
+    return {"kind": row["kind"], **counts, "dimension": len(numbers), "moved": any(numbers), "recent": recent}
 
 
 if __name__ == "__main__":

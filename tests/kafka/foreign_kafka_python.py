@@ -88,15 +88,20 @@ def _complete(
 ) -> bool:
     """Whether all rows are there, and the user's and the item's know of clicks."""
     return set(found) == wanted and all(
-        row["clicks"] > 0 for (topic, _), row in found.items() if topic in with_clicks
+        any(row["parts"].get("counts", {}).get("", b"")[:8])
+        for (topic, _), row in found.items()
+        if topic in with_clicks
     )
 
 
 def _row(row: dict[str, Any]) -> dict[str, Any]:
-    numbers = struct.unpack(f"<{len(row['vector']) // 4}f", row["vector"])
-    counts = {name: row[name] for name in ("kind", "clicks", "impressions")}
-    recent = row["parts"].get("history", {}).get("items")
-    return {**counts, "dimension": len(numbers), "moved": any(numbers), "recent": recent}
+    parts = row["parts"]  # what is missing is zero, or an empty list
+    vector = parts["vectors"][""][:-8]  # behind it the number of its updates
+    numbers = struct.unpack(f"<{len(vector) // 4}f", vector)
+    clicks, impressions, _ = struct.unpack("<3q", parts.get("counts", {}).get("") or bytes(24))
+    counts = {"clicks": clicks, "impressions": impressions}
+    recent = parts.get("history", {}).get("items")
+    return {"kind": row["kind"], **counts, "dimension": len(numbers), "moved": any(numbers), "recent": recent}
 
 
 def _policy(row: dict[str, Any]) -> dict[str, Any]:

@@ -27,6 +27,7 @@ from stream.kafka.shard_store import KafkaShardStore
 from stream.kafka.topics import create_topics
 from stream.testing_shard import FoldingStep
 from tests.harness.broker import free_port, wait_until
+from tests.harness.cells import counts
 from tests.harness.workers import WorkerProcess
 
 pytestmark = pytest.mark.kafka
@@ -57,7 +58,7 @@ def _clicks_of(kafka: KafkaSettings, item_id: str) -> int:
     for record in _committed(kafka, "item-vectors"):
         if record.key == item_id.encode() and record.value:
             try:
-                clicks = decode_item_row(record.value).clicks
+                clicks = counts(decode_item_row(record.value).parts)[0]
             except FrameError:
                 continue
     return clicks

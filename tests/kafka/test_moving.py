@@ -45,6 +45,7 @@ from stream.kafka.reader import PartitionReader
 from stream.kafka.topics import create_topics
 from stream.log import Record
 from stream.log_scrub import LogScrub
+from tests.harness.cells import counts, vector
 
 pytestmark = pytest.mark.kafka
 
@@ -118,8 +119,8 @@ def _record(events: list[LoggedEvent], at: int, *, backfill: bool = False) -> Re
 def _folder(path: Path, logs: Sequence[Sequence[Record]]) -> Path:
     folder = DataFolder(path)
     folder.prepare(len(logs))
-    for number, records in enumerate(logs):
-        with closing(folder.writer(folder.source(number))) as log:
+    for n, records in enumerate(logs):
+        with closing(folder.writer(folder.source(n))) as log:
             log.append(records)
     return path
 
@@ -276,9 +277,8 @@ def _sums(values: dict[bytes, bytes]) -> dict[tuple[str, int], tuple[float, floa
     return found
 
 
-def _far(one: bytes, other: bytes) -> float:
+def _far(a: np.ndarray, b: np.ndarray) -> float:
     """Distance of two vectors in lengths of the first."""
-    a, b = np.frombuffer(one, "<f4"), np.frombuffer(other, "<f4")
     return float(np.linalg.norm(a - b)) / max(float(np.linalg.norm(a)), 1e-12)
 
 
@@ -307,10 +307,13 @@ def _compare(ours: dict[str, dict[bytes, bytes]], theirs: dict[str, dict[bytes, 
     for topic, decode in (("user-vectors", decode_user_row), ("item-vectors", decode_item_row)):
         assert ours[topic].keys() == theirs[topic].keys()
         pairs = [(decode(ours[topic][key]), decode(theirs[topic][key])) for key in sorted(ours[topic])]
-        assert [a for a, b in pairs if (a.clicks, a.impressions) != (b.clicks, b.impressions)] == []
-        for engine, rows in zip(scores, zip(*pairs, strict=True), strict=True):
-            engine.append(np.stack([np.frombuffer(row.vector, "<f4") for row in rows]))
-        far = [_far(a.vector, b.vector) for a, b in pairs]
+        sides = [[row.parts for row in side] for side in zip(*pairs, strict=True)]
+        mine, others = ([counts(parts)[:2] for parts in side] for side in sides)
+        assert mine == others
+        found = [[vector(parts)[0] for parts in side] for side in sides]
+        for engine, cells in zip(scores, found, strict=True):
+            engine.append(np.stack(cells))
+        far = [_far(a, b) for a, b in zip(*found, strict=True)]
         _say(f"{topic}: differ by {np.mean(far):.3f} of their length on average, {max(far):.3f} at most")
     one, other = (users @ items.T for users, items in scores)
     _say(f"scores of all users and items correlate by {np.corrcoef(one.ravel(), other.ravel())[0, 1]:.3f}")

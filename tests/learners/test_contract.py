@@ -24,6 +24,7 @@ EXCUSED = {
     "Admission": "a frozen record of settings; its rules are tested with the table in test_admission.py",
     "Ask": "a request's fields; its two methods are used by every scorer, tested in test_scorers.py",
     "Column": "a tuple of a part's specification",
+    "Counts": "columns of the tables, which pass this contract with it; see the contract of parts, too",
     "FeatureSchemas": "lists of names, tested in test_feature_schema.py and test_encode.py",
     "Renamed": "a scorer under another name, tested in test_scorers.py",
     "Scorer": "a protocol; its kinds are tested in test_scorers.py",
@@ -34,6 +35,7 @@ EXCUSED = {
     "RowBlock": "columns without behaviour, checked in test_encode.py",
     "Table": "a tuple of a part's specification",
     "TouchedRows": "a tuple returned by MatrixFactorisation.learn",
+    "Vectors": "as Counts",
 }
 
 

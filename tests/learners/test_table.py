@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from learners import Admission, EmbeddingTable, LearnerError, ReplicaError, ShapeError
+from learners import Admission, Counts, EmbeddingTable, LearnerError, ReplicaError, ShapeError, Vectors
 
 NAMES = [f"n{i}" for i in range(12)]
 ACTIONS = st.lists(
@@ -118,14 +118,15 @@ def test_a_catalogue_item_enters_past_the_rule_of_admission() -> None:
 
 
 def test_changes_name_only_what_was_touched() -> None:
-    table = EmbeddingTable(2)
+    table, nobody = EmbeddingTable(2), EmbeddingTable(2)
+    parts = table, Vectors(table, nobody), Counts(table, nobody)
     table.rows(["a", "b", "c"], 0)
-    table.changes()
+    for part in parts:
+        part.changes()
     table.set_vectors(table.find(["b"]), np.ones((1, 2), np.float32))
-    frame = table.changes()
-    assert frame["rows"].tolist() == [1]
-    assert not frame["new_ids"]
-    assert not frame["count_rows"].size
+    owners, vectors, counts = (part.changes() for part in parts)
+    assert vectors["user"]["rows"].tolist() == [1]
+    assert not owners["new_ids"] and counts == {}
 
 
 def test_wrong_vectors_are_refused() -> None:

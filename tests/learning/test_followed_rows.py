@@ -28,7 +28,7 @@ from stream.events import Click, Forget, ItemEvent
 from stream.frame import pack, unpack
 from stream.step import Step
 from stream.testing import drive
-from tests.harness.cells import near, popular
+from tests.harness.cells import in_table, near, popular
 from tests.harness.rows import (
     RowPublisher,
     RowServer,
@@ -43,6 +43,8 @@ from tests.harness.rows import (
 )
 
 NEAR = {"cooccurrence": near(5, [], [], 1.0)}
+SHORT = encode_row(UserRow(user_id="ann", parts=in_table([1, 2, 3])))
+ODD = encode_row(UserRow(user_id="ann", parts={"vectors": {"": b"1"}}))
 UNEVEN = pack({"kind": "policy", "version": 2, "item_id": "tea", "serving": bytes(4)})
 POPULAR = {"popularity": popular([5, 6], [0, 0], [1, 1], 1)}
 
@@ -53,9 +55,9 @@ POPULAR = {"popularity": popular([5, 6], [0, 0], [1, 1], 1)}
         ("user-vectors", b"ann", b"\xc1", "not a frame"),
         ("user-vectors", b"ann", encode_row(item_row("ann")), "of kind 'user', got kind 'item'"),
         ("user-vectors", b"ann", encode_row(user_row("bob")), "the row is of 'bob'"),
-        ("user-vectors", b"ann", encode_row(UserRow(user_id="ann", vector=bytes(12))), "dim: expected 8"),
+        ("user-vectors", b"ann", SHORT, "vector of 8: expected 40 bytes, the row has 20"),
         ("user-vectors", b"ann", encode_row(user_row("ann", layout=9)), "version 9"),
-        ("user-vectors", b"ann", encode_row(UserRow(user_id="ann", vector=b"1")), "length"),
+        ("user-vectors", b"ann", ODD, "expected 40 bytes, the row has 1"),
         ("user-vectors", b"\xff", encode_row(user_row("ann")), "utf-8"),
         (
             "item-vectors",

@@ -52,6 +52,23 @@ class TestFactorisation(PartContract):
         return [part.item_bias(parts.items.find(names)), part.user_bias(users)]
 
 
+class TestVectors(PartContract):
+    name, policies, order_free = "vectors", POLICIES, False
+    learners = LEARNERS
+    apart: ClassVar[Mapping[str, float]] = {"vector": 0.02}
+
+    def answers(self, part: Any, parts: Parts, names: Sequence[str]) -> list[Any]:
+        return [parts.items.vectors(names), parts.users.vectors([f"u{n}" for n in range(20)])]
+
+
+class TestCounts(PartContract):
+    name, policies, order_free = "counts", POLICIES, False
+    learners = LEARNERS
+
+    def answers(self, part: Any, parts: Parts, names: Sequence[str]) -> list[Any]:
+        return [parts.items.clicks[parts.items.find(names)]]
+
+
 class TestPopularity(PartContract):
     name, policies, order_free = "popularity", POLICIES, False
     learners = LEARNERS

@@ -27,7 +27,7 @@ from stream.item_blocks import Ticked
 from stream.parcels import ITEM, Parcel
 from stream.testing_shard import ShardStepContract
 from tests.harness.blocks import told
-from tests.harness.cells import bias
+from tests.harness.cells import bias, counts, in_table, vector
 from tests.harness.chain import Chain, batches, logged_world
 
 SETTINGS: Settings = load_settings(
@@ -227,8 +227,10 @@ def test_only_a_newer_row_of_an_item_replaces_the_replica() -> None:
     shard, parts = chain.users[0], chain.items[0].parts
     before = shard.parts.items.vectors(["i0", "i1"])
     rows = {row.item_id: row for row in chain.published}
-    old = msgspec.structs.replace(rows["i0"], vector=np.ones(8, "<f4").tobytes())
-    new = msgspec.structs.replace(old, item_id="i1", version=rows["i1"].version + 1, parts={"mf": bias(0.25)})
+    version = {name: vector(row.parts)[1] for name, row in rows.items()}
+    old = ItemRow(item_id="i0", entered_at=1, parts=in_table(np.ones(8), version=version["i0"]))
+    told = {**in_table(np.ones(8), version=version["i1"] + 1), "mf": bias(0.25)}
+    new = ItemRow(item_id="i1", entered_at=1, parts=told)
     stranger = msgspec.structs.replace(new, item_id="stranger")
     shard.apply_items([old, new, stranger])
     np.testing.assert_array_equal(
@@ -236,13 +238,14 @@ def test_only_a_newer_row_of_an_item_replaces_the_replica() -> None:
     )
     at = shard.parts.items.find(["i1"])
     assert shard.parts.mf.item_bias(at).tolist() == [0.25]
-    assert parts.items.version[parts.items.find(["i0"])] == rows["i0"].version
+    assert parts.items.version[parts.items.find(["i0"])] == version["i0"]
 
 
 def test_ids_outside_the_catalogue_neither_evict_the_replica_of_it_nor_keep_it_out() -> None:
     shard = UsersShard(0, lambda name: 0, with_few_items(), 1)
-    item = ItemRow(item_id="tea", vector=np.ones(8, "<f4").tobytes(), version=1, touched_at=1, entered_at=1)
-    stranger = msgspec.structs.replace(item, entered_at=0, touched_at=9)
+    item = ItemRow(item_id="tea", entered_at=1, parts=in_table(np.ones(8), version=1, touched_at=1))
+    later = in_table(np.ones(8), version=1, touched_at=9)
+    stranger = msgspec.structs.replace(item, entered_at=0, parts=later)
     shard.apply_items([msgspec.structs.replace(item, item_id=f"i{n}") for n in range(20)])
     shard.apply_items([msgspec.structs.replace(stranger, item_id=f"x{n}") for n in range(60)])
     shard.apply_items([msgspec.structs.replace(item, item_id=f"late{n}") for n in range(4)])
@@ -274,7 +277,7 @@ def with_few_items() -> Settings:
 def test_a_user_row_tells_what_was_clicked() -> None:
     shard = users(outcomes("ann", 100))
     (row,) = (decode_user_row(o.value or b"") for o in shard.take() if o.topic == "user-vectors")
-    assert (row.clicks, row.impressions) == (2, 1)
+    assert counts(row.parts)[:2] == [2, 1]
     assert row.parts["history"]["items"] == ["tea", "cocoa"]
 
 

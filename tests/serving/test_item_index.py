@@ -10,10 +10,11 @@ import numpy as np
 import pytest
 
 from index import LiveIndex, LiveSettings
-from learners import Catalogue, EmbeddingTable, ShapeError
+from learners import Catalogue, EmbeddingTable, ShapeError, Vectors
 from serving.item_index import ItemIndex
 from stream.events import ItemEvent
 from stream.frame import Frame, pack, unpack
+from stream.step import Replicated
 
 DIM, N = 10, 300
 
@@ -23,6 +24,7 @@ class Owner:
 
     def __init__(self) -> None:
         self.items, self.catalogue = EmbeddingTable(DIM, seed=1), Catalogue()
+        self.vectors = Vectors(EmbeddingTable(DIM), self.items)
 
     def put(self, first: int, last: int, ts: int, **more: Any) -> None:
         names = [f"i{n}" for n in range(first, last)]
@@ -30,7 +32,12 @@ class Owner:
         self.catalogue.put_each(rows, [ItemEvent(item_id=name, ts=ts, **more) for name in names])
 
     def take(self) -> Frame:
-        return unpack(pack({"items": self.items.changes(), "catalogue": self.catalogue.changes()}))
+        parts: dict[str, Replicated] = {
+            "items": self.items,
+            "vectors": self.vectors,
+            "catalogue": self.catalogue,
+        }
+        return unpack(pack({name: part.changes() for name, part in parts.items()}))
 
 
 class Follower:
@@ -45,6 +52,7 @@ class Follower:
 
     def apply(self, frame: Frame) -> None:
         self.items.apply(frame["items"])
+        Vectors(EmbeddingTable(DIM), self.items).apply(frame["vectors"])
         self.catalogue.apply(frame["catalogue"])
         self.index.apply(frame)
 
