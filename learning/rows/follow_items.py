@@ -77,7 +77,8 @@ class ItemFrames:
         row = None
         if value is not None:
             row = self._reader.read(value)
-            check_id(name, row.item_id)
+            if row.item_id != name:
+                check_id(name, row.item_id)
             self.parts.check(row)
         self.pending[name] = row
 
@@ -136,7 +137,6 @@ class ItemFrames:
         places, rows = self.places, self.numbering.find([item.item_id for item in items])
         new = ~places.has(rows, OWNED)
         places.mark(rows, OWNED, on=True)
-        places.touch(rows, self._touched_at(items))
         left = gone[places.has(gone, OWNED)]
         places.mark(left, OWNED, on=False)
         emptied = np.concatenate([left, places.evicted])
@@ -147,6 +147,7 @@ class ItemFrames:
             names = [item.item_id for item in items]
             frame["items"] = owner_changes(self._dim, rows, names, new, emptied)
             frame |= self.parts.frames(rows, items, removed)
+            places.touch(rows, frame["counts"]["item"]["touched_at"][: rows.size])
         entered = np.array([item.entered_at for item in items], np.int64)
         other = rows[new | (entered != self._entered[rows])]
         self._entered[rows] = entered

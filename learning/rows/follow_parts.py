@@ -60,7 +60,7 @@ class FollowedParts(Generic[Row]):
         Raises:
             FrameError: it was not.
         """
-        if not self._reader.are_exact((row,)):
+        if not self._reader.is_exact(row):
             self._require_widths(row)
         for name, packed_of, one in self._expected:
             cell = packed_of(row)

@@ -47,7 +47,8 @@ class UserFrames:
         row = None
         if value is not None:
             row = self._reader.read(value)
-            check_id(name, row.user_id)
+            if row.user_id != name:
+                check_id(name, row.user_id)
             self._parts.check(row)
         self.pending[name] = row
 

@@ -170,8 +170,14 @@ class RowReader(Generic[R]):
         """Whether all cells of known parts are known to have the types and widths of their columns."""
         return set(map(type, rows)) <= self._exact
 
+    def is_exact(self, row: R) -> bool:
+        """As `are_exact`, of one row."""
+        return type(row) in self._exact
+
     def cells(self, name: str, rows: Sequence[R]) -> Gathered:
         """By name of a cell of a known part, that of each of `rows`; empty or zeros where a row has none."""
+        if len(self._cell_of[name]) == 1:
+            return {PACKED: list(map(self._packed_of[name], rows))}
         parts = list(map(self._part_of[name], rows))
         return {cell: list(map(get, parts)) for cell, get in self._cell_of[name].items()}
 
