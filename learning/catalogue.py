@@ -197,7 +197,9 @@ class Kinds:
 POLICIES = Kinds("policies", "bandits.policies")
 SCORERS = Kinds("scorers", "learners.scorers")
 # Of these there is one: users and items, what users clicked, and the order of what the sources offer.
-LEARNERS = Kinds("learners", "learners.parts", without=("factorisation", "history", "ranker"))
+LEARNERS = Kinds(
+    "learners", "learners.parts", without=("factorisation", "history", "ranker", "table_columns")
+)
 MEASURES = Kinds("measures", "learning.measures")
 
 
