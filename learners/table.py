@@ -444,11 +444,9 @@ class EmbeddingTable:
         self.token = object()
 
     def changes(self) -> Frame:
-        """Removed rows, and new rows with their ids, since the last call; what rows hold, the parts of
-        `learners.parts.table_columns` say."""
+        """Removed rows and new ones with their ids since the last call; what they hold is in parts."""
         removed, new = self._removed.drain(), self.owned(self._new.drain())
-        new_ids = [self._ids[row] for row in new.tolist()]
-        return {"dim": self.dim, "removed": removed, "new_rows": new, "new_ids": new_ids}
+        return {"dim": self.dim, "removed": removed, "new_rows": new, "new_ids": self.ids_of(new)}
 
     def owned(self, rows: Int32) -> Int32:
         """Those of `rows` (n,) that an id has."""

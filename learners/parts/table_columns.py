@@ -18,7 +18,7 @@ __all__ = ["Counts", "Vectors"]
 Int32 = npt.NDArray[np.int32]
 
 
-class TableColumns(Part, ABC):
+class _TableColumns(Part, ABC):
     """Some columns of the users' table and of the items'; state is in the tables' own snapshots.
 
     Args:
@@ -65,7 +65,7 @@ class TableColumns(Part, ABC):
             self._marks(table).add(rows)
 
 
-class Vectors(TableColumns):
+class Vectors(_TableColumns):
     """Vectors of users and items, with the number of their updates.
 
     Example:
@@ -94,8 +94,15 @@ class Vectors(TableColumns):
         table.put_vectors(rows, columns["vector"], columns["version"])
 
 
-class Counts(TableColumns):
-    """How often users and items were met, and when last."""
+class Counts(_TableColumns):
+    """How often users and items were met, and when last.
+
+    Example:
+        >>> users, items = EmbeddingTable(2), EmbeddingTable(2)
+        >>> _ = users.rows(["ann"], ts=5)
+        >>> Counts(users, items).changes()["user"]["touched_at"]
+        array([5])
+    """
 
     _NAMES: ClassVar[tuple[str, ...]] = ("clicks", "impressions", "touched_at")
 
