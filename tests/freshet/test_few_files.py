@@ -44,7 +44,7 @@ def _said(folder: Path, most: int, *arguments: str) -> tuple[int, str]:
         cwd=folder,
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=600,
         check=False,
     )
     return ran.returncode, ran.stderr
@@ -68,7 +68,7 @@ def test_history_in_more_files_than_may_be_open_is_refused_before_any_is_read(tm
 
 def test_an_error_of_the_system_or_of_the_database_names_the_limit(tmp_path: Path) -> None:
     ran = subprocess.run(
-        [sys.executable, "-c", OPENED], cwd=tmp_path, capture_output=True, text=True, timeout=60, check=True
+        [sys.executable, "-c", OPENED], cwd=tmp_path, capture_output=True, text=True, timeout=600, check=True
     )
     folder, database = ran.stdout.splitlines()
     assert folder.startswith("the folder: this process may have 24 files") and "ulimit -n" in folder
