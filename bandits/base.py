@@ -17,7 +17,7 @@ from typing import Any, ClassVar, Literal, NamedTuple
 from bandits.draws import Uniforms
 from bandits.errors import PolicyError
 from bandits.ops.arrays import Float32, Float64, Int32
-from bandits.plans import Plan
+from bandits.plans import Plan, require_plan
 from learners.part import Columns, Part, Side
 from learners.rows import RowBlock
 from stream.frame import Frame
@@ -103,16 +103,17 @@ class Policy(Part, ABC):
         """Draw one candidate with one uniform number.
 
         Raises:
-            PolicyError: there is no candidate.
+            PolicyError: there is no candidate, or `plan` returned no plan.
         """
-        place, probability, score = self.plan(context, candidates).choose(rng.random())
+        plan = require_plan(self.plan(context, candidates))
+        place, probability, score = plan.choose(rng.random())
         if place < 0:
             raise no_candidate(type(self).__name__, candidates.size)
         return Choice(int(candidates[place]), place, probability, score)
 
     def probabilities(self, context: Context, candidates: Int32) -> Float64:
         """Probabilities (n,) that sum to 1, or all zero where no candidate may be chosen."""
-        return self.plan(context, candidates).probabilities()
+        return require_plan(self.plan(context, candidates)).probabilities()
 
     def probability(self, context: Context, candidates: Int32, item: int) -> float:
         """Probability of one item row; 0 for one that is not among the candidates."""

@@ -6,7 +6,7 @@ plan is a class with these three methods; nothing asks which one it is.
 
 from __future__ import annotations
 
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, cast
 
 import numpy as np
 
@@ -16,7 +16,7 @@ from bandits.ops.beliefs import best_probabilities, choose_best
 from bandits.ops.choice import choose, rule_probabilities
 from bandits.ops.slate import fill_by_beliefs, fill_by_rule
 
-__all__ = ["Beliefs", "Places", "Plan", "Rule"]
+__all__ = ["Beliefs", "Places", "Plan", "Rule", "require_plan"]
 
 
 class Places(NamedTuple):
@@ -53,6 +53,24 @@ class Plan(Protocol):
 
     def probabilities(self) -> Float64:
         """Probabilities (n,) of all candidates: they sum to 1, or to 0 if none may be chosen."""
+
+
+def require_plan(made: object) -> Plan:
+    """What a policy's `plan` returned, which may be of another author.
+
+    Raises:
+        PolicyError: it is no plan.
+
+    Example:
+        >>> require_plan(None)
+        Traceback (most recent call last):
+        bandits.errors.PolicyError: plan returned None; expected a Rule, Beliefs or a plan
+    """
+    if hasattr(made, "fill") and hasattr(made, "choose") and hasattr(made, "probabilities"):
+        return cast(Plan, made)
+    came = "None" if made is None else f"an object of type {type(made).__name__!r}"
+    msg = f"plan returned {came}; expected a Rule, Beliefs or a plan"
+    raise PolicyError(msg)
 
 
 def _require_each(n: int, *shapes: tuple[int, ...]) -> None:

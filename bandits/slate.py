@@ -12,7 +12,7 @@ from bandits.base import Context, Policy, PropensityKind
 from bandits.draws import Draws
 from bandits.errors import PolicyError
 from bandits.ops.arrays import Bool, Float64, Int32
-from bandits.plans import Places
+from bandits.plans import Places, require_plan
 
 __all__ = ["Offered", "Slated", "build_slate", "slate_propensities", "slate_weight"]
 
@@ -116,7 +116,7 @@ def _fill(
         msg = f"a slate needs epsilon in 0..1, k and outside >= 0; got epsilon={epsilon}, k={k}, {outside}"
         raise PolicyError(msg)
     items, propensities, explored = np.empty(k, np.int32), np.empty(k), np.zeros(k, np.bool_)
-    filled = policy.plan(context, candidates).fill(
+    filled = require_plan(policy.plan(context, candidates)).fill(
         Places(ranked, candidates, outside, strangers, epsilon, key, given, items, propensities, explored)
     )
     return Slated(items[:filled], propensities[:filled], explored[:filled], policy.propensity_kind)

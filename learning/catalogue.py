@@ -153,7 +153,7 @@ class Kinds:
         """
         if kind in self.own():
             path = f"{self._package}.{kind}"
-            module = _imported(path, lambda: importlib.import_module(path), None)
+            module = _imported(kind, path, lambda: importlib.import_module(path), None)
             return Kind(kind, _checked(kind, path, module), "", self._serves)
         points = self._registered().get(kind, [])
         if not points:
@@ -162,7 +162,7 @@ class Kinds:
             msg = f"{kind!r} is registered by {' and by '.join(map(_who, points))}; uninstall one of them"
             raise SettingsError(msg)
         point = points[0]
-        module = _imported(_who(point), point.load, point.dist)
+        module = _imported(kind, _who(point), point.load, point)
         package = point.dist.name if point.dist else ""
         return Kind(kind, _checked(kind, _who(point), module), package, self._serves)
 
@@ -246,7 +246,7 @@ def _who(point: EntryPoint) -> str:
     return f"{point.value}{brought}"
 
 
-def _imported(what: str, load: Callable[[], Any], dist: Distribution | None) -> ModuleType:
+def _imported(kind: str, what: str, load: Callable[[], Any], point: EntryPoint | None) -> ModuleType:
     try:
         return cast(ModuleType, load())
     except KeyboardInterrupt:
@@ -256,22 +256,40 @@ def _imported(what: str, load: Callable[[], Any], dist: Distribution | None) -> 
         if missing is None:
             msg = f"{what} cannot be imported: {words_of(error)}"
         else:
-            msg = f"{what} needs {missing}, which is not installed: run {_remedy(missing, dist)}"
+            msg = _lacking(kind, missing, point)
         raise SettingsError(msg) from error
 
 
-def _remedy(missing: str, dist: Distribution | None) -> str:
-    """The line that installs what is missing: an extra of the package, where one brings it."""
-    wanted = _plain(missing.partition(".")[0])
+def _lacking(kind: str, missing: str, point: EntryPoint | None) -> str:
+    """Which module is not there; with the line that installs it only where an extra is known to bring it:
+    a package may have another name than its module."""
+    if point is None:
+        return f"kind {kind!r} needs {missing}, which is not installed{_extra(missing, _freshet())}"
+    package = f"{point.dist.name} {point.dist.version}" if point.dist else "an unknown package"
+    if f"{point.module}.".startswith(f"{missing}."):
+        return f"{package} names the module {missing}, which is not in it"
+    if missing.partition(".")[0] == point.module.partition(".")[0]:
+        return f"kind {kind!r} of {package} imports {missing}, which is not in it"
+    return (
+        f"kind {kind!r} of {package} imports {missing}, which is not installed{_extra(missing, point.dist)}"
+    )
+
+
+def _freshet() -> Distribution | None:
     try:
-        package = distribution("freshet") if dist is None else dist
+        return distribution("freshet")
     except PackageNotFoundError:
-        return f"pip install {wanted}"
-    for line in package.requires or ():
+        return None
+
+
+def _extra(missing: str, package: Distribution | None) -> str:
+    """The line that installs what is missing, where an extra of the package is declared to bring it."""
+    wanted = _plain(missing.partition(".")[0])
+    for line in (package.requires if package else None) or ():
         name, extra = re.match(r"[\w.-]+", line), re.search(r"""extra\s*==\s*['"]([\w.-]+)""", line)
-        if name and extra and _plain(name[0]) == wanted:
-            return f"pip install '{package.name}[{extra[1]}]'"
-    return f"pip install {wanted}"
+        if package and name and extra and _plain(name[0]) == wanted:
+            return f": run pip install '{package.name}[{extra[1]}]'"
+    return ""
 
 
 def _plain(name: str) -> str:

@@ -243,6 +243,14 @@ class Parts:
             with self._refusing(name):
                 self.unclaimed.give_back(name, part)
 
+    def new_beside(self, frame: Mapping[str, Any]) -> list[str]:
+        """Policies, learners and measures of which a snapshot holds nothing, so that they start afresh."""
+        held = {*frame, *frame.get("unclaimed", {})}
+        # Programs of before kept all measures as one.
+        measures = () if frame.get("measures") else self.measures
+        names = (*self.policy_keys().values(), *self.more, *measures)
+        return sorted(name.removeprefix(_POLICY) for name in names if name not in held)
+
     def restore_lists(self, frame: Mapping[str, Any]) -> None:
         """As `restore`, of the parts that learn whole lists; `frame` holds them and what was kept of others.
 

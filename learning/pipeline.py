@@ -7,6 +7,7 @@ vectors, at ticks). Policies read nothing but the block: what they learn from wa
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 
 from learners import encode
@@ -24,6 +25,8 @@ from stream.join import Joiner
 from stream.steady import AHEAD_MS
 
 __all__ = ["Pipeline"]
+
+_log = logging.getLogger(__name__)
 
 
 class Pipeline:
@@ -102,6 +105,8 @@ class Pipeline:
 
     def restore(self, frame: Frame) -> None:
         """Become what `snapshot` described."""
+        if new := self.parts.new_beside(frame):
+            _log.warning("nothing was learned of these yet, so they start afresh: %s", ", ".join(new))
         self.parts.restore(frame)
         self.forgotten.restore(frame["forgotten"])
         self.joiners[False].restore(frame["live"])

@@ -11,8 +11,9 @@ import numpy as np
 import numpy.typing as npt
 
 from bandits import Centroids, Policy
-from bandits.worlds import BernoulliWorld, ClusterWorld, LinearWorld, World, play
+from bandits.worlds import BernoulliWorld, ClusterWorld, LinearWorld, Play, World, play
 from learners import RowBlock
+from learners.part import naming
 from learners.world import World as PartsWorld
 from learning.catalogue import POLICIES
 from learning.choices import Chosen, build_chosen, chosen_parts, policy_entries
@@ -115,7 +116,7 @@ class _Maker:
         built: dict[str, Policy] = build_chosen(self._chosen, world, Policy)
         needed = {need for one in self._chosen for need in one.kind.needs(one.settings)}
         policy = built.pop(self._name)
-        learning = [each.learn for each in (*built.values(), policy)]
+        learning = {**built, self._name: policy}
         # What it reads of one learner may come from another, so all of those learn, or none.
         has_learners = not needed.isdisjoint(_empty_parts(parts).keys() - {"graph", "centroids"})
         if not (built or has_learners):
@@ -124,8 +125,9 @@ class _Maker:
         def learn(block: RowBlock) -> None:
             if has_learners:
                 parts.learn_both(block)
-            for each in learning:
-                each(block)
+            for name, each in learning.items():
+                with naming(name):
+                    each.learn(block)
 
         return Played(policy, learn)
 
@@ -203,6 +205,7 @@ def simulate(
 
     Raises:
         ReplayError: there is nothing to play.
+        PartError: a policy, or a part that it needs, raises.
 
     Example:
         >>> world = BernoulliWorld(4, seed=1)
@@ -220,10 +223,20 @@ def simulate(
     done = 0
     for name, make in policies.items():
         for row, seed in enumerate(seeds):
-            played = make()
-            run = play(world, played.policy, n_rounds, seed=seed, every=every, learn=played.learn)
+            run = _run(name, make(), world, n_rounds, seed=seed, every=every)
             regret[name][row] = np.cumsum(run.regret)[at - 1]
             done += 1
             if progress is not None:
                 progress(done)
     return Simulation(at, regret)
+
+
+def _run(name: str, played: Played, world: World, n_rounds: int, *, seed: int, every: int) -> Play:
+    """As `play`; what a policy raises bears its name."""
+
+    def learn(block: RowBlock) -> None:
+        with naming(name):
+            played.learn(block)
+
+    with naming(name, "decided"):
+        return play(world, played.policy, n_rounds, seed=seed, every=every, learn=learn)

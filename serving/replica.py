@@ -125,10 +125,8 @@ class Replica:
             return
         step = frame["step"]
         for name, component in self.components.items():
-            if name in step:
+            if name in step:  # the learner says what it holds nothing of
                 component.restore(step[name])
-            else:
-                _log.warning("snapshot %s holds no %s, which starts afresh", frame["seq"], name)
         self.seq, self.watermark = frame["seq"], frame["tickers"]["live"]
         self.restored += 1
         self._on_restored(step)

@@ -52,9 +52,8 @@ def compare_learned(path: Path, settings: Settings) -> Learned:
 
 def _changed(step: dict[str, Any], parts: Parts) -> list[str]:
     features = step["ranker"]["names"]
-    learned = {*parts.policy_keys().values(), *parts.more}
     said = {
-        "starts afresh": _plain(learned - set(step) - set(step.get("unclaimed", {}))),
+        "starts afresh": parts.new_beside(step),
         "kept, for it is not configured": _plain(parts.unclaimed.snapshot()),
         "new feature of the ranker, at its starting weight": _missing(parts.ranker.names, features),
         "feature of the ranker that no scorer has now": _missing(features, parts.ranker.names),

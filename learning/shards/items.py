@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
 
 import msgspec
@@ -28,6 +29,8 @@ from stream.item_blocks import ItemOutcomes, Ticked
 from stream.parcels import Parcel
 
 __all__ = ["ItemsShard"]
+
+_log = logging.getLogger(__name__)
 
 _KINDS = (ItemsBlock, ItemOutcomes, Parcel, Ticked)
 _NO_PARCEL: Mapping[str, Columns] = {}
@@ -193,6 +196,9 @@ class ItemsShard:
 
     def restore(self, frame: Frame) -> None:
         """Become what `snapshot` described."""
+        # Said of one partition for all.
+        if self._partition == 0 and (new := self.parts.new_beside(frame["parts"])):
+            _log.warning("nothing was learned of these yet, so they start afresh: %s", ", ".join(new))
         self.parts.restore(frame["parts"])
         self._rows.restore(frame["rows"])
         self._maintained_ms = frame["maintained_ms"]

@@ -12,7 +12,9 @@ from typer.testing import CliRunner
 from freshet.cli import app
 from freshet.config import load_settings
 from freshet.run.learner import fingerprint
+from learning.parts import build_parts
 from learning.pipeline import Pipeline
+from serving.replica import Replica
 from stream.clock import WallClock
 from stream.codec import encode_events
 from stream.engine import LocalEngine
@@ -106,3 +108,24 @@ def test_what_a_start_would_refuse_keep_or_begin_afresh_is_told(
 ) -> None:
     found = _finding(learned, BEFORE.replace(before, now, 1))
     assert found[0] == state and says in found[1]
+
+
+NEW = BEFORE.replace('"thompson"', '"diag_lin_ucb"').replace(
+    "\nlearn", '\nmeasures = [{ kind = "part_notes" }, { kind = "organic_clicks", name = "free" }]\nlearn'
+)
+
+
+def test_what_starts_afresh_is_said_by_the_learner_and_by_no_copy(
+    learned: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (learned / "now.toml").write_text(NEW)
+    settings, folder = load_settings(learned / "now.toml", environ={}), DataFolder(learned / "data")
+    frame, _ = folder.snapshot_store().load()
+    with closing(folder.commit_reader()) as commits:
+        snapshots = folder.snapshot_store()
+        parts = build_parts(settings).named()
+        Replica(parts, reader=commits, snapshots=snapshots, clock=WallClock()).bootstrap()
+    assert frame is not None and caplog.messages == []
+    Pipeline(settings, folder.key).restore(frame["step"])
+    assert caplog.messages[0].endswith("so they start afresh: diag_lin_ucb, free:organic_clicks")
+    assert "starts afresh: diag_lin_ucb, free:organic_clicks; kept" in _finding(learned, NEW)[1]

@@ -70,7 +70,12 @@ def test_a_name_without_a_section_is_a_policy_and_one_of_another_section_is_none
         ("plug_e", f"{SETTINGS}def build(s, w): return 1 / 0", "cannot be built: ZeroDivisionError: div"),
         ("plug_f", f"{SETTINGS}def build(s, w): return object()", "builds 'object' without .*plan.*see `fre"),
         ("plug_g", "1 / 0", "plug_g of plug_g 0.1 cannot be imported: ZeroDivisionError"),
-        ("plug_h", "import nosuch_thing", "needs nosuch_thing, .*run pip install nosuch-thing"),
+        (
+            "plug_h",
+            "import nosuch_thing",
+            "'odd' of plug_h 0.1 imports nosuch_thing, which is not installed$",
+        ),
+        ("plug_q", "import plug_q.more", "'odd' of plug_q 0.1 imports plug_q.more, which is not in it$"),
         ("plug_i", "raise SystemExit(3)", "plug_i of plug_i 0.1 cannot be imported: SystemExit: 3"),
         (
             "plug_j",
@@ -201,6 +206,16 @@ def test_an_extra_that_is_not_installed_is_named_with_its_line(register: Registe
     register("policies.deep", "plug_deep", "import nosuch_thing.nn", needs=needs)
     with pytest.raises(SettingsError, match=r"run pip install 'plug_deep\[deep\]'"):
         _build("deep")
+
+
+def test_a_package_that_names_a_module_it_lacks_is_told_so_and_nothing_is_to_be_installed(
+    register: Register, tmp_path: Path
+) -> None:
+    register("policies.gone", "plug_gone", "")
+    (tmp_path / "plug_gone.py").unlink()
+    says = r"kind: plug_gone 0\.1 names the module plug_gone, which is not in it$"
+    with pytest.raises(SettingsError, match=says):
+        _build("gone")
 
 
 def test_parts_that_need_each_other_in_a_circle_are_named(register: Register) -> None:

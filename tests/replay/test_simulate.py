@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
+from bandits import Context, Uniform
+from bandits.ops.arrays import Int32
 from bandits.worlds import play
+from learners import RowBlock
 from learning.catalogue import POLICIES
 from learning.errors import SettingsError
 from learning.settings import LearningSettings
 from replay.errors import ReplayError
 from replay.report import save_simulation_plot, simulation_json
-from replay.simulate import WORLDS, make_policies, make_world, simulate
+from replay.simulate import WORLDS, Played, make_policies, make_world, simulate
+from stream.errors import PartError
 
 
 @pytest.mark.parametrize("name", list(WORLDS))
@@ -42,6 +47,29 @@ def test_a_configured_policy_plays_under_its_name_with_its_settings() -> None:
     configured = LearningSettings(policies=({"kind": "epsilon_greedy", "name": "dice", "exploration": 1.0},))
     run = simulate(world, make_policies(["dice", "uniform"], world, configured), 80, seeds=[4])
     assert set(run.regret) == {"dice", "uniform"} and run.growth("dice") > 0.85
+
+
+class Planless(Uniform):
+    def plan(self, context: Context, candidates: Int32) -> Any:
+        return None
+
+
+class Unteachable(Uniform):
+    def learn(self, rows: RowBlock) -> Int32:
+        raise KeyError(rows.kind.size)
+
+
+@pytest.mark.parametrize(
+    ("policy", "says"),
+    [
+        (Planless(), "part 'odd' raised while it decided: .*plan returned None; expected a Rule, Beliefs or"),
+        (Unteachable(), r"part 'odd' raised while it learned: KeyError"),
+    ],
+)
+def test_what_a_policy_raises_bears_its_name(policy: Uniform, says: str) -> None:
+    world = make_world("bernoulli", 3, seed=1)
+    with pytest.raises(PartError, match=says):
+        simulate(world, {"odd": lambda: Played(policy, policy.learn)}, 10, seeds=[1])
 
 
 NEEDY = """
