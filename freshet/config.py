@@ -130,6 +130,12 @@ def load_settings(
     chosen_measures(settings)
     chosen_parts(SOURCES, settings.sources), chosen_parts(ESTIMATORS, settings.estimators)
     request_features_of(settings)
+    blind = [one.name for one in chosen_policies(settings) if one.kind.reads_features]
+    if blind and not settings.policy.features:
+        say(
+            f"policy {', '.join(map(repr, blind))} has no features of the request to look at; name some of "
+            'its `context`, as in: [policy] features = ["device", "hour"]'
+        )
     if of_before:
         anew = ", ".join(map(_inline, policy_entries(settings)))
         say(f"[policy] {', '.join(of_before)}: write, above all sections, policies = [{anew}] instead")

@@ -35,7 +35,8 @@ class RequestFeatures:
 
     * x[0] is 1, so that a linear model has an intercept.
     * x[1 + n] is the number under `names[n]`; `true` is 1, `false` 0. What is missing, null or no number is
-      0. Numbers are clipped to -1e6..1e6, infinite ones too, which is said once for each name; NaN is 0.
+      0. Numbers are clipped to -1e6..1e6, infinite ones too, which is said once for each name where
+      decisions are learned; NaN is 0.
     * A word sets one of the last `dim` entries to 1, and a list sets one for each of its words and whole
       numbers. The entry of a word is ``int(blake2b("name=word", 8 bytes), little-endian) % dim``, which never
       changes; two words may meet in one. Nothing else in a list counts, nor do objects.
@@ -88,7 +89,7 @@ class RequestFeatures:
 
     def of(self, context: Mapping[str, Any] | None) -> Float32:
         """The vector (R,) of one context."""
-        return np.array(self._numbers(context or {}), np.float32)
+        return np.array(self._numbers(context or {}, tell=False), np.float32)
 
     def many(self, contexts: Sequence[bytes | None]) -> Float32:
         """The vectors (S, R) of contexts as JSON; contexts that repeat are read once."""
@@ -101,7 +102,7 @@ class RequestFeatures:
         if row is not None:
             return row
         try:
-            row = self._record.pack(*self._numbers(_decode(context)))
+            row = self._record.pack(*self._numbers(_decode(context), tell=True))
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             row = self._empty
         if len(context) <= _LONG:
@@ -110,7 +111,7 @@ class RequestFeatures:
             self._contexts[context] = row
         return row
 
-    def _numbers(self, context: Mapping[str, Any]) -> list[float]:
+    def _numbers(self, context: Mapping[str, Any], *, tell: bool) -> list[float]:
         x = [0.0] * self.width
         x[0] = 1.0
         for at, name in self._places:
@@ -123,17 +124,18 @@ class RequestFeatures:
                 self._mark(name, value, x)
             elif isinstance(value, int | float):
                 # A number of four hundred digits is compared as it is, for no float could hold it.
-                x[at] = float(value) if -_MOST <= value <= _MOST else self._clipped(name, value)
+                x[at] = float(value) if -_MOST <= value <= _MOST else self._clipped(name, value, tell)
             elif isinstance(value, list):
                 for word in value:
                     self._mark(name, word, x)
         return x
 
-    def _clipped(self, name: str, value: float) -> float:
-        """A number that counts as less than it is: a time in ms, say, of which nothing is left then."""
+    def _clipped(self, name: str, value: float, tell: bool) -> float:
+        """A number that counts as less than it is: a time in ms, say, of which nothing is left then. Whoever
+        learns tells of it; whoever serves, perhaps in many processes, does not."""
         if value != value:
             return 0.0
-        if name not in self._told:
+        if tell and name not in self._told:
             self._told.add(name)
             _log.warning(
                 "feature %r: a number beyond 1,000,000 came, which counts as 1,000,000, as do all beyond it; "

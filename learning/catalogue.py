@@ -11,7 +11,7 @@ from __future__ import annotations
 import importlib
 import inspect
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from difflib import get_close_matches
 from importlib.metadata import Distribution, EntryPoint, PackageNotFoundError, distribution, entry_points
 from importlib.util import find_spec
@@ -34,6 +34,7 @@ __all__ = [
     "Kind",
     "Kinds",
     "misnamed",
+    "nearest",
     "words_of",
 ]
 
@@ -42,6 +43,13 @@ GROUP = "freshet.parts"
 section is a policy."""
 
 SECTIONS = ("policies", "learners", "measures", "scorers", "sources", "estimators")
+
+_ONE = {
+    "policies": "a policy", "learners": "a learner", "measures": "a measure", "scorers": "a scorer",
+    "sources": "a source", "estimators": "an estimator",
+}  # fmt: skip
+_CATALOGUE: dict[str, Kinds] = {}
+"""The kinds of every section that was made, by its name: a kind may be looked for in a wrong one."""
 
 _NAMES = ("Settings", "build")
 _KIND = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,63}")
@@ -107,6 +115,11 @@ class Kind(NamedTuple):
         return str(getattr(self.module, "SOURCE", ""))
 
     @property
+    def reads_features(self) -> bool:
+        """Whether it is there for the features of the request, and knows little without them."""
+        return bool(getattr(self.module, "READS_FEATURES", False))
+
+    @property
     def servable(self) -> bool:
         """Whether serving workers can run it."""
         return bool(getattr(self.module, "SERVABLE", self.serves))
@@ -133,6 +146,7 @@ class Kinds:
     ) -> None:
         self.section, self._serves = section, serves
         self._package, self._without = package, frozenset(without)
+        _CATALOGUE.setdefault(section, self)
 
     def own(self) -> list[str]:
         """The kinds that come with Freshet, by name; nothing is imported."""
@@ -166,6 +180,36 @@ class Kinds:
         package = point.dist.name if point.dist else ""
         return Kind(kind, _checked(kind, _who(point), module), package, self._serves)
 
+    def near(self, word: str) -> list[str]:
+        """The kinds that a word was probably meant for, the nearest first; none that cannot be loaded."""
+        return [kind for kind in nearest(word, self.names()) if self._loads(kind)]
+
+    def _loads(self, kind: str) -> bool:
+        try:
+            self.load(kind)
+        except SettingsError:
+            return False
+        return True
+
+    def passed_over(self) -> list[str]:
+        """What other packages register for this section and nobody can choose, and why.
+
+        Example:
+            >>> POLICIES.passed_over()
+            []
+        """
+        own, found = self.own(), []
+        for point in entry_points(group=GROUP):
+            section, kind = _section_and_kind(point)
+            if section == self.section and kind in own:
+                found.append(
+                    f"{_who(point)} is registered as {point.name!r}, and {kind!r} is one of Freshet's own "
+                    "kinds; register it under another name"
+                )
+            elif section == self.section and (why := _amiss(point)):
+                found.append(why)
+        return found
+
     def with_setting(self, name: str) -> list[str]:
         """The kinds that have a setting of that name; those that cannot be imported are left out."""
         return [kind for kind in self.names() if name in self._settings_of(kind)]
@@ -186,12 +230,17 @@ class Kinds:
         return found
 
     def _unknown(self, kind: str) -> str:
-        known = self.names()
-        near = get_close_matches(kind, known, n=1)
-        meant = f"did you mean {near[0]}? There are" if near else "there are"
-        lost = [said for said in misnamed() if repr(kind) in said]
-        also = "".join(f"; {said}" for said in lost)
-        return f"there is no kind {kind!r}; {meant}: {', '.join(known)}; see `freshet parts`{also}"
+        near = self.near(kind)
+        others = [each.section for each in _CATALOGUE.values() if each is not self and kind in each.names()]
+        if others:
+            meant = " and ".join(f"{_ONE.get(section, 'a part')} ([[{section}]])" for section in others)
+            said = f"{kind!r} is {meant}, not {_ONE.get(self.section, 'a part')}; there are"
+        elif near:
+            said = f"there is no kind {kind!r}; did you mean {near[0]}? There are"
+        else:
+            said = f"there is no kind {kind!r}; there are"
+        also = "".join(f"; {lost}" for lost in misnamed() if repr(kind) in lost)
+        return f"{said}: {', '.join(self.names())}; see `freshet parts`{also}"
 
 
 POLICIES = Kinds("policies", "bandits.policies")
@@ -210,20 +259,18 @@ def misnamed() -> list[str]:
         >>> misnamed()
         []
     """
-    found = []
-    for point in entry_points(group=GROUP):
-        section, kind = _section_and_kind(point)
-        if section not in SECTIONS:
-            found.append(
-                f"{_who(point)} is registered as {point.name!r}, so {kind!r} is in a section {section!r}; "
-                f"there are {', '.join(SECTIONS)}"
-            )
-        elif not _KIND.fullmatch(kind):
-            found.append(
-                f"{_who(point)} is registered as {point.name!r}, whose kind {kind!r} is no name: expected a "
-                "letter, then up to 63 letters, digits, dashes and underscores"
-            )
-    return found
+    return [why for point in entry_points(group=GROUP) if (why := _amiss(point))]
+
+
+def nearest(word: str, names: Iterable[str]) -> list[str]:
+    """The names that a word was probably meant for, the nearest first, however they are capitalised.
+
+    Example:
+        >>> nearest("Lin_UBC", ["lin_ucb", "uniform"])
+        ['lin_ucb']
+    """
+    plain = {name.lower(): name for name in names}
+    return [plain[name] for name in get_close_matches(word.lower(), plain)]
 
 
 def words_of(error: BaseException) -> str:
@@ -239,6 +286,20 @@ def words_of(error: BaseException) -> str:
 def _section_and_kind(point: EntryPoint) -> tuple[str, str]:
     section, _, kind = point.name.rpartition(".")
     return section or "policies", kind
+
+
+def _amiss(point: EntryPoint) -> str:
+    """What is wrong with its name; empty where nothing is."""
+    section, kind = _section_and_kind(point)
+    registered = f"{_who(point)} is registered as {point.name!r}"
+    if section not in SECTIONS:
+        return f"{registered}, so {kind!r} is in a section {section!r}; there are {', '.join(SECTIONS)}"
+    if not _KIND.fullmatch(kind):
+        return (
+            f"{registered}, whose kind {kind!r} is no name: expected a letter, then up to 63 letters, "
+            "digits, dashes and underscores"
+        )
+    return ""
 
 
 def _who(point: EntryPoint) -> str:

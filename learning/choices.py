@@ -18,7 +18,7 @@ from learners.world import World
 from learning.catalogue import LEARNERS, MEASURES, POLICIES, SCORERS, Kind, Kinds, words_of
 from learning.errors import SettingsError
 from learning.settings import LearningSettings, PolicySettings
-from learning.settings_errors import explained
+from learning.settings_errors import explained, shown
 from stream.errors import FreshetError
 
 __all__ = [
@@ -164,7 +164,11 @@ def chosen_measures(settings: LearningSettings) -> list[Chosen]:
 def _of_their_own(chosen: list[Chosen], taken: Collection[str]) -> list[Chosen]:
     """The same, where no other part has one of their names."""
     if one := next((one for one in chosen if one.name in taken), None):
-        msg = f"settings: {one.where}.name: {one.name!r} is the name of another part; give it another `name`"
+        msg = f"settings: {one.where}.name: {one.name!r} is the name of another part"
+        if one.name == one.kind.name and one.name in _TAKEN:
+            msg += f', the one of [learn] that is always there; give this one a `name`: name = "{one.name}_2"'
+        else:
+            msg += "; give it another `name`"
         raise SettingsError(msg)
     return chosen
 
@@ -277,6 +281,8 @@ def _chosen(kinds: Kinds, entry: Mapping[str, Any], where: str, kind_at: str) ->
     named, name = own.pop("kind", None), own.pop("name", None)
     if not isinstance(named, str):
         msg = f"settings: {where}: every entry of [[{kinds.section}]] has a `kind`; see `freshet parts`"
+        if named is not None:
+            msg = f"settings: {kind_at}: expected text, got {shown(named)}; see `freshet parts`"
         raise SettingsError(msg)
     try:
         kind = kinds.load(named)
@@ -389,7 +395,7 @@ def _built(one: Chosen, world: World, expected: type) -> Any:
         more = f" and {len(missing) - _FEW} more" if len(missing) > _FEW else ""
         msg = (
             f"{what} builds {type(part).__name__!r} without {', '.join(missing[:_FEW])}{more}; "
-            f"every {expected.__name__} has them, see `freshet.plugin`"
+            f"every {expected.__name__} has {'it' if len(missing) == 1 else 'them'}, see `freshet.plugin`"
         )
         raise SettingsError(msg)
     if not isinstance(getattr(part, "spec", _NO_SPEC), PartSpec):

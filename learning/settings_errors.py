@@ -9,7 +9,7 @@ from typing import Any, Literal, get_args, get_origin
 
 import msgspec
 
-__all__ = ["explained", "is_secret"]
+__all__ = ["explained", "is_secret", "shown"]
 
 _SECRET = re.compile(r"(^|[._])(auth|passwords?|secrets?|tokens?|credentials?)([._\[]|$)")
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,40}")
@@ -110,5 +110,17 @@ def _shown(merged: Any, where: str, root: type) -> str:
     came = _came(merged, where)
     if is_secret(where) or isinstance(came, dict | list) or _struct_at(root, where) is not None:
         return _KINDS.get(type(came), type(came).__name__)
+    return shown(came)
+
+
+def shown(came: object) -> str:
+    """A value that opens no doors, cut where it is long; of a table or list its kind alone.
+
+    Example:
+        >>> shown(7), shown(["a"])
+        ('7', 'a list')
+    """
+    if isinstance(came, dict | list):
+        return _KINDS[type(came)]
     text = repr(came)
     return text if len(text) <= _SHOWN else f"{text[:_SHOWN]} …"

@@ -50,14 +50,14 @@ def refusing_parts() -> Iterator[None]:
         >>> with refusing_parts():
         ...     raise PartError("part 'mine' raised while it learned: ValueError('no')")
         Traceback (most recent call last):
-        learning.errors.SettingsError: settings: part 'mine' raised while it learned: ValueError('no'); that \
+        learning.errors.SettingsError: part 'mine' raised while it learned: ValueError('no'); that \
 was on made-up events, before anything is served: mend it, or take it out of the settings
     """
     try:
         yield
     except PartError as error:
         msg = (
-            f"settings: {error}; that was on made-up events, before anything is served: mend it, or take it "
-            "out of the settings"
+            f"{error}; that was on made-up events, before anything is served: mend it, or take it out of the "
+            "settings"
         )
         raise SettingsError(msg) from error

@@ -27,6 +27,7 @@ from stream.frame import Frame
 __all__ = ["LinUcb", "Settings", "build", "needs"]
 
 SOURCE = "Li et al. 2010, arXiv 1003.0146, Algorithms 1 and 2"
+READS_FEATURES = True
 
 
 class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

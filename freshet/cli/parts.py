@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -10,14 +9,28 @@ import msgspec
 import typer
 from rich.markup import escape
 from rich.table import Table
+from typer.core import TyperCommand
 
 from freshet.catalogues import CATALOGUES
 from freshet.cli.output import console, json_target, write_json
 from freshet.settings_text import Described, described
-from learning.catalogue import Kind, Kinds, misnamed
+from learning.catalogue import Kind, Kinds, misnamed, nearest
 from learning.errors import SettingsError
 
-__all__ = ["parts"]
+__all__ = ["PartsCommand", "parts"]
+
+
+class PartsCommand(TyperCommand):
+    """`parts`, whose ``--json`` needs no file behind it."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """As before, with ``-`` for the file where none is named."""
+        named = [*args, ""]
+        for place, word in enumerate(args):
+            following = named[place + 1]
+            if word == "--json" and (not following or (following.startswith("-") and following != "-")):
+                return super().parse_args(ctx, [*args[: place + 1], "-", *args[place + 1 :]])
+        return super().parse_args(ctx, args)
 
 
 def parts(
@@ -25,7 +38,12 @@ def parts(
         str | None, typer.Argument(help="One kind, or a section such as `scorers`; all when left out.")
     ] = None,
     json_out: Annotated[
-        Path | None, typer.Option("--json", callback=json_target, help="Write the list here.")
+        Path | None,
+        typer.Option(
+            "--json",
+            callback=json_target,
+            help="Write the list here; standard output where no file is named, or `-`.",
+        ),
     ] = None,
 ) -> None:
     """List the kinds of part that the settings may name: what they are, and what can be set.
@@ -45,17 +63,25 @@ def parts(
     if json_out is None:
         for section, each in found.items():
             _show(section, each)
-    if kind is None:
-        for passed_over in misnamed():
-            console.print(f"[yellow]passed over[/] {escape(passed_over)}")
+    for passed_over in _passed_over(kind):
+        console.print(f"[yellow]passed over:[/] {escape(passed_over)}")
+
+
+def _passed_over(kind: str | None) -> list[str]:
+    """What others registered and nobody can choose: of a section, or of all where none was asked for."""
+    if kind in CATALOGUES:
+        return CATALOGUES[kind].passed_over()
+    found = [*misnamed(), *(why for kinds in CATALOGUES.values() for why in kinds.passed_over())]
+    return [why for why in dict.fromkeys(found) if kind is None or repr(kind) in why]
 
 
 def _unknown(wanted: str) -> str:
-    known = [name for section, kinds in CATALOGUES.items() for name in (*kinds.names(), section)]
-    near = get_close_matches(wanted, known, n=1)
-    meant = f"did you mean {near[0]}? " if near else ""
+    near = nearest(
+        wanted, [*CATALOGUES, *(name for kinds in CATALOGUES.values() for name in kinds.near(wanted))]
+    )
+    there = f"did you mean {near[0]}? There are" if near else "there are"
     listed = "; ".join(f"{section}: {', '.join(kinds.names())}" for section, kinds in CATALOGUES.items())
-    return f"there is no kind and no section {wanted!r}; {meant}There are {listed}"
+    return f"there is no kind and no section {wanted!r}; {there} {listed}"
 
 
 def _loaded(kinds: Kinds, wanted: str | None) -> list[tuple[str, Kind | str]]:
@@ -100,7 +126,7 @@ def _show(section: str, found: list[tuple[str, Kind | str]]) -> None:
         if isinstance(kind, str):
             kinds.add_row(name, f"[red]{escape(kind)}[/]")
             continue
-        serves = "yes" if kind.servable else "no"
+        serves = "–" if not kind.serves else "yes" if kind.servable else "no"
         kinds.add_row(name, escape(kind.what), escape(kind.source), serves, kind.package or "freshet")
         for number, (setting, what, default, meaning) in enumerate(described(kind.settings)):
             settings.add_row("" if number else name, setting, *map(escape, (default, what, meaning)))

@@ -268,3 +268,12 @@ def test_a_section_that_is_given_as_a_value_is_named() -> None:
         load_settings(environ={"FRESHET_SERVE": "x", "FRESHET_SERVE_K": "3"})
     with pytest.raises(SettingsError, match=r"no kafka\.sources\[0\]\.topics.*did you mean topic"):
         load_settings(environ={"FRESHET_KAFKA_SOURCES": '[{"topics": 1}]'})
+
+
+def test_a_policy_on_features_that_has_none_is_told_what_to_write() -> None:
+    for features, n_said in ((["device"], 0), ([], 1)):
+        said: list[str] = []
+        flags = {"policies": [{"kind": "lin_ucb"}, {"kind": "uniform"}], "policy": {"features": features}}
+        load_settings(environ={}, flags=flags, say=said.append)
+        assert len(said) == n_said
+    assert said[0].startswith("policy 'lin_ucb' has no features of the request to look at; ")

@@ -44,6 +44,23 @@ def test_an_unknown_kind_is_answered_with_the_nearest() -> None:
     assert isinstance(ran.exception, SettingsError) and "did you mean lin_ucb?" in str(ran.exception)
 
 
+def test_json_goes_to_standard_output_where_no_file_is_named() -> None:
+    of_all, of_one = (
+        CliRunner().invoke(app, ["parts", *more]).stdout for more in (["--json"], ["ips", "--json"])
+    )
+    assert set(json.loads(of_all)) == set(CATALOGUES) and json.loads(of_one)["estimators"][0]["kind"] == "ips"
+
+
+def test_what_is_only_asked_of_a_log_has_no_word_of_serving() -> None:
+    (line,) = [line for line in CliRunner().invoke(app, ["parts", "ips"]).stdout.split("\n") if "–" in line]
+    assert "ips" in line
+
+
+def test_capitals_do_not_hide_what_was_meant() -> None:
+    ran = CliRunner().invoke(app, ["parts", "Lin_UCB"])
+    assert "did you mean lin_ucb? There are" in str(ran.exception)
+
+
 def _installed(folder: Path, name: str, module: str) -> None:
     """A package of another author with one module, as an installer leaves it."""
     info = folder / "plug_torn-1.0.dist-info"
@@ -56,7 +73,8 @@ def _installed(folder: Path, name: str, module: str) -> None:
 def test_what_is_no_kind_of_any_section_is_answered_with_all_of_them() -> None:
     ran = CliRunner().invoke(app, ["parts", "nope"])
     said = str(ran.exception)
-    assert isinstance(ran.exception, SettingsError)
+    assert isinstance(ran.exception, SettingsError) and said.startswith("there is no kind and no section")
+    assert "'nope'; there are policies: " in said
     assert all(f"{section}: {', '.join(kinds.own())}" in said for section, kinds in CATALOGUES.items())
 
 
@@ -85,7 +103,26 @@ def test_a_kind_under_a_name_that_nobody_can_choose_is_told(
     _installed(tmp_path, "source.torn", "")
     monkeypatch.syspath_prepend(str(tmp_path))
     said = " ".join(CliRunner().invoke(app, ["parts"]).stdout.split())
-    assert "passed over plug_torn of plug-torn 1.0 is registered as 'source.torn'" in said
+    assert "passed over: plug_torn of plug-torn 1.0 is registered as 'source.torn'" in said
+
+
+@pytest.mark.parametrize("asked", [[], ["policies"], ["thompson"]])
+def test_a_kind_under_a_name_of_ours_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, asked: list[str]
+) -> None:
+    _installed(tmp_path, "policies.thompson", "")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    said = " ".join(CliRunner().invoke(app, ["parts", *asked]).stdout.split())
+    assert "passed over: plug_torn of plug-torn 1.0 is registered as 'policies.thompson', and 'th" in said
+    assert "register it under another name" in said
+    assert "passed over" not in CliRunner().invoke(app, ["parts", "scorers"]).stdout
+
+
+def test_what_cannot_be_loaded_is_not_suggested(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    _installed(tmp_path, "policies.thomson", "import nosuch_thing")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    ran = CliRunner().invoke(app, ["parts", "thomso"])
+    assert "did you mean thompson?" in str(ran.exception)
 
 
 def test_settings_of_types_that_freshet_has_none_of_are_listed_too(

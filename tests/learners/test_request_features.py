@@ -84,5 +84,7 @@ def test_a_number_that_is_clipped_is_said_once_with_its_name(caplog: pytest.LogC
     values = [1.7e12, -5e7, float("inf"), float("nan"), 10**400, 1e6, True]
     found = [features.of({"since": value, "hour": 3})[1] for value in values]
     assert found == [1e6, -1e6, 1e6, 0.0, 1e6, 1e6, 1.0]
+    assert caplog.messages == []  # whoever learns says it, not each process that serves
+    assert features.many([b'{"since": 1.7e12}', b'{"since": 1e9}'])[:, 1].tolist() == [1e6, 1e6]
     (line,) = caplog.messages
     assert line.startswith("feature 'since': a number beyond 1,000,000 came")

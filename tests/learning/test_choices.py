@@ -62,6 +62,8 @@ def test_a_policy_cannot_have_the_name_of_another_part() -> None:
     ("entries", "says"),
     [
         ([{"kind": "thomson"}], r"policies\[0\]\.kind: .*'thomson'; did you mean thompson\? There are: "),
+        ([{"kind": 7}], r"policies\[0\]\.kind: expected text, got 7; see"),
+        ([{"kind": ["uniform"]}], r"policies\[0\]\.kind: expected text, got a list"),
         ([{"name": "a"}], r"policies\[0\]: every entry of \[\[policies\]\] has a `kind`"),
         ([{"kind": "uniform"}, {"kind": "thompson", "name": "uniform"}], r"\[1\]: 'uniform' is also .*\[0\]"),
         ([{"kind": "uniform", "name": "a:b"}], r"policies\[0\]\.name: expected up to 64 letters"),

@@ -69,7 +69,12 @@ def test_a_scorer_reads_the_learner_that_it_names() -> None:
 @pytest.mark.parametrize(
     ("learners", "says"),
     [
-        ([{"kind": "popularity"}], "learners.0..name: 'popularity' is the name of another part"),
+        (
+            [{"kind": "popularity"}],
+            r"'popularity' is .* part, the one of \[learn\].*; give this one a `name`",
+        ),
+        ([{"kind": "thompson"}], r"'thompson' is a policy \(\[\[policies\]\]\), not a learner; there are: c"),
+        ([{"kind": "Popularity"}], r"did you mean popularity\? There are: "),
         ([{"kind": "popularity", "name": "uniform"}], "'uniform' is the name of another part"),
         ([{"kind": "factorisation"}], "factorisation"),
         ([{"kind": "popularty", "name": "x"}], "popularity"),

@@ -169,7 +169,7 @@ def test_a_part_that_raises_on_made_up_events_is_refused_before_anything_is_serv
         ({"sources": [{"kind": "void"}]}, "source 'void' raised while it answered request 'warm-"),
     ):
         settings = load_settings(environ={}, flags={"learn": {"embedding_dim": DIM}, **entries})
-        with pytest.raises(SettingsError, match=f"^settings: {says}.* before anything is served"):
+        with pytest.raises(SettingsError, match=f"^{says}.* before anything is served"):
             warm(settings)
 
 
