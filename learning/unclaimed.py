@@ -38,6 +38,8 @@ class Unclaimed:
 
     def __init__(self) -> None:
         self._kept: dict[str, Frame] = {}
+        self.tells = True
+        """Whether it says what it keeps; of many that have the same parts one is enough."""
         self.given_back: set[str] = set()
         """Parts that the last `restore` found again, as rows call them."""
 
@@ -51,7 +53,8 @@ class Unclaimed:
         for name in stored:
             if name not in here and frame.get(name):  # who keeps nothing has nothing to be kept
                 self._kept[name] = {"state": frame[name], **dict.fromkeys(_REMOVED.values(), _NO_ROWS)}
-        if names := sorted(name.removeprefix("policy:") for name in self._kept.keys() - set(here)):
+        names = sorted(name.removeprefix("policy:") for name in self._kept.keys() - set(here))
+        if names and self.tells:
             _log.warning("kept, for they are not configured now: %s", ", ".join(names))
 
     def give_back(self, name: str, part: Part) -> None:

@@ -74,6 +74,7 @@ class ItemsShard:
         self.parts: Parts = build_parts(
             _share(settings, n_partitions), partition=partition, n_partitions=n_partitions
         )
+        self.parts.unclaimed.tells = partition == 0  # the others hold the same parts
         self.reader = SegmentReader("item-feedback", partition, _KINDS)
         self.marks = SourceMarks(n_partitions)
         """How far the owners of the users' partitions have come."""
@@ -196,8 +197,7 @@ class ItemsShard:
 
     def restore(self, frame: Frame) -> None:
         """Become what `snapshot` described."""
-        # Said of one partition for all.
-        if self._partition == 0 and (new := self.parts.new_beside(frame["parts"])):
+        if self.parts.unclaimed.tells and (new := self.parts.new_beside(frame["parts"])):
             _log.warning("nothing was learned of these yet, so they start afresh: %s", ", ".join(new))
         self.parts.restore(frame["parts"])
         self._rows.restore(frame["rows"])

@@ -66,6 +66,7 @@ class TrainShard:
     def __init__(self, partition: int, settings: LearningSettings, n_partitions: int) -> None:
         few = msgspec.structs.replace(settings.learn, max_items=_FEW, max_users=_FEW)
         self.parts: Parts = build_parts(msgspec.structs.replace(settings, learn=few))
+        self.parts.unclaimed.tells = False  # the owner of items does
         self.reader = SegmentReader(
             "training", partition, (TrainingLists, Forgotten, HandedOver, Ticked, Sampled)
         )

@@ -91,6 +91,7 @@ class UsersShard:
         self.settings, self._partition, self._n_partitions = settings, partition, n_partitions
         self._homes = Homes(partition_of)
         self.parts: Parts = build_parts(settings, partition=partition, n_partitions=n_partitions)
+        self.parts.unclaimed.tells = False  # the owner of items does
         self.marks = SourceMarks(n_partitions)
         """How far the sources have come; `absorbed_at` is what `recommend` waits for."""
         # Nobody can be asked for a secret that all workers share, so this keeps ids out, no more.

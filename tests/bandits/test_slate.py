@@ -26,6 +26,7 @@ from bandits import (
 )
 from bandits.arms import ArmCounts
 from bandits.ops.arrays import Float64, Int32
+from bandits.plans import Rule
 from bandits.testing import digest
 from bandits.worlds import ClusterWorld, row_block
 
@@ -207,6 +208,16 @@ def test_a_plan_of_ones_own_fills_slates_and_draws() -> None:
     assert (s.items.tolist(), s.propensities.tolist(), s.explored.tolist()) == ([8], [1.0], [True])
     assert TakesTheLast().decide(CONTEXT, OWN, Draws(1, "r")) == Choice(8, 4, 1.0, 0.5)
     assert TakesTheLast().probability(CONTEXT, OWN, 8) == 1.0
+
+
+class Planless(Uniform):
+    def plan(self, context: Context, candidates: Int32) -> Rule:
+        return None  # type: ignore[return-value]
+
+
+def test_a_plan_that_is_none_is_refused_in_words() -> None:
+    with pytest.raises(PolicyError, match="plan returned None; expected a Rule, Beliefs or a plan"):
+        slate(Planless())
 
 
 def test_nonsense_is_refused() -> None:

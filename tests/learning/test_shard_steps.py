@@ -201,6 +201,23 @@ def test_items_are_as_far_as_the_owner_of_users_that_is_farthest_behind() -> Non
     assert progress(again) == [Progress(absorbed_at=9_000, watermark=8_100)] * 2
 
 
+def test_what_is_kept_and_what_starts_afresh_is_said_by_one_partition_for_all(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    before, now = (
+        msgspec.structs.replace(SETTINGS, policies=({"kind": "uniform"}, {"kind": other}))
+        for other in ("thompson", "epsilon_greedy")
+    )
+    for partition in range(N):
+        for shard in (UsersShard, ItemsShard):
+            frame = shard(partition, Chain(SETTINGS, N).home, before, N).snapshot()
+            shard(partition, Chain(SETTINGS, N).home, now, N).restore(unpack(pack(frame)))
+    assert caplog.messages == [
+        "nothing was learned of these yet, so they start afresh: epsilon_greedy",
+        "kept, for they are not configured now: thompson",
+    ]
+
+
 def test_centroids_are_learned_by_one_and_followed_by_all() -> None:
     first = [outcomes(f"u{n}", 100) for n in range(9)]
     shards = [UsersShard(p, lambda name: 0, SETTINGS, 2) for p in range(2)]
