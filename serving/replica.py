@@ -13,9 +13,11 @@ import logging
 import threading
 from collections import deque
 from collections.abc import Callable, Mapping
-from typing import Protocol
+from typing import Protocol, cast
 
+from learners import Part
 from learning.rows.marks import Marks
+from learning.unclaimed import Unclaimed
 from stream.clock import Clock
 from stream.commits import BehindError, Delta
 from stream.engine import Nudge
@@ -123,10 +125,14 @@ class Replica:
             _log.warning("%s; using the snapshot before it", problem)
         if frame is None:
             return
-        step = frame["step"]
+        step, kept = frame["step"], Unclaimed()
+        kept.tells = False  # the learner says what it keeps and what starts afresh
+        kept.restore(step, self.components, ())
         for name, component in self.components.items():
-            if name in step:  # the learner says what it holds nothing of
+            if name in step:
                 component.restore(step[name])
+            else:
+                kept.give_back(name, cast(Part, component))  # as the learner does
         self.seq, self.watermark = frame["seq"], frame["tickers"]["live"]
         self.restored += 1
         self._on_restored(step)

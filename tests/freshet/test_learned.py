@@ -10,7 +10,7 @@ import pytest
 from typer.testing import CliRunner
 
 from freshet.cli import app
-from freshet.config import load_settings
+from freshet.config import Settings, load_settings
 from freshet.run.learner import fingerprint
 from learning.parts import build_parts
 from learning.pipeline import Pipeline
@@ -30,6 +30,19 @@ policy = { features = ["device"] }
 """
 
 
+def _learn(settings: Settings, folder: DataFolder) -> None:
+    """Learn what is new in the folder, and write a snapshot."""
+    sources = folder.readers()
+    with closing(folder.commit_log()) as commits:
+        pipeline, store, mark = Pipeline(settings, folder.key), folder.snapshot_store(), fingerprint(settings)
+        engine = LocalEngine(pipeline, sources, commits, store, clock=WallClock(), fingerprint=mark)
+        engine.recover()
+        engine.finish()
+        engine.snapshot()
+    for source in sources.values():
+        source.close()
+
+
 @pytest.fixture
 def learned(tmp_path: Path) -> Path:
     """A folder in which a click on a decided slate was learned under `BEFORE`."""
@@ -44,14 +57,7 @@ def learned(tmp_path: Path) -> Path:
     click = Click(ts=T0 + 5, user_id="u", item_id="a", request_id="r")
     with closing(folder.writer("events-0")) as log:
         log.append([Record("events", encode_events([shown, click]), T0 + 9)])
-    sources = folder.readers()
-    with closing(folder.commit_log()) as commits:
-        pipeline, store, mark = Pipeline(settings, folder.key), folder.snapshot_store(), fingerprint(settings)
-        engine = LocalEngine(pipeline, sources, commits, store, clock=WallClock(), fingerprint=mark)
-        engine.recover()
-        engine.finish()
-    for source in sources.values():
-        source.close()
+    _learn(settings, folder)
     return tmp_path
 
 
@@ -129,3 +135,15 @@ def test_what_starts_afresh_is_said_by_the_learner_and_by_no_copy(
     Pipeline(settings, folder.key).restore(frame["step"])
     assert caplog.messages[0].endswith("so they start afresh: diag_lin_ucb, free:organic_clicks")
     assert "starts afresh: diag_lin_ucb, free:organic_clicks; kept" in _finding(learned, NEW)[1]
+
+
+def test_a_copy_has_what_the_learner_gives_back_to_a_measure_that_was_out(learned: Path) -> None:
+    without = BEFORE.replace("\nlearn", '\nmeasures = [{ kind = "part_notes" }]\nlearn')
+    (learned / "now.toml").write_text(without)
+    folder = DataFolder(learned / "data")
+    _learn(load_settings(learned / "now.toml", environ={}), folder)
+    parts = build_parts(load_settings(learned / "before.toml", environ={}))
+    with closing(folder.commit_reader()) as commits:
+        snapshots = folder.snapshot_store()
+        Replica(parts.named(), reader=commits, snapshots=snapshots, clock=WallClock()).bootstrap()
+    assert parts.measures["policy_counts"].of("lin_ucb")["shown"] == 1
