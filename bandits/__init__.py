@@ -16,7 +16,7 @@ from bandits.centroids import DEFAULT_CLUSTER, Centroids
 from bandits.draws import Draws, Uniforms, request_key
 from bandits.errors import PolicyError
 from bandits.graph import ClusterItemGraph
-from bandits.plans import Beliefs, Places, Plan, Rule
+from bandits.plans import Beliefs, InverseGap, Places, Plan, Rule
 from bandits.slate import Offered, Slated, build_slate, slate_propensities, slate_weight
 from bandits.warm_choices import warm_up
 
@@ -38,6 +38,7 @@ __all__ = [
     "DiagLinUcb",
     "Draws",
     "EpsilonGreedy",
+    "InverseGap",
     "LinUcb",
     "Offered",
     "Places",

@@ -14,9 +14,10 @@ from bandits.errors import PolicyError
 from bandits.ops.arrays import Bool, Float64, Int32
 from bandits.ops.beliefs import best_probabilities, choose_best
 from bandits.ops.choice import choose, rule_probabilities
-from bandits.ops.slate import fill_by_beliefs, fill_by_rule
+from bandits.ops.inverse_gap import choose_by_gap, gap_probabilities
+from bandits.ops.slate import fill_by_beliefs, fill_by_gap, fill_by_rule
 
-__all__ = ["Beliefs", "Places", "Plan", "Rule", "require_plan"]
+__all__ = ["Beliefs", "InverseGap", "Places", "Plan", "Rule", "require_plan"]
 
 
 class Places(NamedTuple):
@@ -156,3 +157,36 @@ class Beliefs(NamedTuple):
             return np.zeros(0)
         out: Float64 = best_probabilities(self.a, self.b)
         return out
+
+
+class InverseGap(NamedTuple):
+    """A plan by predicted losses (n,) in 0..1: the more a candidate is worse than the best, the less often it
+    is taken (`bandits.ops.inverse_gap`); `gamma` in 0..inf says how strictly. `fast`: FastCB's form, which
+    explores little where the best predicted loss is near 0; else SquareCB's.
+
+    Example:
+        >>> InverseGap(np.array([0.2, 0.7]), gamma=6.0).probabilities().tolist()
+        [0.8, 0.2]
+    """
+
+    losses: Float64
+    gamma: float
+    fast: bool = False
+
+    def fill(self, places: Places) -> int:
+        """See `Plan.fill`; items outside the candidates have no share."""
+        p = places
+        _require_each(p.candidates.size, self.losses.shape)
+        return fill_by_gap(
+            p.ranked, p.candidates, self.losses, self.gamma, self.fast, p.epsilon, p.key, p.given, p.items,
+            p.propensities, p.explored,
+        )  # fmt: skip
+
+    def choose(self, u: float) -> tuple[int, float, float]:
+        """See `Plan.choose`; the score is the predicted reward."""
+        place, probability = choose_by_gap(self.losses, self.gamma, self.fast, u)
+        return place, probability, 1.0 - float(self.losses[place]) if place >= 0 else 0.0
+
+    def probabilities(self) -> Float64:
+        """See `Plan.probabilities`."""
+        return gap_probabilities(self.losses, self.gamma, self.fast)

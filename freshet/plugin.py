@@ -12,7 +12,7 @@ from bandits.base import Choice, Context, Policy, Reach
 from bandits.draws import Draws, Uniforms
 from bandits.errors import PolicyError
 from bandits.graph import ClusterItemGraph
-from bandits.plans import Beliefs, Places, Plan, Rule
+from bandits.plans import Beliefs, InverseGap, Places, Plan, Rule
 from learners.ask import Ask
 from learners.part import Column, Columns, Part, PartSpec
 from learners.rows import RowBlock
@@ -46,6 +46,7 @@ __all__ = [
     "Figure",
     "Frame",
     "FreshetError",
+    "InverseGap",
     "Labels",
     "Measure",
     "Part",

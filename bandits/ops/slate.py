@@ -18,9 +18,10 @@ from bandits.ops.beliefs import arms_of, draw_best, empty_grid, lay, share_of_be
 from bandits.ops.choice import Survey, draw_index, share, survey
 from bandits.ops.draws import uniform
 from bandits.ops.graph import find_member
+from bandits.ops.inverse_gap import draw_by_gap, gap_share, safe_losses, survey_gaps
 from stream.kernel import kernel
 
-__all__ = ["fill_by_beliefs", "fill_by_rule"]
+__all__ = ["fill_by_beliefs", "fill_by_gap", "fill_by_rule"]
 
 
 @kernel
@@ -154,6 +155,51 @@ def fill_by_beliefs(
                 pi = share_of_best(grid, arms.belief[index])
             take_away(arms, grid, index)
             n_alive -= 1
+        items[place] = item
+        propensities[place] = (1.0 - eps) * (item == choice) + eps * pi
+    return int(items.size)
+
+
+@kernel
+def fill_by_gap(
+    ranked: Int32,
+    candidates: Int32,
+    losses: Float64,
+    gamma: float,
+    fast: bool,
+    epsilon: float,
+    key: np.uint64,
+    given: Int32,
+    items: Int32,
+    propensities: Float64,
+    explored: Bool,
+) -> int:
+    """As `fill_by_rule`, for a policy that draws by predicted losses from those not yet placed
+    (`bandits.ops.inverse_gap`): at each place K, the best and what is left for it are those of the rest."""
+    position = 0
+    left = safe_losses(losses)
+    seen = survey_gaps(left, gamma, fast)
+    for place in range(items.size):
+        position = _next_ranked(ranked, position, items, place)
+        choice = ranked[position] if position < ranked.size else -1
+        item, eps = choice, epsilon
+        if seen[0] == 0:
+            eps = 0.0
+        elif choice < 0:
+            eps = 1.0
+        if given.size > 0:
+            item = given[place]
+        elif eps > 0.0 and uniform(key, place, 0) < eps:
+            item = candidates[draw_by_gap(left, seen, gamma, fast, uniform(key, place, 1))]
+            explored[place] = True
+        if item < 0:
+            return place
+        index, pi = find_member(candidates, item), 0.0
+        if index >= 0 and left[index] >= 0.0:
+            pi = gap_share(left[index], seen, gamma, fast)
+            left[index] = -1.0
+            # Everybody's share depends on how many are left, so all are looked at again.
+            seen = survey_gaps(left, gamma, fast)
         items[place] = item
         propensities[place] = (1.0 - eps) * (item == choice) + eps * pi
     return int(items.size)
