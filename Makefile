@@ -18,7 +18,7 @@ KILLS ?= 1000
 MINUTES ?= 10
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check bench chaos format reference install install-test install-bench clean
+.PHONY: help demo test test-long check bench chaos format reference install install-test install-bench clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 20
@@ -27,8 +27,8 @@ demo: ARGS ?= --once
 demo: install  ## the whole loop on real data, about a minute; ARGS="--events 100000" replaces --once
 	@$(BIN)/freshet demo $(ARGS)
 
-test: install-test  ## every test, doctest and house rule; ARGS="tests/stream -x" narrows it
-	@$(BIN)/pytest $(ARGS)
+test: install-test  ## every test, doctest and house rule but the long ones; ARGS="tests/stream -x" narrows it
+	@$(BIN)/pytest -m "not long" $(ARGS)
 
 check: install-test  ## formatting, lint, types, layers: all four are run, then all must have held
 	@failed=""
@@ -40,6 +40,9 @@ check: install-test  ## formatting, lint, types, layers: all four are run, then 
 
 bench: install-bench  ## our figures beside those of others, in one run; ARGS="--quick --json bench.json"
 	@$(BIN)/python -m benchmarks $(ARGS)
+
+test-long: install-test  ## the tests that take minutes: learning over many seeds, networks; ARGS narrows it
+	@$(BIN)/pytest -m long --timeout=0 $(ARGS)
 
 chaos: install-test  ## kill processes at random under load; KILLS=1000 MINUTES=10
 	@FRESHET_CHAOS_KILLS=$(KILLS) FRESHET_CHAOS_MINUTES=$(MINUTES) $(BIN)/pytest -m chaos --timeout=0 $(ARGS)

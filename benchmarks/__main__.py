@@ -23,7 +23,7 @@ _NOT_BENCHMARKS = {"__main__", "report", "targets"}
 
 def _names() -> list[str]:
     """Modules of this folder that may hold a benchmark."""
-    found = (module.name for module in pkgutil.iter_modules(benchmarks.__path__))
+    found = (module.name for module in pkgutil.iter_modules(benchmarks.__path__) if not module.ispkg)
     return sorted(name for name in found if name not in _NOT_BENCHMARKS and not name.startswith("_"))
 
 
