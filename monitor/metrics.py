@@ -11,7 +11,6 @@ from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
-from scipy import stats
 
 from monitor.errors import MeasureError
 
@@ -80,5 +79,7 @@ def auc(scores: npt.ArrayLike, labels: npt.ArrayLike) -> float:
     negatives = y.size - positives
     if not positives or not negatives:
         return math.nan
+    from scipy import stats  # slow to load, as `monitor.stats` says
+
     rank_sum = float(stats.rankdata(s)[y].sum())
     return (rank_sum - positives * (positives + 1) / 2) / (positives * negatives)

@@ -8,7 +8,6 @@ from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from scipy import stats
 
 from monitor.errors import MeasureError
 
@@ -123,6 +122,8 @@ def beta_limit(mean: float, spread: float, count: int, low: float, high: float, 
         return high
     if variance <= 0.0:
         return mean
+    from scipy import stats  # as in `_interval`
+
     size = share * (1.0 - share) / variance
     if size > _NORMAL:
         return mean + (high - low) * math.sqrt(variance) * float(stats.norm.ppf(level))
@@ -149,6 +150,9 @@ def paired_interval(ours: npt.ArrayLike, theirs: npt.ArrayLike, confidence: floa
 def _interval(mean: float, variance: float, count: int, confidence: float) -> Interval:
     if count < 2:
         return Interval(mean, float("-inf"), float("inf"))
+    # A third of what a process takes to import, and most never ask for an interval.
+    from scipy import stats
+
     half = float(stats.t.ppf(0.5 + confidence / 2, count - 1)) * (variance / count) ** 0.5
     return Interval(mean, mean - half, mean + half)
 

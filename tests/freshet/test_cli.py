@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -48,3 +50,9 @@ def test_no_command_shows_a_token_that_does_not_fit(tmp_path: Path, given: list[
     ran = CliRunner().invoke(app, ["feed", str(rows), *given])
     assert ran.exit_code == 1 and isinstance(ran.exception, StartError)
     assert "T0P" not in f"{ran.output}{ran.exception}"
+
+
+def test_a_process_that_asks_for_no_interval_loads_no_statistics() -> None:
+    """They would take it a third of the time in which a server on Kafka starts, and 50 MB."""
+    program = 'import freshet.cli, sys; sys.exit("scipy.stats" in sys.modules)'
+    subprocess.run([sys.executable, "-c", program], check=True)
