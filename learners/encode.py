@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from learners.feature_schema import FeatureSchemas
+from learners.item_keys import ItemKeys
 from learners.logged_features import logged_features
 from learners.ops.slates import HEAD, LACKS_ITEMS, LACKS_USER, read_slates, write_slates
 from learners.ops.table import count_operations
@@ -163,14 +164,15 @@ def encode(
     max_clusters: int = 8,
     policies: Sequence[str] = (),
     request: RequestFeatures = _INTERCEPT,
+    item_keys: ItemKeys | None = None,
 ) -> RowBlock:
     """Turn a block's ids into rows, admit what it sights, and add it to the tables' counts.
 
     SHOWN sights the user and every shown item, ORGANIC its user and item; CLICK and CLOSED only look up.
     An id that is not admitted has row -1. Logged features are put into the order of `schemas`, by name;
     those that it cannot read become NaN, and without it there are none. Clusters beyond `max_clusters`
-    are cut; `request` computes the features of the requests from their logged contexts. Row numbers do
-    not depend on how operations are cut into blocks.
+    are cut; `request` computes the features of the requests from their logged contexts. With `item_keys`
+    the block has the keys of shown items. Row numbers do not depend on how operations are cut into blocks.
 
     Example:
         >>> users, items = EmbeddingTable(2), EmbeddingTable(2)
@@ -185,6 +187,8 @@ def encode(
     users.settle()
     items.settle()
     out = _assemble(columns, schemas, {name: n for n, name in enumerate(policies)}, request)
+    if item_keys is not None:
+        out.item_keys = item_keys.of_places(out.items, out.start, columns.slates)
     by_place = (items, out.items, out.start, out.item)
     by_slate = (users, out.slate_user, np.arange(out.slate_user.size + 1, dtype=np.int32), out.user)
     for table, shown, start, one in (by_place, by_slate):

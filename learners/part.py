@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Any, Literal, NamedTuple, get_args
+from typing import Any, ClassVar, Literal, NamedTuple, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -30,6 +30,7 @@ __all__ = [
     "Side",
     "Table",
     "check_columns",
+    "learns_lists",
     "naming",
     "with_arrays",
 ]
@@ -194,6 +195,9 @@ class Part:
     """
 
     spec: PartSpec = PartSpec()
+    reads_inputs: ClassVar[bool] = False
+    """Whether `learn_lists` reads `RowBlock.item_keys` and `RowBlock.request`. Only then do lists carry them
+    to TRAIN, and there is nothing else to know an item by."""
 
     # -- learning --------------------------------------------------------------------------------------------
 
@@ -221,6 +225,9 @@ class Part:
         On Kafka the step `train` calls this, with blocks that hold decided slates alone: logged features,
         clicks and ends, no row of a table and no context. Where it cannot keep up it gets a share of the
         slates without a click: whoever learns from those, at their ends, weighs each by `block.stands_for`.
+
+        Embedded it is called with all slates: skip those that are not `decided`, and read no row. With
+        `reads_inputs` features are rounded to float16 there, too, as they travel.
         """
 
     def tick(self, now_ms: int) -> Mapping[str, Columns] | None:
@@ -299,6 +306,16 @@ class Part:
 
     def restore(self, frame: Frame) -> None:
         """Become the state that `snapshot` described."""
+
+
+def learns_lists(part: Part) -> bool:
+    """Whether a part learns whole lists, in the one order of their topic.
+
+    Example:
+        >>> learns_lists(Part())
+        False
+    """
+    return type(part).learn_lists is not Part.learn_lists
 
 
 def check_columns(

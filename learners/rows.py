@@ -18,7 +18,11 @@ Int32 = npt.NDArray[np.int32]
 Int64 = npt.NDArray[np.int64]
 Float32 = npt.NDArray[np.float32]
 Float64 = npt.NDArray[np.float64]
+UInt64 = npt.NDArray[np.uint64]
 Bool = npt.NDArray[np.bool_]
+
+_NO_KEYS: UInt64 = np.zeros(0, np.uint64)
+"""Of a block whose reader did not ask for keys."""
 
 
 @dataclass(slots=True)
@@ -36,7 +40,8 @@ class RowBlock:
 
     Place columns: `items` (N,), `propensity` (N,) NaN where unknown, `rewards` (N,) reward counted when the
     window closed (0: a negative; only meaningful for CLOSED), `rank_features` (N, F) the ranker's, NaN where
-    not logged, `explored` (N,).
+    not logged, `explored` (N,), and `item_keys` (N,) keys of the items by their ids alone
+    (`learners.item_keys`), 0 where not known: they are there only for parts with `reads_inputs`.
 
     Logged candidates that were not shown: `other_start` (S + 1,), `other_features` (M, F).
 
@@ -71,6 +76,7 @@ class RowBlock:
     before: Float64 = field(default_factory=lambda: np.zeros(0))
     stands_for: Float64 = field(default_factory=lambda: np.zeros(0))
     request: Float32 = field(default_factory=lambda: np.zeros((0, 0), np.float32))
+    item_keys: UInt64 = field(default_factory=lambda: _NO_KEYS)
 
     def __post_init__(self) -> None:
         """Without rewards to start from, every change starts at 0; without features, x is its intercept."""

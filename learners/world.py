@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from learners.item_keys import numbered_keys
 
 __all__ = ["World"]
 
@@ -21,10 +26,14 @@ class World:
         seed: what random numbers are derived from.
         partition, n_partitions: the share that is learned here; 0 of 1 where one process learns all.
         parts: the parts that the kind's `needs(settings)` names, by name.
+        item_keys: 64-bit keys (n,) of item rows (n,) by their ids alone; 0 for -1 and rows without an owner.
+            Those of `RowBlock.item_keys`, so that what hashes items does it alike wherever it runs.
+        trains: whether whole lists are learned here (`Part.learn_lists`). False where parts are followed,
+            served, or learned by rows: what only training needs is neither built nor imported there.
 
     Example:
-        >>> World(seed=7).seed, World().n_partitions
-        (7, 1)
+        >>> World(seed=7).seed, World().n_partitions, World().trains
+        (7, 1, False)
     """
 
     dim: int = 64
@@ -35,3 +44,5 @@ class World:
     partition: int = 0
     n_partitions: int = 1
     parts: Mapping[str, Any] = field(default_factory=dict)
+    item_keys: Callable[[npt.NDArray[np.int32]], npt.NDArray[np.uint64]] = numbered_keys
+    trains: bool = False

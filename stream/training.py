@@ -28,6 +28,7 @@ __all__ = [
     "halves_of_lists",
     "hashed_user",
     "revive_training",
+    "to_half",
     "training_frame",
 ]
 
@@ -116,6 +117,16 @@ def hashed_user(user_id: str, key: bytes) -> str:
     return blake2b(user_id.encode(), digest_size=16, key=key).hexdigest()
 
 
+def to_half(numbers: npt.NDArray[np.float32]) -> Float16:
+    """Numbers as they travel: float16; what is beyond its range becomes its largest number.
+
+    Example:
+        >>> to_half(np.array([0.1, -1e9], np.float32)).astype(float).round(6).tolist()
+        [0.099976, -65504.0]
+    """
+    return np.clip(numbers, -_LARGEST, _LARGEST).astype("<f2")
+
+
 def half_precision(features: Sequence[bytes]) -> tuple[Float16, Int32]:
     """Little-endian float32 of many lists as float16 behind each other, and how many numbers each list has.
 
@@ -128,7 +139,7 @@ def half_precision(features: Sequence[bytes]) -> tuple[Float16, Int32]:
     whole = [one if len(one) % 4 == 0 else b"" for one in features]
     numbers = np.frombuffer(b"".join(whole), "<f4")
     sizes = np.fromiter(map(len, whole), np.int32, len(whole)) // 4
-    return np.clip(numbers, -_LARGEST, _LARGEST).astype("<f2"), sizes.astype(np.int32)
+    return to_half(numbers), sizes.astype(np.int32)
 
 
 def halves_of_lists(block: TrainingLists) -> tuple[TrainingLists, TrainingLists]:
