@@ -17,7 +17,6 @@ from bandits import (
     PolicyError,
 )
 from learners import (
-    Admission,
     Catalogue,
     CoOccurrence,
     Counts,
@@ -30,8 +29,10 @@ from learners import (
     RowBlock,
     Vectors,
 )
+from learners.encode_lists import as_it_travels
 from learners.errors import LearnerError
-from learners.part import Columns, naming
+from learners.item_keys import ItemKeys
+from learners.part import Columns, learns_lists, naming
 from learners.request_features import RequestFeatures
 from learners.scorer import Renamed, Scorer
 from learners.world import World
@@ -45,9 +46,10 @@ from learning.choices import (
     request_features_of,
 )
 from learning.errors import SettingsError
+from learning.fixed_parts import make_clusters, make_tables
 from learning.measure import Figure, Measure
 from learning.measures_before import MeasuresBefore
-from learning.settings import AdmissionRule, LearningSettings, LearnSettings
+from learning.settings import LearningSettings
 from learning.unclaimed import Unclaimed
 from stream.blocks import FeedbackBlock
 from stream.errors import FreshetError
@@ -91,9 +93,20 @@ class Parts:
     """The kind of each policy, by name."""
     measures: dict[str, Measure]
     """What looks at all this, by the name that rows and frames have for them."""
+    item_keys: ItemKeys
+    """Keys of items by their ids alone, for what hashes them."""
     more: dict[str, Part] = field(default_factory=dict)
     """Learners beside these, by the name that rows and frames have for them."""
     unclaimed: Unclaimed = field(default_factory=Unclaimed)
+    reads_inputs: bool = field(init=False)
+    """Whether something that learns whole lists reads items' keys and requests' features."""
+    _list_learners: dict[str, Part] = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Find out once what is asked for each block."""
+        policies = {name: policy for name, policy in self.policy_parts().items() if learns_lists(policy)}
+        self._list_learners = {"ranker": self.ranker, **self.more, **policies}
+        self.reads_inputs = any(part.reads_inputs for part in self._list_learners.values())
 
     def readable(self) -> dict[str, Any]:
         """What a source may name in its `needs`, by name."""
@@ -149,13 +162,14 @@ class Parts:
     def list_learners(self) -> dict[str, Part]:
         """The parts that may learn whole lists in one order, each from what was logged alone: on Kafka TRAIN
         has them."""
-        return {"ranker": self.ranker, **self.more}
+        return self._list_learners
 
-    def learn_lists(self, block: RowBlock) -> None:
-        """Let those parts learn a block's lists."""
-        for name, part in self.list_learners().items():
+    def learn_lists(self, block: RowBlock, *, travelled: bool = True) -> None:
+        """Let those parts learn a block's lists, which came through `training` if it has `travelled`."""
+        seen = block if travelled or not self.reads_inputs else as_it_travels(block)
+        for name, part in self._list_learners.items():
             with naming(name):
-                part.learn_lists(block)
+                part.learn_lists(seen if part.reads_inputs else block)
 
     def learn_users(self, block: RowBlock) -> dict[str, Mapping[str, Columns]]:
         """Let every part learn the users' side of a block; what each of them says, by name."""
@@ -339,8 +353,10 @@ class Parts:
             policy.centroids_gone(ids)
 
 
-def build_parts(settings: LearningSettings, *, partition: int = 0, n_partitions: int = 1) -> Parts:
-    """Empty parts, as the settings say, of one partition or of all.
+def build_parts(
+    settings: LearningSettings, *, partition: int = 0, n_partitions: int = 1, trains: bool = False
+) -> Parts:
+    """Empty parts, as the settings say, of one partition or of all; `trains` where whole lists are learned.
 
     Raises:
         SettingsError: a part that was chosen cannot be built.
@@ -350,8 +366,8 @@ def build_parts(settings: LearningSettings, *, partition: int = 0, n_partitions:
         ['diag_lin_ucb', 'uniform']
     """
     learn = settings.learn
-    users, items = _tables(learn)
-    centroids, graph = _clusters(settings, users if partition == 0 else None, items)
+    users, items = make_tables(learn)
+    centroids, graph = make_clusters(settings, users if partition == 0 else None, items)
     mf = MatrixFactorisation(
         users,
         items,
@@ -364,27 +380,13 @@ def build_parts(settings: LearningSettings, *, partition: int = 0, n_partitions:
     popularity = Popularity(half_lives_ms=learn.half_lives_ms)
     cooccurrence = CoOccurrence(slots=learn.neighbours)
     history, catalogue = Histories(cap=learn.history, window=learn.pair_window), Catalogue()
-    chosen, request_features = chosen_policies(settings), request_features_of(settings)
-    world = World(
-        dim=learn.embedding_dim,
-        request_dim=request_features.width,
-        request_layout=request_features.layout,
-        cap=settings.join.cap,
-        seed=learn.seed,
-        partition=partition,
-        n_partitions=n_partitions,
-        parts={
-            "users": users,
-            "items": items,
-            "catalogue": catalogue,
-            "mf": mf,
-            "popularity": popularity,
-            "cooccurrence": cooccurrence,
-            "history": history,
-            "centroids": centroids,
-            "graph": graph,
-        },
-    )
+    chosen, item_keys = chosen_policies(settings), ItemKeys(items)
+    parts = {
+        "users": users, "items": items, "catalogue": catalogue, "mf": mf, "popularity": popularity,
+        "cooccurrence": cooccurrence, "history": history, "centroids": centroids, "graph": graph,
+    }  # fmt: skip
+    world = _world(settings, parts, item_keys)
+    world = replace(world, partition=partition, n_partitions=n_partitions, trains=trains)
     learners = chosen_learners(settings)
     more = build_chosen(learners, world, Part)
     world = replace(world, parts={**world.parts, **more})
@@ -401,7 +403,8 @@ def build_parts(settings: LearningSettings, *, partition: int = 0, n_partitions:
         ranker=_ranker(settings, world),
         centroids=centroids,
         graph=graph,
-        request_features=request_features,
+        request_features=request_features_of(settings),
+        item_keys=item_keys,
         policies=build_chosen(chosen, world, Policy),
         kinds={one.name: one.kind.name for one in chosen},
         measures=_measures(settings, world),
@@ -409,50 +412,23 @@ def build_parts(settings: LearningSettings, *, partition: int = 0, n_partitions:
     )
 
 
+def _world(settings: LearningSettings, parts: Mapping[str, Any], item_keys: ItemKeys) -> World:
+    """What all parts share, of the whole and where nothing is trained."""
+    request_features = request_features_of(settings)
+    return World(
+        dim=settings.learn.embedding_dim,
+        request_dim=request_features.width,
+        request_layout=request_features.layout,
+        cap=settings.join.cap,
+        seed=settings.learn.seed,
+        parts=parts,
+        item_keys=item_keys.of_rows,
+    )
+
+
 def _frame_name(one: Chosen) -> str:
     """One of another kind under the same name is another part, whose state fits nothing of this."""
     return one.name if one.name == one.kind.name else f"{one.name}:{one.kind.name}"
-
-
-def _tables(learn: LearnSettings) -> tuple[EmbeddingTable, EmbeddingTable]:
-    """Users and items, empty."""
-    users = EmbeddingTable(
-        learn.embedding_dim,
-        seed=learn.seed,
-        admission=_admission(learn, learn.user_admission, learn.user_admission_rule),
-        ttl_ms=learn.ttl_ms if learn.user_ttl_ms is None else learn.user_ttl_ms,
-        max_rows=learn.max_users,
-    )
-    items = EmbeddingTable(
-        learn.embedding_dim,
-        seed=learn.seed + 1,
-        admission=_admission(learn, learn.item_admission, learn.item_admission_rule),
-        ttl_ms=learn.ttl_ms if learn.item_ttl_ms is None else learn.item_ttl_ms,
-        max_rows=learn.max_items,
-        reserve=learn.max_items // 16,
-    )
-    return users, items
-
-
-def _clusters(
-    settings: LearningSettings, users: EmbeddingTable | None, items: EmbeddingTable
-) -> tuple[Centroids, ClusterItemGraph]:
-    """The centroids of these users, or of those of another partition, and the items offered in each."""
-    policy = settings.policy
-    centroids = Centroids(
-        settings.learn.embedding_dim,
-        max_clusters=policy.centroids,
-        top=policy.context_clusters,
-        users=users,
-    )
-    graph = ClusterItemGraph(
-        centroids,
-        max_items=policy.edges_per_cluster,
-        max_clusters=policy.edges_per_item,
-        items=items,
-        budget=policy.refresh_budget,
-    )
-    return centroids, graph
 
 
 def _measures(settings: LearningSettings, world: World) -> dict[str, Measure]:
@@ -476,8 +452,3 @@ def _scorers(settings: LearningSettings, world: World) -> list[Scorer]:
     return [
         built[one.name] if one.name == one.kind.name else Renamed(built[one.name], one.name) for one in chosen
     ]
-
-
-def _admission(learn: LearnSettings, threshold: int | None, rule: AdmissionRule | None) -> Admission:
-    """The admission of one table: its own settings where it has some, else those for both."""
-    return Admission(rule=rule or learn.admission_rule, threshold=threshold or learn.admission)

@@ -48,9 +48,9 @@ class Pipeline:
         self.settings = settings
         self.forgotten = ForgetBook(forget_key)
         self.joiners = {backfill: Joiner(settings.join, self.forgotten) for backfill in (False, True)}
-        self.parts: Parts = build_parts(settings)
+        self.parts: Parts = build_parts(settings, trains=True)
         parts = self.parts
-        self._noting = {**parts.learners(), **parts.list_learners(), **parts.deciders()}
+        self._noting = {**parts.learners(), **parts.list_learners(), **parts.policy_rows()}
         self._maintained_ms = 0
         self._times: Sequence[int] = ()
         self._accepted = {kind: AcceptedTimes() for kind in ("users", "items", "policies")}
@@ -145,9 +145,10 @@ class Pipeline:
             max_clusters=self.settings.policy.context_clusters,
             policies=tuple(parts.policies),
             request=parts.request_features,
+            item_keys=parts.item_keys if parts.reads_inputs else None,
         )
         parts.learn_both(rows)
-        parts.learn_lists(rows)
+        parts.learn_lists(rows, travelled=False)
         for name, part in parts.deciders().items():
             with naming(name):
                 part.learn_items(rows, {})

@@ -81,7 +81,10 @@ class ItemsShard:
         self.progress = Progress()
         """What all of them have passed on; it falls only where time was wrong."""
         self._rows = ItemRows(self.parts, partition, partition_of)
-        self._learning = {**self.parts.learners(), **self.parts.policy_rows()}
+        # Of a policy that learns whole lists TRAIN has what all share, and what it notes.
+        of_lists = self.parts.list_learners().keys() & self.parts.policy_rows().keys()
+        deciders = {name: part for name, part in self.parts.policy_rows().items() if name not in of_lists}
+        self._learning = {**self.parts.learners(), **deciders}
         self._shared = SharedRows({**self._learning, **self.parts.measures}, "items", partition)
         self._clicks, self._items = AcceptedTimes(), AcceptedTimes()
         self._maintained_ms = 0

@@ -65,7 +65,7 @@ class TrainShard:
 
     def __init__(self, partition: int, settings: LearningSettings, n_partitions: int) -> None:
         few = msgspec.structs.replace(settings.learn, max_items=_FEW, max_users=_FEW)
-        self.parts: Parts = build_parts(msgspec.structs.replace(settings, learn=few))
+        self.parts: Parts = build_parts(msgspec.structs.replace(settings, learn=few), trains=True)
         self.parts.unclaimed.tells = False  # the owner of items does
         self.reader = SegmentReader(
             "training", partition, (TrainingLists, Forgotten, HandedOver, Ticked, Sampled)
@@ -83,7 +83,7 @@ class TrainShard:
         self._orders: list[Output] = []
         self._told = (0, 0)
         self._rows = TrainedRows({"ranker": self.parts.ranker})
-        self._shared = SharedRows({**self.parts.more, **self.parts.measures}, "train", partition)
+        self._shared = SharedRows({**self.parts.list_learners(), **self.parts.measures}, "train", partition)
         self._is_ours = False
 
     # -- records in ------------------------------------------------------------------------------------------
