@@ -8,18 +8,31 @@ rounds.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Protocol
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
 
 import numpy as np
 
 from bandits.base import Context, Policy
 from bandits.draws import Draws
 from bandits.ops.arrays import Float64, Int32
+from learners.item_keys import numbered_keys
+from learners.part import learns_lists
 from learners.rows import RowBlock
-from stream.blocks import CLICK, SHOWN
+from stream.blocks import CLICK, CLOSED, SHOWN
 
-__all__ = ["BernoulliWorld", "ClusterWorld", "LinearWorld", "Play", "World", "play", "row_block"]
+__all__ = [
+    "BernoulliWorld",
+    "ClusterWorld",
+    "LinearWorld",
+    "Play",
+    "World",
+    "play",
+    "row_block",
+    "teaching",
+]
+
+_ROUND_MS = 1_000
 
 
 class World(Protocol):
@@ -150,7 +163,7 @@ def play(
         >>> 150 < float(run.regret.sum()) < 250
         True
     """
-    learn = learn or policy.learn
+    learn = learn or teaching(policy)
     everything = np.arange(world.n_items, dtype=np.int32)
     items, rewards = np.empty(n_rounds, np.int32), np.empty(n_rounds)
     probabilities, regret = np.empty(n_rounds), np.empty(n_rounds)
@@ -169,6 +182,57 @@ def play(
             learn(row_block(waiting, items[first : t + 1, None], rewards[first : t + 1, None]))
             waiting = []
     return Play(items, rewards, probabilities, regret)
+
+
+def teaching(policy: Policy) -> Callable[[RowBlock], object]:
+    """What teaches a policy alone: its `learn`, and for one that learns whole lists those, a second each.
+
+    Items have no ids here, so their numbers are their keys.
+
+    Example:
+        >>> from bandits.policies.uniform import Uniform
+        >>> class Listening(Uniform):
+        ...     def learn_lists(self, block):
+        ...         print(block.kind.tolist(), block.item_keys.tolist(), block.ts.tolist())
+        >>> nobody = Context(np.array([0], np.int32), np.ones(1, np.float32))
+        >>> block = row_block([nobody], np.array([[4, 7]], np.int32), np.array([[0.0, 1.0]]))
+        >>> _ = teaching(Listening())(block)
+        [0, 1, 2] [5, 8] [0, 0, 0]
+    """
+    if not learns_lists(policy):
+        return policy.learn
+    n = 0
+
+    def learn(block: RowBlock) -> None:
+        nonlocal n
+        policy.learn_lists(_as_lists(block, n))
+        policy.learn(block)
+        n += block.decided.size
+
+    return learn
+
+
+def _as_lists(block: RowBlock, first: int) -> RowBlock:
+    """The slates of a block as lists that end at once; the n-th slate of a run is in second n."""
+    n = block.decided.size
+    slate_ts = _ROUND_MS * np.arange(first, first + n, dtype=np.int64)
+    slate = np.append(block.slate, np.arange(n, dtype=np.int32))
+    none, zero = np.full(n, -1, np.int32), np.zeros(n)
+    order = np.argsort(slate, kind="stable")  # the end of each follows what happened in it
+    columns: dict[str, Any] = {
+        "kind": np.append(block.kind, np.full(n, CLOSED, np.int8)),
+        "slate": slate,
+        "place": np.append(block.place, none),
+        "user": np.append(block.user, none),
+        "item": np.append(block.item, none),
+        "reward": np.append(block.reward, zero),
+        "first": np.append(block.first, zero.astype(np.bool_)),
+        "ts": slate_ts[slate],
+        "before": np.append(block.before, zero),
+        "stands_for": np.append(block.stands_for, 1 + zero),
+    }
+    ordered: dict[str, Any] = {name: column[order] for name, column in columns.items()}
+    return replace(block, **ordered, slate_ts=slate_ts, item_keys=numbered_keys(block.items))
 
 
 def row_block(

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bandits import Centroids, Policy
-from bandits.worlds import BernoulliWorld, ClusterWorld, LinearWorld, Play, World, play
+from bandits.worlds import BernoulliWorld, ClusterWorld, LinearWorld, Play, World, play, teaching
 from learners import RowBlock
 from learners.part import naming
 from learners.world import World as PartsWorld
@@ -111,7 +111,11 @@ class _Maker:
     def __call__(self) -> Played:
         parts = build_parts(self._settings)
         world = PartsWorld(
-            dim=parts.users.dim, request_dim=self._request_dim, cap=1.0, parts=_empty_parts(parts)
+            dim=parts.users.dim,
+            request_dim=self._request_dim,
+            cap=1.0,
+            parts=_empty_parts(parts),
+            trains=True,
         )
         built: dict[str, Policy] = build_chosen(self._chosen, world, Policy)
         needed = {need for one in self._chosen for need in one.kind.needs(one.settings)}
@@ -120,14 +124,15 @@ class _Maker:
         # What it reads of one learner may come from another, so all of those learn, or none.
         has_learners = not needed.isdisjoint(_empty_parts(parts).keys() - {"graph", "centroids"})
         if not (built or has_learners):
-            return Played(policy, policy.learn)
+            return Played(policy, teaching(policy))
+        taught = {name: teaching(each) for name, each in learning.items()}
 
         def learn(block: RowBlock) -> None:
             if has_learners:
                 parts.learn_both(block)
-            for name, each in learning.items():
+            for name, teach in taught.items():
                 with naming(name):
-                    each.learn(block)
+                    teach(block)
 
         return Played(policy, learn)
 
