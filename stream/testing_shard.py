@@ -294,8 +294,11 @@ class ShardStoreContract:
             await old.recover()
             await old.commit([Output("feedback", 0, b"mine", None)], 1)
             assert (await new.recover()).position == 1
+            for _ in range(2):  # however often it tries
+                with pytest.raises(FencedError):
+                    await old.commit([Output("feedback", 0, b"late", None)], 2)
             with pytest.raises(FencedError):
-                await old.commit([Output("feedback", 0, b"late", None)], 2)
+                await old.save({"late": 1}, 2)
             await new.commit([Output("feedback", 0, b"theirs", None)], 2)
             assert [value for _, value in await partition.outputs("feedback")] == [b"mine", b"theirs"]
             await old.close()

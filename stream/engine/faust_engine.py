@@ -85,7 +85,7 @@ class FaustEngine:
         self._tick, self._tick_ms = tick, tick_ms
         self._owned: dict[int, _Owned] = {}
         self._delivered_s = -math.inf
-        self._is_stopping = False
+        self._stop = asyncio.Event()
         self._watchdog = Watchdog(clock, self._settings.stall_s, self._bark)
         self._app = self._make_app(brokers, group, credentials)
 
@@ -145,6 +145,7 @@ class FaustEngine:
         Raises:
             LogError: Faust could not start.
         """
+        self._stop = stop
         self._watchdog.start()
         tasks = [asyncio.create_task(self._look_after())]
         if self._tick is not None:
@@ -156,15 +157,25 @@ class FaustEngine:
             await asyncio.wait((stopped, crashed), return_when=asyncio.FIRST_COMPLETED)
             if not stop.is_set():
                 self._fail("Faust", self._app.crash_reason or LogError("it stopped by itself"))
-            self._is_stopping = True
             await self._let_go(list(self._owned), save=True)
-            await self._app.stop()
+            await self._stop_faust()
             crashed.cancel()
         finally:
-            self._is_stopping = True
             self._watchdog.stop()
             for task in tasks:
                 task.cancel()
+
+    async def _stop_faust(self) -> None:
+        """What Faust cannot end in order ends with the process: all that counts is committed by now."""
+        try:
+            await self._app.stop()
+        except Exception as error:  # noqa: BLE001  # it is no failure of ours
+            _log.warning("%s: Faust could not end in order: %r", self._topic, error)
+        except asyncio.CancelledError:
+            # As `stop_consumer` says, its consumers pass on that their fetches were cancelled.
+            task = asyncio.current_task()
+            if task is not None and task.cancelling():
+                raise
 
     # Assignment
 
@@ -173,6 +184,8 @@ class FaustEngine:
         mine = {tp.partition for tp in assigned if tp.topic == self._topic}
         _log.info("rebalanced: %d partitions of %s are ours", len(mine), self._topic)
         await self._let_go([partition for partition in self._owned if partition not in mine], save=False)
+        if self._stop.is_set():
+            return  # we leave the group, and they go to others
         for partition in sorted(mine):
             if partition not in self._owned:
                 owned = self._owned[partition] = _Owned(self._make_shard(partition))
@@ -186,7 +199,10 @@ class FaustEngine:
                 async with owned.lock:
                     await owned.shard.open()
         except Exception as error:  # noqa: BLE001  # whatever it is, the process ends with it
+            if self._owned.get(partition) is owned:
+                del self._owned[partition]  # should the process live on, nobody may use what is not open
             self._fail(name, error)
+            await owned.shard.close()
             return
         figures = owned.shard.figures
         _log.info(
@@ -303,8 +319,8 @@ class FaustEngine:
         self._end(f"standing still: {late}, the limit is {self._settings.stall_s:g} s")
 
     def _fail(self, what: str, error: BaseException) -> None:
-        if self._is_stopping and isinstance(error, FencedError):
-            return  # another worker was quicker than our goodbye
+        if self._stop.is_set() and isinstance(error, FencedError):
+            return  # another worker was quicker than our goodbye, and has lost nothing by it
         if isinstance(error, FreshetError):
             self._end(f"{what}: {error}")
         else:

@@ -370,12 +370,14 @@ class Shard:
 
     async def close(self, *, save: bool = False) -> None:
         """Let go of the partition; `save` first takes a snapshot if anything changed since the last."""
-        if save and self._n_unsaved:
-            await self._save()
-        if self._gate is not None:
-            self._gate.close()
-        await self._backlog.close()
-        await self._store.close()
+        try:
+            if save and self._n_unsaved:
+                await self._save()
+        finally:
+            if self._gate is not None:
+                self._gate.close()
+            await self._backlog.close()
+            await self._store.close()
 
     async def _look_at_tail(self) -> None:
         """Learn what stood there a look ago and was not delivered since; remember what stands there now."""

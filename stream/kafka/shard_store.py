@@ -98,6 +98,7 @@ class KafkaShardStore:
         self._place = f"{self._source}/{partition}"
         self._transactional_id = f"{settings.topic(app)}-{source}-{partition}"
         self._producer: AIOKafkaProducer | None = None
+        self._failed: FencedError | BrokerError | None = None
         self._generations: dict[int, int] = {}  # each with the number of its chunks
         self._whole: list[int] = []
 
@@ -270,16 +271,21 @@ class KafkaShardStore:
         if producer is None:
             msg = f"{self._place} is not owned: recover it first"
             raise LogError(msg)
+        # The client ends a transaction that failed in ways of its own: the next one would trip over it.
+        if self._failed is not None:
+            raise self._failed
         try:
             await producer.begin_transaction()
             await asyncio.gather(*(self._send(producer, *place) for place in self._by_place(records).items()))
             await producer.commit_transaction()
         except ProducerFenced as error:
             msg = f"another worker has taken {self._place} over; nothing of this one's was written since"
-            raise FencedError(msg) from error
+            self._failed = FencedError(msg)
+            raise self._failed from error
         except KafkaError as error:
             msg = f"{self._place} could not be committed: {error!r}; the next owner takes it up where it was"
-            raise BrokerError(msg) from error
+            self._failed = BrokerError(msg)
+            raise self._failed from error
 
     def _by_place(self, records: Sequence[Output]) -> dict[tuple[str, int], list[Output]]:
         places: dict[tuple[str, int], list[Output]] = {}
