@@ -7,7 +7,8 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
@@ -59,8 +60,8 @@ def work(
     """Join and learn on Kafka: reads `events` and the topics of [[kafka.sources]], writes all the others.
 
     Start as many as you like, on any machines: they share the partitions, and each event is joined and
-    learned once however often workers die. Ends with 1 and a reason when something is wrong; let a supervisor
-    start it again.
+    learned once however often workers die. SIGTERM ends it with 0. Ends with 1 and a reason when something is
+    wrong; let a supervisor start it again.
 
     Example: `freshet work --kafka localhost:9092`
     """
@@ -70,18 +71,32 @@ def work(
         "work": {"metrics_port": metrics_port, "metrics_host": metrics_host},
     }
     private_files()
-    require_files()
-    settings = read_settings(config, flags)
-    log_to_stderr("freshet work")
-    logging.getLogger("stream").setLevel(logging.INFO)
-    chosen = _chosen(steps)
-    if set(chosen) - {"join"}:
-        startable_parts(settings, kafka=True)
-    _require_topics(settings.kafka, chosen)
-    if set(chosen) - {"join"}:
-        _warm(settings)
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(_work(settings, chosen))
+    with _ended_by_sigterm():
+        require_files()
+        settings = read_settings(config, flags)
+        log_to_stderr("freshet work")
+        logging.getLogger("stream").setLevel(logging.INFO)
+        chosen = _chosen(steps)
+        if set(chosen) - {"join"}:
+            startable_parts(settings, kafka=True)
+        _require_topics(settings.kafka, chosen)
+        if set(chosen) - {"join"}:
+            _warm(settings)
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(_work(settings, chosen))
+
+
+@contextmanager
+def _ended_by_sigterm() -> Iterator[None]:
+    """SIGTERM ends the process with 0 until the worker itself listens: there is nothing to bring to an end.
+
+    Not by an exception, which would be lost in what is compiled.
+    """
+    before = signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _chosen(steps: str) -> list[str]:
