@@ -90,6 +90,14 @@ class WorkerProcess:
         """Whether it has not ended."""
         return self.process.poll() is None
 
+    def was_fenced(self) -> bool:
+        """Whether it has ended because others had taken over from it while it was frozen.
+
+        One that has been asked to end does not say so: that is no failure then.
+        """
+        last = self.said().rstrip().rpartition("\n")[2]
+        return not self.is_alive() and last.endswith("nothing of this one's was written since")
+
     def kill(self) -> None:
         """As a crash would."""
         self.process.kill()
@@ -110,7 +118,15 @@ class WorkerProcess:
 
     def stop(self) -> int:
         """Ask it to end; the exit code."""
+        self.ask_to_end()
+        return self.wait()
+
+    def ask_to_end(self) -> None:
+        """SIGTERM; one that is frozen hears of it when it wakes."""
         self.process.send_signal(signal.SIGTERM)
+
+    def wait(self) -> int:
+        """The exit code, once it has ended."""
         try:
             return self.process.wait(timeout=300)
         except subprocess.TimeoutExpired:

@@ -61,6 +61,7 @@ class WorkersChaos:
         self.follower = follower or Follower(settings)
         self.workers: list[WorkerProcess] = []
         self.happened: Counter[str] = Counter()
+        self.unclean: list[str] = []
         for _ in range(n_workers):
             self.add()
 
@@ -76,11 +77,11 @@ class WorkersChaos:
         victim.revive()
         self.happened["kill"] += 1
 
-    def freeze(self) -> None:
+    def freeze(self, seconds: float = 2.5 * SESSION_S) -> None:
         """SIGSTOP one until its session is over and others own what it had; SIGCONT comes by itself."""
         victim = self._one()
         victim.freeze()
-        self._frozen.append((self._clock.monotonic_s() + 2.5 * self.SESSION_S, victim))
+        self._frozen.append((self._clock.monotonic_s() + seconds, victim))
         self.happened["freeze"] += 1
 
     def remove(self) -> None:
@@ -89,9 +90,28 @@ class WorkersChaos:
             victim = self._one()
             self.workers.remove(victim)
             self.happened["remove"] += 1
+            code = victim.stop()
+            if code == 1 and victim.was_fenced():
+                self.happened["ended by itself"] += 1  # before it heard of ours
             # One that has just been revived may not listen to signals yet, and dies of this one.
-            if victim.stop() not in (0, -signal.SIGTERM):
-                self.happened["unclean stop"] += 1
+            elif code not in (0, -signal.SIGTERM):
+                self._tell_unclean(code, victim)
+
+    def remove_frozen(self) -> None:
+        """Stop all that are frozen, for good: others own what they had, which is no failure."""
+        for _, victim in self._frozen:
+            self.workers.remove(victim)
+            self.happened["remove"] += 1
+            victim.ask_to_end()
+            victim.thaw()
+            self.go_on(2.0)  # more is delivered to it while it ends
+            if code := victim.wait():
+                self._tell_unclean(code, victim)
+        self._frozen = []
+
+    def _tell_unclean(self, code: int, victim: WorkerProcess) -> None:
+        self.happened["unclean stop"] += 1
+        self.unclean.append(f"exit code {code}, its last words:\n{victim.said()[-3_000:]}")
 
     def _one(self) -> WorkerProcess:
         awake = [worker for worker in self.workers if worker not in [frozen for _, frozen in self._frozen]]
@@ -155,6 +175,11 @@ class WorkersChaos:
                 raise TimeoutError(msg)
             self.go_on(0.1)
 
+    def wake_all(self) -> None:
+        """Go on until nobody is frozen."""
+        while self._frozen:
+            self.go_on(0.2, requests=1)
+
     def _look_after(self) -> None:
         now = self._clock.monotonic_s()
         for due, worker in [pair for pair in self._frozen if pair[0] <= now]:
@@ -172,8 +197,7 @@ class WorkersChaos:
         Args:
             limit_s: how long nothing new may come while something is missing.
         """
-        while self._frozen:
-            self.go_on(0.2, requests=1)
+        self.wake_all()
         end_s = self._clock.monotonic_s() + limit_s
         seen = 0
         while self._clock.monotonic_s() < end_s:
