@@ -63,7 +63,7 @@ def encode_items(
     nobody = np.full(n, -1, np.int32)
     return RowBlock(
         slate_user=nobody,
-        slate_ts=block.ts,
+        slate_ts=np.where(block.shown_at > 0, block.shown_at, block.ts),
         start=block.start,
         clusters=block.clusters,
         weights=block.weights,

@@ -33,7 +33,8 @@ class ItemOutcomes:
 
     What was decided on: `request` (O, R) the features of the request (`learners.request_features`), laid out
     as `layout` says, which is empty for the intercept alone; `propensity` (N,) of each place, NaN where
-    unknown; and `policy` (O,), a number into `policies`, -1 where unknown.
+    unknown; and `policy` (O,), a number into `policies`, -1 where unknown. `shown_at` (O,) is the time of the
+    impression that a click rewards, ms, 0 where nobody asks for it.
     """
 
     names: list[str]
@@ -53,6 +54,7 @@ class ItemOutcomes:
     policy: Int8 = field(default_factory=lambda: np.zeros(0, np.int8))
     policies: list[str] = field(default_factory=list)
     layout: str = ""
+    shown_at: Int64 = field(default_factory=lambda: np.zeros(0, np.int64))
 
     def __post_init__(self) -> None:
         """What is not given: zeros, the intercept alone, and nothing known of the decision."""
@@ -61,6 +63,8 @@ class ItemOutcomes:
             self.before = np.zeros(n)
         if self.accepted.size != n:
             self.accepted = np.zeros(n, np.int64)
+        if self.shown_at.size != n:
+            self.shown_at = np.zeros(n, np.int64)
         if not self.request.shape[1]:
             self.request = np.ones((n, 1), np.float32)
         if self.propensity.size != self.items.size:

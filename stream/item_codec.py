@@ -33,7 +33,7 @@ _OUTCOMES = {
 # older than the writer, and the number of the layout stays.
 _LATER = {
     "before": ("<f8", 1), "accepted": ("<i8", 1), "request": ("<f4", 2), "propensity": ("<f4", 1),
-    "policy": ("|i1", 1),
+    "policy": ("|i1", 1), "shown_at": ("<i8", 1),
 }  # fmt: skip
 _SAMPLES = {
     "users": ("<f4", 2), "bias": ("<f4", 1), "user": ("<i4", 1), "item": ("<i4", 1), "label": ("<f4", 1),
@@ -73,6 +73,7 @@ def _later(block: ItemOutcomes, columns: dict[str, Any]) -> Frame:
     says = {
         "before": block.before.any(), "accepted": block.accepted.any(), "request": block.layout,
         "propensity": not np.isnan(block.propensity).all(), "policy": (block.policy >= 0).any(),
+        "shown_at": block.shown_at.any(),
     }  # fmt: skip
     columns |= {name: getattr(block, name) for name, is_said in says.items() if is_said}
     beside: Frame = {"layout": block.layout} if says["request"] else {}
@@ -182,7 +183,7 @@ def _is_outcomes(block: ItemOutcomes) -> bool:
     n, start, kind = len(block), block.start, block.kind
     columns = (
         block.ts, block.reward, block.before, block.accepted, block.first, block.decided, block.clusters,
-        block.weights, block.request, block.policy,
+        block.weights, block.request, block.policy, block.shown_at,
     )  # fmt: skip
     if any(len(column) != n for column in columns) or block.clusters.shape != block.weights.shape:
         return False
@@ -190,7 +191,7 @@ def _is_outcomes(block: ItemOutcomes) -> bool:
         return False
     is_one = (kind == CLICK) | (kind == ORGANIC)
     fits = (is_one | (kind == SHOWN)).all() and (np.diff(start)[is_one] == 1).all()
-    if not are_finite(block.reward, block.weights) or not are_times(block.ts, block.accepted):
+    if not are_finite(block.reward, block.weights) or not are_times(block.ts, block.accepted, block.shown_at):
         return False
     if not _is_decided_on(block):
         return False

@@ -81,4 +81,5 @@ def _outcomes_at(block: ItemOutcomes, is_here: Bool) -> ItemOutcomes:
         policy=block.policy[ops],
         policies=block.policies,
         layout=block.layout,
+        shown_at=block.shown_at[ops],
     )
