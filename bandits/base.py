@@ -84,6 +84,9 @@ class Policy(Part, ABC):
 
     name: ClassVar[str]
     propensity_kind: PropensityKind = "exact"
+    goes_by_slates: bool = False
+    """Whether a click counts by the time of its impression (`RowBlock.slate_ts`): between partitions that
+    time travels only where a policy says so, and else it is the click's own."""
 
     # --- deciding ---
 

@@ -92,11 +92,17 @@ def without_forgotten(block: FeedbackBlock, forgotten: ForgetBook) -> FeedbackBl
 
 
 def outcomes_of(
-    block: FeedbackBlock, rows: RowBlock, *, policies: Sequence[str] = (), layout: str = ""
+    block: FeedbackBlock,
+    rows: RowBlock,
+    *,
+    policies: Sequence[str] = (),
+    layout: str = "",
+    shown_at: bool = False,
 ) -> ItemOutcomes:
     """Impressions and clicks of a block, one operation a slate, with the contexts that `rows` has of them.
 
-    `policies` are the names that `rows.policy` numbers, `layout` is that of `rows.request`.
+    `policies` are the names that `rows.policy` numbers, `layout` is that of `rows.request`. `shown_at`:
+    whether somebody goes by the time of a click's impression.
     """
     sent = np.flatnonzero(rows.kind != CLOSED)
     kind, ref = rows.kind[sent], np.array(block.ref, np.int32)[sent]
@@ -133,6 +139,9 @@ def outcomes_of(
         policy=np.append(rows.policy, np.int8(-1))[context],
         policies=list(policies),
         layout=layout,
+        shown_at=np.where(kind == CLICK, np.append(rows.slate_ts, 0)[context], 0)
+        if shown_at
+        else np.zeros(0, np.int64),
     )
 
 

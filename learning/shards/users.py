@@ -162,7 +162,11 @@ class UsersShard:
             raise PartError(msg) from error
         self._training.learn(block)
         outcomes = outcomes_of(
-            block, rows, policies=tuple(parts.policies), layout=parts.request_features.layout
+            block,
+            rows,
+            policies=tuple(parts.policies),
+            layout=parts.request_features.layout,
+            shown_at=any(policy.goes_by_slates for policy in parts.policies.values()),
         )
         # First of all: an item's owner meets an id in an outcome before it learns what parts say of it.
         self._send(route_outcomes(outcomes, self._homes.of(outcomes.names)))
