@@ -32,18 +32,26 @@ def described(struct: type) -> Iterator[Described]:
         ['0.05', '0.5']
     """
     meanings = _meanings(struct)
-    # As they stand in the class: a base class would put its own first.
-    written = {name: place for place, name in enumerate(inspect.get_annotations(struct))}
-    for field in sorted(msgspec.structs.fields(struct), key=lambda field: written.get(field.name, -1)):
+    # As they stand in the class, and what comes from a base class behind its own.
+    lines = [name for one in struct.__mro__ for name in inspect.get_annotations(one)]
+    written = {name: place for place, name in reversed(list(enumerate(lines)))}
+    for field in sorted(msgspec.structs.fields(struct), key=lambda field: written[field.name]):
         if not is_table(field.type):
             yield Described(field.name, _type_name(field.type), _default(field), meanings.get(field.name, ""))
 
 
 def _meanings(struct: type) -> dict[str, str]:
-    """The string literal below each field of a settings class."""
+    """The string literal below each field of a settings class, also of those that it inherits."""
+    found: dict[str, str] = {}
+    for base in reversed(struct.__mro__):
+        found |= _own_meanings(base)
+    return found
+
+
+def _own_meanings(struct: type) -> dict[str, str]:
     try:
         body = ast.parse(textwrap.dedent(inspect.getsource(struct))).body[0]
-    except OSError:  # a class without a source file says nothing
+    except (OSError, TypeError):  # a class without a source file says nothing
         return {}
     assert isinstance(body, ast.ClassDef)
     found = {}
