@@ -2,7 +2,7 @@
 
 A world gives a context for each round and knows the expected reward of every item in it. `play` lets a policy
 choose one item a round, rewards it with a coin of that bias and lets it learn, at once or `every` so many
-rounds.
+rounds. Rounds are a second of event time apart.
 """
 
 from __future__ import annotations
@@ -15,15 +15,17 @@ import numpy as np
 
 from bandits.base import Context, Policy
 from bandits.draws import Draws
-from bandits.ops.arrays import Float64, Int32
+from bandits.ops.arrays import Float64, Int32, Int64
 from learners.item_keys import numbered_keys
 from learners.part import learns_lists
 from learners.rows import RowBlock
 from stream.blocks import CLICK, CLOSED, SHOWN
 
 __all__ = [
+    "ROUND_MS",
     "BernoulliWorld",
     "ClusterWorld",
+    "FlippingWorld",
     "LinearWorld",
     "Play",
     "World",
@@ -32,7 +34,8 @@ __all__ = [
     "teaching",
 ]
 
-_ROUND_MS = 1_000
+ROUND_MS = 1_000
+"""Event time between two rounds."""
 
 
 class World(Protocol):
@@ -67,6 +70,45 @@ class BernoulliWorld:
     def rates(self, context: Context) -> Float64:
         """Fixed click rates (n_items,)."""
         return self._rates
+
+
+@dataclass(frozen=True, slots=True)
+class _Round(Context):
+    """A context that knows its round; what learns of it does not see that."""
+
+    t: int = 0
+
+
+class FlippingWorld:
+    """Another world turned over `every` so many rounds: what was the best item is then the worst.
+
+    In an odd stretch an item is worth what its mirror image in the order of rates is worth in the other world
+    in the same context, so that the mean over all items never changes.
+
+    Example:
+        >>> world = FlippingWorld(BernoulliWorld(3, seed=1, low=0.1, high=0.5), every=100)
+        >>> [int(world.rates(world.context(t)).argmax()) for t in (0, 99, 100, 200)]
+        [2, 2, 0, 2]
+    """
+
+    def __init__(self, world: World, *, every: int) -> None:
+        self.n_items = world.n_items
+        self.every = every
+        self._world = world
+
+    def context(self, t: int) -> Context:
+        """That of the other world."""
+        c = self._world.context(t)
+        return _Round(c.clusters, c.weights, c.features, t)
+
+    def rates(self, context: Context) -> Float64:
+        """Rates (n_items,) in the stretch of the context's round."""
+        rates = self._world.rates(context)
+        if not isinstance(context, _Round) or context.t // self.every % 2 == 0:
+            return rates
+        turned, order = np.empty(self.n_items), np.argsort(rates, kind="stable")
+        turned[order] = rates[order[::-1]]
+        return turned
 
 
 class ClusterWorld:
@@ -179,7 +221,8 @@ def play(
         waiting.append(context)
         if len(waiting) == every or t == n_rounds - 1:
             first = t + 1 - len(waiting)
-            learn(row_block(waiting, items[first : t + 1, None], rewards[first : t + 1, None]))
+            ts = np.arange(first, t + 1) * ROUND_MS
+            learn(row_block(waiting, items[first : t + 1, None], rewards[first : t + 1, None], ts=ts))
             waiting = []
     return Play(items, rewards, probabilities, regret)
 
@@ -215,7 +258,7 @@ def teaching(policy: Policy) -> Callable[[RowBlock], object]:
 def _as_lists(block: RowBlock, first: int) -> RowBlock:
     """The slates of a block as lists that end at once; the n-th slate of a run is in second n."""
     n = block.decided.size
-    slate_ts = _ROUND_MS * np.arange(first, first + n, dtype=np.int64)
+    slate_ts = ROUND_MS * np.arange(first, first + n, dtype=np.int64)
     slate = np.append(block.slate, np.arange(n, dtype=np.int32))
     none, zero = np.full(n, -1, np.int32), np.zeros(n)
     order = np.argsort(slate, kind="stable")  # the end of each follows what happened in it
@@ -236,10 +279,15 @@ def _as_lists(block: RowBlock, first: int) -> RowBlock:
 
 
 def row_block(
-    contexts: Sequence[Context], items: Int32, rewards: Float64, *, decided: bool = True
+    contexts: Sequence[Context],
+    items: Int32,
+    rewards: Float64,
+    *,
+    decided: bool = True,
+    ts: Int64 | None = None,
 ) -> RowBlock:
     """A block of one shown slate a context: items (S, n) and rewards (S, n); each reward follows its
-    impression.
+    impression, and both are of the slate's time `ts` (S,) ms, 0 if it is not given.
 
     Contexts are padded to the widest. Their features, where given, are those of the requests.
 
@@ -267,9 +315,10 @@ def row_block(
     kind, slate, place, reward = (np.array(column) for column in zip(*ops, strict=True))
     n, n_ops = n_slates * width, len(ops)
     flat = items.astype(np.int32).reshape(-1)
+    slate_ts = np.zeros(n_slates, np.int64) if ts is None else ts.astype(np.int64)
     return RowBlock(
         slate_user=np.full(n_slates, -1, np.int32),
-        slate_ts=np.zeros(n_slates, np.int64),
+        slate_ts=slate_ts,
         start=np.arange(0, n + 1, width, dtype=np.int32),
         clusters=clusters,
         weights=weights,
@@ -289,6 +338,6 @@ def row_block(
         item=np.where(place >= 0, flat[np.maximum(place, 0)], -1).astype(np.int32),
         reward=reward.astype(np.float64),
         first=kind == CLICK,
-        ts=np.zeros(n_ops, np.int64),
+        ts=slate_ts[slate],
         request=np.stack(features),
     )

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Annotated
 
-import msgspec
 import numpy as np
 from msgspec import Meta
 
 from bandits.arms import ArmCounts
 from bandits.base import Context, Policy, Reach
 from bandits.errors import PolicyError
+from bandits.forgetting import Forgetting, ForgettingSettings
 from bandits.ops.arrays import Int32
 from bandits.plans import Rule
 from learners.world import World
@@ -20,7 +20,7 @@ __all__ = ["EpsilonGreedy", "Settings", "build"]
 SOURCE = "Sutton and Barto 2018, section 2.2"
 
 
-class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class Settings(ForgettingSettings, frozen=True, forbid_unknown_fields=True):
     """How it chooses."""
 
     exploration: Annotated[float, Meta(ge=0, le=1)] = 0.1
@@ -45,14 +45,16 @@ class EpsilonGreedy(ArmCounts, Policy):
 
     name = "epsilon_greedy"
 
-    def __init__(self, *, exploration: float = 0.1, optimism: float = 1.0) -> None:
+    def __init__(
+        self, *, exploration: float = 0.1, optimism: float = 1.0, forgetting: Forgetting | None = None
+    ) -> None:
         if not 0 <= exploration <= 1 or not np.isfinite(optimism):
             msg = (
                 "epsilon_greedy needs exploration in 0..1 and a finite optimism; "
                 f"got exploration={exploration}, optimism={optimism}"
             )
             raise PolicyError(msg)
-        super().__init__()
+        super().__init__(forgetting)
         self.exploration = exploration
         self.optimism = optimism
 
@@ -69,4 +71,6 @@ class EpsilonGreedy(ArmCounts, Policy):
 
 def build(settings: Settings, world: World) -> EpsilonGreedy:
     """The policy, as the settings say."""
-    return EpsilonGreedy(exploration=settings.exploration, optimism=settings.optimism)
+    return EpsilonGreedy(
+        exploration=settings.exploration, optimism=settings.optimism, forgetting=settings.forgetting()
+    )

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Annotated
 
-import msgspec
 import numpy as np
 from msgspec import Meta
 
 from bandits.arms import ArmCounts
 from bandits.base import Context, Policy
 from bandits.errors import PolicyError
+from bandits.forgetting import Forgetting, ForgettingSettings
 from bandits.ops.arrays import Float64, Int32
 from bandits.plans import Beliefs
 from learners.rows import RowBlock
@@ -21,7 +21,7 @@ __all__ = ["BetaThompson", "Settings", "build"]
 SOURCE = "Chapelle and Li 2011, Algorithm 2"
 
 
-class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class Settings(ForgettingSettings, frozen=True, forbid_unknown_fields=True):
     """What it believes before the first impression."""
 
     prior_reward: Annotated[float, Meta(ge=1, le=1_000_000)] = 1.0
@@ -50,14 +50,21 @@ class BetaThompson(ArmCounts, Policy):
 
     name = "thompson"
 
-    def __init__(self, *, prior_reward: float = 1.0, prior_none: float = 1.0, cap: float = 1.0) -> None:
+    def __init__(
+        self,
+        *,
+        prior_reward: float = 1.0,
+        prior_none: float = 1.0,
+        cap: float = 1.0,
+        forgetting: Forgetting | None = None,
+    ) -> None:
         if not (prior_reward >= 1 and prior_none >= 1 and cap > 0):
             msg = (
                 "thompson needs priors of at least 1 and cap > 0; "
                 f"got prior_reward={prior_reward}, prior_none={prior_none}, cap={cap}"
             )
             raise PolicyError(msg)
-        super().__init__()
+        super().__init__(forgetting)
         self.prior_reward = prior_reward
         self.prior_none = prior_none
         self.cap = cap
@@ -77,4 +84,9 @@ class BetaThompson(ArmCounts, Policy):
 
 def build(settings: Settings, world: World) -> BetaThompson:
     """The policy, as the settings say; the largest reward is that of `[join] cap`."""
-    return BetaThompson(prior_reward=settings.prior_reward, prior_none=settings.prior_none, cap=world.cap)
+    return BetaThompson(
+        prior_reward=settings.prior_reward,
+        prior_none=settings.prior_none,
+        cap=world.cap,
+        forgetting=settings.forgetting(),
+    )

@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from bandits import BetaThompson, DiagLinUcb, EpsilonGreedy, LinUcb, Policy, Uniform
+from bandits.forgetting import Forgetting
 from bandits.ops.arrays import Float32, Int32
 from bandits.testing import PolicyContract
 from bandits.worlds import ClusterWorld, LinearWorld, World
@@ -36,6 +37,22 @@ class TestBetaThompson(PolicyContract):
 
     def make(self) -> Policy:
         return BetaThompson()
+
+
+class TestBetaThompsonThatFades(TestBetaThompson):
+    # In half an hour of rounds the best arm's lead over the second is forgotten more than once.
+    regret_bound = 250.0
+    settings: ClassVar[Mapping[str, Any]] = {"forgetting": Forgetting(half_life_ms=600_000)}
+
+    def make(self) -> Policy:
+        return BetaThompson(forgetting=Forgetting(half_life_ms=600_000))
+
+
+class TestEpsilonGreedyOfAWindow(TestEpsilonGreedy):
+    settings: ClassVar[Mapping[str, Any]] = {"forgetting": Forgetting(window_ms=900_000, window_parts=3)}
+
+    def make(self) -> Policy:
+        return EpsilonGreedy(forgetting=Forgetting(window_ms=900_000, window_parts=3))
 
 
 class TestDiagLinUcb(PolicyContract):

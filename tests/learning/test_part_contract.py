@@ -22,6 +22,10 @@ POLICIES: tuple[dict[str, Any], ...] = (
     {"kind": "thompson"},
     {"kind": "uniform"},
 )
+FORGETTING: tuple[dict[str, Any], ...] = (
+    {"kind": "thompson", "name": "thompson_fading", "half_life_ms": 40_000},
+    {"kind": "epsilon_greedy", "name": "epsilon_greedy_window", "window_ms": 90_000, "window_parts": 3},
+)
 # Of every kind that may be chosen, one beside that which is always there.
 LEARNERS: tuple[dict[str, Any], ...] = (
     {"kind": "popularity", "name": "last_minutes", "half_lives_ms": [60_000]},
@@ -173,6 +177,16 @@ class TestEpsilonGreedy(PolicyPartContract):
 class TestThompson(PolicyPartContract):
     name, policies = "thompson", POLICIES
     learners = LEARNERS
+
+
+class TestThompsonThatFades(PolicyPartContract):
+    name, policies = "thompson_fading", FORGETTING
+    # Over partitions outcomes are added in another order.
+    apart: ClassVar[Mapping[str, float]] = {"sums": 1e-12}
+
+
+class TestEpsilonGreedyOfAWindow(PolicyPartContract):
+    name, policies = "epsilon_greedy_window", FORGETTING
 
 
 class TestUniform(PolicyPartContract):
