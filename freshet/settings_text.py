@@ -32,10 +32,9 @@ def described(struct: type) -> Iterator[Described]:
         ['0.05', '0.5']
     """
     meanings = _meanings(struct)
-    # As they stand in the class, and what comes from a base class behind its own.
-    lines = [name for one in struct.__mro__ for name in inspect.get_annotations(one)]
-    written = {name: place for place, name in reversed(list(enumerate(lines)))}
-    for field in sorted(msgspec.structs.fields(struct), key=lambda field: written[field.name]):
+    # As they stand in the class: a base class would put its own first.
+    written = {name: place for place, name in enumerate(inspect.get_annotations(struct))}
+    for field in sorted(msgspec.structs.fields(struct), key=lambda field: written.get(field.name, -1)):
         if not is_table(field.type):
             yield Described(field.name, _type_name(field.type), _default(field), meanings.get(field.name, ""))
 
