@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import msgspec
@@ -9,8 +10,11 @@ import numpy as np
 
 from stream.errors import SnapshotError
 from stream.frame import Frame
+from stream.training import TrainingLists
 
-__all__ = ["OpenList", "OpenLists"]
+__all__ = ["OpenList", "OpenLists", "give_inputs"]
+
+_INPUTS = frozenset({"keys", "request"})
 
 _OVERHEAD = 700  # bytes that the objects of one list take beside their contents, measured and rounded up
 
@@ -19,7 +23,8 @@ class OpenList(msgspec.Struct, gc=False):
     """One shown list: the features of its `n_shown` and `n_others` candidates are little-endian float16.
 
     It was kept at `rate`, so it stands for 1 / rate of its kind; with a click on it, for itself. `rewards`
-    has what was counted for places so far.
+    has what was counted for places so far. Where they are asked for, `keys` are those of its items, 8 bytes
+    each, and `request` the features of its request, as float16; empty where they are not known.
     """
 
     user: str
@@ -30,6 +35,8 @@ class OpenList(msgspec.Struct, gc=False):
     half: bytes
     rate: float = 1.0
     rewards: dict[int, float] | None = None
+    keys: bytes = b""
+    request: bytes = b""
 
     def add(self, place: int, change: float) -> None:
         """Count a click on a place: its reward changes by so much."""
@@ -126,6 +133,7 @@ class OpenLists:
             "rewarded": np.array([numbers, places], np.int32),
             "rewards": np.array(rewards, np.float64),
             "closed_early": self.n_closed_early,
+            **_inputs_of(lists),
         }
 
     def restore(self, frame: Frame) -> None:
@@ -152,7 +160,52 @@ class OpenLists:
             counted = zip(*frame["rewarded"].tolist(), frame["rewards"].tolist(), strict=True)
             for number, place, reward in counted:
                 lists[number].add(place, reward)
+        self._restore_inputs(frame)
+
+    def _restore_inputs(self, frame: Frame) -> None:
+        for name in _INPUTS & frame.keys():
+            _cut(self._lists.values(), name, frame[name], np.cumsum(frame[f"{name}_sizes"]).tolist())
+        self.n_bytes = sum(_size(request, one) for request, one in self._lists.items())
+
+
+def give_inputs(lists: Sequence[OpenList], block: TrainingLists, layout: str) -> None:
+    """Give the lists that a block shows the keys of their items and the features of their requests.
+
+    Only where the block has them, and features only if they go by `layout`: those of other names are not
+    known.
+
+    Example:
+        >>> nothing, one = np.zeros(0), np.ones(1, np.int32)
+        >>> block = TrainingLists(["r"], np.zeros(1, np.int8), 0 * one, -one, np.zeros(1), one > 1,
+        ...                       np.array([5]), ["ann"], [""], one, 0 * one, 0 * one, nothing.astype("<f2"))
+        >>> block.keys, lists = np.array([7], np.uint64), [OpenList("ann", 5, "", 1, 0, b"")]
+        >>> give_inputs(lists, block, "")
+        >>> lists[0].keys[0], lists[0].request
+        (7, b'')
+    """
+    if block.keys.size:
+        _cut(lists, "keys", block.keys.tobytes(), (8 * block.shown.cumsum(dtype="i8")).tolist())
+    if block.request.size and block.layout == layout:
+        raw = block.request.tobytes()
+        size = len(raw) // len(lists)
+        _cut(lists, "request", raw, [size * (n + 1) for n in range(len(lists))])
+
+
+def _cut(lists: Iterable[OpenList], name: str, raw: bytes, ends: list[int]) -> None:
+    for one, low, high in zip(lists, [0, *ends], ends, strict=False):
+        setattr(one, name, raw[low:high])
+
+
+def _inputs_of(lists: Sequence[OpenList]) -> Frame:
+    """Their keys and features for a snapshot; nothing where nobody asks for them."""
+    frame: Frame = {}
+    for name in _INPUTS:
+        columns = [getattr(one, name) for one in lists]
+        if any(columns):
+            frame |= {name: b"".join(columns), f"{name}_sizes": np.array([*map(len, columns)], np.int64)}
+    return frame
 
 
 def _size(request: str, shown: OpenList) -> int:
-    return len(shown.half) + len(request) + len(shown.user) + _OVERHEAD
+    inputs = len(shown.keys) + len(shown.request)
+    return len(shown.half) + inputs + len(request) + len(shown.user) + _OVERHEAD

@@ -35,8 +35,10 @@ __all__ = [
 Float32 = npt.NDArray[np.float32]
 Float16 = npt.NDArray[np.float16]
 Int32 = npt.NDArray[np.int32]
+UInt64 = npt.NDArray[np.uint64]
 Bool = npt.NDArray[np.bool_]
 
+_NO_KEYS, _NO_FEATURES = np.zeros(0, "<u8"), np.zeros(0, "<f2")
 _MOST_PLACES = 1_000_000  # of one list; without features nothing else bounds what a record asks for
 _LARGEST = float(np.finfo(np.float16).max)
 _COLUMNS = {
@@ -46,6 +48,8 @@ _COLUMNS = {
 _OF_OPERATIONS = ("kind", "ref", "place", "reward", "first", "ts")
 _OF_LISTS = ("shown", "others", "sizes")
 _RATES = "rates"  # left out where all are 1, which is what a record without it means
+_INPUTS = {"keys": "<u8", "request": "<f2"}  # there only where a part reads them
+_MOST_FEATURES = 2_048  # of a request; settings allow fewer
 
 
 @dataclass(slots=True, eq=False)
@@ -60,6 +64,9 @@ class TrainingLists:
     `features` are theirs, row by row: those shown first. A list without features has size 0. `rates` says
     at which rate lists like this one were kept; 0 where a click brings it, for it may have been left out when
     it was shown.
+
+    Where something that learns them asks for it: `keys`, one for each shown item, list by list, and
+    `request`, as many features for each list; `layout` tells them from features of other names.
     """
 
     requests: list[str]
@@ -76,6 +83,9 @@ class TrainingLists:
     sizes: Int32
     features: Float16
     rates: Float32 = field(default_factory=lambda: np.zeros(0, np.float32))
+    keys: UInt64 = field(default_factory=lambda: _NO_KEYS)
+    request: Float16 = field(default_factory=lambda: _NO_FEATURES)
+    layout: str = ""
 
     def __post_init__(self) -> None:
         """Without rates, nothing was left out."""
@@ -105,6 +115,7 @@ class _Texts(msgspec.Struct):
     requests: list[str]
     users: list[str]
     schemas: list[str]
+    layout: str = ""
 
 
 def hashed_user(user_id: str, key: bytes) -> str:
@@ -162,6 +173,9 @@ def _taken(block: TrainingLists, mask: Bool) -> TrainingLists:
         users=[block.users[n] for n in at],
         schemas=[block.schemas[n] for n in at],
         features=block.features[np.repeat(lists, block.sizes)],
+        keys=block.keys[np.repeat(lists, block.shown)] if block.keys.size else block.keys,
+        request=block.request.reshape(lists.size, -1)[lists].ravel() if block.request.size else block.request,
+        layout=block.layout,
     )
 
 
@@ -173,7 +187,10 @@ def training_frame(segment: TrainingLists | HandedOver | Sampled) -> Frame:
         return {"parts": segment.parts}
     texts = {"requests": segment.requests, "users": segment.users, "schemas": segment.schemas}
     rates = {} if (segment.rates == 1).all() else {_RATES: segment.rates}
-    return {**texts, "columns": {**{name: getattr(segment, name) for name in _COLUMNS}, **rates}}
+    inputs = {name: column for name in _INPUTS if (column := getattr(segment, name)).size}
+    layout = {"layout": segment.layout} if "request" in inputs else {}
+    columns = {name: getattr(segment, name) for name in _COLUMNS}
+    return {**texts, **layout, "columns": {**columns, **rates, **inputs}}
 
 
 def revive_training(frame: Frame) -> TrainingLists | HandedOver | Sampled:
@@ -194,12 +211,13 @@ def revive_training(frame: Frame) -> TrainingLists | HandedOver | Sampled:
         columns: dict[str, Any] = {
             name: _column(name, frame["columns"][name], kind) for name, kind in _COLUMNS.items()
         }
-        if _RATES in frame["columns"]:
-            columns[_RATES] = _column(_RATES, frame["columns"][_RATES], "<f4")
+        for name, dtype in {_RATES: "<f4", **_INPUTS}.items():
+            if name in frame["columns"]:
+                columns[name] = _column(name, frame["columns"][name], dtype)
     except MALFORMED as error:
         msg = f"training: something is missing or is something else: {error}"
         raise FrameError(msg) from error
-    block = TrainingLists(requests=texts.requests, users=texts.users, schemas=texts.schemas, **columns)
+    block = TrainingLists(**msgspec.structs.asdict(texts), **columns)
     if not _fits(block):
         msg = "training: the columns do not fit each other, or point beyond the lists that they number"
         raise FrameError(msg)
@@ -240,4 +258,14 @@ def _fits(block: TrainingLists) -> bool:
     rows, sizes = block.shown.astype(np.int64) + block.others, block.sizes.astype(np.int64)
     if (block.shown < 0).any() or (block.others < 0).any() or (rows > _MOST_PLACES).any():
         return False
-    return not (sizes < 0).any() and int(sizes.sum()) == block.features.size
+    if (sizes < 0).any() or int(sizes.sum()) != block.features.size:
+        return False
+    return _inputs_fit(block, n_lists)
+
+
+def _inputs_fit(block: TrainingLists, n_lists: int) -> bool:
+    """A key for each shown item or none; the same number of finite features for each list, or none."""
+    n_shown, n = int(block.shown.sum(dtype="i8")), block.request.size
+    if block.keys.size not in (0, n_shown):
+        return False
+    return not n or (n <= n_lists * _MOST_FEATURES and n % n_lists == 0 and are_finite(block.request))
