@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 import numpy as np
-import numpy.typing as npt
 
 from learners.feature_schema import FeatureSchemas
 from learners.logged_features import logged_halves
 from learners.rows import RowBlock
 from stream.open_lists import OpenList
-from stream.training import to_half
 
-__all__ = ["ListOperation", "as_it_travels", "encode_lists"]
+__all__ = ["ListOperation", "encode_lists"]
 
 ListOperation = tuple[int, int, int, float, bool, int, float]
 """Kind, number of the list, place in it (-1: none), reward, first, ts, how many of its kind it stands for."""
@@ -66,27 +63,6 @@ def encode_lists(
         ts=np.array(ts, np.int64),
         stands_for=np.array(stands_for, np.float64),
     )
-
-
-def as_it_travels(block: RowBlock) -> RowBlock:
-    """The block with its features as TRAIN gets them, so that one machine learns the same: float16.
-
-    Example:
-        >>> block = RowBlock.empty()
-        >>> block.request = np.array([[1.0, 0.1]], np.float32)
-        >>> as_it_travels(block).request.tolist()
-        [[1.0, 0.0999755859375]]
-    """
-    return replace(
-        block,
-        request=_halved(block.request),
-        rank_features=_halved(block.rank_features),
-        other_features=_halved(block.other_features),
-    )
-
-
-def _halved(numbers: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-    return to_half(numbers).astype("<f4")
 
 
 def _rewards(

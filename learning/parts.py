@@ -29,7 +29,7 @@ from learners import (
     RowBlock,
     Vectors,
 )
-from learners.encode_lists import as_it_travels
+from learners.encode_inputs import as_it_travels
 from learners.errors import LearnerError
 from learners.item_keys import ItemKeys
 from learners.part import Columns, learns_lists, naming
@@ -100,13 +100,13 @@ class Parts:
     unclaimed: Unclaimed = field(default_factory=Unclaimed)
     reads_inputs: bool = field(init=False)
     """Whether something that learns whole lists reads items' keys and requests' features."""
-    _list_learners: dict[str, Part] = field(init=False)
+    _list_policies: dict[str, Part] = field(init=False)
 
     def __post_init__(self) -> None:
         """Find out once what is asked for each block."""
-        policies = {name: policy for name, policy in self.policy_parts().items() if learns_lists(policy)}
-        self._list_learners = {"ranker": self.ranker, **self.more, **policies}
-        self.reads_inputs = any(part.reads_inputs for part in self._list_learners.values())
+        of_all = self.policy_parts().items()
+        self._list_policies = {name: policy for name, policy in of_all if learns_lists(policy)}
+        self.reads_inputs = any(part.reads_inputs for part in self.list_learners().values())
 
     def readable(self) -> dict[str, Any]:
         """What a source may name in its `needs`, by name."""
@@ -162,12 +162,12 @@ class Parts:
     def list_learners(self) -> dict[str, Part]:
         """The parts that may learn whole lists in one order, each from what was logged alone: on Kafka TRAIN
         has them."""
-        return self._list_learners
+        return {"ranker": self.ranker, **self.more, **self._list_policies}
 
     def learn_lists(self, block: RowBlock, *, travelled: bool = True) -> None:
         """Let those parts learn a block's lists, which came through `training` if it has `travelled`."""
         seen = block if travelled or not self.reads_inputs else as_it_travels(block)
-        for name, part in self._list_learners.items():
+        for name, part in self.list_learners().items():
             with naming(name):
                 part.learn_lists(seen if part.reads_inputs else block)
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 import msgspec
 
 from learners import LearnerError
+from learners.encode_inputs import put_inputs
 from learners.encode_lists import ListOperation, encode_lists
 from learning.parts import Parts, build_parts
 from learning.rows.codec import encode_control
@@ -21,7 +22,7 @@ from stream.blocks import CLICK, SHOWN, Forgotten
 from stream.engine.shard import Headers, Output, SourceRecord
 from stream.frame import MALFORMED, Frame
 from stream.item_blocks import Ticked
-from stream.open_lists import OpenList, OpenLists
+from stream.open_lists import OpenList, OpenLists, give_inputs
 from stream.training import HandedOver, Sampled, TrainingLists
 
 __all__ = ["TrainShard"]
@@ -85,6 +86,8 @@ class TrainShard:
         self._rows = TrainedRows({"ranker": self.parts.ranker})
         self._shared = SharedRows({**self.parts.list_learners(), **self.parts.measures}, "train", partition)
         self._is_ours = False
+        # Of the features of requests that lists carry; None where nothing that learns here reads them.
+        self._layout = self.parts.request_features.layout if self.parts.reads_inputs else None
 
     # -- records in ------------------------------------------------------------------------------------------
 
@@ -146,6 +149,8 @@ class TrainShard:
         if not operations:
             return
         rows = encode_lists(lists, operations, self.parts.ranker.schemas)
+        if self.parts.reads_inputs:
+            put_inputs(rows, lists, self.parts.request_features.width)
         self.parts.learn_lists(rows)
 
     def _resolved(self, block: TrainingLists) -> tuple[list[OpenList], list[ListOperation]]:
@@ -153,7 +158,7 @@ class TrainShard:
         lists: list[OpenList] = []
         numbers: dict[int, int] = {}  # by identity: a request may be opened twice
         operations: list[ListOperation] = []
-        opened = iter(_lists_of(block))
+        opened = iter(_lists_of(block, self._layout))
         columns = (block.kind, block.ref, block.place, block.reward, block.first, block.ts)
         for kind, ref, place, reward, first, ts in zip(*(c.tolist() for c in columns), strict=True):
             found = self._found(kind, block.requests[ref], opened)
@@ -238,6 +243,7 @@ class TrainShard:
             "marks": self.marks.snapshot(),
             "told": list(self._told),
             "rate": self.rate,
+            **({} if self._layout is None else {"layout": self._layout}),
         }
 
     def restore(self, frame: Frame) -> None:
@@ -246,7 +252,7 @@ class TrainShard:
         for name, state in frame.get("measures", {}).items():
             if name in self.parts.measures:
                 self.parts.measures[name].restore(state)
-        self.lists.restore(frame["lists"])
+        self.lists.restore(self._readable(frame))
         self.n_missed = frame["missed"]
         self._is_ours = frame["is_ours"]
         if "marks" in frame:  # the first snapshots had none: the next ticks say it
@@ -254,14 +260,24 @@ class TrainShard:
             self._told = tuple(frame["told"])
         self.rate = frame.get("rate", 1.0)
 
+    def _readable(self, frame: Frame) -> Frame:
+        """The open lists of a snapshot, without what nothing reads under the settings of now."""
+        unread = {"keys", "request"} if self._layout is None else set()
+        if frame.get("layout") != self._layout:
+            unread |= {"request"}
+        return {name: column for name, column in frame["lists"].items() if name not in unread}
 
-def _lists_of(block: TrainingLists) -> list[OpenList]:
+
+def _lists_of(block: TrainingLists, layout: str | None) -> list[OpenList]:
     """The lists that the block shows, in order."""
     half, ends = block.features.tobytes(), (2 * block.sizes.cumsum(dtype="i8")).tolist()
     ts = block.ts[block.kind == SHOWN].tolist()
     columns = zip(block.users, ts, block.schemas, block.shown.tolist(), block.others.tolist(), strict=True)
     rates = block.rates.tolist()
-    return [
+    lists = [
         OpenList(*plain, half[low:high], rate)
         for plain, low, high, rate in zip(columns, [0, *ends][:-1], ends, rates, strict=True)
     ]
+    if layout is not None:
+        give_inputs(lists, block, layout)
+    return lists

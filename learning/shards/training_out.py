@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
+from learners.encode_inputs import ListInputs
 from learning.shards.sampling import RatesInUse, drawn
 from stream.block_codec import SEGMENT_VERSION
 from stream.block_routing import bounded
@@ -26,12 +27,16 @@ _HEADERS: Headers = (("schema", b"%d" % SEGMENT_VERSION),)
 
 
 def lists_of(
-    block: FeedbackBlock, key: bytes, rate: float = 1.0, lowest: float = 1.0
+    block: FeedbackBlock,
+    key: bytes,
+    rate: float = 1.0,
+    lowest: float = 1.0,
+    inputs: ListInputs | None = None,
 ) -> TrainingLists | None:
     """What became of the decided slates of a block; None where there are none. `key` hashes users.
 
     Shown lists are kept at `rate`. A click brings its list again if that may have been left out: lists have
-    been kept at `lowest` at least.
+    been kept at `lowest` at least. With `inputs` shown lists carry what these find.
 
     Example:
         >>> from stream.blocks import Slate
@@ -79,6 +84,7 @@ def lists_of(
         sizes=sizes,
         features=features,
         rates=rates[kind == SHOWN],
+        **({} if inputs is None or not shown else inputs.of(shown)),
     )
 
 
@@ -101,16 +107,17 @@ class TrainingRecords:
         partition: of users, which is the records' key.
         key: hashes users.
         horizon_ms: of event time from a list's decision to the last click on it.
+        inputs: finds what else lists carry; None where nothing that learns them reads it.
     """
 
-    def __init__(self, partition: int, key: bytes, horizon_ms: int) -> None:
-        self._name, self._key = b"%d" % partition, key
+    def __init__(self, partition: int, key: bytes, horizon_ms: int, inputs: ListInputs | None = None) -> None:
+        self._name, self._key, self._inputs = b"%d" % partition, key, inputs
         self._rates = RatesInUse(horizon_ms)
         self._segments: list[Segment] = []
 
     def learn(self, block: FeedbackBlock) -> None:
         """Pass on what became of decided slates."""
-        lists = lists_of(block, self._key, self._rates.now, self._rates.lowest)
+        lists = lists_of(block, self._key, self._rates.now, self._rates.lowest, self._inputs)
         if lists is not None:
             self._segments.append(lists)
 

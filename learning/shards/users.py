@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from learners import encode
+from learners.encode_inputs import ListInputs
 from learners.part import Columns
 from learning.errors import SettingsError
 from learning.parcels import packed
@@ -97,9 +98,11 @@ class UsersShard:
         # Nobody can be asked for a secret that all workers share, so this keeps ids out, no more.
         key = blake2b(settings.kafka.prefix.encode(), digest_size=32).digest()
         self.forgotten = ForgetBook(key)
+        parts = self.parts
         self._training = TrainingRecords(
-            partition, key, 2 * (settings.join.window_ms + settings.join.lateness_ms)
-        )
+            partition, key, 2 * (settings.join.window_ms + settings.join.lateness_ms),
+            ListInputs(parts.item_keys, parts.request_features) if parts.reads_inputs else None,
+        )  # fmt: skip
         self._has_handed_over = False
         self.reader = SegmentReader("feedback", partition, (FeedbackBlock, Forgotten, Ticked, Sampled))
         of_all = {**self.parts.learners(), **self.parts.measures}

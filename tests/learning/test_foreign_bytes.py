@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -30,6 +31,7 @@ from stream.engine.shard_memory import MemoryPartition, MemoryShardStore
 from stream.errors import FrameError, FreshetError, LogError, SnapshotError
 from stream.frame import pack, unpack
 from tests.harness.chain import Chain
+from tests.harness.listening import ENTRY, install
 from tests.harness.rows import RowPublisher, RowServer, scripted
 
 N = 400  # of each kind, each other: some milliseconds
@@ -146,14 +148,24 @@ def test_a_step_buries_what_it_cannot_read_and_goes_on(
     assert np.isfinite(step.parts.items.data[: step.parts.items.size]).all()
 
 
-def test_train_buries_what_it_cannot_read_and_goes_on(chain: Chain) -> None:
-    records, rng = chain.topics["training", 0], np.random.default_rng(6)
-    step = TrainShard(0, chain.users[0].settings, chain.n)
+def test_train_buries_what_it_cannot_read_and_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, chain: Chain
+) -> None:
+    install(tmp_path, monkeypatch)  # so that lists carry all that they can
+    settings = msgspec.structs.replace(chain.settings, policies=(ENTRY,))
+    asking = Chain(settings, 2)
+    asking.feed(scripted(5))
+    records, rng = asking.topics["training", 0], np.random.default_rng(6)
+    carrying = [record for record in records if b"keys" in record.value and b"request" in record.value]
+    assert len(carrying) > len(records) // 4
+    step = TrainShard(0, settings, chain.n)
     for n in range(N):
         give(step, [SourceRecord(n, changed(records[int(rng.integers(len(records)))].value, rng))])
     give(step, records)
     assert step.reader.n_letters > N // 4 and step.parts.ranker.steps > 0
     assert np.isfinite(step.parts.ranker.weights).all()
+    listening = step.parts.policies["listening"]
+    assert np.isfinite(listening.export("shared", np.zeros(1, np.int32))["sum"]).all()
 
 
 def test_join_buries_what_it_cannot_read_and_goes_on(chain: Chain) -> None:
