@@ -2,40 +2,51 @@
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from learners.feature_schema import FeatureSchemas
 from learners.logged_features import logged_halves
 from learners.rows import RowBlock
-from stream.open_lists import OpenList
+from stream.open_lists import Followed, OpenList
+from stream.ops.kinds import CLOSED
+from stream.training import TrainingLists
 
-__all__ = ["ListOperation", "encode_lists"]
+__all__ = ["encode_lists"]
 
-ListOperation = tuple[int, int, int, float, bool, int, float]
-"""Kind, number of the list, place in it (-1: none), reward, first, ts, how many of its kind it stands for."""
+Int32 = npt.NDArray[np.int32]
 
 
-def encode_lists(
-    lists: Sequence[OpenList], operations: Sequence[ListOperation], schemas: FeatureSchemas
-) -> RowBlock:
+def encode_lists(block: TrainingLists, found: Followed, schemas: FeatureSchemas) -> RowBlock:
     """A block of decided lists with their features by name; nothing in it is a row of a table.
+
+    Operations without a list are left out, and rewards are those of closed lists: before that it would
+    matter where blocks end.
 
     Example:
         >>> half = np.array([[1.0], [0.5]], "<f2").tobytes()
-        >>> block = encode_lists([OpenList("ann", 5, "", 1, 1, half)], [(1, 0, 0, 1.0, True, 9, 1.0)],
-        ...                      FeatureSchemas(["taste"]))
-        >>> block.rank_features.tolist(), block.other_features.tolist(), block.place.tolist()
+        >>> one, nothing, nobody = np.zeros(1, np.int32), np.zeros(0, np.int32), np.zeros(0, "<f2")
+        >>> block = TrainingLists(["r"], np.array([1], np.int8), one, one, np.ones(1), one == 0,
+        ...                       np.array([9]), [], [], nothing, nothing, nothing, nobody)
+        >>> rows = encode_lists(block, Followed([OpenList("ann", 5, "", 1, 1, half)], one, np.ones(1), 0),
+        ...                     FeatureSchemas(["taste"]))
+        >>> rows.rank_features.tolist(), rows.other_features.tolist(), rows.place.tolist()
         ([[1.0]], [[0.5]], [0])
     """
-    n, n_lists = len(operations), len(lists)
+    lists, is_here = found.lists, found.number >= 0
+    # Most blocks are taken whole, and need no copy.
+    kept: Any = slice(None) if is_here.all() else is_here
+    slate, kind = found.number[kept], block.kind[kept]
+    n, n_lists = slate.size, len(lists)
     shown = np.array([one.n_shown for one in lists], np.int32)
     others = np.array([one.n_others for one in lists], np.int32)
     start, other_start = _starts(shown), _starts(others)
-    kind, number, at, reward, first, ts, stands_for = zip(*operations, strict=True) if n else ((),) * 7
-    slate, place = np.array(number, np.int32), np.array(at, np.int32)
-    place[place >= 0] += start[slate[place >= 0]]
+    place = block.place[kept]
+    place = np.where(place >= 0, place + start[slate], place)
     rank_features, other_features = logged_halves(lists, shown, others, schemas)
     nobody, nothing = np.full(n, -1, np.int32), np.full(int(start[-1]), -1, np.int32)
     return RowBlock(
@@ -48,37 +59,35 @@ def encode_lists(
         policy=np.full(n_lists, -1, np.int8),
         items=nothing,
         propensity=np.full(nothing.size, np.nan, np.float32),
-        rewards=_rewards(lists, start),
+        rewards=_rewards(lists, start, slate[kind == CLOSED]),
         rank_features=rank_features,
         explored=np.zeros(nothing.size, np.bool_),
         other_start=other_start,
         other_features=other_features,
-        kind=np.array(kind, np.int8),
+        kind=kind,
         slate=slate,
         place=place,
         user=nobody,
         item=nobody.copy(),
-        reward=np.array(reward, np.float64),
-        first=np.array(first, np.bool_),
-        ts=np.array(ts, np.int64),
-        stands_for=np.array(stands_for, np.float64),
+        reward=block.reward[kept],
+        first=block.first[kept],
+        ts=block.ts[kept],
+        stands_for=found.stands_for[kept],
     )
 
 
-def _rewards(
-    lists: Sequence[OpenList], start: np.ndarray[tuple[int], np.dtype[np.int32]]
-) -> np.ndarray[tuple[int], np.dtype[np.float32]]:
+def _rewards(lists: Sequence[OpenList], start: Int32, closed: Int32) -> npt.NDArray[np.float32]:
+    at, rewards = array("q"), array("d")
+    for n, first in zip(closed.tolist(), start[closed].tolist(), strict=True):
+        if counted := lists[n].rewards:
+            at.extend([first + place for place in counted])
+            rewards.extend(counted.values())
     out = np.zeros(int(start[-1]), np.float32)
-    for first, one in zip(start.tolist(), lists, strict=False):
-        if one.rewards:
-            for place, reward in one.rewards.items():
-                out[first + place] = reward
+    out[np.frombuffer(at, np.int64)] = np.frombuffer(rewards)
     return out
 
 
-def _starts(
-    lengths: np.ndarray[tuple[int], np.dtype[np.int32]],
-) -> np.ndarray[tuple[int], np.dtype[np.int32]]:
+def _starts(lengths: Int32) -> Int32:
     out = np.zeros(lengths.size + 1, np.int32)
     np.cumsum(lengths, out=out[1:])
     return out

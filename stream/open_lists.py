@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any
+from itertools import islice
+from typing import Any, NamedTuple
 
 import msgspec
 import numpy as np
+import numpy.typing as npt
 
 from stream.errors import SnapshotError
 from stream.frame import Frame
+from stream.ops.kinds import CLICK, SHOWN
+from stream.ops.open_lists import follow_operations
 from stream.training import TrainingLists
 
-__all__ = ["OpenList", "OpenLists", "give_inputs"]
+__all__ = ["Followed", "OpenList", "OpenLists", "give_inputs"]
 
 _INPUTS = frozenset({"keys", "request"})
 
@@ -49,6 +53,20 @@ class OpenList(msgspec.Struct, gc=False):
         return np.frombuffer(self.half, "<f2").astype("<f4").tobytes()
 
 
+class Followed(NamedTuple):
+    """Which lists the operations of a block mean.
+
+    `lists` stand in the order in which operations first name them. Of each operation: the `number` of its
+    list in there, -1 where there is nothing to do, and for how many lists of its kind that `stands_for`.
+    `n_missed` clicks were on lists that are not open.
+    """
+
+    lists: list[OpenList]
+    number: npt.NDArray[np.int32]
+    stands_for: npt.NDArray[np.float64]
+    n_missed: int
+
+
 class OpenLists:
     """Open lists by request, oldest first; beyond `max_bytes` the oldest close as they are.
 
@@ -66,7 +84,7 @@ class OpenLists:
     def __init__(self, max_bytes: int) -> None:
         self._max_bytes = max_bytes
         self._lists: dict[str, OpenList] = {}
-        self._of_user: dict[str, dict[str, None]] = {}
+        self._of_user: dict[str, list[str]] | None = None  # of those who forget; lists may have closed since
         self.n_bytes = 0
         """Bytes of all that is open."""
         self.n_closed_early = 0
@@ -83,23 +101,75 @@ class OpenLists:
     def put(self, request: str, shown: OpenList) -> None:
         """Open a list, and close the oldest where there is no room; one alone always has room."""
         self.close(request)
-        self._lists[request] = shown
-        self._of_user.setdefault(shown.user, {})[request] = None
-        self.n_bytes += _size(request, shown)
-        while self.n_bytes > self._max_bytes and len(self._lists) > 1:
-            self.close(next(iter(self._lists)))
-            self.n_closed_early += 1
+        self._open([request], [shown])
+        self._make_room()
 
     def close(self, request: str) -> OpenList | None:
         """Drop a list, if it is open; what it was."""
-        found = self._lists.pop(request, None)
+        found = self._lists.get(request)
         if found is not None:
-            self.n_bytes -= _size(request, found)
-            mine = self._of_user[found.user]
-            del mine[request]
-            if not mine:
-                del self._of_user[found.user]
+            self._close([request])
         return found
+
+    def follow(self, block: TrainingLists, layout: str | None = None) -> Followed:
+        """Open the lists that a block shows, count its clicks and close what it closes, in order.
+
+        Room is made behind the block: until then all of its lists are open. With a `layout` they keep what
+        `give_inputs` gives them.
+
+        Example:
+            >>> nothing, half = np.zeros(2), np.zeros(1, "<f2")
+            >>> one = np.ones(1, np.int32)
+            >>> block = TrainingLists(
+            ...     ["r"], np.array([SHOWN, CLICK], np.int8), np.zeros(2, np.int32),
+            ...     np.array([-1, 0], np.int32), np.array([0.0, 2.0]), nothing > 0, np.array([5, 6]), ["ann"],
+            ...     [""], one, 0 * one, one, half)
+            >>> lists = OpenLists(2_000)
+            >>> lists.follow(block).number.tolist(), lists.get("r").rewards
+            ([0, 0], {0: 2.0})
+        """
+        requests, ref = _each_once(block)
+        before = [*map(self._lists.get, requests)]
+        lists = [*before, *_lists_of(block, layout)]
+        current = np.array([-1 if one is None else n for n, one in enumerate(before)], np.int32)
+        known = [(0, 1.0) if one is None else (one.n_shown, one.rate) for one in before]
+        n_shown = np.append(np.array([n for n, _ in known], np.int32), block.shown)
+        rate = np.append(np.array([rate for _, rate in known]), block.rates)
+        number, used, stands_for = np.empty(len(block), np.int32), np.empty_like(n_shown), np.ones(len(block))
+        now, rates = current.copy(), rate.copy()
+        n_used, n_missed = follow_operations(
+            block.kind, ref, block.place, now, n_shown, rates, number, used, stands_for
+        )
+        for n in np.flatnonzero(rates != rate).tolist():
+            lists[n].rate = 1.0  # type: ignore[union-attr]
+        named: list[Any] = [lists[n] for n in used[:n_used].tolist()]
+        _count_clicks(block, named, number)
+        self._close([requests[n] for n in np.flatnonzero((current >= 0) & (now != current)).tolist()])
+        # As they were shown: the oldest are the first to close where room is short.
+        order = np.argsort(now)[np.count_nonzero(now < len(before)) :]
+        self._open([requests[r] for r in order.tolist()], [lists[n] for n in now[order].tolist()])
+        self._make_room()
+        return Followed(named, number, stands_for, n_missed)
+
+    def _open(self, requests: Sequence[str], lists: Sequence[Any]) -> None:
+        self._lists.update(zip(requests, lists, strict=True))
+        self.n_bytes += _size(requests, lists)
+        self._of_user = None
+
+    def _close(self, requests: Sequence[str]) -> None:
+        self.n_bytes -= _size(requests, [self._lists.pop(request) for request in requests])
+
+    def _make_room(self) -> None:
+        if self.n_bytes <= self._max_bytes:
+            return
+        oldest, over = [], self.n_bytes - self._max_bytes
+        for request, shown in islice(self._lists.items(), len(self._lists) - 1):
+            if over <= 0:
+                break
+            oldest.append(request)
+            over -= _size([request], [shown])
+        self._close(oldest)
+        self.n_closed_early += len(oldest)
 
     def forget(self, user: str, ts: int) -> None:
         """Drop the lists of a user that are not newer than `ts`.
@@ -111,8 +181,13 @@ class OpenLists:
             >>> len(lists), lists.n_bytes
             (0, 0)
         """
-        for request in list(self._of_user.get(user, ())):
-            if self._lists[request].ts <= ts:
+        if self._of_user is None:
+            self._of_user = {}
+            for request, shown in self._lists.items():
+                self._of_user.setdefault(shown.user, []).append(request)
+        for request in self._of_user.get(user, ()):
+            found = self._lists.get(request)
+            if found is not None and found.ts <= ts:
                 self.close(request)
 
     def snapshot(self) -> Frame:
@@ -142,7 +217,7 @@ class OpenLists:
         Raises:
             SnapshotError: it does not fit together.
         """
-        self._lists, self._of_user, self.n_bytes = {}, {}, 0
+        self._lists, self._of_user, self.n_bytes = {}, None, 0
         half, ends = frame["half"], np.cumsum(frame["sizes"]).tolist()
         if len(half) != (ends[-1] if ends else 0):
             msg = f"open lists: expected {ends[-1] if ends else 0} bytes of features, got {len(half)}"
@@ -165,7 +240,7 @@ class OpenLists:
     def _restore_inputs(self, frame: Frame) -> None:
         for name in _INPUTS & frame.keys():
             _cut(self._lists.values(), name, frame[name], np.cumsum(frame[f"{name}_sizes"]).tolist())
-        self.n_bytes = sum(_size(request, one) for request, one in self._lists.items())
+        self.n_bytes = _size([*self._lists], [*self._lists.values()])
 
 
 def give_inputs(lists: Sequence[OpenList], block: TrainingLists, layout: str) -> None:
@@ -206,6 +281,43 @@ def _inputs_of(lists: Sequence[OpenList]) -> Frame:
     return frame
 
 
-def _size(request: str, shown: OpenList) -> int:
-    inputs = len(shown.keys) + len(shown.request)
-    return len(shown.half) + inputs + len(request) + len(shown.user) + _OVERHEAD
+def _size(requests: Sequence[str], lists: Sequence[OpenList]) -> int:
+    n_bytes = sum([len(one.half) + len(one.user) + len(one.keys) + len(one.request) for one in lists])
+    return _OVERHEAD * len(lists) + n_bytes + sum(map(len, requests))
+
+
+def _each_once(block: TrainingLists) -> tuple[list[str], npt.NDArray[np.int32]]:
+    """The requests of a block and the numbers of those that its operations name; none stands there twice."""
+    requests = block.requests
+    at = dict(zip(requests, range(len(requests)), strict=True))
+    if len(at) == len(requests):
+        return requests, block.ref
+    last = np.fromiter(map(at.__getitem__, requests), np.int32, len(requests))
+    return requests, last[block.ref]
+
+
+def _lists_of(block: TrainingLists, layout: str | None) -> list[OpenList]:
+    """The lists that the block shows, in order."""
+    half, ends = block.features.tobytes(), (2 * block.sizes.cumsum(dtype="i8")).tolist()
+    ts = block.ts[block.kind == SHOWN].tolist()
+    columns = zip(
+        block.users, ts, block.schemas, block.shown.tolist(), block.others.tolist(), [0, *ends], ends,
+        block.rates.tolist(), strict=False,
+    )  # fmt: skip
+    lists = [
+        OpenList(user, at, schema, n_shown, n_others, half[low:high], rate)
+        for user, at, schema, n_shown, n_others, low, high, rate in columns
+    ]
+    if layout is not None:
+        give_inputs(lists, block, layout)
+    return lists
+
+
+def _count_clicks(block: TrainingLists, lists: Sequence[OpenList], number: npt.NDArray[np.int32]) -> None:
+    is_click = (block.kind == CLICK) & (number >= 0)
+    columns = (number[is_click], block.place[is_click], block.reward[is_click])
+    for n, place, reward in zip(*(column.tolist() for column in columns), strict=True):
+        rewards = lists[n].rewards
+        if rewards is None:
+            rewards = lists[n].rewards = {}
+        rewards[place] = rewards.get(place, 0.0) + reward

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import msgspec
 
 from learners import LearnerError
 from learners.encode_inputs import put_inputs
-from learners.encode_lists import ListOperation, encode_lists
+from learners.encode_lists import encode_lists
 from learning.parts import Parts, build_parts
 from learning.rows.codec import encode_control
 from learning.rows.publish import TrainedRows
@@ -18,11 +18,11 @@ from learning.shards.reading import SegmentReader
 from learning.shards.sampling import SamplingRate
 from learning.shards.source_marks import SourceMarks
 from stream.block_codec import SEGMENT_VERSION, encode_segment
-from stream.blocks import CLICK, SHOWN, Forgotten
+from stream.blocks import Forgotten
 from stream.engine.shard import Headers, Output, SourceRecord
 from stream.frame import MALFORMED, Frame
 from stream.item_blocks import Ticked
-from stream.open_lists import OpenList, OpenLists, give_inputs
+from stream.open_lists import OpenLists
 from stream.training import HandedOver, Sampled, TrainingLists
 
 __all__ = ["TrainShard"]
@@ -145,47 +145,14 @@ class TrainShard:
         return self._sampling.rate
 
     def _learn(self, block: TrainingLists) -> None:
-        lists, operations = self._resolved(block)
-        if not operations:
+        found = self.lists.follow(block, self._layout)
+        self.n_missed += found.n_missed
+        if not found.lists:
             return
-        rows = encode_lists(lists, operations, self.parts.ranker.schemas)
+        rows = encode_lists(block, found, self.parts.ranker.schemas)
         if self.parts.reads_inputs:
-            put_inputs(rows, lists, self.parts.request_features.width)
+            put_inputs(rows, found.lists, self.parts.request_features.width)
         self.parts.learn_lists(rows)
-
-    def _resolved(self, block: TrainingLists) -> tuple[list[OpenList], list[ListOperation]]:
-        """The lists that operations name, and the operations with numbers of these; opens and closes them."""
-        lists: list[OpenList] = []
-        numbers: dict[int, int] = {}  # by identity: a request may be opened twice
-        operations: list[ListOperation] = []
-        opened = iter(_lists_of(block, self._layout))
-        columns = (block.kind, block.ref, block.place, block.reward, block.first, block.ts)
-        for kind, ref, place, reward, first, ts in zip(*(c.tolist() for c in columns), strict=True):
-            found = self._found(kind, block.requests[ref], opened)
-            if found is None or place >= found.n_shown:
-                self.n_missed += kind == CLICK
-                continue
-            number = numbers.setdefault(id(found), len(lists))
-            if number == len(lists):
-                lists.append(found)
-            if kind == CLICK:
-                found.rate = 1.0  # with a click it would be here in any case
-                found.add(place, reward)
-            operations.append((kind, number, place, reward, first, ts, 1 / found.rate))
-        return lists, operations
-
-    def _found(self, kind: int, request: str, opened: Iterator[OpenList]) -> OpenList | None:
-        """The list that an operation names, which is opened by it, or closed; None: nothing is to do."""
-        if kind == SHOWN:
-            found = next(opened)
-            if found.rate:
-                self.lists.put(request, found)
-                return found
-            if self.lists.get(request) is None:  # it comes with its first click, which is next
-                found.rate = 1.0
-                self.lists.put(request, found)
-            return None
-        return self.lists.get(request) if kind == CLICK else self.lists.close(request)
 
     def _tick(self, tick: Ticked, record: SourceRecord) -> None:
         if not 0 <= tick.source < self.marks.n_sources:
@@ -266,18 +233,3 @@ class TrainShard:
         if frame.get("layout") != self._layout:
             unread |= {"request"}
         return {name: column for name, column in frame["lists"].items() if name not in unread}
-
-
-def _lists_of(block: TrainingLists, layout: str | None) -> list[OpenList]:
-    """The lists that the block shows, in order."""
-    half, ends = block.features.tobytes(), (2 * block.sizes.cumsum(dtype="i8")).tolist()
-    ts = block.ts[block.kind == SHOWN].tolist()
-    columns = zip(block.users, ts, block.schemas, block.shown.tolist(), block.others.tolist(), strict=True)
-    rates = block.rates.tolist()
-    lists = [
-        OpenList(*plain, half[low:high], rate)
-        for plain, low, high, rate in zip(columns, [0, *ends][:-1], ends, rates, strict=True)
-    ]
-    if layout is not None:
-        give_inputs(lists, block, layout)
-    return lists
