@@ -119,6 +119,20 @@ class Kind(NamedTuple):
         """Whether it is there for the features of the request, and knows little without them."""
         return bool(getattr(self.module, "READS_FEATURES", False))
 
+    def lacks(self) -> str:
+        """What is not installed and needed to train it (`TRAINS_WITH`, modules by name), as a message; empty
+        where nothing is. Nothing is imported."""
+        missing = [name for name in getattr(self.module, "TRAINS_WITH", ()) if find_spec(name) is None]
+        return self.without(missing[0]) if missing else ""
+
+    def without(self, missing: str) -> str:
+        """The message where a module is not installed, with the line that installs it where that is known."""
+        try:
+            brought = distribution(self.package) if self.package else _freshet()
+        except PackageNotFoundError:
+            brought = None
+        return f"{self.title} needs {missing}, which is not installed{_extra(missing, brought)}"
+
     @property
     def servable(self) -> bool:
         """Whether serving workers can run it."""

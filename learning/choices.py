@@ -384,6 +384,9 @@ def _built(one: Chosen, world: World, expected: type) -> Any:
         raise
     except BaseException as error:
         msg = f"{what} cannot be built: {words_of(error)}"
+        # What only training needs is imported here, and not with the module.
+        if isinstance(error, ModuleNotFoundError) and error.name:
+            msg = f"settings: {one.where}: {one.kind.without(error.name)}"
         raise SettingsError(msg) from error
     if isinstance(part, type):
         msg = f"{what} builds the class {part.__name__!r}; make one: return {part.__name__}(...)"

@@ -33,7 +33,8 @@ class Pipeline:
     """A `stream.step.Step` made of the joiner, the learners, the policies and the measures.
 
     `take()` gives one frame with the changes of every part, by name; `learning.parts.Parts` on the serving
-    side applies it to the same classes. `forget_key` keys the hashes of forgotten users.
+    side applies it to the same classes. `forget_key` keys the hashes of forgotten users; one that does not
+    train (`World.trains`) is for warming up where nothing is learned.
 
     Example:
         >>> from learning.settings import LearningSettings
@@ -44,11 +45,11 @@ class Pipeline:
         ([0], 1)
     """
 
-    def __init__(self, settings: LearningSettings, forget_key: bytes) -> None:
+    def __init__(self, settings: LearningSettings, forget_key: bytes, *, trains: bool = True) -> None:
         self.settings = settings
         self.forgotten = ForgetBook(forget_key)
         self.joiners = {backfill: Joiner(settings.join, self.forgotten) for backfill in (False, True)}
-        self.parts: Parts = build_parts(settings, trains=True)
+        self.parts: Parts = build_parts(settings, trains=trains)
         parts = self.parts
         self._noting = {**parts.learners(), **parts.list_learners(), **parts.policy_rows()}
         self._maintained_ms = 0

@@ -16,14 +16,19 @@ from stream.errors import PartError
 __all__ = ["refusing_parts", "startable_parts"]
 
 
-def startable_parts(settings: LearningSettings, sources: Sequence[Chosen] = (), *, kafka: bool) -> Parts:
-    """Empty parts, as the settings say, that a system can run, embedded or on Kafka.
+def startable_parts(
+    settings: LearningSettings, sources: Sequence[Chosen] = (), *, kafka: bool, trains: bool
+) -> Parts:
+    """Empty parts, as the settings say, that a system can run, embedded or on Kafka; none of them trains.
+
+    Where this process does, or one that it starts (`trains`), what is needed for that is installed.
 
     Raises:
-        SettingsError: a part cannot be built, is not meant for serving, or would be served untrained.
+        SettingsError: a part cannot be built or trained, is not meant for serving, or would be served
+            untrained.
 
     Example:
-        >>> list(startable_parts(LearningSettings(), kafka=True).policies)
+        >>> list(startable_parts(LearningSettings(), kafka=True, trains=True).policies)
         ['diag_lin_ucb', 'uniform']
     """
     parts = build_parts(settings)
@@ -34,6 +39,10 @@ def startable_parts(settings: LearningSettings, sources: Sequence[Chosen] = (), 
                 f"settings: {one.where}: {one.kind.title} is not for serving (SERVABLE is False); it is for "
                 "`freshet replay` and `freshet simulate`"
             )
+            raise SettingsError(msg)
+        # Looked for and not imported: the process that looks need not be the one that trains.
+        if trains and (missing := one.kind.lacks()):
+            msg = f"settings: {one.where}: {missing}"
             raise SettingsError(msg)
     (require_carried if kafka else require_framed)(parts.policies, parts.more)
     return parts

@@ -10,9 +10,10 @@ from stream.frame import Frame
 __all__ = ["warm_frames"]
 
 
-def warm_frames(settings: LearningSettings) -> list[Frame]:
-    """What a learner makes of a few events of every kind: one frame a commit."""
-    pipeline = Pipeline(settings, b"only for warming up")
+def warm_frames(settings: LearningSettings, *, trains: bool = True) -> list[Frame]:
+    """What a learner makes of a few events of every kind: one frame a commit. Workers do not train for that,
+    for what trains a network is neither needed there nor loaded."""
+    pipeline = Pipeline(settings, b"only for warming up", trains=trains)
     look_up_many()
     frames = []
     for now_ms, events in warm_events(settings, pipeline.parts.ranker.n_features):

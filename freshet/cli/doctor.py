@@ -106,7 +106,7 @@ def _settings(config: Path | None) -> _Finding:
     said: list[str] = []
     try:
         settings = load_settings(config, say=said.append)
-        startable_parts(settings, chosen_parts(SOURCES, settings.sources), kafka=False)
+        startable_parts(settings, chosen_parts(SOURCES, settings.sources), kafka=False, trains=True)
     except SettingsError as error:
         return _Finding("settings", "bad", str(error), "mend freshet.toml or the FRESHET_* variable it names")
     found = "; ".join([f"policies {', '.join(policy_names(settings))}, clock {settings.clock}", *said])

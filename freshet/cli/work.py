@@ -78,10 +78,10 @@ def work(
         logging.getLogger("stream").setLevel(logging.INFO)
         chosen = _chosen(steps)
         if set(chosen) - {"join"}:
-            startable_parts(settings, kafka=True)
+            startable_parts(settings, kafka=True, trains="train" in chosen)
         _require_topics(settings.kafka, chosen)
         if set(chosen) - {"join"}:
-            _warm(settings)
+            _warm(settings, chosen)
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(_work(settings, chosen))
 
@@ -130,12 +130,12 @@ def _require_topics(kafka: KafkaSettings, steps: Sequence[str]) -> None:
         raise StartError("; ".join(wrong))
 
 
-def _warm(settings: Settings) -> None:
+def _warm(settings: Settings, steps: Sequence[str]) -> None:
     from learning.shards.warm_shards import warm_shards
 
     console.print("getting ready (the first start compiles, about half a minute) ...")
     with refusing_parts():
-        warm_shards(settings)
+        warm_shards(settings, trains="train" in steps)
 
 
 async def _work(settings: Settings, steps: Sequence[str]) -> None:

@@ -61,7 +61,7 @@ def serve_forever(data: Path, settings: Settings, told: Callable[[str], None]) -
     """
     refuse_exposure(settings.host, settings.serve.auth, insecure=settings.serve.insecure)
     require_files()
-    parts = startable_parts(settings, chosen_parts(SOURCES, settings.sources), kafka=True)
+    parts = startable_parts(settings, chosen_parts(SOURCES, settings.sources), kafka=True, trains=False)
     # Before requests are taken there is nothing to bring to an end.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     clock = WallClock()

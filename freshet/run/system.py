@@ -44,7 +44,7 @@ class EmbeddedSystem:
     def __init__(self, data: Path, settings: Settings, clock: Clock) -> None:
         refuse_exposure(settings.host, settings.serve.auth, insecure=settings.serve.insecure)
         require_files()
-        startable_parts(settings, chosen_parts(SOURCES, settings.sources), kafka=False)
+        startable_parts(settings, chosen_parts(SOURCES, settings.sources), kafka=False, trains=True)
         self._settings, self._clock = settings, clock
         self.data = data.resolve()
         with ExitStack() as undo:

@@ -99,9 +99,8 @@ def warm(settings: Settings) -> None:
     dim = settings.learn.embedding_dim
     warm_up([one.kind.name for one in chosen_policies(settings)])
     with refusing_parts():
-        warm_serving(
-            build_parts(scratch), warm_frames(scratch), WARM_USERS, dim=dim, sources=settings.sources
-        )
+        frames = warm_frames(scratch, trains=False)
+        warm_serving(build_parts(scratch), frames, WARM_USERS, dim=dim, sources=settings.sources)
 
 
 if __name__ == "__main__":

@@ -24,8 +24,10 @@ from stream.events import Tick
 __all__ = ["warm_shards"]
 
 
-def warm_shards(settings: LearningSettings) -> list[Output]:
+def warm_shards(settings: LearningSettings, *, trains: bool = True) -> list[Output]:
     """Let one partition of each step learn a few events of every kind; all that came out.
+
+    Without TRAIN where that is not run: what trains a network is neither needed there nor loaded.
 
     Example:
         >>> " ".join(sorted({output.topic for output in warm_shards(LearningSettings())}))
@@ -36,14 +38,14 @@ def warm_shards(settings: LearningSettings) -> list[Output]:
     settings = msgspec.structs.replace(settings, learn=small)
     join = JoinShard(0, _home, settings.join, mode=settings.clock, tick_ms=settings.engine.tick_ms)
     users, items = UsersShard(0, _home, settings, 1), ItemsShard(0, _home, settings, 1)
-    train = TrainShard(0, settings, 1)
+    train = TrainShard(0, settings, 1) if trains else None
     look_up_many()
     written: list[Output] = []
     for now_ms, events in warm_events(settings, users.parts.ranker.n_features):
         record = SourceRecord(0, encode_events([*events, Tick(ts=now_ms)]))
         joined = _run(join, [record])
         learned = _run(users, _records(joined, "feedback"))
-        trained = _run(train, _records(learned, "training"))
+        trained = _run(train, _records(learned, "training")) if train else []
         arrived = _run(items, _records([*joined, *learned], "item-feedback"))
         rows = [row for row in arrived if row.topic == "item-vectors" and row.key != PROGRESS_KEY]
         users.apply_items([decode_item_row(row.value) for row in rows if row.value])

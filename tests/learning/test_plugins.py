@@ -149,7 +149,7 @@ def test_a_part_that_is_not_for_serving_is_refused_by_what_serves_and_by_nothing
     says = r"policies\[0\]: kind 'offline' of package plug_offline is not for serving \(SERVABLE is False\)"
     for kafka in (False, True):
         with pytest.raises(SettingsError, match=says):
-            startable_parts(settings, kafka=kafka)
+            startable_parts(settings, kafka=kafka, trains=True)
     build_parts(settings)
 
 
@@ -199,6 +199,25 @@ def test_a_part_of_the_wrong_shape_is_named_with_what_it_should_have(
     lists: Any = {section: ({"kind": "odd"},)}
     with pytest.raises(SettingsError, match=f"settings: {says}" if section == "learners" else says):
         build_parts(LearningSettings(**lists))
+
+
+def test_what_only_training_needs_is_asked_for_where_something_trains(register: Register) -> None:
+    needs = 'Provides-Extra: deep\nRequires-Dist: nosuch-torch>=2; extra == "deep"\n'
+    build = "def build(s, w):\n    if w.trains: import nosuch_torch\n    return Uniform()\n"
+    source = f"TRAINS_WITH = ('numpy', 'nosuch_torch')\n{SETTINGS}{UNIFORM}{build}"
+    register("policies.trained", "plug_trained", source, needs=needs)
+    settings = LearningSettings(policies=({"kind": "trained"},))
+    says = (
+        r"policies\[0\]: kind 'trained' of package plug_trained needs nosuch_torch, which is not installed: "
+        r"run pip install 'plug_trained\[deep\]'"
+    )
+    for kafka in (False, True):
+        startable_parts(settings, kafka=kafka, trains=False)
+        with pytest.raises(SettingsError, match=says):
+            startable_parts(settings, kafka=kafka, trains=True)
+    # Whatever else trains, a replay say, meets it when it builds.
+    with pytest.raises(SettingsError, match=says):
+        build_parts(settings, trains=True)
 
 
 def test_an_extra_that_is_not_installed_is_named_with_its_line(register: Register) -> None:
