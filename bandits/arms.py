@@ -7,19 +7,20 @@ from typing import Any
 
 import numpy as np
 
+from bandits.drift import Watched
 from bandits.errors import PolicyError
 from bandits.forgetting import FadingSums, Forgetting
 from bandits.ops.arms import count_outcomes
 from bandits.ops.arrays import Float64, Int32, Int64, with_room
 from bandits.touched import TouchedItems
-from learners.part import Column, Columns, Part, PartSpec, Side
+from learners.part import Column, Columns, PartSpec, Side
 from learners.rows import RowBlock
 from stream.frame import Frame
 
 __all__ = ["ArmCounts"]
 
 
-class ArmCounts(Part):
+class ArmCounts(Watched):
     """Served impressions n (items,) and rewards r (items,) of every item, immediate: sums, so order-free.
 
     With `forgetting` they fade, or end, in event time (`bandits.forgetting`); a reward goes by the time of
@@ -115,10 +116,11 @@ class ArmCounts(Part):
         """All counts, by row."""
         if self._fading is None or self.forgetting is None:
             rows = np.flatnonzero((self._shown != 0) | (self._reward != 0)).astype(np.int32)
-            return {"rows": rows, **self.export("item", rows)}
+            return {"rows": rows, **self.export("item", rows), **self.drift_frame()}
         n = self._shown.size
         rows = np.flatnonzero((self._shown != 0) | self._fading.held()[:n]).astype(np.int32)
-        return {"rows": rows, **self.export("item", rows), "forgets": list(self.forgetting.said)}
+        frame = {"rows": rows, **self.export("item", rows), "forgets": list(self.forgetting.said)}
+        return {**frame, **self.drift_frame()}
 
     def restore(self, frame: Frame) -> None:
         """Become the state of a snapshot.
@@ -134,6 +136,7 @@ class ArmCounts(Part):
         ArmCounts.__init__(self, self.forgetting)
         self.adopt("item", frame["rows"], frame)
         self._touched = TouchedItems()
+        self.restore_drift(frame)
 
     def touched(self, side: Side) -> Int32:
         """Items shown or clicked."""

@@ -15,10 +15,10 @@ from enum import Enum
 from typing import Any, ClassVar, Literal, NamedTuple
 
 from bandits.draws import Uniforms
+from bandits.drift import Watched
 from bandits.errors import PolicyError
 from bandits.ops.arrays import Float32, Float64, Int32
 from bandits.plans import Plan, require_plan
-from learners.part import Columns, Part, Side
 from learners.rows import RowBlock
 from stream.frame import Frame
 
@@ -61,7 +61,7 @@ class Choice(NamedTuple):
     score: float
 
 
-class Policy(Part, ABC):
+class Policy(Watched, ABC):
     """A policy over item rows; it learns every decided slate with its logged context, whoever placed the
     items.
 
@@ -131,15 +131,6 @@ class Policy(Part, ABC):
     @abstractmethod
     def remove_items(self, rows: Int32) -> None:
         """Forget these rows; they may be given to other items."""
-
-    def learn_items(self, block: RowBlock, parcel: Mapping[str, Columns]) -> None:
-        """Learn a block where its items are owned."""
-        self.learn(block)
-
-    def remove(self, side: Side, rows: Int32) -> None:
-        """Forget items; users are nothing to a policy."""
-        if side == "item":
-            self.remove_items(rows)
 
     # --- state ---
 

@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any
 
-import msgspec
 import numpy as np
 from msgspec import Meta
 
+from bandits.drift import DriftSettings
 from bandits.errors import PolicyError
 from bandits.ops.arrays import Bool, Float64, Int32, Int64, with_room
 from bandits.ops.forgetting import count_fading, faded, fold, worth
@@ -26,7 +26,7 @@ _LEAST_MS, _MOST_MS = 1_000, 10 * 365 * 86_400_000
 _MOST_PARTS = 64
 
 
-class ForgettingSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class ForgettingSettings(DriftSettings, frozen=True, forbid_unknown_fields=True):
     """What every policy that forgets may be told about it."""
 
     half_life_ms: Annotated[int, Meta(ge=0, le=_MOST_MS)] = 0

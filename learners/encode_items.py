@@ -11,7 +11,7 @@ from learners.ops.table import count_operations
 from learners.request_features import RequestFeatures
 from learners.rows import RowBlock
 from learners.table import EmbeddingTable
-from stream.blocks import CLICK, ORGANIC
+from stream.blocks import CLICK, CLOSED, ORGANIC
 from stream.item_blocks import ItemOutcomes
 
 __all__ = ["encode_items"]
@@ -32,11 +32,11 @@ def encode_items(
 ) -> RowBlock:
     """Turn a block's ids into rows, admit what it sights, and add it to the table's counts.
 
-    The twin of `encode` for whoever owns items: SHOWN and ORGANIC sight, CLICK only looks up, in order, and
-    an id that is not admitted has row -1. In the columns that come out each operation is a slate of its own,
-    of the places that belong here; there are no users, no features of the ranker and no rewards of closed
-    slates. Features of requests that were laid out otherwise than by `request`, by a program with other
-    settings, are not known: zeros.
+    The twin of `encode` for whoever owns items: SHOWN and ORGANIC sight, CLICK and CLOSED only look up,
+    in order, and an id that is not admitted has row -1. In the columns that come out each operation is a
+    slate of its own, of the places that belong here; there are no users and no features of the ranker, and
+    only places of a CLOSED are known to be a policy's own (`explored`). Features of requests that were laid
+    out otherwise than by `request`, by a program with other settings, are not known: zeros.
 
     Example:
         >>> items = EmbeddingTable(2)
@@ -61,6 +61,10 @@ def encode_items(
         block.reward, items.touched_at, marks.flags, marks.rows, marks.size,
     )  # fmt: skip
     nobody = np.full(n, -1, np.int32)
+    explored, rewards = np.zeros(places.size, np.bool_), np.zeros(places.size, np.float32)
+    if (is_closed := block.kind == CLOSED).any():
+        explored = np.repeat(is_closed, np.diff(block.start))
+        rewards[explored] = np.repeat(block.reward, np.diff(block.start))[explored]
     return RowBlock(
         slate_user=nobody,
         slate_ts=np.where(block.shown_at > 0, block.shown_at, block.ts),
@@ -71,9 +75,9 @@ def encode_items(
         policy=_policies(block, policies),
         items=places,
         propensity=block.propensity,
-        rewards=np.zeros(places.size, np.float32),
+        rewards=rewards,
         rank_features=np.zeros((places.size, 0), np.float32),
-        explored=np.zeros(places.size, np.bool_),
+        explored=explored,
         other_start=np.zeros(n + 1, np.int32),
         other_features=np.zeros((0, 0), np.float32),
         kind=block.kind,
@@ -115,6 +119,6 @@ def _places(block: ItemOutcomes, items: EmbeddingTable) -> Int32:
     columns = zip(unknown.tolist(), numbers.tolist(), kinds.tolist(), times.tolist(), strict=True)
     for at, number, kind, ts in columns:
         name = block.names[number]
-        places[at] = items.row_of(name) if kind == CLICK else items.sight_one(name, ts)
+        places[at] = items.row_of(name) if kind in (CLICK, CLOSED) else items.sight_one(name, ts)
     items.settle()
     return places

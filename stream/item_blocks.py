@@ -25,11 +25,12 @@ Int64 = npt.NDArray[np.int64]
 class ItemOutcomes:
     """Impressions, clicks and organic clicks of some items, O operations in order with N places in all.
 
-    Operation columns: `kind` (stream.blocks: SHOWN, CLICK or ORGANIC), `ts` ms, `reward`, `before`, `first`,
+    Operation columns: `kind` (stream.blocks), `ts` ms, `reward`, `before`, `first`,
     `decided`, and the logged context, `clusters` (O, K) padded with -1 and `weights` (O, K). Operation o has
     the places start[o]:start[o + 1] of `items` (N,), numbers into `names`: those of a shown slate that
-    belong here, and exactly one for a click. Windows that close are not here: what they teach an item are
-    its samples. `accepted` is when a click was accepted, wall ms, else 0: measured, never learned.
+    belong here, and exactly one for a click. Windows that close are here only where policies have detectors
+    of drift: one CLOSED has those places of a slate that a policy picked and that had `reward` in the end.
+    `accepted` is when a click was accepted, wall ms, else 0: measured, never learned.
 
     What was decided on: `request` (O, R) the features of the request (`learners.request_features`), laid out
     as `layout` says, which is empty for the intercept alone; `propensity` (N,) of each place, NaN where

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from stream.blocks import CLICK, ORGANIC, SHOWN
+from stream.blocks import CLICK, CLOSED, ORGANIC, SHOWN
 from stream.columns import FAR_MS, are_finite, are_times
 from stream.errors import FrameError
 from stream.frame import Frame
@@ -190,7 +190,7 @@ def _is_outcomes(block: ItemOutcomes) -> bool:
     if start.size != n + 1 or start[0] != 0 or start[-1] != block.items.size or (np.diff(start) < 0).any():
         return False
     is_one = (kind == CLICK) | (kind == ORGANIC)
-    fits = (is_one | (kind == SHOWN)).all() and (np.diff(start)[is_one] == 1).all()
+    fits = (is_one | (kind == SHOWN) | (kind == CLOSED)).all() and (np.diff(start)[is_one] == 1).all()
     if not are_finite(block.reward, block.weights) or not are_times(block.ts, block.accepted, block.shown_at):
         return False
     if not _is_decided_on(block):

@@ -6,11 +6,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any
 
-import msgspec
 import numpy as np
 from msgspec import Meta
 
 from bandits.base import Context, Policy, Reach
+from bandits.drift import DriftSettings
 from bandits.errors import PolicyError
 from bandits.graph import ClusterItemGraph
 from bandits.ops import diagonal
@@ -29,7 +29,7 @@ SOURCE = "Yi et al. 2023, arXiv 2307.15893, equations 7 to 10"
 _PENDING = 2  # how many calls of `age_pending` a served row outlives
 
 
-class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class Settings(DriftSettings, frozen=True, forbid_unknown_fields=True):
     """How wide it explores, and how it spreads traffic."""
 
     alpha: Annotated[float, Meta(ge=0, le=1_000)] = 0.5
@@ -300,7 +300,8 @@ class DiagLinUcb(Policy):
         """All sums, by row and cluster id; d as in Eq. 8, its start value of 1 included."""
         rows = np.flatnonzero((self._head >= 0) | (self._shown > 0)).astype(np.int32)
         retired = np.flatnonzero(self._retired).astype(np.int32)
-        return {"version": self.version, "rows": rows, **self.export("item", rows), "retired": retired}
+        sums = {"version": self.version, "rows": rows, **self.export("item", rows), "retired": retired}
+        return {**sums, **self.drift_frame()}
 
     def restore(self, frame: Frame) -> None:
         """Become the state of a snapshot."""
@@ -311,6 +312,7 @@ class DiagLinUcb(Policy):
         self.adopt("item", frame["rows"], frame)
         self.version = int(frame["version"])
         self._touched = TouchedItems()
+        self.restore_drift(frame)
 
     def touched(self, side: Side) -> Int32:
         """Items shown or clicked, or with sums under a cluster that is gone."""
@@ -351,10 +353,11 @@ def needs(settings: Settings) -> tuple[str, ...]:
 
 def build(settings: Settings, world: World) -> DiagLinUcb:
     """The policy, as the settings say."""
-    return DiagLinUcb(
+    policy = DiagLinUcb(
         world.parts["graph"],
         alpha=settings.alpha,
         top=settings.top,
         temperature=settings.temperature,
         spread=settings.spread,
     )
+    return policy.watched_by(settings, world)

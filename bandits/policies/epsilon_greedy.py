@@ -71,6 +71,7 @@ class EpsilonGreedy(ArmCounts, Policy):
 
 def build(settings: Settings, world: World) -> EpsilonGreedy:
     """The policy, as the settings say."""
-    return EpsilonGreedy(
+    policy = EpsilonGreedy(
         exploration=settings.exploration, optimism=settings.optimism, forgetting=settings.forgetting()
     )
+    return policy.watched_by(settings, world)

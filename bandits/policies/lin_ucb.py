@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-import msgspec
 import numpy as np
 import numpy.typing as npt
 from msgspec import Meta
 
 from bandits.base import Choice, Context, Policy, no_candidate
 from bandits.draws import Uniforms
+from bandits.drift import DriftSettings
 from bandits.errors import PolicyError
 from bandits.linear_arms import LinearArms
 from bandits.ops.arrays import Float32, Float64, Int32
@@ -30,7 +30,7 @@ SOURCE = "Li et al. 2010, arXiv 1003.0146, Algorithms 1 and 2"
 READS_FEATURES = True
 
 
-class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class Settings(DriftSettings, frozen=True, forbid_unknown_fields=True):
     """What it looks at, how wide it explores, and how much it keeps. Where [policy] features names none, the
     disjoint form looks at the request's clusters."""
 
@@ -227,6 +227,7 @@ class LinUcb(Policy):
             "arms": np.array(model.n_arms),
             "others_shown": np.array(model.n_others),
             "scale_rows": np.array(model.moments.n),
+            **super().notes(),
         }
 
     def describe(self, row: int) -> Mapping[str, Any]:
@@ -238,7 +239,7 @@ class LinUcb(Policy):
 
     def snapshot(self) -> Frame:
         """All sums."""
-        return {**self._model.snapshot(), "layout": self.layout}
+        return {**self._model.snapshot(), "layout": self.layout, **self.drift_frame()}
 
     def restore(self, frame: Frame) -> None:
         """Become the state of a snapshot.
@@ -257,6 +258,7 @@ class LinUcb(Policy):
             )
             raise PolicyError(msg)
         self._model.restore(frame)
+        self.restore_drift(frame)
 
 
 def needs(settings: Settings) -> tuple[str, ...]:
@@ -274,6 +276,9 @@ def build(settings: Settings, world: World) -> LinUcb:
     item_features, item_dim, layout = None, 1, world.request_layout
     uses_clusters = settings.form == "disjoint" and world.request_dim == 1
     if settings.form == "shared":
+        if settings.detector:
+            msg = "lin_ucb: a detector is for the disjoint form, where items have models of their own"
+            raise PolicyError(msg)
         if not settings.attributes:
             msg = "lin_ucb: form 'shared' knows items by attributes; name some: attributes = ['genre']"
             raise PolicyError(msg)
@@ -283,7 +288,7 @@ def build(settings: Settings, world: World) -> LinUcb:
     elif settings.attributes:
         msg = 'lin_ucb: attributes are for the shared form; write form = "shared", or leave them out'
         raise PolicyError(msg)
-    return LinUcb(
+    policy = LinUcb(
         world.parts["centroids"].max_clusters if uses_clusters else world.request_dim,
         source="clusters" if uses_clusters else "request",
         item_features=item_features,
@@ -297,3 +302,4 @@ def build(settings: Settings, world: World) -> LinUcb:
         temperature=settings.temperature,
         spread=settings.spread,
     )
+    return policy.watched_by(settings, world)

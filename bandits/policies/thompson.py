@@ -84,9 +84,10 @@ class BetaThompson(ArmCounts, Policy):
 
 def build(settings: Settings, world: World) -> BetaThompson:
     """The policy, as the settings say; the largest reward is that of `[join] cap`."""
-    return BetaThompson(
+    policy = BetaThompson(
         prior_reward=settings.prior_reward,
         prior_none=settings.prior_none,
         cap=world.cap,
         forgetting=settings.forgetting(),
     )
+    return policy.watched_by(settings, world)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from itertools import chain
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
+from bandits.ops.drift import closed_places
 from learners.rows import RowBlock
 from stream.blocks import CLICK, CLOSED, ORGANIC, SHOWN, FeedbackBlock
 from stream.forget import ForgetBook
@@ -98,22 +99,30 @@ def outcomes_of(
     policies: Sequence[str] = (),
     layout: str = "",
     shown_at: bool = False,
+    with_closed: bool = False,
 ) -> ItemOutcomes:
     """Impressions and clicks of a block, one operation a slate, with the contexts that `rows` has of them.
 
     `policies` are the names that `rows.policy` numbers, `layout` is that of `rows.request`. `shown_at`:
-    whether somebody goes by the time of a click's impression.
+    whether somebody goes by the time of a click's impression. `with_closed` there are windows that close,
+    too: of places that a policy picked, one operation a slate and reward.
     """
-    sent = np.flatnonzero(rows.kind != CLOSED)
+    sent, closed = np.flatnonzero(rows.kind != CLOSED), _closed(rows) if with_closed else None
+    if closed is not None:
+        sent = np.sort(np.concatenate([sent, closed.operation]))
     kind, ref = rows.kind[sent], np.array(block.ref, np.int32)[sent]
     names, numbers, begin, sizes = _numbered(block, kind, ref)
     is_organic = kind == ORGANIC
     at = np.where(is_organic, len(block.slates), ref)
     counts = np.where(kind == SHOWN, sizes[at], 1)
-    offset = np.where(kind == CLICK, np.array(block.place, np.int32)[sent], 0)
+    offset, reward = np.where(kind == CLICK, np.array(block.place, np.int32)[sent], 0), rows.reward[sent]
+    if closed is not None:
+        counts[kind == CLOSED], reward[kind == CLOSED] = closed.size, closed.reward
     start = np.zeros(sent.size + 1, np.int32)
     np.cumsum(counts, out=start[1:])
     within = np.arange(int(start[-1])) - np.repeat(start[:-1], counts)
+    if closed is not None:
+        within[np.repeat(kind == CLOSED, counts)] = closed.offset
     places = np.repeat(begin[at] + np.where(is_organic, ref, offset), counts) + within
     # In `rows` a slate may stand more than once; organic clicks get what stands behind the last one.
     context = np.where(is_organic, len(rows.decided), rows.slate[sent])
@@ -123,7 +132,7 @@ def outcomes_of(
         names=names,
         kind=kind,
         ts=rows.ts[sent],
-        reward=rows.reward[sent],
+        reward=reward,
         first=rows.first[sent],
         decided=np.append(rows.decided, False)[context],
         clusters=np.append(rows.clusters, np.full((1, width), -1, np.int32), axis=0)[context],
@@ -143,6 +152,31 @@ def outcomes_of(
         if shown_at
         else np.zeros(0, np.int64),
     )
+
+
+class _Closed(NamedTuple):
+    """For each operation that is sent of windows that closed: which one it is, the reward of all its places,
+    and how many they are (G,); `offset` (P,) of each place in its slate."""
+
+    operation: Any
+    reward: Any
+    size: Any
+    offset: Any
+
+
+def _closed(rows: RowBlock) -> _Closed:
+    """Places of closed windows, with those of one slate that had one reward together: most had none."""
+    places = np.arange(rows.items.size, dtype=np.int32)  # an item without a row here may have one elsewhere
+    operation, place, reward = closed_places(
+        rows.kind, rows.slate, rows.start, places, rows.decided, rows.explored, rows.rewards
+    )
+    order = np.lexsort((place, reward, operation))
+    operation, place, reward = operation[order], place[order], reward[order]
+    begins = np.ones(place.size, np.bool_)
+    begins[1:] = (operation[1:] != operation[:-1]) | (reward[1:] != reward[:-1])
+    first = np.flatnonzero(begins)
+    size = np.diff(np.append(first, place.size))
+    return _Closed(operation[first], reward[first], size, place - rows.start[rows.slate[operation]])
 
 
 def _numbered(block: FeedbackBlock, kind: Any, ref: Int32) -> tuple[list[str], Int32, Any, Any]:

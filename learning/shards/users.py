@@ -93,6 +93,7 @@ class UsersShard:
         self._homes = Homes(partition_of)
         self.parts: Parts = build_parts(settings, partition=partition, n_partitions=n_partitions)
         self.parts.unclaimed.tells = False  # the owner of items does
+        self._is_watched = any(policy.watch is not None for policy in self.parts.policies.values())
         self.marks = SourceMarks(n_partitions)
         """How far the sources have come; `absorbed_at` is what `recommend` waits for."""
         # Nobody can be asked for a secret that all workers share, so this keeps ids out, no more.
@@ -170,6 +171,7 @@ class UsersShard:
             policies=tuple(parts.policies),
             layout=parts.request_features.layout,
             shown_at=any(policy.goes_by_slates for policy in parts.policies.values()),
+            with_closed=self._is_watched,
         )
         # First of all: an item's owner meets an id in an outcome before it learns what parts say of it.
         self._send(route_outcomes(outcomes, self._homes.of(outcomes.names)))

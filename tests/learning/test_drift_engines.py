@@ -1,0 +1,118 @@
+"""Detectors of drift give the same alarms on the embedded engine and on partitions, and after restarts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import pytest
+
+from learning.parts import Parts
+from learning.settings import LearningSettings, LearnSettings
+from learning.testing_chain import Chain
+from learning.testing_engines import Embedded, chained, followed, pieces
+from learning.testing_told import told
+from stream.events import Click, Decision, Impression, ItemEvent, LoggedEvent, Tick
+from stream.join_settings import JoinSettings
+
+START, SECOND, HOUR = 1_700_000_000_000, 1_000, 3_600_000
+N_SLATES, ITEMS = 1_200, ("up", "down", "same")
+RATES = {"up": (0.05, 0.6), "down": (0.6, 0.05), "same": (0.3, 0.3)}
+POLICIES: list[dict[str, Any]] = [
+    {"kind": "thompson", "detector": "adwin"},
+    {"kind": "epsilon_greedy", "detector": "page_hinkley"},
+    {"kind": "diag_lin_ucb", "detector": "adwin", "detect_after": 0},
+    {"kind": "lin_ucb", "detector": "adwin", "detect_after": 50},
+]
+SETTINGS = LearningSettings(
+    join=JoinSettings(window_ms=60_000, lateness_ms=1_000),
+    learn=LearnSettings(embedding_dim=4, negatives=0, maintain_ms=60_000),
+    policies=tuple(POLICIES),
+)
+
+
+@lru_cache
+def log() -> Sequence[LoggedEvent]:
+    """Every slate has all items, picked by a policy; in the middle two of them change places."""
+    rng, out = np.random.default_rng(8), list[LoggedEvent]()
+    out += [ItemEvent(item_id=item, ts=START) for item in ITEMS]
+    for n in range(N_SLATES):
+        ts, user, request = START + (n + 1) * 2 * SECOND, f"u{n % 9}", f"r{n}"
+        items = [ITEMS[at] for at in rng.permutation(3)]
+        out.append(
+            Decision(
+                request_id=request, ts=ts, user_id=user, items=items, policy="thompson",
+                propensities=[0.5] * 3, explored=[0, 1, 2], clusters=[0], weights=[1.0],
+            )
+        )  # fmt: skip
+        out.append(Impression(request_id=request, ts=ts, user_id=user, items=items))
+        for item in items:
+            if rng.random() < RATES[item][2 * n >= N_SLATES]:
+                out.append(Click(request_id=request, ts=ts + 500, user_id=user, item_id=item))
+        if n % 5 == 0:
+            out.append(Tick(ts=ts + SECOND))
+    return [*out, Tick(ts=ts + HOUR)]
+
+
+def alarms(parts: Sequence[Parts]) -> Mapping[str, int]:
+    """Of each policy, of all partitions."""
+    return {
+        name: sum(int(one.policies[name].notes()["drift_alarms"]) for one in parts)
+        for name in parts[0].policies
+    }
+
+
+def impressions(parts: Sequence[Parts]) -> Mapping[str, Mapping[str, int]]:
+    """What each policy holds of each item, of all partitions."""
+    found: dict[str, dict[str, int]] = {}
+    for one in parts:
+        for name, policy in one.policies.items():
+            held = {
+                item: int(columns["shown"][0])
+                for item, columns in told(policy, one, "item").items()
+                if columns
+            }
+            found[name] = found.get(name, {}) | held
+    return found
+
+
+@lru_cache
+def at_once() -> Parts:
+    return Embedded(SETTINGS).learn([log()]).parts
+
+
+@lru_cache
+def partitions(n: int) -> Chain:
+    """Partitions that learn it cut anywhere, each time in new processes."""
+    return chained(SETTINGS, n, pieces(log(), np.random.default_rng(n), 300), restarts=True)
+
+
+def test_all_that_changed_gives_an_alarm_and_is_learned_afresh() -> None:
+    assert alarms([at_once()]) == dict.fromkeys(at_once().policies, 2)
+    for shown in impressions([at_once()]).values():
+        assert shown["same"] == N_SLATES and max(shown["up"], shown["down"]) < N_SLATES // 2
+
+
+def test_an_embedded_learner_that_restarts_anywhere_holds_the_same() -> None:
+    cut = pieces(log(), np.random.default_rng(1), 400)
+    found = Embedded(SETTINGS).learn(cut, restarts=True).parts
+    for name, policy in found.policies.items():
+        np.testing.assert_equal(policy.snapshot(), at_once().policies[name].snapshot())
+
+
+@pytest.mark.parametrize("n", [1, 3])
+def test_partitions_give_the_same_alarms_and_hold_nearly_the_same(n: int) -> None:
+    parts, expected = [shard.parts for shard in partitions(n).items], impressions([at_once()])
+    assert alarms(parts) == alarms([at_once()])
+    for name, held in impressions(parts).items():
+        # Of one partition to the bit. Several close their windows tick by tick in another order: measured, an
+        # alarm comes 31 of its 519 impressions earlier or later.
+        apart = {item: abs(shown - expected[name][item]) for item, shown in held.items()}
+        assert held.keys() == expected[name].keys() and max(apart.values()) <= (64 if n > 1 else 0), apart
+
+
+def test_servers_follow_what_is_learned_afresh() -> None:
+    server = followed(SETTINGS, partitions(3).outputs, np.random.default_rng(2))
+    assert impressions([server]) == impressions([shard.parts for shard in partitions(3).items])
