@@ -101,7 +101,7 @@ def test_a_large_block_is_cut_into_records(block: ItemOutcomes | Parcel) -> None
 @pytest.mark.parametrize(
     ("block", "wrong"),
     [
-        (outcomes(), {"kind": np.full(40, 2, np.int8)}),
+        (outcomes(), {"kind": np.full(40, 4, np.int8)}),
         (outcomes(), {"items": np.full(outcomes().items.size, 12, np.int32)}),
         (outcomes(), {"start": np.zeros(41, np.int32)}),
         (outcomes(), {"ts": np.zeros(40, np.int32)}),
