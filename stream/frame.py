@@ -16,7 +16,7 @@ import numpy as np
 
 from stream.errors import FrameError, NewerFrameError
 
-__all__ = ["FRAME_SCHEMA", "MALFORMED", "Frame", "pack", "pack_parts", "unpack"]
+__all__ = ["FRAME_SCHEMA", "MALFORMED", "Frame", "StoredArray", "pack", "pack_parts", "unpack"]
 
 FRAME_SCHEMA = 1
 
@@ -134,7 +134,7 @@ def unpack(data: bytes | memoryview) -> Frame:
 def _revive(value: Any) -> Any:
     if isinstance(value, dict):
         if value.keys() == _ARRAY_KEYS:
-            return _array(value)
+            return _array(value["dtype"], value["shape"], value["data"])
         return {key: _revive(item) if type(item) in _NESTED else item for key, item in value.items()}
     if isinstance(value, list) and value and type(value[0]) in _NESTED:
         # Tens of thousands of records, as of slates: a call for each of their plain lists would take seconds.
@@ -146,8 +146,29 @@ def _revive(value: Any) -> Any:
     return value
 
 
-def _array(value: dict[str, Any]) -> np.ndarray[Any, Any]:
-    name, shape, data = value["dtype"], value["shape"], value["data"]
+class StoredArray(msgspec.Struct, gc=False, forbid_unknown_fields=True):
+    """An array as it stands in the bytes, for decoders that know what they are going to find.
+
+    Example:
+        >>> decoder = msgspec.msgpack.Decoder(dict[str, StoredArray | int])
+        >>> decoder.decode(pack({"rows": np.array([3, 1], np.int32)}))["rows"].revive()
+        array([3, 1], dtype=int32)
+    """
+
+    dtype: str
+    shape: list[int]
+    data: bytes
+
+    def revive(self) -> np.ndarray[Any, Any]:
+        """The array, a read-only view of the decoded bytes.
+
+        Raises:
+            FrameError: it is of no type of numbers, or does not fit its bytes.
+        """
+        return _array(self.dtype, self.shape, self.data)
+
+
+def _array(name: object, shape: object, data: object) -> np.ndarray[Any, Any]:
     dtype = _DTYPES.get(name) if isinstance(name, str) else None
     if dtype is None:
         msg = f"an array of {name!r:.60}: expected one of {', '.join(_DTYPES)}"

@@ -50,6 +50,12 @@ def test_what_join_gives_comes_back_as_it_was() -> None:
             assert again == segment
 
 
+def test_a_record_is_read_alike_in_whatever_order_its_keys_stand() -> None:
+    for value in map(encode_segment, segments()):
+        frame = unpack(value)
+        assert decode_segment(pack(dict(reversed(frame.items())))) == decode_segment(value)
+
+
 @pytest.mark.parametrize("context", [{"dtype": "?", "shape": 1, "data": 2}, {"large": 10**40}, {}])
 def test_a_context_travels_whatever_is_in_it(context: dict[str, Any]) -> None:
     again = decode_segment(encode_segment(clicked(slate(context=store_context(context)))))
