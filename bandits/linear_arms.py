@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bandits.moments import Moments
-from bandits.ops.arrays import Float32, Float64, Int32, Int64, with_room
+from bandits.ops.arrays import Bool, Float32, Float64, Int32, Int64, with_room
 from bandits.ops.lanes import in_lanes, zeros_in_lanes
 from bandits.ops.linear import absorb_arms, factor_arms, linear_choice, linear_scores, strangers_of
 from bandits.touched import TouchedItems
@@ -123,15 +123,12 @@ class LinearArms:
     def learn(self, block: RowBlock, x: Float64) -> Int32:
         """Learn a block whose slates have x (S, d); the item rows touched, ascending."""
         self._has_stale = True
-        outcomes = (block.start, block.items, block.decided, x)
+        places = (block.start, block.items, block.decided, x)
         self._arm_of = with_room(self._arm_of, int(block.items.max(initial=-1)) + 1, -1)
-        for row in strangers_of(block.kind, block.slate, block.place, *outcomes, self._arm_of).tolist():
+        for row in strangers_of(block.kind, block.slate, block.place, *places, self._arm_of).tolist():
             self._admit(row)
         touched, n = np.zeros(self._n_arms, np.bool_), self.moments.sums[0]
-        absorb_arms(
-            block.kind, block.slate, block.place, block.reward, *outcomes, self._arm_of, self._a, self._b,
-            self._shown, self.moments.sums, self.moments.most, touched,
-        )  # fmt: skip
+        self._absorb(block, x, touched)
         rows = np.unique(block.items[block.items >= 0])
         rows = rows[touched[np.maximum(self._arm_of[rows], 0)] & (self._arm_of[rows] >= 0)]
         self._is_moved |= bool(touched[0]) or self.moments.sums[0] != n
@@ -140,6 +137,12 @@ class LinearArms:
             self._rescale()
         self._touched.add(rows)
         return rows
+
+    def _absorb(self, block: RowBlock, x: Float64, touched: Bool) -> None:
+        absorb_arms(
+            block.kind, block.slate, block.place, block.reward, block.start, block.items, block.decided, x,
+            self._arm_of, self._a, self._b, self._shown, self.moments.sums, self.moments.most, touched,
+        )  # fmt: skip
 
     def _admit(self, row: int, *, is_bounded: bool = True) -> int:
         """The arm of a row: its own, a new one while there are any, else the one that the rest share."""

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from bandits.errors import PolicyError
 from bandits.moments import Moments
-from bandits.ops.arrays import Float32, Float64, Int32
+from bandits.ops.arrays import Bool, Float32, Float64, Int32
 from bandits.ops.choice import choose
 from bandits.ops.lanes import in_lanes
 from bandits.ops.linear import inverse_of
@@ -128,15 +128,18 @@ class OuterModel:
     def learn(self, block: RowBlock, x: Float64) -> Int32:
         """Learn a block whose slates have x (S, R); the item rows that taught something, ascending."""
         touched = np.zeros(block.items.size, np.bool_)
+        self._absorb(block, x, touched)
+        rows = np.unique(block.items[touched])
+        self._is_moved |= bool(rows.size)
+        self._is_stale |= bool(rows.size)
+        return rows
+
+    def _absorb(self, block: RowBlock, x: Float64, touched: Bool) -> None:
         absorb_outer(
             block.kind, block.slate, block.place, block.reward, block.start, block.items, block.decided, x,
             self._item_features(block.items).astype(np.float64), self._a, self._b, self._shown,
             self.moments.sums, self._item_moments.sums, self.freeze_rows, touched,
         )  # fmt: skip
-        rows = np.unique(block.items[touched])
-        self._is_moved |= bool(rows.size)
-        self._is_stale |= bool(rows.size)
-        return rows
 
     def remove(self, rows: Int32) -> None:
         """Nothing: what was learned belongs to features."""

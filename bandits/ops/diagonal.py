@@ -24,6 +24,7 @@ __all__ = [
     "export_edges",
     "free_rows",
     "rows_with",
+    "slot_for",
     "ucb_scores",
 ]
 
@@ -32,7 +33,7 @@ SLOTS = 4
 
 
 @kernel
-def _slot_for(
+def slot_for(
     row: int,
     cluster: int,
     head: Int32,
@@ -127,7 +128,7 @@ def _learn_place(
         block = following[block]
     for k in range(clusters.size):
         if missing & (1 << k):
-            slot = _slot_for(row, clusters[k], head, following, slot_cluster, slot_sums, pool)
+            slot = slot_for(row, clusters[k], head, following, slot_cluster, slot_sums, pool)
             _add(slot_sums, slot, float(weights[k]), is_click, reward)
 
 
@@ -377,7 +378,7 @@ def add_edges(
     e = 0
     for i in range(rows.size):
         for _ in range(counts[i]):
-            slot = _slot_for(rows[i], clusters[e], head, following, slot_cluster, slot_sums, pool)
+            slot = slot_for(rows[i], clusters[e], head, following, slot_cluster, slot_sums, pool)
             slot_sums[slot, 0] += sums[e, 0]
             # Both sides hold the ridge of 1; it counts once.
             slot_sums[slot, 1] += sums[e, 1] - 1.0

@@ -12,9 +12,11 @@ from msgspec import Meta
 from bandits.base import Context, Policy, Reach
 from bandits.drift import DriftSettings
 from bandits.errors import PolicyError
+from bandits.forgetting import Epochs, Forgetting
 from bandits.graph import ClusterItemGraph
 from bandits.ops import diagonal
 from bandits.ops.arrays import Float64, Int32, with_room
+from bandits.ops.fading_diagonal import absorb_fading, fading_scores
 from bandits.plans import Rule
 from bandits.touched import TouchedItems
 from learners.part import Column, Columns, PartSpec, Side
@@ -63,9 +65,12 @@ class DiagLinUcb(Policy):
         top: how many of the best share the traffic.
         temperature: softmax temperature in units of the best item's confidence width.
         spread: share dealt out evenly among the top.
+        forgetting: how b and d - 1 of all edges of an item fade or end, by the time of the impression; None:
+            not at all.
 
     Grows with the items (13 bytes each) and with (item, cluster) pairs seen together (20 bytes each, in
     blocks of 4): at most items x living clusters, since `centroids_gone` drops the pairs of a dead cluster.
+    A window has an edge for each of its parts, and what forgets 8 bytes more an item and part.
 
     Example:
         >>> from bandits.base import Context
@@ -93,6 +98,7 @@ class DiagLinUcb(Policy):
         top: int = 5,
         temperature: float = 0.25,
         spread: float = 0.05,
+        forgetting: Forgetting | None = None,
     ) -> None:
         if not (alpha >= 0 and top >= 1 and temperature >= 0 and 0 <= spread <= 1):
             msg = (
@@ -105,6 +111,10 @@ class DiagLinUcb(Policy):
         self.top = top
         self.temperature = temperature
         self.spread = spread
+        self.forgetting = forgetting
+        if forgetting is not None:
+            self.goes_by_slates = True
+            self.spec = PartSpec({"item": (*forgetting.columns, *self.spec.sides["item"])})
         self._clear()
 
     def _clear(self) -> None:
@@ -119,6 +129,7 @@ class DiagLinUcb(Policy):
         self._retired = np.zeros(0, np.bool_)
         self._pending = np.zeros(0, np.int8)
         self._touched = TouchedItems()
+        self._epochs = None if self.forgetting is None else Epochs(self.forgetting.parts)
 
     def ensure(self, n: int) -> None:
         """Make room for item rows 0..n - 1."""
@@ -126,6 +137,8 @@ class DiagLinUcb(Policy):
             self._head = with_room(self._head, n, -1)
             self._shown = with_room(self._shown, self._head.size)
             self._mark = with_room(self._mark, self._head.size)
+            if self._epochs is not None:
+                self._epochs.ensure(self._head.size)
 
     # --- deciding ---
 
@@ -168,6 +181,13 @@ class DiagLinUcb(Policy):
         scores: Float64,
         widths: Float64,
     ) -> None:
+        if self.forgetting is not None and self._epochs is not None:
+            fading_scores(
+                candidates, context.clusters, context.weights, alpha, self._epochs.now,
+                self.forgetting.fading, self._epochs.of, self._head, self._following, self._slot_cluster,
+                self._slot_sums, self._shown, self._pending, unseen_first, scores, widths,
+            )  # fmt: skip
+            return
         diagonal.ucb_scores(
             candidates, context.clusters, context.weights, alpha, self._head, self._following,
             self._slot_cluster, self._slot_sums, self._shown, self._pending, unseen_first, scores, widths,
@@ -189,7 +209,8 @@ class DiagLinUcb(Policy):
         return np.where(known, self._shown[np.where(known, rows, 0)] if self._shown.size else 0, 0)
 
     def describe(self, row: int) -> Mapping[str, Any]:
-        """Impressions, and both sums of each cluster in which the item has any."""
+        """Impressions, and both sums of each cluster in which the item has any; of a window by cluster x
+        parts + part, and none is faded to now."""
         clusters, b, d = self.edges(row)
         shown = int(self.shown(np.array([row], np.int32))[0])
         if not clusters.size and not shown:
@@ -218,10 +239,19 @@ class DiagLinUcb(Policy):
         self.version += int(counts[1])
         result = np.sort(touched[: counts[0]])
         self._mark[result] = False
+        if self._epochs is not None:
+            self._epochs.seen(result)
         self._settle(result)
         return result
 
     def _absorb(self, rows: RowBlock, first: int, touched: Int32, counts: Any) -> int:
+        if self.forgetting is not None and self._epochs is not None:
+            return absorb_fading(
+                first, rows.kind, rows.slate, rows.place, rows.reward, rows.start, rows.items,
+                rows.clusters, rows.weights, rows.decided, self.forgetting.epochs_of(rows),
+                self.forgetting.fading, self._retired, self._epochs.of, self._head, self._following,
+                self._slot_cluster, self._slot_sums, self._pool, self._shown, self._mark, touched, counts,
+            )  # fmt: skip
         return diagonal.absorb(
             first, rows.kind, rows.slate, rows.place, rows.reward, rows.start, rows.items,
             rows.clusters, rows.weights, rows.decided, self._retired, self._head, self._following,
@@ -244,7 +274,14 @@ class DiagLinUcb(Policy):
         self._touched.add(rows)
 
     def merge(self, other: DiagLinUcb) -> None:
-        """Add what another shard has learned; the same as having learned it here."""
+        """Add what another shard has learned; the same as having learned it here.
+
+        Raises:
+            PolicyError: it forgets; sums of different times are not added so.
+        """
+        if self.forgetting is not None:
+            msg = "diag_lin_ucb: shards that forget are not merged; let one learn all blocks"
+            raise PolicyError(msg)
         rows = np.arange(other._head.size, dtype=np.int32)
         counts, clusters, sums = other._export(rows)
         self.ensure(rows.size)
@@ -258,6 +295,8 @@ class DiagLinUcb(Policy):
         rows = rows[(rows >= 0) & (rows < self._head.size)]
         diagonal.free_rows(rows, self._head, self._following, self._pool)
         self._shown[rows] = 0
+        if self._epochs is not None:
+            self._epochs.clear(rows)
         self._settle(np.unique(rows))
 
     def centroids_gone(self, ids: Int32) -> None:
@@ -270,9 +309,11 @@ class DiagLinUcb(Policy):
         if ids.size == 0:
             return
         self._retired[ids] = True
-        changed = diagonal.rows_with(self._retired, self._head, self._following, self._slot_cluster)
+        # A window has an edge for each of its parts.
+        gone = np.repeat(self._retired, 1 if self.forgetting is None else self.forgetting.parts)
+        changed = diagonal.rows_with(gone, self._head, self._following, self._slot_cluster)
         counts, kept, sums = self._export(changed)
-        alive = ~self._retired[np.minimum(kept, self._retired.size - 1)] | (kept >= self._retired.size)
+        alive = ~gone[np.minimum(kept, gone.size - 1)] | (kept >= gone.size)
         left = np.bincount(np.repeat(np.arange(changed.size), counts)[alive], minlength=changed.size)
         diagonal.free_rows(changed, self._head, self._following, self._pool)
         self._add(changed, left.astype(np.int32), kept[alive], sums[alive])
@@ -287,6 +328,11 @@ class DiagLinUcb(Policy):
         diagonal.export_edges(
             rows, counts, self._head, self._following, self._slot_cluster, self._slot_sums, clusters, sums
         )
+        if self.forgetting is not None:
+            # Whether a part was emptied here or never filled depends on the order of outcomes.
+            held = (sums[:, 0] != 0.0) | (sums[:, 1] != 1.0)
+            rest = np.bincount(np.repeat(np.arange(rows.size), counts)[held], minlength=rows.size)
+            counts, clusters, sums = rest.astype(np.int32), clusters[held], sums[held]
         return counts, clusters, sums
 
     def _add(self, rows: Int32, counts: Int32, clusters: Int32, sums: Float64) -> None:
@@ -300,11 +346,17 @@ class DiagLinUcb(Policy):
         """All sums, by row and cluster id; d as in Eq. 8, its start value of 1 included."""
         rows = np.flatnonzero((self._head >= 0) | (self._shown > 0)).astype(np.int32)
         retired = np.flatnonzero(self._retired).astype(np.int32)
+        told = {} if self.forgetting is None else {"forgets": list(self.forgetting.said)}
         sums = {"version": self.version, "rows": rows, **self.export("item", rows), "retired": retired}
-        return {**sums, **self.drift_frame()}
+        return {**sums, **told, **self.drift_frame()}
 
     def restore(self, frame: Frame) -> None:
-        """Become the state of a snapshot."""
+        """Become the state of a snapshot.
+
+        Raises:
+            PolicyError: it forgets in another way.
+        """
+        Forgetting.require_alike(self.forgetting, frame)
         self._clear()
         if frame["retired"].size:
             self._retired = with_room(self._retired, int(frame["retired"].max()) + 1)
@@ -324,8 +376,11 @@ class DiagLinUcb(Policy):
         self.ensure(int(rows.max(initial=-1)) + 1)
         counts, clusters, sums = self._export(rows)
         shown = self._shown[rows]
+        told = {} if self.forgetting is None else self.forgetting.export(rows)
+        if self._epochs is not None:
+            told["epochs"] = self._epochs.of[rows]
         return {
-            "shown": shown, "edges": counts, "clusters": clusters, "b": sums[:, 0].copy(),
+            **told, "shown": shown, "edges": counts, "clusters": clusters, "b": sums[:, 0].copy(),
             "d": sums[:, 1].copy(),
         }  # fmt: skip
 
@@ -338,6 +393,8 @@ class DiagLinUcb(Policy):
         diagonal.free_rows(rows, self._head, self._following, self._pool)
         self._add(rows, np.array(columns["edges"]), np.array(columns["clusters"]), sums)
         self._shown[rows] = columns["shown"]
+        if self._epochs is not None:
+            self._epochs.adopt(rows, columns["epochs"])
         self.version += rows.size
         self._settle(rows)
 
@@ -359,5 +416,6 @@ def build(settings: Settings, world: World) -> DiagLinUcb:
         top=settings.top,
         temperature=settings.temperature,
         spread=settings.spread,
+        forgetting=settings.forgetting(),
     )
     return policy.watched_by(settings, world)

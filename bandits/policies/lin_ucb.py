@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypedDict
 
 import numpy as np
 import numpy.typing as npt
@@ -13,6 +13,9 @@ from bandits.base import Choice, Context, Policy, no_candidate
 from bandits.draws import Uniforms
 from bandits.drift import DriftSettings
 from bandits.errors import PolicyError
+from bandits.fading_arms import FadingArms
+from bandits.fading_outer import FadingOuter
+from bandits.forgetting import Forgetting
 from bandits.linear_arms import LinearArms
 from bandits.ops.arrays import Float32, Float64, Int32
 from bandits.outer_model import ItemFeatures, OuterModel
@@ -57,6 +60,11 @@ class Settings(DriftSettings, frozen=True, forbid_unknown_fields=True):
     """Share of the traffic that is dealt out evenly among them."""
 
 
+class _Prior(TypedDict):
+    l2: float
+    freeze_rows: float
+
+
 class LinUcb(Policy):
     """Ridge regression on the request's features x with its full covariance (Li et al. 2010, Algorithm 1).
 
@@ -82,8 +90,10 @@ class LinUcb(Policy):
             cluster weights, by centroid id, as it is; ids beyond `dim` are left out.
         item_features: features of item rows, for the shared form, and `item_dim`: how many; None: disjoint.
         alpha, l2, freeze_rows, max_arms, top, temperature, spread: as above.
+        forgetting: None: A and b never forget.
 
-    Bounded: see `bandits.linear_arms` and `bandits.outer_model`.
+    Bounded: see `bandits.linear_arms` and `bandits.outer_model`, and `bandits.fading_arms` and
+    `bandits.fading_outer` for what forgets.
 
     Raises:
         PolicyError: a setting that cannot be, or a shared form that is too large.
@@ -112,6 +122,7 @@ class LinUcb(Policy):
         top: int = 5,
         temperature: float = 0.25,
         spread: float = 0.05,
+        forgetting: Forgetting | None = None,
     ) -> None:
         if not (
             dim >= 1 and alpha >= 0 and l2 > 0 and freeze_rows >= 0 and max_arms >= 1
@@ -133,12 +144,20 @@ class LinUcb(Policy):
         self.top = top
         self.temperature = temperature
         self.spread = spread
-        self._model: LinearArms | OuterModel = (
-            LinearArms(dim, max_arms=max_arms, l2=l2, freeze_rows=self.freeze_rows)
-            if item_features is None
-            else OuterModel(dim, item_dim, item_features, l2=l2, freeze_rows=self.freeze_rows)
-        )
+        self.forgetting = forgetting
+        self.goes_by_slates = forgetting is not None
+        self._model = self._make(item_features, item_dim)
         self.spec = PartSpec(self._model.sides)
+
+    def _make(self, item_features: ItemFeatures | None, item_dim: int) -> LinearArms | OuterModel:
+        prior: _Prior = {"l2": self.l2, "freeze_rows": self.freeze_rows}
+        if item_features is None:
+            if self.forgetting is None:
+                return LinearArms(self.dim, max_arms=self.max_arms, **prior)
+            return FadingArms(self.dim, self.forgetting, max_arms=self.max_arms, **prior)
+        if self.forgetting is None:
+            return OuterModel(self.dim, item_dim, item_features, **prior)
+        return FadingOuter(self.dim, item_dim, item_features, self.forgetting, **prior)
 
     @property
     def version(self) -> int:
@@ -245,11 +264,11 @@ class LinUcb(Policy):
         """Become the state of a snapshot.
 
         Raises:
-            PolicyError: it is of other features, or of another form.
+            PolicyError: it is of other features, of another form, or forgets in another way.
         """
         shape = self._model.export("shared", np.zeros(0, np.int32))["moments"].shape
         is_alike = getattr(frame.get("moments"), "shape", None) == shape
-        is_alike &= ("other_a" in frame) == isinstance(self._model, LinearArms)
+        is_alike &= ("rows" in frame) == isinstance(self._model, LinearArms)
         # Other names of as many features would give their sums to the wrong ones.
         if not is_alike or frame.get("layout", self.layout) != self.layout:
             msg = (
@@ -257,6 +276,7 @@ class LinUcb(Policy):
                 "its settings back, or let it start afresh under another `name`"
             )
             raise PolicyError(msg)
+        Forgetting.require_alike(self.forgetting, frame)
         self._model.restore(frame)
         self.restore_drift(frame)
 
@@ -301,5 +321,6 @@ def build(settings: Settings, world: World) -> LinUcb:
         top=settings.top,
         temperature=settings.temperature,
         spread=settings.spread,
+        forgetting=settings.forgetting(),
     )
     return policy.watched_by(settings, world)

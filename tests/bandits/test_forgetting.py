@@ -3,14 +3,15 @@ refused."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 
-from bandits import BetaThompson, Context, PolicyError
-from bandits.forgetting import Forgetting
-from bandits.ops.arrays import Float64, Int64
+from bandits import BetaThompson, Context, DiagLinUcb, LinUcb, PolicyError
+from bandits.forgetting import Forgetting, SharedSums
+from bandits.ops.arrays import Float32, Float64, Int32, Int64
 from bandits.testing import cut
 from bandits.worlds import row_block
 from learners.rows import RowBlock
@@ -60,6 +61,100 @@ def test_beliefs_are_the_weighted_outcomes_in_any_order(forgetting: Forgetting) 
         np.testing.assert_allclose(plan.b, 1.0 + shown - won, rtol=1e-9)
 
 
+def asked(policy: LinUcb | DiagLinUcb, context: Context) -> Float64:
+    return policy.ucb(context, np.arange(4, dtype=np.int32))
+
+
+def by_the_book(z: Float64, r: Float64, weights: Float64, x: Float64, alpha: float = 0.5) -> float:
+    """theta . x + alpha sqrt(x^T A^-1 x) where each impression z with reward r counts by its weight."""
+    a = np.eye(x.size) + (weights[:, None] * z).T @ z
+    return float(x @ np.linalg.solve(a, z.T @ (weights * r)) + alpha * np.sqrt(x @ np.linalg.solve(a, x)))
+
+
+def with_requests(block: RowBlock, seed: int) -> RowBlock:
+    """Each slate with features of its own, and two clusters of four."""
+    rng, n = np.random.default_rng(seed), block.decided.size
+    x = rng.normal(size=(n, 3)).astype(np.float32)
+    clusters = np.stack([rng.permutation(4)[:2] for _ in range(n)]).astype(np.int32)
+    return replace(block, request=x, clusters=clusters, weights=rng.dirichlet([1, 1], n).astype(np.float32))
+
+
+@WAYS
+@pytest.mark.parametrize("max_arms", [10, 1])
+def test_lin_ucb_is_the_textbook_of_weighted_outcomes_in_any_order(
+    forgetting: Forgetting, max_arms: int
+) -> None:
+    block = with_requests(outcomes(4), 4)
+    weights, x = worth(forgetting, block.slate_ts), np.array([1.0, -0.5, 2.0], np.float32)
+    for pieces in ([block], shuffled(block, 5)):
+        policy = LinUcb(3, freeze_rows=0, max_arms=max_arms, forgetting=forgetting)
+        for piece in pieces:
+            policy.learn(piece)
+        first = int(block.items[pieces[0].slate[0]])  # has the only arm, if there is one alone
+        groups = (
+            [[0], [1], [2], [3]] if max_arms > 1 else [[first], [item for item in range(4) if item != first]]
+        )
+        scores = asked(policy, Context(np.zeros(1, np.int32), np.ones(1, np.float32), x))
+        for items in groups:
+            mine = np.isin(block.items, items)
+            z, r = block.request[mine].astype(float), block.rewards[mine].astype(float)
+            expected = by_the_book(z, r, weights[mine], x.astype(float))
+            assert scores[items[0]] == pytest.approx(expected, rel=1e-9)
+
+
+@WAYS
+def test_the_shared_form_is_the_textbook_of_weighted_outcomes_in_any_order(forgetting: Forgetting) -> None:
+    block = with_requests(outcomes(6), 6)
+    x = np.array([1.0, -0.5, 2.0], np.float32)
+
+    def features(rows: Int32) -> Float32:
+        return np.stack([np.ones(rows.size), rows % 2], axis=1).astype(np.float32)
+
+    z = (features(block.items)[:, :, None] * block.request[:, None]).reshape(-1, 6).astype(float)
+    weights, r = worth(forgetting, block.slate_ts), block.rewards.astype(float)
+    of = (features(np.arange(4, dtype=np.int32))[:, :, None] * x).reshape(-1, 6).astype(float)
+    for pieces in ([block], shuffled(block, 7)):
+        policy = LinUcb(3, item_features=features, item_dim=2, freeze_rows=0, forgetting=forgetting)
+        for piece in pieces:
+            policy.learn(piece)
+        scores = asked(policy, Context(np.zeros(1, np.int32), np.ones(1, np.float32), x))
+        assert scores == pytest.approx([by_the_book(z, r, weights, one) for one in of], rel=1e-9)
+
+
+@WAYS
+def test_diag_lin_ucb_is_its_equations_over_weighted_outcomes_in_any_order(forgetting: Forgetting) -> None:
+    block = with_requests(outcomes(8), 8)
+    worths, b, d = worth(forgetting, block.slate_ts), np.zeros((4, 4)), np.ones((4, 4))
+    for s, (item, weight) in enumerate(zip(block.items, worths, strict=True)):
+        w = block.weights[s].astype(float)
+        d[item, block.clusters[s]] += weight * w * w
+        b[item, block.clusters[s]] += weight * w * block.rewards[s]
+    w = np.array([0.75, 0.25])
+    expected = (b / d)[:, [1, 2]] @ w + 0.5 * np.sqrt((1 / d)[:, [1, 2]] @ (w * w))
+    for pieces in ([block], shuffled(block, 9)):
+        policy = DiagLinUcb(forgetting=forgetting)
+        for piece in pieces:
+            policy.learn(piece)
+        context = Context(np.array([1, 2], np.int32), w.astype(np.float32))
+        assert asked(policy, context) == pytest.approx(expected, rel=1e-9)
+
+
+def test_shares_of_what_all_items_share_are_added_by_their_steps() -> None:
+    total = SharedSums(HALF_LIFE, 1)
+    total.adopt(np.array([10, 42, 74]), np.array([[4.0], [2.0], [1.0]]))  # half-lives of 32 steps apart
+    assert (total.newest, total.at(74).tolist()) == (74, pytest.approx([3.0]))
+    epochs, sums = total.slots()
+    assert (epochs.tolist(), sums.tolist()) == ([74], [pytest.approx([3.0])])
+
+
+def test_a_reading_of_centroids_that_are_gone_is_dropped_in_every_part_of_a_window() -> None:
+    policy, block = DiagLinUcb(forgetting=WINDOW), with_requests(outcomes(10), 10)
+    policy.learn(block)
+    policy.centroids_gone(np.array([1, 3], np.int32))
+    left = {cluster // WINDOW.parts for row in range(4) for cluster in policy.edges(row)[0].tolist()}
+    assert left == {0, 2}
+
+
 @WAYS
 def test_a_late_reward_counts_as_much_as_its_impression(forgetting: Forgetting) -> None:
     policy, block = BetaThompson(forgetting=forgetting), outcomes(3, n=1, n_items=1)
@@ -95,6 +190,19 @@ def test_an_item_that_is_not_shown_any_more_becomes_uncertain_again(forgetting: 
 def test_settings_that_cannot_be_are_refused(settings: dict[str, Any], said: str) -> None:
     with pytest.raises(SettingsError, match=said):
         build_parts(LearningSettings(policies=({"kind": "thompson", **settings},)))
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"max_arms": 1_000_000, "window_parts": 64}, "would take .* GB with the 64 parts of a window"),
+        ({"form": "shared", "attributes": ["genre"], "attribute_dim": 200}, "lower window_parts or the numb"),
+    ],
+)
+def test_a_window_that_would_take_too_much_memory_is_refused(settings: dict[str, Any], said: str) -> None:
+    entry = {"kind": "lin_ucb", "window_ms": 60_000, **settings}
+    with pytest.raises(SettingsError, match=said):
+        build_parts(LearningSettings(policies=(entry,)))
 
 
 @pytest.mark.parametrize(

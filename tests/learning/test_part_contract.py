@@ -22,9 +22,17 @@ POLICIES: tuple[dict[str, Any], ...] = (
     {"kind": "thompson"},
     {"kind": "uniform"},
 )
+FADING, WINDOW = {"half_life_ms": 40_000}, {"window_ms": 90_000, "window_parts": 3}
+SHARED = {"kind": "lin_ucb", "form": "shared", "attributes": ["genre"]}
 FORGETTING: tuple[dict[str, Any], ...] = (
-    {"kind": "thompson", "name": "thompson_fading", "half_life_ms": 40_000},
-    {"kind": "epsilon_greedy", "name": "epsilon_greedy_window", "window_ms": 90_000, "window_parts": 3},
+    {"kind": "thompson", "name": "thompson_fading", **FADING},
+    {"kind": "epsilon_greedy", "name": "epsilon_greedy_window", **WINDOW},
+    {"kind": "lin_ucb", "name": "lin_ucb_fading", **FADING},
+    {"kind": "lin_ucb", "name": "lin_ucb_window", **WINDOW},
+    {**SHARED, "name": "lin_ucb_shared_fading", **FADING},
+    {**SHARED, "name": "lin_ucb_shared_window", **WINDOW},
+    {"kind": "diag_lin_ucb", "name": "diag_lin_ucb_fading", **FADING},
+    {"kind": "diag_lin_ucb", "name": "diag_lin_ucb_window", **WINDOW},
 )
 # Of every kind that may be chosen, one beside that which is always there.
 LEARNERS: tuple[dict[str, Any], ...] = (
@@ -182,11 +190,36 @@ class TestThompson(PolicyPartContract):
 class TestThompsonThatFades(PolicyPartContract):
     name, policies = "thompson_fading", FORGETTING
     # Over partitions outcomes are added in another order.
-    apart: ClassVar[Mapping[str, float]] = {"sums": 1e-12}
+    apart: ClassVar[Mapping[str, float]] = {"sums": 1e-12, "other_sums": 1e-12}
 
 
 class TestEpsilonGreedyOfAWindow(PolicyPartContract):
     name, policies = "epsilon_greedy_window", FORGETTING
+
+
+class TestLinUcbThatFades(TestThompsonThatFades):
+    name = "lin_ucb_fading"
+
+
+class TestLinUcbOfAWindow(PolicyPartContract):
+    name, policies = "lin_ucb_window", FORGETTING
+
+
+class TestDiagLinUcbThatFades(TestThompsonThatFades):
+    name = "diag_lin_ucb_fading"
+    apart: ClassVar[Mapping[str, float]] = {"b": 1e-12, "d": 1e-12}
+
+
+class TestDiagLinUcbOfAWindow(PolicyPartContract):
+    name, policies = "diag_lin_ucb_window", FORGETTING
+
+
+class TestLinUcbSharedFormThatFades(TestThompsonThatFades):
+    name = "lin_ucb_shared_fading"
+
+
+class TestLinUcbSharedFormOfAWindow(PolicyPartContract):
+    name, policies = "lin_ucb_shared_window", FORGETTING
 
 
 class TestUniform(PolicyPartContract):
