@@ -10,9 +10,8 @@ import numpy as np
 from msgspec import Meta
 
 from bandits.base import Context, Policy, Reach
-from bandits.drift import DriftSettings
 from bandits.errors import PolicyError
-from bandits.forgetting import Epochs, Forgetting
+from bandits.forgetting import Epochs, Forgetting, ForgettingSettings
 from bandits.graph import ClusterItemGraph
 from bandits.ops import diagonal
 from bandits.ops.arrays import Float64, Int32, with_room
@@ -31,7 +30,7 @@ SOURCE = "Yi et al. 2023, arXiv 2307.15893, equations 7 to 10"
 _PENDING = 2  # how many calls of `age_pending` a served row outlives
 
 
-class Settings(DriftSettings, frozen=True, forbid_unknown_fields=True):
+class Settings(ForgettingSettings, frozen=True, forbid_unknown_fields=True):
     """How wide it explores, and how it spreads traffic."""
 
     alpha: Annotated[float, Meta(ge=0, le=1_000)] = 0.5

@@ -11,11 +11,10 @@ from msgspec import Meta
 
 from bandits.base import Choice, Context, Policy, no_candidate
 from bandits.draws import Uniforms
-from bandits.drift import DriftSettings
 from bandits.errors import PolicyError
 from bandits.fading_arms import FadingArms
 from bandits.fading_outer import FadingOuter
-from bandits.forgetting import Forgetting
+from bandits.forgetting import Forgetting, ForgettingSettings
 from bandits.linear_arms import LinearArms
 from bandits.ops.arrays import Float32, Float64, Int32
 from bandits.outer_model import ItemFeatures, OuterModel
@@ -33,7 +32,7 @@ SOURCE = "Li et al. 2010, arXiv 1003.0146, Algorithms 1 and 2"
 READS_FEATURES = True
 
 
-class Settings(DriftSettings, frozen=True, forbid_unknown_fields=True):
+class Settings(ForgettingSettings, frozen=True, forbid_unknown_fields=True):
     """What it looks at, how wide it explores, and how much it keeps. Where [policy] features names none, the
     disjoint form looks at the request's clusters."""
 

@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from bandits import BetaThompson, Context, DiagLinUcb, LinUcb, PolicyError
+from bandits import BetaThompson, Context, DiagLinUcb, EpsilonGreedy, LinUcb, PolicyError, Uniform
 from bandits.forgetting import Forgetting, SharedSums
 from bandits.ops.arrays import Float32, Float64, Int32, Int64
 from bandits.testing import cut
-from bandits.worlds import row_block
+from bandits.worlds import BernoulliWorld, FlippingWorld, play, row_block
 from learners.rows import RowBlock
 from learning.errors import SettingsError
 from learning.parts import build_parts
@@ -174,6 +174,17 @@ def test_an_item_that_is_not_shown_any_more_becomes_uncertain_again(forgetting: 
     policy.learn(row_block([NOBODY], np.ones((1, 1), np.int32), np.zeros((1, 1)), ts=np.array([10**7])))
     unsure = policy.plan(NOBODY, np.zeros(1, np.int32))
     assert (sure.a[0], round(float(unsure.a[0]), 6)) == (51.0, 1.0)
+
+
+@WAYS
+def test_arms_that_flip_every_minute_cost_little_more_than_chance(forgetting: Forgetting) -> None:
+    worlds = [FlippingWorld(BernoulliWorld(5, seed=seed), every=60) for seed in (1, 2)]
+    for make in (BetaThompson, DiagLinUcb, EpsilonGreedy):
+        runs = [play(world, make(forgetting=forgetting), 1_200, seed=1) for world in worlds]
+        blind = [play(world, Uniform(), 1_200, seed=1) for world in worlds]
+        # Nobody can follow this: what is known of a minute is wrong in the next.
+        assert np.mean([run.regret for run in runs]) < 1.2 * np.mean([run.regret for run in blind])
+        assert all(((run.probabilities > 0) & (run.probabilities <= 1)).all() for run in runs)
 
 
 @pytest.mark.parametrize(

@@ -66,6 +66,13 @@ class TestDiagLinUcb(PolicyContract):
         return ClusterWorld(self.n_items, n_clusters=3, seed=seed)
 
 
+class TestDiagLinUcbThatFades(TestDiagLinUcb):
+    settings: ClassVar[Mapping[str, Any]] = {"forgetting": Forgetting(half_life_ms=600_000)}
+
+    def make(self) -> Policy:
+        return DiagLinUcb(forgetting=Forgetting(half_life_ms=600_000))
+
+
 class TestLinUcbOverClusters(PolicyContract):
     settings: ClassVar[Mapping[str, Any]] = {
         "alpha": 0.7,
@@ -85,6 +92,13 @@ class TestLinUcbOverClusters(PolicyContract):
 
     def world(self, seed: int) -> World:
         return ClusterWorld(self.n_items, n_clusters=3, seed=seed)
+
+
+class TestLinUcbOfAWindow(TestLinUcbOverClusters):
+    settings: ClassVar[Mapping[str, Any]] = {"forgetting": Forgetting(window_ms=900_000)}
+
+    def make(self) -> Policy:
+        return LinUcb(4, source="clusters", forgetting=Forgetting(window_ms=900_000))
 
 
 class TestLinUcbOverFeatures(PolicyContract):

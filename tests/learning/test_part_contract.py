@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
+import pytest
 
 from learning.parts import Parts, build_parts
 from learning.testing import MeasureContract, PartContract, PolicyPartContract
@@ -193,10 +194,12 @@ class TestThompsonThatFades(PolicyPartContract):
     apart: ClassVar[Mapping[str, float]] = {"sums": 1e-12, "other_sums": 1e-12}
 
 
+@pytest.mark.long
 class TestEpsilonGreedyOfAWindow(PolicyPartContract):
     name, policies = "epsilon_greedy_window", FORGETTING
 
 
+@pytest.mark.long
 class TestLinUcbThatFades(TestThompsonThatFades):
     name = "lin_ucb_fading"
 
@@ -205,6 +208,7 @@ class TestLinUcbOfAWindow(PolicyPartContract):
     name, policies = "lin_ucb_window", FORGETTING
 
 
+@pytest.mark.long
 class TestDiagLinUcbThatFades(TestThompsonThatFades):
     name = "diag_lin_ucb_fading"
     apart: ClassVar[Mapping[str, float]] = {"b": 1e-12, "d": 1e-12}
@@ -218,6 +222,7 @@ class TestLinUcbSharedFormThatFades(TestThompsonThatFades):
     name = "lin_ucb_shared_fading"
 
 
+@pytest.mark.long
 class TestLinUcbSharedFormOfAWindow(PolicyPartContract):
     name, policies = "lin_ucb_shared_window", FORGETTING
 
