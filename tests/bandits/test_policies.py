@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import numpy as np
+import pytest
 
 from bandits import BetaThompson, DiagLinUcb, EpsilonGreedy, LinUcb, Policy, Uniform
 from bandits.forgetting import Forgetting
@@ -48,6 +49,7 @@ class TestBetaThompsonThatFades(TestBetaThompson):
         return BetaThompson(forgetting=Forgetting(half_life_ms=600_000))
 
 
+@pytest.mark.long
 class TestEpsilonGreedyOfAWindow(TestEpsilonGreedy):
     settings: ClassVar[Mapping[str, Any]] = {"forgetting": Forgetting(window_ms=900_000, window_parts=3)}
 
@@ -94,6 +96,7 @@ class TestLinUcbOverClusters(PolicyContract):
         return ClusterWorld(self.n_items, n_clusters=3, seed=seed)
 
 
+@pytest.mark.long
 class TestLinUcbOfAWindow(TestLinUcbOverClusters):
     settings: ClassVar[Mapping[str, Any]] = {"forgetting": Forgetting(window_ms=900_000)}
 
