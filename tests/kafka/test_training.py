@@ -4,23 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import cast
 
 import msgspec
 import numpy as np
 import pytest
-from kafka import KafkaProducer
+from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 
 from freshet.config import Settings
 from learning.parts import build_parts
 from learning.shards.train import TrainShard
 from stream.clock import WallClock
 from stream.codec import encode_events
+from stream.engine.shard import SourceRecord
 from stream.events import Click, Decision
 from stream.join import JoinSettings
 from stream.kafka import KafkaSettings
 from stream.kafka.bundles import headers_of
 from stream.kafka.partitioning import partition_of
 from stream.kafka.topics import create_topics
+from tests.harness.listening import ENTRY, Listening, install
 from tests.harness.live import wait_until
 from tests.harness.workers import WorkerThread
 from tests.kafka.test_serve import LEARN, serving
@@ -38,21 +41,22 @@ def chosen(topics: KafkaSettings) -> Iterator[Settings]:
     yield Settings(clock="event", kafka=topics, learn=LEARN, join=join)
 
 
-def send_clicks(chosen: Settings) -> None:
-    """A decision for each user, and a click on what stands out by the first feature."""
+def send_clicks(chosen: Settings, at: int = 0) -> None:
+    """A decision for each user `at` ms later, and a click on what stands out by the first feature."""
     kafka, n_features = chosen.kafka, build_parts(chosen).ranker.n_features
     features = np.zeros((2, n_features), "<f4")
     features[1, 0] = 1.0
     producer = KafkaProducer(bootstrap_servers=kafka.bootstrap)
     for n, user in enumerate(USERS):
         decision = Decision(
-            request_id=f"r{n}", ts=T0 + n, user_id=user, items=["tea", "mate"], propensities=[0.5, 0.5],
-            policy="uniform", clusters=[0], weights=[1.0], features=features.tobytes(),
+            request_id=f"r{n + at}", ts=T0 + at + n, user_id=user, items=["tea", "mate"],
+            propensities=[0.5, 0.5], policy="uniform", clusters=[0], weights=[1.0],
+            features=features.tobytes(),
         )  # fmt: skip
-        click = Click(ts=T0 + n, request_id=f"r{n}", user_id=user, item_id="mate")
+        click = Click(ts=T0 + at + n, request_id=f"r{n + at}", user_id=user, item_id="mate")
         producer.send(
             kafka.topic("events"), encode_events([decision, click]), key=b"%d" % n,
-            partition=partition_of(f"r{n}", kafka.partitions), headers=headers_of(False),
+            partition=partition_of(decision.request_id, kafka.partitions), headers=headers_of(False),
         )  # fmt: skip
     producer.close()
 
@@ -96,3 +100,45 @@ def test_where_train_is_behind_owners_of_users_are_asked_for_fewer_lists_and_say
 
         # The new rate comes back from the owners of users.
         wait_until(lambda: bool(rates()) and rates()[0] < 1, timeout_s=120)
+
+
+def lists_of(worker: WorkerThread) -> Listening | None:
+    """What learns whole lists in a worker that owns the partition of `training`."""
+    running = worker.worker.running() if worker.worker is not None else []
+    found = [one.shard.step.parts for one in running if isinstance(one.shard.step, TrainShard)]
+    return cast(Listening, found[0].policies["listening"]) if found else None
+
+
+def learned_at_once(chosen: Settings) -> Listening:
+    """The same by one that reads the whole topic and is never replaced."""
+    place = TopicPartition(chosen.kafka.topic("training"), 0)
+    reader = KafkaConsumer(bootstrap_servers=chosen.kafka.bootstrap, isolation_level="read_committed")
+    reader.assign([place])
+    reader.seek_to_beginning(place)
+    (end,) = reader.end_offsets([place]).values()
+    train = TrainShard(0, chosen, chosen.kafka.partitions)
+    while reader.position(place) < end:
+        for record in reader.poll(200).get(place, []):
+            train.on_records([SourceRecord(record.offset, record.value)])
+    reader.close()
+    return cast(Listening, train.parts.policies["listening"])
+
+
+def test_a_train_that_was_replaced_learns_the_bits_of_one_that_never_was(
+    chosen: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    install(tmp_path, monkeypatch)
+    settings = msgspec.structs.replace(chosen, policies=(ENTRY,))
+    for at in (0, 200_000):
+        send_clicks(settings, at)
+    with WorkerThread(settings, steps=("join", "users")):
+        with WorkerThread(settings, steps=("train",)) as first:
+            wait_until(lambda: (one := lists_of(first)) is not None and len(one.seen) == 40)
+        send_clicks(settings, 400_000)  # which ends the lists before
+        with WorkerThread(settings, steps=("train",)) as second:
+
+            def has_all() -> bool:
+                one, whole = lists_of(second), learned_at_once(settings)
+                return one is not None and len(whole.seen) == 80 and bool((one.sum == whole.sum).all())
+
+            wait_until(has_all)
