@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from itertools import chain
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 import numpy.typing as npt
 
 from bandits.ops.drift import closed_places
 from learners.rows import RowBlock
+from learners.table import EmbeddingTable
 from stream.blocks import CLICK, CLOSED, ORGANIC, SHOWN, FeedbackBlock
 from stream.forget import ForgetBook
 from stream.item_blocks import ItemOutcomes
+from stream.ops.numbering import number_by_first_use
 
 __all__ = ["Homes", "merged_blocks", "outcomes_of", "without_forgotten"]
 
@@ -95,13 +96,15 @@ def without_forgotten(block: FeedbackBlock, forgotten: ForgetBook) -> FeedbackBl
 def outcomes_of(
     block: FeedbackBlock,
     rows: RowBlock,
+    items: EmbeddingTable,
     *,
     policies: Sequence[str] = (),
     layout: str = "",
     shown_at: bool = False,
     with_closed: bool = False,
 ) -> ItemOutcomes:
-    """Impressions and clicks of a block, one operation a slate, with the contexts that `rows` has of them.
+    """Impressions and clicks of a block, one operation a slate, with the contexts that `rows` has of them,
+    whose items have rows in `items`.
 
     `policies` are the names that `rows.policy` numbers, `layout` is that of `rows.request`. `shown_at`:
     whether somebody goes by the time of a click's impression. `with_closed` there are windows that close,
@@ -111,7 +114,7 @@ def outcomes_of(
     if closed is not None:
         sent = np.sort(np.concatenate([sent, closed.operation]))
     kind, ref = rows.kind[sent], np.array(block.ref, np.int32)[sent]
-    names, numbers, begin, sizes = _numbered(block, kind, ref)
+    names, numbers, begin, sizes = _numbered(block, rows, items, kind, ref)
     is_organic = kind == ORGANIC
     at = np.where(is_organic, len(block.slates), ref)
     counts = np.where(kind == SHOWN, sizes[at], 1)
@@ -179,17 +182,49 @@ def _closed(rows: RowBlock) -> _Closed:
     return _Closed(operation[first], reward[first], size, place - rows.start[rows.slate[operation]])
 
 
-def _numbered(block: FeedbackBlock, kind: Any, ref: Int32) -> tuple[list[str], Int32, Any, Any]:
+def _numbered(
+    block: FeedbackBlock, rows: RowBlock, items: EmbeddingTable, kind: Any, ref: Int32
+) -> tuple[list[str], Int32, Any, Any]:
     """Item ids, each once; the number of each place of a slate that is sent, organics behind; and where a
     slate's places begin (slates + 1,), with how many there are. The last entry is that of the organics."""
-    slates, organic = block.slates, [item_id for _, item_id in block.organic]
-    is_sent = np.zeros(len(slates), np.bool_)
-    is_sent[ref[kind != ORGANIC]] = True
-    shown = [slates[n].items for n in np.flatnonzero(is_sent).tolist()]
-    sizes = np.zeros(len(slates) + 1, np.int64)
-    sizes[:-1][is_sent] = np.fromiter(map(len, shown), np.int64, len(shown))
-    begin = np.cumsum(sizes) - sizes
-    flat = [*chain.from_iterable(shown), *organic]
-    names = list(dict.fromkeys(flat))
-    number = dict(zip(names, range(len(names)), strict=True))
-    return names, np.fromiter(map(number.__getitem__, flat), np.int32, len(flat)), begin, sizes
+    n_slates, is_organic = len(block.slates), kind == ORGANIC
+    is_sent = np.zeros(n_slates, np.bool_)
+    is_sent[ref[~is_organic]] = True
+    # The first slates of `rows` are those of the block.
+    n_places = np.diff(rows.start[: n_slates + 1])
+    sizes = np.append(np.where(is_sent, n_places, 0).astype(np.int64), 0)
+    organic = np.full(len(block.organic), -1, np.int32)
+    organic[ref[is_organic]] = rows.item[rows.kind == ORGANIC]
+    shown = rows.items[: rows.start[n_slates]][np.repeat(is_sent, n_places)]
+    found, begin = np.append(shown, organic), np.cumsum(sizes) - sizes
+    more = _without_row(block, items, found, begin)
+    number, distinct = number_by_first_use(found)
+    n_rows = items.size
+    names = items.ids_of(distinct[distinct < n_rows])
+    if more:
+        known = iter(names)
+        names = [more[row - n_rows] if row >= n_rows else next(known) for row in distinct.tolist()]
+    return cast(list[str], names), number, begin, sizes
+
+
+def _without_row(block: FeedbackBlock, items: EmbeddingTable, found: Int32, begin: Any) -> list[str]:
+    """Ids that have no row behind the block; in `found` they get the numbers that come after all rows."""
+    unknown = np.flatnonzero(found < 0)
+    if not unknown.size:
+        return []
+    # Slates without a place that is sent begin where the next one does.
+    slates = (np.searchsorted(begin[:-1], unknown, side="right") - 1).tolist()
+    within = (unknown - begin[slates]).tolist()
+    n_shown, organic = int(begin[-1]), block.organic
+    names = [
+        organic[at - n_shown][1] if at >= n_shown else block.slates[slate].items[place]
+        for at, slate, place in zip(unknown.tolist(), slates, within, strict=True)
+    ]
+    rows = items.find(names)  # one may have been admitted at a later place
+    has_none = rows < 0
+    numbers: dict[str, int] = {}
+    rows[has_none] = [
+        items.size + numbers.setdefault(names[n], len(numbers)) for n in np.flatnonzero(has_none).tolist()
+    ]
+    found[unknown] = rows
+    return list(numbers)

@@ -168,6 +168,7 @@ class UsersShard:
         outcomes = outcomes_of(
             block,
             rows,
+            parts.items,
             policies=tuple(parts.policies),
             layout=parts.request_features.layout,
             shown_at=any(policy.goes_by_slates for policy in parts.policies.values()),

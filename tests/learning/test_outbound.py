@@ -1,0 +1,56 @@
+"""What the owner of users tells owners of items: each id once, in the order of its first place."""
+
+from __future__ import annotations
+
+from itertools import chain
+
+import pytest
+
+from learners import Admission, EmbeddingTable
+from learners.encode import encode
+from learning.shards.outbound import outcomes_of
+from stream.blocks import CLICK, CLOSED, ORGANIC, SHOWN, FeedbackBlock, Segment
+from stream.forget import ForgetBook
+from stream.join import Joiner, JoinSettings
+from stream.testing import ScriptedEvents
+
+
+def outcomes(n: int) -> list[FeedbackBlock]:
+    joiner = Joiner(JoinSettings(), ForgetBook(b"sixteen bytes or more"))
+    out: list[Segment] = []
+    events = ScriptedEvents(4).take(n)
+    for first in range(0, n, 100):
+        joiner.on_events(events[first : first + 100])
+        out += joiner.take()
+    joiner.on_tick(joiner.watermark + 41 * 60_000)  # all windows are over
+    return [segment for segment in [*out, *joiner.take()] if isinstance(segment, FeedbackBlock)]
+
+
+def told(block: FeedbackBlock) -> list[str]:
+    """The items of all operations that are sent, as texts."""
+    found = []
+    for kind, ref, place in zip(block.kind, block.ref, block.place, strict=True):
+        shown = () if kind == ORGANIC else block.slates[ref].items
+        of_kind = {SHOWN: shown, CLICK: shown[place : place + 1], CLOSED: ()}
+        found.append(of_kind.get(kind, (block.organic[ref][1] if kind == ORGANIC else "",)))
+    return list(chain.from_iterable(found))
+
+
+@pytest.mark.parametrize("threshold", [1, 3])
+def test_ids_are_sent_by_their_rows_as_they_would_be_by_their_texts(threshold: int) -> None:
+    rule = Admission(rule="threshold", threshold=threshold)
+    users, items = (EmbeddingTable(2, admission=rule) for _ in range(2))
+    n_kinds = set()
+    for block in outcomes(600):
+        sent = outcomes_of(block, encode(block, users, items), items)
+        assert [sent.names[n] for n in sent.items.tolist()] == told(block)
+        named = [slate.items for n, slate in enumerate(block.slates) if n in _sent(block)]
+        flat = [*chain.from_iterable(named), *(item for _, item in block.organic)]
+        assert sent.names == list(dict.fromkeys(flat))
+        n_kinds |= {*block.kind}
+    assert n_kinds == {SHOWN, CLICK, CLOSED, ORGANIC}
+
+
+def _sent(block: FeedbackBlock) -> set[int]:
+    columns = zip(block.kind, block.ref, strict=True)
+    return {ref for kind, ref in columns if kind in (SHOWN, CLICK)}
