@@ -7,7 +7,7 @@ and removals. The columns are the same on every way; embedded, rows stand by num
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from types import MappingProxyType
@@ -19,6 +19,7 @@ import numpy.typing as npt
 from learners.errors import LearnerError, ReplicaError
 from learners.rows import RowBlock
 from stream.errors import PartError
+from stream.events import ItemEvent
 from stream.frame import Frame
 
 __all__ = [
@@ -218,6 +219,13 @@ class Part:
 
     def learn_items(self, block: RowBlock, parcel: Mapping[str, Columns]) -> None:
         """Learn the items' side of a block, and what came in a parcel; either may be empty."""
+
+    def put_items(self, rows: Int32, items: Sequence[ItemEvent]) -> None:
+        """The catalogue has taken these items into distinct `rows` (n,), where they are owned.
+
+        Each replaces what was sent before, and a deleted one leaves nothing of it. It is for learners of
+        `[[learners]]`; in time it comes before or after outcomes, as it stands in the log.
+        """
 
     def learn_lists(self, block: RowBlock) -> None:
         """Learn whole slates, in the one order of their topic: what is no sum keeps it in shared columns.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any, cast
@@ -53,6 +53,7 @@ from learning.settings import LearningSettings
 from learning.unclaimed import Unclaimed
 from stream.blocks import FeedbackBlock
 from stream.errors import FreshetError
+from stream.events import ItemEvent
 from stream.frame import Frame
 from stream.step import Replicated
 
@@ -299,6 +300,13 @@ class Parts:
                 "give it another `name`, so that it starts afresh"
             )
             raise SettingsError(msg) from error
+
+    def put_items(self, rows: Int32, items: Sequence[ItemEvent]) -> None:
+        """Tell the learners beside those that are always there which items the catalogue has taken."""
+        if rows.size:
+            for name, part in self.more.items():
+                with naming(name, "took items"):
+                    part.put_items(rows, items)
 
     def remove_items(self, rows: Int32) -> None:
         """Let go of item rows that the table has freed."""

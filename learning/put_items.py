@@ -56,6 +56,7 @@ def _put_run(parts: Parts, items: list[ItemEvent]) -> None:
         lengths = np.sqrt(np.einsum("ij,ij->i", vectors, vectors))
         vectors /= np.maximum(lengths, _LONGEST)[:, None]
         parts.items.set_vectors(rows[given], vectors.astype(np.float32))
+    parts.put_items(rows, items)
     if items and items[0].deleted:
         parts.graph.remove_items(rows)
     else:
