@@ -40,6 +40,7 @@ LEARNERS: tuple[dict[str, Any], ...] = (
     {"kind": "popularity", "name": "last_minutes", "half_lives_ms": [60_000]},
     {"kind": "cooccurrence", "name": "lately", "half_life_ms": 3_600_000},
 )
+CONTENT = {"kind": "content_map", "name": "by_content", "dim": 8, "enough": 1.0}
 
 
 class TestFactorisation(PartContract):
@@ -105,6 +106,16 @@ class TestAnotherPopularity(TestPopularity):
 
 class TestAnotherCoOccurrence(TestCoOccurrence):
     name = "lately"
+
+
+class TestContentMap(PartContract):
+    name, learners, order_free = "by_content", (CONTENT,), False
+    # Measured over 2 and 3 partitions: 0.053 and 0.156, for one may tick before the last samples of another.
+    apart: ClassVar[Mapping[str, float]] = {"seen": 0.01, "targets": 0.25}
+
+    def answers(self, part: Any, parts: Parts, names: Sequence[str]) -> list[Any]:
+        rows = parts.items.find(names)
+        return [part.weights, part.estimates(rows), part.shares(rows), part.blended(np.ones(4, "f4"), rows)]
 
 
 class TestHistories(PartContract):
