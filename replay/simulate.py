@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bandits import Centroids, Policy
-from bandits.worlds import BernoulliWorld, ClusterWorld, LinearWorld, Play, World, play, teaching
+from bandits.worlds import BernoulliWorld, ClusterWorld, FlippingWorld, LinearWorld, Play, World, play, teaching
 from learners import RowBlock
 from learners.part import naming
 from learners.world import World as PartsWorld
@@ -32,14 +32,16 @@ MakePolicy = Callable[[], "Played"]
 _POINTS = 400
 _N_CLUSTERS = 8
 _DIM = 8
+_FLIP_EVERY = 1_000
 
 WORLDS: Mapping[str, Callable[[int, int], World]] = {
     "clusters": lambda n_items, seed: ClusterWorld(n_items, n_clusters=_N_CLUSTERS, seed=seed),
     "bernoulli": lambda n_items, seed: BernoulliWorld(n_items, seed=seed),
     "linear": lambda n_items, seed: LinearWorld(n_items, dim=_DIM, seed=seed),
+    "flips": lambda n_items, seed: FlippingWorld(BernoulliWorld(n_items, seed=seed), every=_FLIP_EVERY),
 }
 """Worlds by name: users as mixtures of clusters with favourites; fixed click rates; linear in the
-features."""
+features; click rates that are turned over every 1,000 rounds, of a second each."""
 
 
 def make_world(name: str, n_items: int, seed: int) -> World:
