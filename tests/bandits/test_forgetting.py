@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from bandits import BetaThompson, Context, DiagLinUcb, EpsilonGreedy, LinUcb, PolicyError, Uniform
+from bandits import BetaThompson, Context, DiagLinUcb, EpsilonGreedy, LinUcb, Policy, PolicyError, Uniform
 from bandits.forgetting import Forgetting, SharedSums
 from bandits.ops.arrays import Float32, Float64, Int32, Int64
 from bandits.testing import cut
@@ -131,12 +131,15 @@ def test_diag_lin_ucb_is_its_equations_over_weighted_outcomes_in_any_order(forge
         b[item, block.clusters[s]] += weight * w * block.rewards[s]
     w = np.array([0.75, 0.25])
     expected = (b / d)[:, [1, 2]] @ w + 0.5 * np.sqrt((1 / d)[:, [1, 2]] @ (w * w))
+    held = []
     for pieces in ([block], shuffled(block, 9)):
         policy = DiagLinUcb(forgetting=forgetting)
         for piece in pieces:
             policy.learn(piece)
         context = Context(np.array([1, 2], np.int32), w.astype(np.float32))
         assert asked(policy, context) == pytest.approx(expected, rel=1e-9)
+        held.append([policy.edges(row)[0].tolist() for row in range(4)])
+    assert held[0] == held[1]  # a part of a window that has ended leaves no edge
 
 
 def test_shares_of_what_all_items_share_are_added_by_their_steps() -> None:
@@ -166,14 +169,46 @@ def test_a_late_reward_counts_as_much_as_its_impression(forgetting: Forgetting) 
     assert shown[0] == reward[0] == pytest.approx(1.0 if forgetting.window_ms else 0.5)
 
 
+def some_of_each(forgetting: Forgetting) -> list[Policy]:
+    one = {"item_features": lambda rows: np.ones((rows.size, 1), np.float32)}
+    return [
+        BetaThompson(forgetting=forgetting),
+        DiagLinUcb(forgetting=forgetting),
+        LinUcb(1, source="clusters", forgetting=forgetting),
+        LinUcb(1, source="clusters", forgetting=forgetting, **one),  # type: ignore[arg-type]
+    ]
+
+
+def only_item(item: int, n: int, ts: int) -> RowBlock:
+    """n impressions with a reward each, at one time."""
+    return row_block([NOBODY] * n, np.full((n, 1), item, np.int32), np.ones((n, 1)), ts=np.full(n, ts))
+
+
 @WAYS
 def test_an_item_that_is_not_shown_any_more_becomes_uncertain_again(forgetting: Forgetting) -> None:
     policy = BetaThompson(forgetting=forgetting)
-    policy.learn(row_block([NOBODY] * 50, np.zeros((50, 1), np.int32), np.ones((50, 1))))
-    sure = policy.plan(NOBODY, np.zeros(1, np.int32))
-    policy.learn(row_block([NOBODY], np.ones((1, 1), np.int32), np.zeros((1, 1)), ts=np.array([10**7])))
-    unsure = policy.plan(NOBODY, np.zeros(1, np.int32))
-    assert (sure.a[0], round(float(unsure.a[0]), 6)) == (51.0, 1.0)
+    policy.learn(only_item(0, 50, 0))
+    sure = float(policy.plan(NOBODY, np.zeros(1, np.int32)).a[0])
+    policy.learn(only_item(1, 1, 10**7))
+    assert (sure, round(float(policy.plan(NOBODY, np.zeros(1, np.int32)).a[0]), 6)) == (51.0, 1.0)
+    for linear in (DiagLinUcb(forgetting=forgetting), LinUcb(1, source="clusters", forgetting=forgetting)):
+        linear.learn(only_item(0, 50, 0))
+        sure = float(asked(linear, NOBODY)[0])
+        linear.learn(only_item(1, 1, 10**7))
+        assert (sure > 1.0, round(float(asked(linear, NOBODY)[0]), 6)) == (True, 0.5)
+
+
+@WAYS
+def test_without_the_newest_item_now_is_when_the_others_learned(forgetting: Forgetting) -> None:
+    for policy, fresh in zip(some_of_each(forgetting)[:3], some_of_each(forgetting), strict=False):
+        policy.learn(only_item(0, 50, 0))
+        policy.learn(only_item(1, 1, 64_000))
+        policy.remove_items(np.ones(1, np.int32))
+        fresh.learn(only_item(0, 50, 0))
+        for one in (policy, fresh):
+            one.learn(only_item(2, 3, 0))
+        rows = np.array([0, 2, 3], np.int32)
+        assert policy.probabilities(NOBODY, rows).tolist() == fresh.probabilities(NOBODY, rows).tolist()
 
 
 @WAYS
