@@ -228,7 +228,8 @@ def play(
 
 
 def teaching(policy: Policy) -> Callable[[RowBlock], object]:
-    """What teaches a policy alone: its `learn`, and for one that learns whole lists those, a second each.
+    """What teaches a policy alone: its `learn`, and for one that learns whole lists those, a second each; one
+    with a detector of drift gets windows that close as well.
 
     Items have no ids here, so their numbers are their keys.
 
@@ -243,7 +244,9 @@ def teaching(policy: Policy) -> Callable[[RowBlock], object]:
         [0, 1, 2] [5, 8] [0, 0, 0]
     """
     if not learns_lists(policy):
-        return policy.learn
+        if policy.watch is None:
+            return policy.learn
+        return lambda block: policy.learn_items(_closing(block, block.slate_ts), {})
     n = 0
 
     def learn(block: RowBlock) -> None:
@@ -257,8 +260,13 @@ def teaching(policy: Policy) -> Callable[[RowBlock], object]:
 
 def _as_lists(block: RowBlock, first: int) -> RowBlock:
     """The slates of a block as lists that end at once; the n-th slate of a run is in second n."""
+    times = ROUND_MS * np.arange(first, first + block.decided.size, dtype=np.int64)
+    return replace(_closing(block, times), item_keys=numbered_keys(block.items))
+
+
+def _closing(block: RowBlock, slate_ts: Int64) -> RowBlock:
+    """The slates of a block, all of them the policy's own, with windows that end at once."""
     n = block.decided.size
-    slate_ts = ROUND_MS * np.arange(first, first + n, dtype=np.int64)
     slate = np.append(block.slate, np.arange(n, dtype=np.int32))
     none, zero = np.full(n, -1, np.int32), np.zeros(n)
     order = np.argsort(slate, kind="stable")  # the end of each follows what happened in it
@@ -275,7 +283,7 @@ def _as_lists(block: RowBlock, first: int) -> RowBlock:
         "stands_for": np.append(block.stands_for, 1 + zero),
     }
     ordered: dict[str, Any] = {name: column[order] for name, column in columns.items()}
-    return replace(block, **ordered, slate_ts=slate_ts, item_keys=numbered_keys(block.items))
+    return replace(block, **ordered, slate_ts=slate_ts, explored=np.ones(block.items.size, np.bool_))
 
 
 def row_block(
