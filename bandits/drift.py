@@ -94,8 +94,9 @@ class DriftWatch:
 
     *State* are the values fed to an arm's detector, never the detector: after a restart it is fed again when
     its arm is. At 2,048 the newest 1,024 are fed to a fresh detector, and the rest goes, so that it is the
-    same detector whenever a restart comes and wherever blocks are cut. KSWIN sees means of 32 and keeps at
-    most 256 of them; its random numbers begin alike for every arm, since rows have other numbers elsewhere.
+    same detector whenever a restart comes and wherever blocks are cut; what it sees in them is an alarm.
+    KSWIN sees means of 32 and keeps at most 256 of them; its random numbers begin alike for every arm, since
+    rows have other numbers elsewhere.
 
     Grows with the items, 4 bytes each, and 100 more for each that ever gave an alarm. An arm that is watched
     takes 2 to 4 kB where rewards are 0 or 1, else up to 10 kB; at most `max_detectors` are.
@@ -167,14 +168,10 @@ class DriftWatch:
             if detector is None:
                 detector = self._fed_again(arm)
             detector.update(value)
-            if detector.drift_detected:
+            arm.append(value)
+            if detector.drift_detected or (len(arm.values) >= most and self._renewed(arm)):
                 self._alarm(row, ts)
                 alarms.setdefault(operation, []).append(row)
-                continue
-            arm.append(value)
-            if len(arm.values) >= most:
-                arm.values = arm.values[most // 2 :]
-                arm.detector = None
         return alarms
 
     def _arm_for(self, row: int, ts: int) -> _Arm | None:
@@ -199,16 +196,30 @@ class DriftWatch:
             del self._arms[row]
         self._idlest_ms = min((arm.last_ms for arm in self._arms.values()), default=now_ms)
 
+    def _renewed(self, arm: _Arm) -> bool:
+        """Go on with the newest half of an arm's values and a fresh detector; whether that gives an alarm,
+        for it looks at other places than the old one did, and may see a flip first."""
+        arm.values = arm.values[self._most // 2 :]
+        detector = arm.detector = self._fresh()
+        for value in arm.values:
+            detector.update(value)
+            if detector.drift_detected:
+                return True
+        return False
+
     def _fed_again(self, arm: _Arm) -> _Detector:
-        """A detector that has been fed all values of an arm; alarms that it gives meanwhile are none: they
-        are those of other settings, or of another release of river."""
-        if self._make is None:
-            self._make = _maker(self.settings)
-        detector = arm.detector = self._make()
+        """After a restart: a detector that has been fed all values of an arm. It gave no alarm at any of
+        them; if it does so now, it has other settings, or river is another release, and it goes on."""
+        detector = arm.detector = self._fresh()
         update = detector.update
         for value in arm.values:
             update(value)
         return detector
+
+    def _fresh(self) -> _Detector:
+        if self._make is None:
+            self._make = _maker(self.settings)
+        return self._make()
 
     def _alarm(self, row: int, ts: int) -> None:
         del self._arms[row]
