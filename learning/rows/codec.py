@@ -7,12 +7,14 @@ programs of others. Rows are decoded by compiled code, some millions of fields a
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
+from itertools import repeat
 from typing import Annotated, Any, NoReturn, TypeGuard, TypeVar
 
 import msgspec
 import numpy as np
 import numpy.typing as npt
-from msgspec import Meta, field
+from msgspec import Meta, Raw, field
 
 from learning.rows.before import (
     upgraded_graph,
@@ -41,6 +43,7 @@ __all__ = [
     "decode_user_row",
     "encode_control",
     "encode_row",
+    "encode_rows",
 ]
 
 ROW_VERSION = 3
@@ -134,6 +137,27 @@ def encode_row(row: Row) -> bytes:
         7
     """
     return _encode(row)
+
+
+def encode_rows(
+    kind: type[UserRow | ItemRow | PolicyRow],
+    ids: Sequence[str],
+    parts: Sequence[bytes],
+    entered_at: Sequence[int] | None = None,
+) -> list[bytes]:
+    """As `encode_row` of many rows, whose `parts` are MessagePack maps already; items have entered, too.
+
+    Example:
+        >>> encode_rows(UserRow, ["ann"], [b"\\x80"]) == [encode_row(UserRow(user_id="ann"))]
+        True
+    """
+    named: dict[str, Any] = {"user_id" if kind is UserRow else "item_id": "\0", "parts": Raw(b"")}
+    before, _, behind = _encode(kind(**named)).partition(_encode("\0"))
+    columns: list[Iterable[bytes]] = [repeat(before), map(_encode, ids)]
+    if entered_at is not None:
+        name, _, behind = behind.partition(_encode(0))
+        columns += [repeat(name), map(_encode, entered_at)]
+    return list(map(b"".join, zip(*columns, repeat(behind), parts, strict=False)))
 
 
 def decode_user_row(value: bytes) -> UserRow:

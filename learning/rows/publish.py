@@ -7,17 +7,16 @@ remembers which id it has last seen in a row, and deletes that id when the row w
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
 
 from learners import Part
 from learning.parts import Parts
-from learning.rows.codec import UserRow, encode_control, encode_row
+from learning.rows.codec import UserRow, encode_control, encode_rows
 from learning.rows.publish_items import ItemRows
 from learning.rows.publish_tools import PartCells, PublishedIds, owned_by, union_of
-from stream.engine.shard import Output
+from stream.engine.shard import Output, outputs_of
 from stream.frame import Frame
 
 __all__ = ["ItemRows", "TrainedRows", "UserRows"]
@@ -55,10 +54,8 @@ class UserRows:
         touched = self._cells.touched(frame["removed"], frame["new_rows"])
         rows, names = owned_by(parts.users, union_of(frame["new_rows"], touched))
         outputs = [Output("user-vectors", partition, None, name.encode()) for name in gone]
-        for name, cells in zip(names, self._cells.of(rows), strict=True):
-            row = UserRow(user_id=name, parts=cast(Any, cells))
-            outputs.append(Output("user-vectors", partition, encode_row(row), name.encode()))
-        return outputs
+        values = encode_rows(UserRow, names, self._cells.of(rows))
+        return outputs + outputs_of("user-vectors", partition, names, values)
 
     def snapshot(self) -> Frame:
         """What has been published and cannot be seen in the parts."""

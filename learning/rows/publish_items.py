@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, cast
+from itertools import compress
 
 import numpy as np
 import numpy.typing as npt
 
 from learning.parts import Parts
-from learning.rows.codec import ItemRow, PolicyRow, encode_row
+from learning.rows.codec import ItemRow, PolicyRow, encode_rows
 from learning.rows.publish_tools import (
     NO_PARTS,
     PartCells,
@@ -17,7 +17,7 @@ from learning.rows.publish_tools import (
     owned_by,
     union_of,
 )
-from stream.engine.shard import Output
+from stream.engine.shard import Output, outputs_of
 from stream.frame import Frame
 
 __all__ = ["ItemRows"]
@@ -86,14 +86,11 @@ class ItemRows:
     def _items(self, rows: Int32, names: list[str]) -> list[Output]:
         if not rows.size:
             return []
-        catalogue, partition = self._parts.catalogue, self._partition
+        catalogue = self._parts.catalogue
         catalogue.ensure(int(rows.max()) + 1)
         entered = np.where(catalogue.known[rows], catalogue.entered_ms[rows], 0).tolist()
-        outputs = []
-        for name, entered_at, cells in zip(names, entered, self._cells.of(rows), strict=True):
-            row = ItemRow(item_id=name, entered_at=entered_at, parts=cast(Any, cells))
-            outputs.append(Output("item-vectors", partition, encode_row(row), name.encode()))
-        return outputs
+        values = encode_rows(ItemRow, names, self._cells.of(rows), entered)
+        return outputs_of("item-vectors", self._partition, names, values)
 
     # -- policies --------------------------------------------------------------------------------------------
 
@@ -102,14 +99,14 @@ class ItemRows:
         rows, names = self._mine(union_of(touched, new))
         if not rows.size:
             return []
-        made = zip(names, np.isin(rows, new).tolist(), self._policy_cells.of(rows), strict=True)
+        cells = self._policy_cells.of(rows)
         # Of a new item there is nothing to say before it has an edge or was shown.
-        found = [
-            PolicyRow(item_id=name, parts=cast(Any, parts))
-            for name, is_new, parts in made
-            if parts is not NO_PARTS or not is_new
+        says = [
+            not is_new or one != NO_PARTS
+            for is_new, one in zip(np.isin(rows, new).tolist(), cells, strict=True)
         ]
-        return [Output("policy", self._partition, encode_row(row), row.item_id.encode()) for row in found]
+        names, cells = list(compress(names, says)), list(compress(cells, says))
+        return outputs_of("policy", self._partition, names, encode_rows(PolicyRow, names, cells))
 
     # -- state -----------------------------------------------------------------------------------------------
 

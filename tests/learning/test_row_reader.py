@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from learners.part import Column
-from learning.rows.codec import ItemRow, decode_item_row, encode_row
+from learning.rows.codec import ItemRow, PolicyRow, UserRow, decode_item_row, encode_row, encode_rows
 from learning.rows.row_reader import RowReader
 
 COLUMNS = {
@@ -40,6 +40,18 @@ def encoded(parts: Any) -> bytes:
 def test_a_row_is_written_as_it_was_read(parts: Any) -> None:
     value = encoded(parts)
     assert decode_item_row(encode_row(reader().read(value))) == decode_item_row(value)
+
+
+@pytest.mark.parametrize("kind", [UserRow, ItemRow, PolicyRow])
+def test_many_rows_are_encoded_as_each_alone(kind: Any) -> None:
+    ids, parts = ["tea", "\0", "ä" * 40, "x" * 300], {"clicks": {"": TWO}}
+    name = "user_id" if kind is UserRow else "item_id"
+    times: dict[str, list[int]] = {"entered_at": [0, 5, 2**40, -1]} if kind is ItemRow else {}
+    alone = [
+        encode_row(kind(**{name: one, "parts": parts}, **{field: value[n] for field, value in times.items()}))
+        for n, one in enumerate(ids)
+    ]
+    assert encode_rows(kind, ids, [msgspec.msgpack.encode(parts)] * len(ids), **times) == alone
 
 
 @pytest.mark.parametrize(
