@@ -200,6 +200,11 @@ class Part:
     """Whether `learn_lists` reads `RowBlock.item_keys` and `RowBlock.request`. Only then do lists carry them
     to TRAIN, and there is nothing else to know an item by."""
 
+    learns_late: ClassVar[bool] = False
+    """Whether its `learn_lists` may come later than what users and items learn of the same events, in the
+    same order: for what takes long. The embedded learner then commits clicks first, and calls it between
+    commits."""
+
     # -- learning --------------------------------------------------------------------------------------------
 
     def learn_both(

@@ -47,7 +47,7 @@ _TAKEN = {
 }  # fmt: skip
 _IN_FRAMES = {
     "accepted", "backfill", "forgotten", "index", "join", "learners", "live", "maintained_ms", "marks",
-    "moved_users", "unclaimed",
+    "moved_users", "unclaimed", "waiting_lists",
 }  # fmt: skip
 """What else stands beside learners in snapshots, frames and the world of sources."""
 _FEW = 6

@@ -165,12 +165,25 @@ class Parts:
         has them."""
         return {"ranker": self.ranker, **self.more, **self._list_policies}
 
-    def learn_lists(self, block: RowBlock, *, travelled: bool = True) -> None:
-        """Let those parts learn a block's lists, which came through `training` if it has `travelled`."""
-        seen = block if travelled or not self.reads_inputs else as_it_travels(block)
+    def learn_lists(self, block: RowBlock, *, travelled: bool = True, late: bool | None = None) -> None:
+        """Let those parts learn a block's lists, which came through `training` if it has `travelled`: those
+        that learn `late`, those that do not, or all of them."""
+        seen = block if travelled else None
         for name, part in self.list_learners().items():
+            if late is not None and part.learns_late != late:
+                continue
+            if part.reads_inputs and seen is None:
+                seen = as_it_travels(block)
             with naming(name):
-                part.learn_lists(seen if part.reads_inputs else block)
+                part.learn_lists(seen if part.reads_inputs and seen is not None else block)
+
+    def late_learners(self) -> dict[str, Part]:
+        """Those of them that may learn later than all else, by the name that they have in frames."""
+        of_lists = self.list_learners().values()
+        late = {id(part) for part in of_lists if part.learns_late}
+        return {
+            name: part for name, part in {**self.more, **self._keyed_policies()}.items() if id(part) in late
+        }
 
     def learn_users(self, block: RowBlock) -> dict[str, Mapping[str, Columns]]:
         """Let every part learn the users' side of a block; what each of them says, by name."""

@@ -10,12 +10,16 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 
+import numpy as np
+
 from learners import encode
+from learners.encode_inputs import as_it_travels
 from learners.part import naming
 from learners.rows import RowBlock
 from learning.parts import Parts, build_parts
 from learning.put_items import put_items
 from learning.settings import LearningSettings
+from learning.waiting_lists import WaitingLists
 from stream.accepted import AcceptedTimes, policy_clicks, read_times, served_items
 from stream.blocks import FeedbackBlock, Forgotten, ItemsBlock, Segment
 from stream.events import LoggedEvent
@@ -28,13 +32,16 @@ __all__ = ["Pipeline"]
 
 _log = logging.getLogger(__name__)
 
+_ONE_ROW = np.zeros(1, np.int32)
+
 
 class Pipeline:
     """A `stream.step.Step` made of the joiner, the learners, the policies and the measures.
 
     `take()` gives one frame with the changes of every part, by name; `learning.parts.Parts` on the serving
     side applies it to the same classes. `forget_key` keys the hashes of forgotten users; one that does not
-    train (`World.trains`) is for warming up where nothing is learned.
+    train (`World.trains`) is for warming up where nothing is learned. With `late` it is a step with patience
+    (`stream.step.Patient`): what may learn whole lists late does so in `work`.
 
     Example:
         >>> from learning.settings import LearningSettings
@@ -45,13 +52,21 @@ class Pipeline:
         ([0], 1)
     """
 
-    def __init__(self, settings: LearningSettings, forget_key: bytes, *, trains: bool = True) -> None:
+    def __init__(
+        self, settings: LearningSettings, forget_key: bytes, *, trains: bool = True, late: bool = False
+    ) -> None:
         self.settings = settings
         self.forgotten = ForgetBook(forget_key)
         self.joiners = {backfill: Joiner(settings.join, self.forgotten) for backfill in (False, True)}
         self.parts: Parts = build_parts(settings, trains=trains)
         parts = self.parts
         self._noting = {**parts.learners(), **parts.list_learners(), **parts.policy_rows()}
+        self._late = parts.late_learners()
+        # Without `late` it only takes up what another process has left.
+        self._is_late = late and bool(self._late)
+        layout = f"{parts.request_features.layout}|{','.join(parts.ranker.names)}"
+        self._lists = WaitingLists(lambda block: parts.learn_lists(block, late=True), layout)
+        self._has_worked = self._tells_all = False
         self._maintained_ms = 0
         self._times: Sequence[int] = ()
         self._accepted = {kind: AcceptedTimes() for kind in ("users", "items", "policies")}
@@ -87,6 +102,14 @@ class Pipeline:
     def take(self) -> Frame:
         """Changed rows of every part since the last call, and the joiner's outcomes."""
         frame = self.parts.changes()
+        if self._tells_all:
+            self._tells_all = False
+            for name, part in self._late.items():
+                if "shared" in part.spec.sides:
+                    frame[name] = {
+                        **frame[name],
+                        "shared": {"rows": _ONE_ROW, **part.export("shared", _ONE_ROW)},
+                    }
         frame["join"] = self._join_figures()
         accepted = {kind: read_times(times.take()) for kind, times in self._accepted.items()}
         if any(accepted.values()):
@@ -102,6 +125,7 @@ class Pipeline:
             "backfill": self.joiners[True].snapshot(),
             "maintained_ms": self._maintained_ms,
             "join": self._join_figures(),
+            **({"waiting_lists": waiting} if (waiting := self._lists.snapshot()) else {}),
         }
 
     def restore(self, frame: Frame) -> None:
@@ -113,6 +137,9 @@ class Pipeline:
         self.joiners[False].restore(frame["live"])
         self.joiners[True].restore(frame["backfill"])
         self._maintained_ms = frame["maintained_ms"]
+        self._lists.restore(frame.get("waiting_lists", {}))
+        while self._lists and not self._is_late:
+            self._lists.work()
         if "moved_users" in frame:  # written before the centroids were a part
             self.parts.centroids.moved.put(frame["moved_users"])
 
@@ -121,6 +148,20 @@ class Pipeline:
         for joiner in self.joiners.values():
             joiner.rewind(now_ms, now_ms + AHEAD_MS)
         self._maintained_ms = min(self._maintained_ms, now_ms)
+
+    # -- what may wait ---------------------------------------------------------------------------------------
+
+    @property
+    def waits(self) -> bool:
+        """See `stream.step.Patient`."""
+        return bool(self._lists)
+
+    def work(self) -> None:
+        """See `stream.step.Patient`. The first time all that late learners share is told again: what they had
+        learned by some commit before a restart need not be what they have learned by it now."""
+        if not self._has_worked:
+            self._has_worked = self._tells_all = True
+        self._lists.work()
 
     # -- learning --------------------------------------------------------------------------------------------
 
@@ -149,7 +190,9 @@ class Pipeline:
             item_keys=parts.item_keys if parts.reads_inputs else None,
         )
         parts.learn_both(rows)
-        parts.learn_lists(rows, travelled=False)
+        parts.learn_lists(rows, travelled=False, late=False if self._is_late else None)
+        if self._is_late:
+            self._lists.put(as_it_travels(rows))
         for name, part in parts.deciders().items():
             with naming(name):
                 part.learn_items(rows, {})

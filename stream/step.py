@@ -13,7 +13,7 @@ from typing import Protocol, runtime_checkable
 from stream.events import LoggedEvent
 from stream.frame import Frame
 
-__all__ = ["Measured", "Replicated", "Stateful", "Step"]
+__all__ = ["Measured", "Patient", "Replicated", "Stateful", "Step"]
 
 
 class Stateful(Protocol):
@@ -58,3 +58,18 @@ class Measured(Protocol):
 
     def accepted(self, times: Sequence[int]) -> None:
         """When each event of the next `on_events` was accepted, wall ms; 0: not known."""
+
+
+@runtime_checkable
+class Patient(Protocol):
+    """A step some of whose work may wait until there is time, and shows in a later `take`.
+
+    What comes of it is the same whenever that is, and a snapshot has what waits.
+    """
+
+    @property
+    def waits(self) -> bool:
+        """Whether there is some."""
+
+    def work(self) -> None:
+        """Do some of it, a few milliseconds at most. Not called while a log is run again."""

@@ -75,7 +75,7 @@ def build_engine(
 ) -> LocalEngine:
     """The engine over a data folder's commits and logs, not yet recovered; `workers` are told of commits."""
     return LocalEngine(
-        Pipeline(settings, folder.key),
+        Pipeline(settings, folder.key, late=True),
         sources,
         commits,
         folder.snapshot_store(),

@@ -19,7 +19,7 @@ from stream.errors import LogError, SnapshotError
 from stream.frame import Frame, pack_parts
 from stream.log import EventReader
 from stream.scrub import LearnerScrub
-from stream.step import Step
+from stream.step import Patient, Step
 
 __all__ = ["LocalEngine"]
 
@@ -70,6 +70,7 @@ class LocalEngine:
         scrubs: LearnerScrub | None = None,
     ) -> None:
         self._step = step
+        self._patient = step if isinstance(step, Patient) else None
         self._sources = dict(sources)
         self._commits = commits
         self._clock = clock
@@ -302,12 +303,20 @@ class LocalEngine:
                     self._notifier.notify(self._seq, self._absorbed_at)
                 elif taken:
                     self._n_idle = 0
-                else:
+                elif not self._work():
                     self._wait()
             self.finish()
         finally:
             gc.unfreeze()
             gc.enable()
+
+    def _work(self) -> bool:
+        """Do what may wait while nothing else is to be done, a little at a time; whether there is more."""
+        if self._patient is None or not self._patient.waits:
+            return False
+        self._notifier.notify(self._seq, self._absorbed_at)
+        self._patient.work()
+        return True
 
     def _wait(self) -> None:
         """Say how far everything is absorbed, and wait for a nudge.

@@ -23,9 +23,10 @@ ENTRY = {"kind": "listening"}
 
 
 class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """How often the sum is published."""
+    """How often the sum is published, and whether it may learn when there is time."""
 
     publish_ms: int = 0
+    late: bool = False
 
 
 class Listening(Uniform):
@@ -33,12 +34,13 @@ class Listening(Uniform):
 
     reads_inputs = True
 
-    def __init__(self, publish_ms: int, world: World) -> None:
+    def __init__(self, settings: Settings, world: World) -> None:
+        self.learns_late = settings.late  # type: ignore[misc]
         self.spec = PartSpec({"shared": (Column("sum", "<f8", (world.request_dim + 2,)),)})
         self.seen: list[tuple[Any, ...]] = []
         self.sum = np.zeros(world.request_dim + 2)
         self.trains = world.trains
-        self.given = Published(publish_ms, {"sum": self.sum})
+        self.given = Published(settings.publish_ms, {"sum": self.sum})
 
     def learn_lists(self, block: RowBlock) -> None:
         for o in np.flatnonzero(block.kind == CLOSED).tolist():
@@ -70,7 +72,7 @@ class Listening(Uniform):
 
 
 def build(settings: Settings, world: World) -> Listening:
-    return Listening(settings.publish_ms, world)
+    return Listening(settings, world)
 
 
 def install(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

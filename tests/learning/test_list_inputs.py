@@ -94,6 +94,9 @@ def test_it_is_published_no_more_often_than_its_part_says_and_not_by_commits() -
         assert newest["columns"]["sum"].tobytes() == at.given.columns["sum"].tobytes()
         n_rows.append(len(rows))
     assert n_rows[1] < n_rows[0] / 2
+    learner = Embedded(seldom, "frames").learn([event] for event in log)
+    carrying = sum("shared" in frame["policy:listening"] for frame in learner.frames)
+    assert 0 < carrying <= n_rows[1] < len(learner.frames) / 20
 
 
 def test_nothing_is_sent_or_stored_where_nobody_asks() -> None:
