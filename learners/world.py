@@ -22,6 +22,7 @@ class World:
         dim: length of user and item vectors.
         request_dim: length of a request's feature vector, its constant 1 included.
         request_layout: tells that vector from one of other features; empty where none are named.
+        rank_names: the ranker's features, in the order of `RowBlock.rank_features`.
         cap: the largest reward of one shown item.
         seed: what random numbers are derived from.
         partition, n_partitions: the share that is learned here; 0 of 1 where one process learns all.
@@ -39,6 +40,7 @@ class World:
     dim: int = 64
     request_dim: int = 1
     request_layout: str = ""
+    rank_names: tuple[str, ...] = ()
     cap: float = 1.0
     seed: int = 0
     partition: int = 0

@@ -1,0 +1,3 @@
+"""Networks that learn with torch, in the process that trains; nothing else imports it."""
+
+__all__: list[str] = []
