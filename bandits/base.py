@@ -9,7 +9,7 @@ Reading never writes: only `learn`, `remove_items`, `served`, `age_pending`, `ce
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any, ClassVar, Literal, NamedTuple
@@ -44,12 +44,14 @@ class Context:
     """What a decision is made on, and what is logged with it for learning.
 
     `clusters` (K,) centroid ids, -1 for none, and `weights` (K,) summing to 1; `features` (d,) of the
-    request.
+    request; `rank_features` gives the ranker's features (n, F) of item rows (n,) for this request, as the
+    decision will log them, NaN where nobody knows them.
     """
 
     clusters: Int32
     weights: Float32
     features: Float32 | None = None
+    rank_features: Callable[[Int32], Float32] | None = None
 
 
 class Choice(NamedTuple):

@@ -45,6 +45,13 @@ class Moments:
         if self.sums[0] < self.most:
             self.sums += np.concatenate([[1.0], x, x * x])
 
+    def add_each(self, x: Float64) -> bool:
+        """Count rows (n, dim) as they come, unless there are enough; whether they were counted."""
+        if self.sums[0] >= self.most:
+            return False
+        self.sums += np.concatenate([[float(len(x))], x.sum(axis=0), (x * x).sum(axis=0)])
+        return True
+
     def scaling(self) -> tuple[Float64, Float64]:
         """The mean and the scale (dim,) of each feature; 0 and 1 before the first row."""
         mean, scale = np.zeros(self.dim), np.ones(self.dim)

@@ -18,7 +18,16 @@ from stream.frame import pack, unpack
 __all__ = ["warm_up"]
 
 
-def warm_up(kinds: Collection[str] = ("diag_lin_ucb", "lin_ucb", "epsilon_greedy", "thompson")) -> None:
+def warm_up(
+    kinds: Collection[str] = (
+        "diag_lin_ucb",
+        "lin_ucb",
+        "epsilon_greedy",
+        "thompson",
+        "neu_square_cb",
+        "neu_fast_cb",
+    ),
+) -> None:
     """Walk every path once on a tiny world; some seconds on a machine that never did, else a moment.
 
     `kinds` are the policies that will be asked; only their modules are imported.
@@ -82,7 +91,21 @@ def _thompson(_: ClusterItemGraph) -> list[Callable[[], Policy]]:
     return [BetaThompson]
 
 
+def _neu_square_cb(_: ClusterItemGraph) -> list[Callable[[], Policy]]:
+    from bandits.policies.neu_square_cb import NeuSquareCb
+
+    return [lambda: NeuSquareCb(trains=False)]
+
+
+def _neu_fast_cb(_: ClusterItemGraph) -> list[Callable[[], Policy]]:
+    from bandits.policies.neu_fast_cb import NeuFastCb
+
+    return [lambda: NeuFastCb(trains=False)]
+
+
 _MAKERS = {
+    "neu_square_cb": _neu_square_cb,
+    "neu_fast_cb": _neu_fast_cb,
     "diag_lin_ucb": _diag_lin_ucb,
     "lin_ucb": _lin_ucb,
     "epsilon_greedy": _epsilon_greedy,

@@ -29,6 +29,7 @@ __all__ = [
     "LinearWorld",
     "Play",
     "World",
+    "as_lists",
     "play",
     "row_block",
     "teaching",
@@ -99,7 +100,7 @@ class FlippingWorld:
     def context(self, t: int) -> Context:
         """That of the other world."""
         c = self._world.context(t)
-        return _Round(c.clusters, c.weights, c.features, t)
+        return _Round(c.clusters, c.weights, c.features, t=t)
 
     def rates(self, context: Context) -> Float64:
         """Rates (n_items,) in the stretch of the context's round."""
@@ -251,15 +252,21 @@ def teaching(policy: Policy) -> Callable[[RowBlock], object]:
 
     def learn(block: RowBlock) -> None:
         nonlocal n
-        policy.learn_lists(_as_lists(block, n))
+        policy.learn_lists(as_lists(block, n))
         policy.learn(block)
         n += block.decided.size
 
     return learn
 
 
-def _as_lists(block: RowBlock, first: int) -> RowBlock:
-    """The slates of a block as lists that end at once; the n-th slate of a run is in second n."""
+def as_lists(block: RowBlock, first: int) -> RowBlock:
+    """The slates of a block as lists that end at once; the n-th slate of a run is in second n.
+
+    Example:
+        >>> nobody = Context(np.array([0], np.int32), np.ones(1, np.float32))
+        >>> as_lists(row_block([nobody], np.array([[4]], np.int32), np.array([[1.0]])), 7).ts.tolist()
+        [7000, 7000, 7000]
+    """
     times = ROUND_MS * np.arange(first, first + block.decided.size, dtype=np.int64)
     return replace(_closing(block, times), item_keys=numbered_keys(block.items))
 

@@ -150,7 +150,7 @@ class Kinds:
 
     Example:
         >>> POLICIES.own()
-        ['diag_lin_ucb', 'epsilon_greedy', 'lin_ucb', 'thompson', 'uniform']
+        ['diag_lin_ucb', 'epsilon_greedy', 'lin_ucb', 'neu_fast_cb', 'neu_square_cb', 'thompson', 'uniform']
         >>> POLICIES.load("lin_ucb").source
         'Li et al. 2010, arXiv 1003.0146, Algorithms 1 and 2'
     """

@@ -12,6 +12,10 @@ import pytest
 from bandits import BetaThompson, DiagLinUcb, EpsilonGreedy, LinUcb, Policy, Uniform
 from bandits.forgetting import Forgetting
 from bandits.ops.arrays import Float32, Int32
+from bandits.policies.neu_fast_cb import NeuFastCb
+from bandits.policies.neu_fast_cb import Settings as FastSettings
+from bandits.policies.neu_square_cb import NeuSquareCb
+from bandits.policies.neu_square_cb import Settings as SquareSettings
 from bandits.testing import PolicyContract
 from bandits.worlds import ClusterWorld, LinearWorld, World
 from learning.catalogue import POLICIES
@@ -137,6 +141,43 @@ class TestLinUcbOverRequestByItem(PolicyContract):
         before = self._answers(policy).tolist()
         policy.remove_items(self._everything())
         assert self._answers(policy).tolist() == before
+
+
+class TestNeuSquareCb(PolicyContract):
+    settings: ClassVar[Mapping[str, Any]] = {
+        "cap": 5.0,
+        "settings": SquareSettings(gamma0=3.0, width=8, perturb=False),
+    }
+    regret_bound, share_of_uniform = 450.0, 0.5
+
+    def make(self) -> Policy:
+        return NeuSquareCb(4, settings=SquareSettings(publish_ms=0))
+
+    def make_with(self, settings: Mapping[str, Any]) -> Policy:
+        return NeuSquareCb(4, **settings)
+
+    def world(self, seed: int) -> World:
+        return LinearWorld(self.n_items, dim=4, seed=seed)
+
+    def test_a_removed_item_is_as_if_never_seen(self) -> None:
+        """What was learned is in weights that all items share; its key is never another item's."""
+        policy, _ = self._taught()
+        before = self._answers(policy).tolist()
+        policy.remove_items(self._everything())
+        assert self._answers(policy).tolist() == before
+
+
+class TestNeuFastCb(TestNeuSquareCb):
+    settings: ClassVar[Mapping[str, Any]] = {
+        "cap": 5.0,
+        "settings": FastSettings(gamma0=3.0, layers=1, crossed=True),
+    }
+
+    def make(self) -> Policy:
+        return NeuFastCb(4, settings=FastSettings(publish_ms=0))
+
+    def make_with(self, settings: Mapping[str, Any]) -> Policy:
+        return NeuFastCb(4, **settings)
 
 
 def test_no_kind_of_the_catalogue_is_outside_the_net() -> None:
