@@ -411,6 +411,8 @@ def build_parts(
     learners = chosen_learners(settings)
     more = build_chosen(learners, world, Part)
     world = replace(world, parts={**world.parts, **more})
+    ranker = _ranker(settings, world)
+    world = replace(world, rank_names=ranker.names)
     return Parts(
         users=users,
         items=items,
@@ -421,7 +423,7 @@ def build_parts(
         popularity=popularity,
         cooccurrence=cooccurrence,
         history=history,
-        ranker=_ranker(settings, world),
+        ranker=ranker,
         centroids=centroids,
         graph=graph,
         request_features=request_features_of(settings),
