@@ -24,6 +24,7 @@ from stream.outbox import revive_context
 
 __all__ = ["StateRecommender"]
 
+Float32 = npt.NDArray[np.float32]
 Int32 = npt.NDArray[np.int32]
 Float64 = npt.NDArray[np.float64]
 
@@ -145,6 +146,11 @@ class StateRecommender:
             return Offered(found.own, found.outside, shown[may_not])
 
         return choose
+
+    def rank_features(self, slate: Slate, rows: Int32) -> Float32:
+        """What the ranker sees now of item rows (n,) for the request of a logged slate: (n, F)."""
+        ask, _ = self._ask(slate.user_id, len(slate.items), slate.ts, revive_context(slate.context))
+        return self._parts.ranker.features(ask, rows)
 
     def _gather(self, ask: Ask, context: Context, policy: Policy, request_id: str = "") -> Candidates:
         # Something was learned since the last question, so nothing may be kept from it.

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import partial
 from typing import Protocol
 
 import numpy as np
@@ -17,6 +19,7 @@ from stream.outbox import revive_context
 __all__ = ["LoggedTarget", "PolicyTarget", "Target", "slate_context"]
 
 Float64 = npt.NDArray[np.float64]
+Float32 = npt.NDArray[np.float32]
 Int32 = npt.NDArray[np.int32]
 
 _NONE = np.zeros(0, np.int32)
@@ -72,6 +75,7 @@ class PolicyTarget:
             default. The decision's own count (`Slate.eligible`), where it has one, goes before.
         seed: of the draws of policies whose probabilities are estimated.
         request: the features of requests that the policy learns from.
+        rank_features: the ranker's (n, F) of item rows (n,) for a slate's request; None: unknown.
 
     Example:
         >>> from bandits import Uniform
@@ -91,6 +95,7 @@ class PolicyTarget:
         candidates: Callable[[Slate, Context], Int32 | Offered] | None = None,
         seed: int = 0,
         request: RequestFeatures = _INTERCEPT,
+        rank_features: Callable[[Slate, Int32], Float32] | None = None,
     ) -> None:
         self.name = name
         self.estimated = policy.propensity_kind == "estimated"
@@ -98,6 +103,7 @@ class PolicyTarget:
         self._find = find
         self._candidates = candidates or self._own
         self._seed, self._request = seed, request
+        self._rank_features = rank_features
 
     def _own(self, slate: Slate, context: Context) -> Int32:
         reach = self._policy.reach(context)
@@ -116,6 +122,8 @@ class PolicyTarget:
 
     def _propensities(self, slate: Slate) -> Float64:
         context = slate_context(slate, self._request)
+        if self._rank_features is not None:
+            context = replace(context, rank_features=partial(self._rank_features, slate))
         rows = self._find(slate.items)
         found = self._candidates(slate, context)
         offered, outside, hidden = found if isinstance(found, Offered) else Offered(found)

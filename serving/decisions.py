@@ -192,11 +192,14 @@ class DecisionMaker:
     def _slated(
         self, ask: Ask, context: Context, found: Candidates, ranked: _Ranked, policy: Policy, draws: Draws
     ) -> Slated:
+        def rank_features(rows: Int32) -> Float32:
+            return self._features_of(ask, ranked, rows)
+
         slated = build_slate(
             ranked.rows,
             policy,
             found.own,
-            context,
+            Context(context.clusters, context.weights, context.features, rank_features),
             epsilon=self._epsilon,
             k=ask.k,
             draws=draws,
@@ -209,6 +212,19 @@ class DecisionMaker:
                 raise PolicyError(msg)
         policy.served(slated.items)
         return slated
+
+    def _features_of(self, ask: Ask, ranked: _Ranked, rows: Int32) -> Float32:
+        """What the ranker sees of any item rows (n,), for policies that look at it, too; NaN where a scorer
+        raised. What it has looked at already is not computed again."""
+        at, _ = split_shown(ranked.rows, rows, 0, self._places_of_rows())
+        width = ranked.features.shape[1]
+        out = np.full((rows.size, self._models.ranker.n_features), np.nan, np.float32)
+        if width:
+            out[at >= 0] = ranked.features[at[at >= 0]]
+            if at.min(initial=0) < 0:
+                more, _ = self._scored(ask, rows[at < 0], "chose")
+                out[at < 0] = more if more.shape[1] else np.nan
+        return out
 
     def _policy_failed(self, name: str, doing: str, error: BaseException | None) -> None:
         if isinstance(error, Exception):
@@ -271,10 +287,13 @@ class DecisionMaker:
     def _split(self, rows: Int32, items: Int32) -> tuple[Int32, Int32]:
         """Where each of `items` stands among the distinct `rows`, -1 where it does not; and the places of
         the first others."""
+        return split_shown(rows, items, self._settings.others, self._places_of_rows())
+
+    def _places_of_rows(self) -> Int32:
         needed = self._models.items.capacity
         if needed > self._place_of.size:
             self._place_of = np.full(2 * needed, -1, np.int32)
-        return split_shown(rows, items, self._settings.others, self._place_of)
+        return self._place_of
 
     def _shown(self, ask: Ask, ranked: _Ranked, items: Int32, at: Int32, source: int, doing: str) -> _Ranked:
         """What the ranker saw of the shown items; those that only the policy knew are looked at now."""

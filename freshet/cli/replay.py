@@ -204,6 +204,7 @@ def _targets(pipeline: Pipeline, state: StateRecommender, names: list[str]) -> l
                 parts.items.find,
                 candidates=state.candidates(each),
                 request=parts.request_features,
+                rank_features=state.rank_features,
             )
             for name, each in chosen.items()
         ),
