@@ -17,8 +17,12 @@ __all__ = ["NetworkInputs"]
 
 UInt64 = npt.NDArray[np.uint64]
 
+_CLIPPED = 5.0
+"""Features are clipped to so many standard deviations."""
 _FAR = 20.0
 """And to so many where they are counted for the scale, which one outlier may not decide."""
+_LONG = 32
+"""Squared length of inputs beyond which features are made smaller."""
 _FEW = 64
 """Rows before which nobody knows what is far."""
 _HUGE = 1e6
@@ -62,18 +66,22 @@ class NetworkInputs:
         self.slots, self.crossed = slots, crossed and slots > 0
         self.n_features = n_request + n_rank
         self.width = self.n_features + 1 + slots + (slots * n_request if self.crossed else 0)
-        self.n_active = self.n_features + 2 + (n_request if self.crossed else 0)
-        """Inputs that are not 0, about."""
+        n_active = self.n_features + 2 + (n_request if self.crossed else 0)
+        self.n_active = min(n_active, _LONG)
+        """The squared length of inputs, about."""
+        # With more features each is smaller, so that steps of one length suit any number of them.
+        self._gain = np.sqrt(self.n_active / n_active)
         self.moments = Moments(self.n_features, most=freeze_rows)
-        self.most = 5.0
-        """Features are clipped to so many standard deviations: an outlier is one, however far out."""
+        self.most = _CLIPPED * float(self._gain)
+        """The largest feature: an outlier is one, however far out."""
         self.keys: UInt64 = np.zeros(slots, np.uint64)
         self._item_keys = item_keys
         self._rescale()
 
     def _rescale(self) -> None:
         mean, scale = self.moments.scaling()
-        self.mean, self.scale = mean.astype(np.float32), scale.astype(np.float32)
+        self._spread = scale
+        self.mean, self.scale = mean.astype(np.float32), (scale / self._gain).astype(np.float32)
 
     # --- learning ---
 
@@ -101,7 +109,7 @@ class NetworkInputs:
     def _count(self, features: Float32) -> None:
         rows = np.where(np.isnan(features), self.mean, features).astype(np.float64)
         if self.moments.n >= _FEW:
-            reach = _FAR * self.scale.astype(np.float64)
+            reach = _FAR * self._spread
             rows = np.clip(rows, self.mean - reach, self.mean + reach)
         if self.moments.add_each(rows):
             self._rescale()
