@@ -33,8 +33,10 @@ Int16 = npt.NDArray[np.int16]
 Int32 = npt.NDArray[np.int32]
 
 _MOST_BYTES = 900_000  # of the shared columns: on Kafka they travel in one record
-_PER_TICK = 2_048  # items summed at a tick: some 10 ms of a learner that nobody may wait for long
-_LOOKED_AT = 1 << 20  # rows looked at at a tick: some 2 ms
+_PER_TICK = (
+    16_384  # items summed at a tick: 6 ms at most (64 and 64 numbers) of a learner that others wait for
+)
+_LOOKED_AT = 1 << 20  # rows looked through at a tick for those: 1.5 ms
 _READ_PER_TICK = 8_192  # rows of the catalogue looked through at a tick, after the map was switched on
 _SHORTEST = 1e-9
 _NO_ROWS, _ONE_ROW = np.zeros(0, np.int32), np.zeros(1, np.int32)
@@ -72,10 +74,10 @@ class ContentMap(Part):
 
     The sums A = sum c c^T and B = sum c f^T are whole numbers, so they hold exactly what the items in them
     have added, in whatever order. At ticks an item whose factor has moved replaces what it had added, at most
-    2,048 items a tick, the others at the next; when its content changes or its row is freed, its share leaves
-    at once. Partitions have shares of the sums; whoever follows solves for W once a change.
+    16,384 a tick, the others at the next; when its content changes or its row is freed, its share leaves at
+    once. Partitions have shares of the sums; whoever follows solves for W once a change.
 
-    What grows: 2 K bytes an item row, and where it learns 4 d + 8 more; K^2 + K d numbers for all.
+    What grows: 2 K bytes an item row, and 4 d + 8 where it learns or was restored; K^2 + K d numbers in all.
 
     Example:
         >>> items, catalogue = EmbeddingTable(2), Catalogue()
@@ -271,11 +273,18 @@ class ContentMap(Part):
             first, min(first + _LOOKED_AT, size), self._content, items.clicks, items.impressions,
             self.shown_weight, self.enough, items.version, self._summed, rows,
         )  # fmt: skip
+        # Also for none, so that a learner that warms up compiles it.
+        sum_items(
+            rows[:found],
+            self._content,
+            items.data,
+            items.version,
+            self._added,
+            self._summed,
+            self._a,
+            self._b,
+        )
         if found:
-            rows = rows[:found]
-            sum_items(
-                rows, self._content, items.data, items.version, self._added, self._summed, self._a, self._b
-            )
             self._has_moved, self._weights = True, None
 
     def _read_catalogue(self) -> None:
@@ -302,8 +311,8 @@ class ContentMap(Part):
     def _take_out(self, rows: Int32) -> None:
         rows = rows[rows < self._summed.size]
         rows = rows[self._summed[rows] >= 0]
+        take_items(rows, self._content, self._added, self._summed, self._a, self._b)
         if rows.size:
-            take_items(rows, self._content, self._added, self._summed, self._a, self._b)
             self._has_moved, self._weights = True, None
 
     def remove(self, side: Side, rows: Int32) -> None:
