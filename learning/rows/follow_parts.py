@@ -8,7 +8,7 @@ from typing import Any, Generic, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from learners.part import Side
+from learners.part import Column, Side
 from learning.rows.checks import differ
 from learning.rows.codec import ItemRow, PolicyRow, UserRow
 from learning.rows.packed_cells import Expected, expected, fixed, packing
@@ -68,12 +68,13 @@ class FollowedParts(Generic[Row]):
                 one.refuse(name, cell)
 
     def _require_widths(self, row: Row) -> None:
-        """A part with columns of a shape has other widths where that is another setting."""
+        """A part has other widths where its columns are of another shape, or others, by another setting."""
         for name, columns in self._reader.columns.items():
-            shapes = [f"{c.name} of {c.shape[0]}" for c in fixed(columns) if c.shape and c.expects is None]
             cell = self._reader.packed_of(name)(row)
-            if shapes and not expected(columns) and len(cell) != packing(columns).itemsize:
-                differ(f"{name}: {', '.join(shapes)}", f"{packing(columns).itemsize} bytes", len(cell))
+            shaped = [column for column in fixed(columns) if column.shape]
+            if len(cell) != packing(columns).itemsize and (cell or shaped):
+                settings = ", ".join(map(_in_words, shaped or fixed(columns)))
+                differ(f"{name}: {settings}", f"{packing(columns).itemsize} bytes", len(cell))
 
     def fitting(self, found: list[Row]) -> list[Row]:
         """Those of `found` of which every part can be read; one number that is none spoils a row."""
@@ -114,6 +115,12 @@ class FollowedParts(Generic[Row]):
             side = from_arrays(columns, arrays[name], self._rows_of, removed.size)
             frame[self._keys.get(name, name)] = {self._side: {"rows": every, **side}}
         return frame
+
+
+def _in_words(column: Column) -> str:
+    if column.expects is not None:
+        return f"{column.name} {' '.join(map(str, column.expects))}"
+    return f"{column.name} of {column.shape[0]}" if column.shape else column.name
 
 
 def merged(*frames: Frame) -> Frame:

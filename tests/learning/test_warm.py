@@ -17,6 +17,14 @@ from tests.harness.chain import Chain, batches, logged_world
 
 ROOMS = ("freshet", "stream", "learners", "bandits", "learning")
 N_FEATURES = build_parts(Settings()).ranker.n_features
+FORGETTING = Settings(
+    policies=tuple(
+        {"kind": kind, "name": f"{kind}_{name}", name: 60_000}
+        for kind in ("diag_lin_ucb", "lin_ucb", "thompson")
+        for name in ("half_life_ms", "window_ms")
+    )
+    + ({"kind": "diag_lin_ucb"}, {"kind": "uniform"})
+)
 
 
 def test_the_made_up_events_are_joined_learned_and_closed() -> None:
@@ -41,9 +49,9 @@ def _compiled() -> set[tuple[str, str, str]]:
 
 
 def _warm_up_and_work() -> None:
-    warm_shards(Settings())
+    warm_shards(FORGETTING)
     before = _compiled()
-    chain = Chain(Settings(), 2)
+    chain = Chain(FORGETTING, 2)
     for batch in batches(islice(logged_world(0, n_features=N_FEATURES), 3_000), 50):
         chain.feed(batch)
     assert before and _compiled() == before, _compiled() - before

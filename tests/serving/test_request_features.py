@@ -102,7 +102,9 @@ def _travelled(block: Any) -> Any:
 
 def _sent(block: FeedbackBlock, parts: Parts) -> ItemOutcomes:
     rows, layout = _learned(_travelled(block), parts), parts.request_features.layout
-    sent: ItemOutcomes = _travelled(outcomes_of(block, rows, parts.items, policies=["uniform"], layout=layout))
+    sent: ItemOutcomes = _travelled(
+        outcomes_of(block, rows, parts.items, policies=["uniform"], layout=layout)
+    )
     return sent
 
 
