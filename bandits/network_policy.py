@@ -105,7 +105,7 @@ class NetworkPolicy(Policy):
         PolicyError: the network would be too large to travel.
     """
 
-    reads_inputs = True
+    reads_inputs = learns_late = True
     logistic: ClassVar[bool]
     """Whether the loss is the cross-entropy of a sigmoid (KL); else the squared error."""
     fast: ClassVar[bool]
