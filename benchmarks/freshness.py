@@ -3,6 +3,10 @@
 A learner and one worker as `freshet up` starts them; 10,000 items. Beside the probe run 250 recommend
 requests and 1,000 events a second. The probe sends one click, then asks with `after`; the time from the 202
 to the answer that has absorbed the click is one figure.
+
+`freshness_network` is the same with a network that learns of all that is shown, against without, by turns:
+there lists end after a second, so that it learns 5,000 shown places a second all along. The default policy
+decides in both: what it costs a worker to decide by a network is another figure.
 """
 
 from __future__ import annotations
@@ -29,6 +33,7 @@ __all__ = ["run"]
 _ITEMS, _USERS = 10_000, 2_000
 _ASKED, _POSTS, _POST = 250.0, 50.0, 20
 _CLOCK = WallClock()
+_NETWORK = ({"kind": "diag_lin_ucb"}, {"kind": "uniform"}, {"kind": "neu_fast_cb"})
 
 
 def _item(n: int) -> str:
@@ -65,11 +70,12 @@ def _probe(client: ApiClient, seconds: float) -> list[float]:
     return found
 
 
-def _load(port: int, seconds: float) -> Outcome:
+def _load(port: int, seconds: float, contexts: bool) -> Outcome:
     async def both() -> Outcome:
         asked = [
-            http_post("/v1/recommend", msgspec.json.encode({"user_id": f"user-{n}", "k": 20}))
+            http_post("/v1/recommend", msgspec.json.encode({"user_id": f"user-{n}", "k": 20, **more}))
             for n in range(_USERS)
+            for more in [{"context": {"hour": n % 24, "device": "abc"[n % 3]}} if contexts else {}]
         ]
 
         def batch(n: int) -> bytes:
@@ -85,10 +91,8 @@ def _load(port: int, seconds: float) -> Outcome:
     return asyncio.run(both())
 
 
-def run(quick: bool) -> list[dict[str, Any]]:
-    """One row: p50 as the value, p99 beside it, in ms."""
-    seconds = 5.0 if quick else 20.0
-    settings = msgspec.structs.replace(Settings(), port=0)
+def _measured(settings: Settings, seconds: float) -> tuple[list[float], Outcome]:
+    """The probe's times, and the answers to the load beside it, of a new system."""
     with (
         tempfile.TemporaryDirectory() as name,
         EmbeddedSystem(Path(name) / "data", settings, _CLOCK) as system,
@@ -97,14 +101,48 @@ def run(quick: bool) -> list[dict[str, Any]]:
         _fill(client)
         _probe(client, 2.0)
         answers: list[Outcome] = []
-        loading = Thread(target=lambda: answers.append(_load(system.port, seconds)))
+        contexts = bool(settings.policy.features)
+        loading = Thread(target=lambda: answers.append(_load(system.port, seconds, contexts)))
         loading.start()
         times = _probe(client, seconds)
         loading.join()
         client.close()
+    return times, answers[0]
+
+
+def _row(name: str, times: list[float]) -> dict[str, Any]:
     p50, p99 = (float(q) for q in np.percentile(times, [50, 99]))
-    row = {"name": "freshness", "value": p50, "unit": "ms", "p99": p99, "probes": len(times)}
-    return [row | {"answers_per_second": answers[0].statuses.get(200, 0) / answers[0].seconds}]
+    return {"name": name, "value": p50, "unit": "ms", "p99": p99, "probes": len(times)}
+
+
+def _beside_a_network(seconds: float, turns: int) -> dict[str, Any]:
+    """p50 with a network, p99 beside it, and how many times those without both are."""
+    plain = msgspec.structs.replace(Settings(), port=0)
+    plain = msgspec.structs.replace(
+        plain,
+        join=msgspec.structs.replace(plain.join, window_ms=1_000, lateness_ms=1_000),
+        policy=msgspec.structs.replace(plain.policy, features=("hour", "device")),
+    )
+    network = msgspec.structs.replace(plain, policies=_NETWORK)
+    found: dict[bool, list[float]] = {False: [], True: []}
+    # There and back again: whatever else the machine does falls on both.
+    for is_on in (False, True, True, False)[: 2 * turns]:
+        found[is_on] += _measured(network if is_on else plain, seconds)[0]
+    row, without = _row("freshness_network", found[True]), _row("", found[False])
+    return row | {
+        "ratio": row["value"] / without["value"],
+        "p99_ratio": row["p99"] / without["p99"],
+        "p99_without": without["p99"],
+    }
+
+
+def run(quick: bool) -> list[dict[str, Any]]:
+    """Two rows: p50 as the value, p99 beside it, in ms."""
+    seconds = 5.0 if quick else 20.0
+    times, answers = _measured(msgspec.structs.replace(Settings(), port=0), seconds)
+    alone = _row("freshness", times)
+    alone["answers_per_second"] = answers.statuses.get(200, 0) / answers.seconds
+    return [alone, _beside_a_network(seconds, turns=1 if quick else 2)]
 
 
 if __name__ == "__main__":

@@ -40,6 +40,7 @@ TARGETS = (
     Target("recommend_http", 10, 5, "p99"),
     Target("freshness", 50, 5),
     Target("freshness", 250, 25, "p99"),
+    Target("freshness_network", 1.2, 1.05, "p99_ratio"),
     Target("restart_1m", 30, 5),
     Target("memory_per_item", 1_200, 900),
     Target("ingest_http", 30_000, 150_000),
