@@ -11,7 +11,16 @@ import numpy as np
 import numpy.typing as npt
 
 from bandits import Centroids, Policy
-from bandits.worlds import BernoulliWorld, ClusterWorld, FlippingWorld, LinearWorld, Play, World, play, teaching
+from bandits.worlds import (
+    BernoulliWorld,
+    ClusterWorld,
+    FlippingWorld,
+    LinearWorld,
+    Play,
+    World,
+    play,
+    teaching,
+)
 from learners import RowBlock
 from learners.part import naming
 from learners.world import World as PartsWorld

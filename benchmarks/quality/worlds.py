@@ -20,7 +20,7 @@ def rows(quick: bool) -> list[Row]:
     """Expected regret of each policy with its default settings after so many rounds of one item each."""
     n_rounds = 500 if quick else 10_000
     found: list[Row] = []
-    for name in [name for name in WORLDS if name != "flips"]:  # benchmarks.quality.drift plays worlds that change
+    for name in [name for name in WORLDS if name != "flips"]:  # `drift` plays worlds that change
         found += regret_rows(name, [make_world(name, _N_ITEMS, seed) for seed in SEEDS], n_rounds)
     return found
 

@@ -17,14 +17,9 @@ from tests.harness.chain import Chain, batches, logged_world
 
 ROOMS = ("freshet", "stream", "learners", "bandits", "learning")
 N_FEATURES = build_parts(Settings()).ranker.n_features
-FORGETTING = Settings(
-    policies=tuple(
-        {"kind": kind, "name": f"{kind}_{name}", name: 60_000}
-        for kind in ("diag_lin_ucb", "lin_ucb", "thompson")
-        for name in ("half_life_ms", "window_ms")
-    )
-    + ({"kind": "diag_lin_ucb"}, {"kind": "uniform"})
-)
+KINDS, WAYS = ("diag_lin_ucb", "lin_ucb", "thompson"), ("half_life_ms", "window_ms")
+FORGETS = [{"kind": kind, "name": f"{kind}_{way}", way: 60_000} for kind in KINDS for way in WAYS]
+FORGETTING = Settings(policies=({"kind": "diag_lin_ucb"}, {"kind": "uniform"}, *FORGETS))
 
 
 def test_the_made_up_events_are_joined_learned_and_closed() -> None:
