@@ -349,6 +349,18 @@ class ContentMap(Part):
             self._b[:] = columns["targets"]
             self._weights = None
 
+    def check_shared(self, columns: Mapping[str, npt.NDArray[Any]]) -> None:
+        """Sums that no items can have added up to are refused.
+
+        Raises:
+            LearnerError: a sum of squares is negative.
+        """
+        a = np.zeros((self.width, self.width), np.int64)
+        a[np.triu_indices(self.width)] = columns["seen"]
+        if (np.diag(a) < 0).any():
+            msg = f"`seen` has a sum of squares of {np.diag(a).min()}, which no content has"
+            raise LearnerError(msg)
+
     def notes(self) -> Columns:
         """How many items the map has learned from, and how many vectors had another length."""
         n_items = self._a[0, 0] // CONTENT_ONE**2

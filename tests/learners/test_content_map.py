@@ -7,10 +7,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from learners import Catalogue, EmbeddingTable, LearnerError
+from learners import Ask, Catalogue, EmbeddingTable, LearnerError
 from learners.content_features import ContentFeatures
 from learners.ops.content import CONTENT_ONE, FACTOR_ONE
 from learners.parts.content_map import ContentMap
+from learners.scorers import hybrid
+from learners.world import World
 from stream.events import ItemEvent
 from stream.frame import pack, unpack
 
@@ -177,6 +179,25 @@ def test_a_vector_of_another_length_says_nothing_and_is_counted_and_told(caplog:
 def test_a_map_that_cannot_be_is_refused(settings: Any, says: str) -> None:
     with pytest.raises(LearnerError, match=says):
         Small(**settings)
+
+
+def test_sums_that_no_items_have_are_refused() -> None:
+    world = Small()
+    sums = world.map.export("shared", np.zeros(1, np.int32))
+    world.map.check_shared(sums)
+    with pytest.raises(LearnerError, match="a sum of squares of -1"):
+        world.map.check_shared({**sums, "seen": sums["seen"] - 1})
+
+
+def test_the_scorer_says_how_near_an_item_is_and_how_new() -> None:
+    world = Small()
+    world.put("a", vector=[0.0, 0.5, 0.0])
+    scorer = hybrid.build(hybrid.Settings(weight=3.0), World(parts={"content_map": world.map}))
+    rows = world.items.find(["a", "nobody"])
+    assert scorer.weights == (3.0, 4.0) and len(scorer.names) == 2
+    asked = Ask(0, 5, vector=np.array([0, 2, 0], np.float32))
+    assert np.allclose(scorer.features(asked, rows), [[0.5, 1.0], [0.0, 0.0]], atol=1e-4)
+    assert np.allclose(scorer.features(Ask(-1, 5), rows), [[0.0, 1.0], [0.0, 0.0]])
 
 
 def test_content_of_other_settings_is_refused_at_a_restart() -> None:
