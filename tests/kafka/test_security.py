@@ -57,7 +57,7 @@ def ways(secured: JavaBroker) -> dict[str, KafkaSettings]:
 
     def settings(listener: str, **more: str) -> KafkaSettings:
         address = f"127.0.0.1:{secured.ports[listener]}"
-        return msgspec.structs.replace(secured.settings(timeout_ms=10_000, **more), bootstrap=address)
+        return msgspec.structs.replace(secured.settings(timeout_ms=60_000, **more), bootstrap=address)
 
     ca, cert, key = (str(secured.folder / name) for name in ("ca.pem", "client.pem", "client.key"))
     login = {"sasl_mechanism": "PLAIN", "user": "writer", "password": SECRET}

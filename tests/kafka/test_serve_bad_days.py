@@ -112,7 +112,7 @@ def _decided(kafka: KafkaSettings) -> list[str]:
 def test_the_broker_goes_away_and_comes_back(own: JavaBroker, kafka: KafkaSettings, start: Start) -> None:
     server, client = start()
     _ask(client, "before")
-    assert _click(client, "before").status_code == 202
+    wait_until(lambda: _click(client, "before").status_code == 202, 300, "a click is taken")
     own.kill()
     answers = [_ask(client, f"r{k}") for k in range(30)]
     assert all(len(answer["items"]) == 10 for answer in answers)
