@@ -63,6 +63,7 @@ class WorkerProcess:
             "FRESHET_KAFKA_PARTITIONS": str(settings.partitions),
             "FRESHET_KAFKA_REPLICATION": "1",
             "FRESHET_KAFKA_MIN_INSYNC": "1",
+            "FRESHET_KAFKA_TIMEOUT_MS": str(settings.timeout_ms),
             "FRESHET_JOIN_WINDOW_MS": "1000",
             # On a busy machine what is sent lies in its producer for a while.
             "FRESHET_JOIN_LATENESS_MS": "30000",
