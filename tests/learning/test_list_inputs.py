@@ -116,20 +116,24 @@ def test_nothing_is_sent_or_stored_where_nobody_asks() -> None:
         assert encode_segment(ours) == encode_segment(theirs)
 
 
-def test_a_killed_train_comes_back_to_the_same_bits_wherever_it_was_cut() -> None:
-    log, rng = scripted(settings(), n=300), np.random.default_rng(3)
-    whole = chained(settings(), 2, pieces(log, rng))
+@pytest.mark.parametrize("policy", [ENTRY, {"kind": "neu_fast_cb", "publish_ms": 500}])
+def test_a_killed_train_comes_back_to_the_same_bits_wherever_it_was_cut(policy: dict[str, Any]) -> None:
+    chosen = settings(policies=(policy,))
+    log, rng = scripted(chosen, n=300), np.random.default_rng(3)
+    whole = chained(chosen, 2, pieces(log, rng))
     records = whole.topics["training", 0]
-    train = TrainShard(0, settings(), 2)
+    train = TrainShard(0, chosen, 2)
     while records:
-        cut = int(rng.integers(1, 9))
+        cut = int(rng.integers(1, 30))
         train.on_records(records[:cut])
         records = records[cut:]
         train.take()
         frame = unpack(pack(train.snapshot()))
-        train = TrainShard(0, settings(), 2)
+        train = TrainShard(0, chosen, 2)
         train.restore(frame)
     assert pack(train.snapshot()) == pack(whole.train.snapshot())
+    given = train.parts.policies[policy["kind"]].export("shared", np.zeros(1, np.int32))
+    assert given["sum"].any() if "sum" in given else given["steps"] > 5
 
 
 def test_lists_of_a_worker_of_before_and_features_of_other_names_count_as_not_known() -> None:
