@@ -11,6 +11,7 @@ from bandits.arms import ArmCounts
 from bandits.base import Choice, Context, Policy, Reach
 from bandits.draws import Draws, Uniforms
 from bandits.errors import PolicyError
+from bandits.forgetting import Forgetting, ForgettingSettings
 from bandits.graph import ClusterItemGraph
 from bandits.plans import Beliefs, InverseGap, Places, Plan, Rule
 from learners.ask import Ask
@@ -44,6 +45,8 @@ __all__ = [
     "Estimator",
     "FeedbackBlock",
     "Figure",
+    "Forgetting",
+    "ForgettingSettings",
     "Frame",
     "FreshetError",
     "InverseGap",
