@@ -181,7 +181,7 @@ class EmbeddingTable:
         """Rows of `ids` (n,) after one sighting each at event time `ts`; -1 where not admitted (yet)."""
         rows = np.array(self.sight(ids, ts), np.int32)
         self.settle()
-        self._touch(rows[rows >= 0], ts)
+        self.touch(rows[rows >= 0], ts)
         return rows
 
     def sight(self, ids: Sequence[str], ts: int) -> list[int]:
@@ -221,7 +221,8 @@ class EmbeddingTable:
         self.counted.add(at)
         return rows
 
-    def _touch(self, rows: Int32, ts: int) -> None:
+    def touch(self, rows: Int32, ts: int) -> None:
+        """Owned `rows` (n,) were met at event time `ts`, which keeps them."""
         self.touched_at[rows] = np.maximum(self.touched_at[rows], ts)
         self.counted.add(rows)
 

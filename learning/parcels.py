@@ -15,6 +15,7 @@ from stream.parcels import ITEM, Parcel
 __all__ = ["opened", "packed"]
 
 Bool = npt.NDArray[np.bool_]
+Int32 = npt.NDArray[np.int32]
 
 
 def packed(
@@ -59,17 +60,27 @@ def packed(
     return Parcel(part, names, out, referring, to, ts)
 
 
-def opened(spec: PartSpec, parcel: Parcel, items: EmbeddingTable, is_foreign: Bool) -> dict[str, Columns]:
+def opened(
+    spec: PartSpec,
+    parcel: Parcel,
+    items: EmbeddingTable,
+    is_foreign: Bool,
+    rows: Int32 | None = None,
+) -> dict[str, Columns]:
     """The tables with rows of `items` again; -1 for an item of here that has none.
 
     Items of other partitions (`is_foreign` (names,)) are given rows: they were admitted where they belong.
+    `rows` (names,), if they are known already, are those that the names have before; they change.
     """
-    rows = items.find_many(parcel.names)
+    rows = items.find_many(parcel.names) if rows is None else rows
     foreign = np.flatnonzero(is_foreign)
     if foreign.size:
-        names = [parcel.names[n] for n in foreign.tolist()]
-        none_reserved = np.zeros(foreign.size, np.bool_)  # those rows are for items of this partition
-        rows[foreign] = items.admit_each(names, [parcel.ts] * len(names), none_reserved)
+        has_row = rows[foreign] >= 0
+        items.touch(rows[foreign[has_row]], parcel.ts)
+        new = foreign[~has_row]
+        names = [parcel.names[n] for n in new.tolist()]
+        none_reserved = np.zeros(new.size, np.bool_)  # those rows are for items of this partition
+        rows[new] = items.admit_each(names, [parcel.ts] * len(names), none_reserved)
     wrong = parcel.tables.keys() - spec.parcel.keys() or spec.parcel.keys() - parcel.tables.keys()
     if wrong:
         msg = f"parcel of {parcel.part!r}: expected tables {', '.join(spec.parcel)}; {min(wrong)!r} differs"

@@ -133,8 +133,10 @@ class ItemsShard:
         part = self.parts.learners().get(parcel.part)
         if part is None:
             return  # of a part that is not configured here
-        is_foreign = self._homes.of(parcel.names) != self._partition
-        tables = opened(part.spec, parcel, self.parts.items, is_foreign)
+        items = self.parts.items
+        rows = items.find_many(parcel.names)
+        is_foreign = self._homes.at(items, rows, parcel.names) != self._partition
+        tables = opened(part.spec, parcel, items, is_foreign, rows)
         part.check_parcel(tables)
         self.parts.learn_parcel(parcel.part, tables)
 

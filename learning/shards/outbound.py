@@ -11,6 +11,7 @@ import numpy.typing as npt
 from bandits.ops.drift import closed_places
 from learners.rows import RowBlock
 from learners.table import EmbeddingTable
+from learners.touched import grown
 from stream.blocks import CLICK, CLOSED, ORGANIC, SHOWN, FeedbackBlock
 from stream.forget import ForgetBook
 from stream.item_blocks import ItemOutcomes
@@ -36,6 +37,8 @@ class Homes:
     def __init__(self, partition_of: Callable[[str], int]) -> None:
         self._partition_of = partition_of
         self._known: dict[str, int] = {}
+        self._token: object = None
+        self._of_row = np.zeros(0, np.int32)
 
     def of(self, names: Sequence[str]) -> Int32:
         """The partition of each name, (n,)."""
@@ -47,6 +50,21 @@ class Homes:
         except KeyError:
             known.update((name, self._partition_of(name)) for name in names if name not in known)
         return np.fromiter(map(known.__getitem__, names), np.int32, len(names))
+
+    def at(self, table: EmbeddingTable, rows: Int32, names: Sequence[str]) -> Int32:
+        """As `of`, where the `rows` (n,) of names in one table are known, -1 for none: hardly a name is
+        looked up, for rows keep their homes as long as they keep their owners."""
+        if self._token is not table.token:
+            self._token, self._of_row = table.token, np.zeros(0, np.int32)
+        if self._of_row.size < table.capacity:
+            self._of_row = grown(self._of_row, table.capacity, -1).astype(np.int32, copy=False)
+        found = np.where(rows < 0, np.int32(-1), self._of_row[rows])
+        missing = np.flatnonzero(found < 0)
+        if missing.size:
+            found[missing] = self.of([names[n] for n in missing.tolist()])
+            new = missing[rows[missing] >= 0]
+            self._of_row[rows[new]] = found[new]
+        return found
 
 
 def merged_blocks(blocks: Sequence[FeedbackBlock]) -> FeedbackBlock:

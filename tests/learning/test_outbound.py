@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from itertools import chain
 
+import numpy as np
 import pytest
 
 from learners import Admission, EmbeddingTable
 from learners.encode import encode
-from learning.shards.outbound import outcomes_of
+from learning.shards.outbound import Homes, outcomes_of
 from stream.blocks import CLICK, CLOSED, ORGANIC, SHOWN, FeedbackBlock, Segment
 from stream.forget import ForgetBook
 from stream.join import Joiner, JoinSettings
@@ -49,6 +50,18 @@ def test_ids_are_sent_by_their_rows_as_they_would_be_by_their_texts(threshold: i
         assert sent.names == list(dict.fromkeys(flat))
         n_kinds |= {*block.kind}
     assert n_kinds == {SHOWN, CLICK, CLOSED, ORGANIC}
+
+
+def test_homes_by_row_are_those_of_the_ids_also_when_a_row_has_changed_its_owner() -> None:
+    homes, table = Homes(len), EmbeddingTable(2)
+    rows = table.rows(["a", "bcd"], ts=5)
+    for _ in range(2):
+        assert homes.at(table, np.append(rows, -1), ["a", "bcd", "ef"]).tolist() == [1, 3, 2]
+    table.remove(["a"])
+    table.tick(6)
+    table.tick(7)  # a freed row is used again after the next tick
+    assert table.rows(["four"], ts=8).tolist() == rows[:1].tolist()
+    assert homes.at(table, rows, ["four", "bcd"]).tolist() == [4, 3]
 
 
 def _sent(block: FeedbackBlock) -> set[int]:
