@@ -218,6 +218,12 @@ class TestThompsonThatFades(PolicyPartContract):
 
 
 @pytest.mark.long
+class TestThompsonThatIsWatched(PolicyPartContract):
+    # No item of the log is picked often enough for an alarm: those are in `test_drift_engines`.
+    name, policies = "watched", ({"kind": "thompson", "name": "watched", "detector": "adwin"},)
+
+
+@pytest.mark.long
 class TestEpsilonGreedyOfAWindow(PolicyPartContract):
     name, policies = "epsilon_greedy_window", FORGETTING
 

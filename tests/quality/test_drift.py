@@ -12,6 +12,7 @@ from benchmarks.quality.drift import PLAYERS, earned, players
 from monitor import paired_interval
 
 FLIP, SEEDS = 5_000, range(1, 21)
+HOW = ("half_life", "window", "adwin", "page_hinkley")
 
 pytestmark = pytest.mark.long
 
@@ -31,7 +32,7 @@ def test_after_a_flip_policies_that_forget_earn_more_than_those_that_do_not(
 ) -> None:
     kind, found = clicks
     after = {name: rates[:, FLIP:].mean(axis=1) for name, rates in found.items()}
-    for how in ("half_life", "window"):
+    for how in HOW:
         assert paired_interval(after[f"{kind}_{how}"], after[kind]).low > 0.1 * after[kind].mean()
 
 
@@ -50,5 +51,5 @@ def test_without_a_flip_they_lose_less_than_a_tenth_of_their_clicks(
 ) -> None:
     kind, found = clicks
     before = {name: rates[:, :FLIP].mean() for name, rates in found.items()}
-    for how in ("half_life", "window"):
+    for how in HOW:
         assert before[f"{kind}_{how}"] > 0.9 * before[kind]
