@@ -306,7 +306,8 @@ class Parts:
         except (FreshetError, MemoryError):
             raise
         except Exception as error:
-            if not (name in self.more or name in self.measures or name.startswith(_POLICY)):
+            chosen = name in {**self.more, **self.measures, **self._list_policies}
+            if not (chosen or name.startswith(_POLICY)):
                 raise
             msg = (
                 f"settings: part {name.removeprefix(_POLICY)!r} raised over its stored state: {error!r}; "
