@@ -195,8 +195,8 @@ def _apply(records: list[Output]) -> tuple[float, int]:
     gc.freeze()
     start = perf_counter()
     for low in range(0, len(records), _FRAME):
-        for topic, partition, value, key, _ in records[low : low + _FRAME]:
-            follower.add(topic, partition, key or b"", value)
+        came = records[low : low + _FRAME]
+        follower.add_all((row.topic, row.partition, row.key or b"", row.value) for row in came)
         frame = follower.take()
         for name, part in named.items():
             if name in frame:

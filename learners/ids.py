@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from functools import cached_property
+from typing import Any, overload
 
 import msgspec
 import numpy as np
@@ -12,14 +13,62 @@ import numpy.typing as npt
 from learners.ops.ids import drop_keys, find_keys, hash_keys, move_all, put_keys
 from learners.ops.msgpack import read_keys
 
-__all__ = ["IdMap"]
+__all__ = ["IdList", "IdMap", "some_of"]
 
 Int32 = npt.NDArray[np.int32]
+Int64 = npt.NDArray[np.int64]
+Words = npt.NDArray[np.uint64]
 
 _pack = msgspec.msgpack.Encoder().encode
 _ALL_BITS = (1 << 64) - 1
 # Where ids lie must not be foretold by who chooses them; a dictionary hides it with the same secret.
 _SALT = np.uint64(hash("learners.ids") & _ALL_BITS)
+
+
+class IdList(Sequence[str]):
+    """Ids as they came in MessagePack, which become texts only where somebody asks for one.
+
+    Args:
+        n: how many there are.
+        texts: their MessagePack, one after the other.
+
+    Example:
+        >>> ids = IdList(2, b"\\xa3tea\\xa1x")
+        >>> ids[0], list(ids), ids.some([1])
+        ('tea', ['tea', 'x'], ['x'])
+    """
+
+    def __init__(self, n: int, texts: bytes | memoryview) -> None:
+        self._packed = b"".join([b"\xdd", n.to_bytes(4, "big"), texts])
+        self.keys = _read_keys(self._packed, n)
+        """Words, where each id's begin, and lengths in bytes."""
+
+    def __len__(self) -> int:
+        """How many there are."""
+        return len(self.keys[2])
+
+    @overload
+    def __getitem__(self, n: int) -> str: ...
+    @overload
+    def __getitem__(self, n: slice) -> list[str]: ...
+    def __getitem__(self, n: int | slice) -> str | list[str]:
+        """An id, or some."""
+        if isinstance(n, slice):
+            return self._texts[n]
+        return self.some([n])[0]
+
+    def some(self, places: Sequence[int]) -> list[str]:
+        """As `some_of`."""
+        if len(places) > len(self) // 8:
+            return [self._texts[n] for n in places]
+        words, starts, lengths = self.keys
+        found = [(8 * starts[n], lengths[n]) for n in places]
+        data = words.view(np.uint8)
+        return [data[at : at + length].tobytes().decode() for at, length in found]
+
+    @cached_property
+    def _texts(self) -> list[str]:
+        return msgspec.msgpack.decode(self._packed, type=list[str])
 
 
 class IdMap:
@@ -70,17 +119,18 @@ class IdMap:
 
     def _keys(self, ids: Sequence[str]) -> tuple[Any, Any, Any, Any]:
         """Words, where each key's begin, lengths in bytes, and hashes."""
+        if isinstance(ids, IdList):
+            return self._hashed(*ids.keys)
         if type(ids) is not list:
             ids = list(ids)  # the kernels read one MessagePack array of texts, and check nothing
         try:
             text = _pack(ids)
         except UnicodeEncodeError:  # half of a surrogate pair, which MessagePack takes as bytes only
             text = _pack([name.encode("utf-8", "surrogatepass") for name in ids])
-        packed = np.frombuffer(text + bytes(8), np.uint8)
-        words = np.empty(packed.size // 8 + len(ids) + 1, np.uint64)
-        starts, lengths = np.zeros(len(ids) + 1, np.int64), np.empty(len(ids), np.int32)
-        hashes = np.empty(len(ids), np.uint64)
-        read_keys(packed, words, starts, lengths)
+        return self._hashed(*_read_keys(text, len(ids)))
+
+    def _hashed(self, words: Words, starts: Int64, lengths: Int32) -> tuple[Any, Any, Any, Any]:
+        hashes = np.empty(lengths.size, np.uint64)
         hash_keys(words, starts, _SALT, self._cut, hashes)
         return words, starts, lengths, hashes
 
@@ -96,3 +146,16 @@ class IdMap:
         arena = np.zeros((taken - left + n_words) * 5 // 4 + 32, np.uint64)
         move_all(self._slots, self._arena, slots, arena, self._used)
         self._slots, self._arena = slots, arena
+
+
+def some_of(ids: Sequence[str], places: Sequence[int]) -> list[str]:
+    """The ids at these places of a sequence."""
+    return ids.some(places) if isinstance(ids, IdList) else [ids[n] for n in places]
+
+
+def _read_keys(text: bytes, n: int) -> tuple[Words, Int64, Int32]:
+    packed = np.frombuffer(text + bytes(8), np.uint8)
+    words = np.empty(packed.size // 8 + n + 1, np.uint64)
+    starts, lengths = np.zeros(n + 1, np.int64), np.empty(n, np.int32)
+    read_keys(packed, words, starts, lengths)
+    return words, starts, lengths

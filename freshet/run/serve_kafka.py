@@ -14,6 +14,7 @@ from freshet.run.worker import warm, worker_config
 from learning.choices import chosen_parts
 from learning.errors import StartError
 from learning.rows.follow import FOLLOWED
+from learning.rows.warm_rows import warm_rows
 from learning.starting import startable_parts
 from serving.auth import refuse_exposure
 from serving.chosen_sources import SOURCES
@@ -73,4 +74,9 @@ def serve_forever(data: Path, settings: Settings, told: Callable[[str], None]) -
         service = Service(backend, parts, worker_config(settings), clock)
         host = f"[{settings.host}]" if ":" in settings.host else settings.host
         told(f"http://{host}:{listener.getsockname()[1]}")
-        run_worker(service, listener, warm=lambda: warm(settings))
+        run_worker(service, listener, warm=lambda: _warm(settings))
+
+
+def _warm(settings: Settings) -> None:
+    warm(settings)
+    warm_rows(settings)

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from stream.kernel import kernel
 
-__all__ = ["read_big", "read_integer", "read_keys", "read_length", "read_number"]
+__all__ = ["read_big", "read_integer", "read_keys", "read_length", "read_number", "read_word"]
 
 Bytes = npt.NDArray[np.uint8]
 Int32 = npt.NDArray[np.int32]
@@ -79,7 +79,7 @@ def read_number(packed: Bytes, at: int, bits: Words, value: npt.NDArray[np.float
 
 
 @kernel
-def _word(packed: Bytes, at: np.uint64) -> np.uint64:
+def read_word(packed: Bytes, at: np.uint64) -> np.uint64:
     """The eight bytes at `at`, the first one the lowest; spelt so that it becomes one instruction."""
     low = np.uint64(packed[at]) | (np.uint64(packed[at + np.uint64(1)]) << np.uint64(8))
     low |= np.uint64(packed[at + np.uint64(2)]) << np.uint64(16)
@@ -104,10 +104,10 @@ def read_keys(packed: Bytes, words: Words, starts: Int64, lengths: Int32) -> Non
         lengths[k], starts[k] = length, to
         end = at + length
         while at + 8 <= end:
-            words[to] = _word(packed, np.uint64(at))
+            words[to] = read_word(packed, np.uint64(at))
             at, to = at + 8, to + 1
         if at < end:
             rest = np.uint64(8 * (end - at))
-            words[to] = _word(packed, np.uint64(at)) & ((np.uint64(1) << rest) - np.uint64(1))
+            words[to] = read_word(packed, np.uint64(at)) & ((np.uint64(1) << rest) - np.uint64(1))
             at, to = end, to + 1
     starts[n] = to

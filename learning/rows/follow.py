@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
-import numpy as np
+from collections.abc import Callable, Iterable
+from typing import Any
 
 from learners.part import Part
 from learning.parts import build_parts
@@ -17,7 +16,7 @@ from learning.rows.codec import (
 )
 from learning.rows.follow_control import ControlFrames
 from learning.rows.follow_items import ItemFrames
-from learning.rows.follow_parts import merged
+from learning.rows.follow_parts import FollowedParts, merged
 from learning.rows.follow_policies import PolicyFrames
 from learning.rows.follow_users import UserFrames
 from learning.rows.marks import Marks
@@ -35,9 +34,7 @@ FOLLOWED = ("control", "catalogue", "item-vectors", "policy", "user-vectors")
 
 _MOST_TIMES = 8_192  # of what is gathered: a long tail at the start is measured by nobody
 _WITH_PROGRESS = ("user-vectors", "item-vectors", "policy")
-_NOTHING = np.zeros(0, np.int32), np.zeros(0, np.float32)
-_NO_USER_BIASES = {"user_rows": _NOTHING[0], "user_bias": _NOTHING[1]}
-_NO_ITEM_BIASES = {"item_rows": _NOTHING[0], "item_bias": _NOTHING[1]}
+_Record = tuple[str, int, bytes, bytes | None]
 
 
 class RowFollower:
@@ -75,12 +72,14 @@ class RowFollower:
         self._policies = PolicyFrames(of_policies, shape.policy_keys(), self._items)
         shared = SharedFrames({**learners, **deciders, **shape.measures}, shape.policy_keys())
         self._control = ControlFrames(shape.ranker, shared)
+        self._rows: dict[str, FollowedParts[Any]] = {
+            "item-vectors": self._items.parts,
+            "policy": self._policies.parts,
+            "user-vectors": self._users.parts,
+        }
         self._put: dict[str, Callable[[str, bytes | None], None]] = {
             "control": self._control.put,
             "catalogue": self._items.put_item,
-            "item-vectors": self._items.put,
-            "policy": self._policies.put,
-            "user-vectors": self._users.put,
         }
         self._n_partitions = settings.kafka.partitions
         self._accepted: dict[str, list[list[int]]] = {}
@@ -111,8 +110,7 @@ class RowFollower:
     @property
     def unknown(self) -> set[str]:
         """Parts that rows tell of and that are not configured here: their rows stay in the topics."""
-        of_items = self._items.parts.unknown | self._policies.unknown
-        return self._users.unknown | of_items | self._control.shared.unknown
+        return self._control.shared.unknown.union(*(parts.unknown for parts in self._rows.values()))
 
     @property
     def history(self) -> dict[int, int]:
@@ -120,26 +118,47 @@ class RowFollower:
         return self._control.history
 
     def add(self, topic: str, partition: int, key: bytes, value: bytes | None) -> None:
-        """Take one record; `topic` without prefix, a value of None deletes the key.
+        """As `add_all`, one record.
 
         Raises:
             FrameError: it cannot be read, or its writer has other settings; the follower is as it was.
                 NewerFrameError: a newer program wrote it.
         """
-        try:
-            if not key and topic in self._progress:
-                if value is not None:
+        for error in self.add_all([(topic, partition, key, value)]):
+            raise error
+
+    def add_all(self, records: Iterable[_Record]) -> list[FrameError]:
+        """Take records: topic without prefix, partition, key, and value, of which None deletes the key.
+
+        Gives what is wrong with those that cannot be read, or whose writer has other settings; the follower
+        is as if they had not come.
+        """
+        errors: list[FrameError] = []
+        came: dict[str, tuple[list[str], list[_Record]]] = {topic: ([], []) for topic in self._rows}
+        for record in records:
+            topic, partition, key, value = record
+            try:
+                if topic not in came:
+                    self._put_one(topic, key, value)
+                elif key:
+                    names, rows = came[topic]
+                    names.append(key.decode())
+                    rows.append(record)
+                elif value is not None:
                     self._advance_partition(topic, partition, decode_progress(value))
-                return
-            self._put[topic](key.decode(), value)
-        except (FrameError, UnicodeDecodeError) as error:
-            msg = f"{topic}/{partition}, key {key[:300]!r}: {error}"
-            raise (NewerFrameError if isinstance(error, NewerFrameError) else FrameError)(msg) from error
-        except KeyError:
-            if topic in self._put:
-                raise
-            msg = f"{topic}/{partition}, key {key[:300]!r}: expected one of the topics {', '.join(FOLLOWED)}"
-            raise FrameError(msg) from None
+            except (FrameError, UnicodeDecodeError) as error:
+                errors.append(_told(record, error))
+        for topic, (names, rows) in came.items():
+            if rows:
+                wrong = self._rows[topic].put(names, [row[2] for row in rows], [row[3] for row in rows])
+                errors += [_told(rows[n], error) for n, error in wrong.items()]
+        return errors
+
+    def _put_one(self, topic: str, key: bytes, value: bytes | None) -> None:
+        if topic not in self._put:
+            msg = f"expected one of the topics {', '.join(FOLLOWED)}"
+            raise FrameError(msg)
+        self._put[topic](key.decode(), value)
 
     def _advance_partition(self, topic: str, partition: int, row: Progress) -> None:
         kinds = {"user-vectors": {"users": row.clicks}, "item-vectors": {"items": row.items}}
@@ -151,7 +170,7 @@ class RowFollower:
 
     def take(self) -> Frame:
         """All that came since the last call, as changes by part; parts of which nothing came are left out."""
-        gone = self._items.settle(self._policies.pending)
+        gone = self._items.settle(self._policies.parts.pending)
         users, control = self._users.take(), self._control.take()
         policies, items = self._policies.take(), self._items.take()
         frame = merged(users, items, control, policies)
@@ -205,12 +224,21 @@ class RowFollower:
         """Become what `snapshot` described; restore the parts from the snapshot taken with it."""
         self._users.restore(frame["users"])
         self._items.restore(frame["items"])
-        self._policies.restart()
+        self._policies.parts.clear()
         self._control.restore(frame["control"])
         self._progress = {topic: {} for topic in _WITH_PROGRESS} | {
             topic: {p: _progress_of(*row) for p, *row in found} for topic, found in frame["progress"].items()
         }
         self._advance()
+
+
+def _told(record: _Record, error: Exception) -> FrameError:
+    topic, partition, key, _ = record
+    told = (NewerFrameError if isinstance(error, NewerFrameError) else FrameError)(
+        f"{topic}/{partition}, key {key[:300]!r}: {error}"
+    )
+    told.__cause__ = error
+    return told
 
 
 def _progress_of(absorbed_at: int, watermark: int, trains: bool = False) -> Progress:

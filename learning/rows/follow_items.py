@@ -14,7 +14,6 @@ from learning.rows.checks import check_id
 from learning.rows.codec import ItemRow, PolicyRow
 from learning.rows.follow_owners import owner_changes
 from learning.rows.follow_parts import FollowedParts
-from learning.rows.packed_cells import packing
 from learning.rows.places import OWNED, ItemPlaces
 from learning.rows.row_reader import RowReader
 from stream.block_codec import decode_item
@@ -52,35 +51,20 @@ class ItemFrames:
     def __init__(
         self, dim: int, max_rows: int, reader: RowReader[ItemRow], policies: RowReader[PolicyRow]
     ) -> None:
-        self.places = ItemPlaces(max_rows, self._is_listed, self._touched_at, reader.read, policies.read)
+        self.places = ItemPlaces(max_rows, self._is_listed, reader, policies)
         self.numbering = self.places.numbering
-        self.pending: dict[str, ItemRow | None] = {}
         self._last_put: dict[str, bytes] = {}
         self._deleted: set[str] = set()
         self._changed: dict[str, ItemEvent | None] = {}
         self._groups, self._group = GroupNames(), np.zeros(0, np.int32)
         self._dim = dim
-        self._reader, self._counts_of = reader, reader.packed_of("counts")
+        self._reader = reader
         self.parts = FollowedParts(reader, "item", self.rows_of)
         self._entered = np.zeros(0, np.int64)
         self.refused = 0
         """Rows passed over because something in them is no finite number."""
 
     # -- records ---------------------------------------------------------------------------------------------
-
-    def put(self, name: str, value: bytes | None) -> None:
-        """Take note of the newest row of an item.
-
-        Raises:
-            FrameError: the bytes are no row, one of another id, or of a worker with other settings.
-        """
-        row = None
-        if value is not None:
-            row = self._reader.read(value)
-            if row.item_id != name:
-                check_id(name, row.item_id)
-            self.parts.check(row)
-        self.pending[name] = row
 
     def put_item(self, name: str, value: bytes | None) -> None:
         """Take note of what the items' owner says of an item, as the record holds it; None: withdrawn.
@@ -103,7 +87,7 @@ class ItemFrames:
 
     # -- rows ------------------------------------------------------------------------------------------------
 
-    def mention(self, names: list[str]) -> Int32:
+    def mention(self, names: Sequence[str]) -> Int32:
         """Rows (n,) of ids that something else than their own row names; -1 where all are taken."""
         rows = self.places.give(names)
         size = self.numbering.size
@@ -115,12 +99,12 @@ class ItemFrames:
 
     def rows_of(self, side: str, names: Sequence[str]) -> Int32:
         """As `mention`, for whatever refers to items."""
-        return self.mention(list(names))
+        return self.mention(names)
 
-    def settle(self, policies: dict[str, PolicyRow | None]) -> Int32:
+    def settle(self, policies: dict[str, int | None]) -> Int32:
         """As `ItemPlaces.settle`, whose rules it follows; `policies` is what came of them."""
         self.places.relist(list(self._changed))
-        gone = self.places.settle(self.pending, policies)
+        gone = self.places.settle(self.parts.pending, policies)
         self.mention([])  # room for what has been placed
         return gone
 
@@ -128,13 +112,13 @@ class ItemFrames:
 
     def take(self) -> Frame:
         """Changes of `items` and `catalogue`, and the items' side of all parts."""
-        pending, self.pending = self.pending, {}
+        found, gone_names = self.parts.taken()
         put, self._changed = self._changed, {}
-        gone = self.numbering.known([name for name, row in pending.items() if row is None])
-        found = [row for row in pending.values() if row is not None]
+        gone = self.numbering.known(gone_names)
         items = self.parts.fitting(found)
         self.refused += len(found) - len(items)
-        places, rows = self.places, self.numbering.find([item.item_id for item in items])
+        names, entered = self.parts.names_of(items), self._reader.entered_at(items)
+        places, rows = self.places, self.numbering.find(names)
         new = ~places.has(rows, OWNED)
         places.mark(rows, OWNED, on=True)
         left = gone[places.has(gone, OWNED)]
@@ -144,25 +128,17 @@ class ItemFrames:
         removed = emptied[~np.isin(emptied, rows)]  # the others have new owners already
         frame: Frame = {}
         if rows.size or emptied.size:
-            names = [item.item_id for item in items]
             frame["items"] = owner_changes(self._dim, rows, names, new, emptied)
             frame |= self.parts.frames(rows, items, removed)
             places.touch(rows, frame["counts"]["item"]["touched_at"][: rows.size])
-        entered = np.array([item.entered_at for item in items], np.int64)
         other = rows[new | (entered != self._entered[rows])]
         self._entered[rows] = entered
         told = self.numbering.known(list(put))
         changed = np.union1d(other, told[places.has(told, OWNED)]).astype(np.int32)
         if changed.size or removed.size:
             frame["catalogue"] = self._catalogue(changed, removed, put)
+        self.parts.clear()
         return frame
-
-    def _touched_at(self, found: Sequence[ItemRow]) -> Int64:
-        """When each of these rows (n,) was touched last; 0 where it cannot be read."""
-        columns = self._reader.columns["counts"]
-        cells, width = map(self._counts_of, found), packing(columns).itemsize
-        data = b"".join(c if isinstance(c, bytes) and len(c) == width else bytes(width) for c in cells)
-        return np.frombuffer(data, packing(columns))["touched_at"].astype(np.int64)
 
     # -- the catalogue ---------------------------------------------------------------------------------------
 
@@ -230,4 +206,4 @@ class ItemFrames:
             self._group = np.full(frame["marks"].size, -1, np.int32)
             self._groups.restore_names(names, np.arange(len(names), dtype=np.int32), len(names))
         self._entered = frame["entered"].copy()
-        self.pending = {}
+        self.parts.clear()

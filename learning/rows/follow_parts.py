@@ -2,29 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Generic, TypeVar
+from collections.abc import Mapping, Sequence
+from typing import Generic, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
-from learners.part import Column, Side
-from learning.rows.checks import differ
+from learners.part import Side
 from learning.rows.codec import ItemRow, PolicyRow, UserRow
-from learning.rows.packed_cells import Expected, expected, fixed, packing
-from learning.rows.part_columns import Arrays, RowsOf, are_cells, arrays_of, from_arrays
+from learning.rows.part_columns import Arrays, RowsOf, arrays_of, from_arrays
 from learning.rows.row_reader import RowReader
+from stream.errors import FrameError
 from stream.frame import Frame
 
 __all__ = ["FollowedParts", "merged"]
 
 Int32 = npt.NDArray[np.int32]
 
+_MOST_REPLACED = 10_000
+
 Row = TypeVar("Row", UserRow, ItemRow, PolicyRow)
 
 
 class FollowedParts(Generic[Row]):
-    """The parts that keep something by row of one side.
+    """The parts that keep something by row of one side, and the newest row of each id that came since the
+    last round.
 
     What rows hold of parts that are not among them is passed over: they were written under other settings,
     and stay in their topic.
@@ -33,6 +35,9 @@ class FollowedParts(Generic[Row]):
         reader: of these rows.
         rows_of: gives ids of a side their rows, -1 where none is left.
         keys: their names in frames, where these differ.
+
+    Attributes:
+        pending: by id the number that the reader gave its newest row, None where it was deleted.
     """
 
     def __init__(
@@ -40,46 +45,66 @@ class FollowedParts(Generic[Row]):
     ) -> None:
         self._reader: RowReader[Row] = reader
         self._side: Side = side
-        self._expected: list[tuple[str, Callable[[Row], Any], Expected]] = [
-            (name, reader.packed_of(name), one)
-            for name, columns in reader.columns.items()
-            for one in expected(columns)
-        ]
         self._rows_of, self._keys = rows_of, keys or {}
+        self.pending: dict[str, int | None] = {}
         # What was looked at last, so that it is read once.
-        self._kept: tuple[Sequence[Any], dict[str, Arrays] | None] = ([], None)
+        self._kept: tuple[list[int], dict[str, Arrays] | None] = ([], None)
 
     @property
     def unknown(self) -> set[str]:
         """Names of parts that rows have told of and that are not configured here."""
         return self._reader.unknown
 
-    def check(self, row: Row) -> None:
-        """That a row was written under the settings that are followed.
+    def put(
+        self, names: list[str], keys: Sequence[bytes], values: Sequence[bytes | None]
+    ) -> dict[int, FrameError]:
+        """Take note of the newest rows of ids (n,), which `keys` are in UTF-8; None where one was deleted.
 
-        Raises:
-            FrameError: it was not.
+        Gives why some of the n cannot be taken: their bytes are no row, one of another id, or of a worker
+        with other settings.
         """
-        if not self._reader.is_exact(row):
-            self._require_widths(row)
-        for name, packed_of, one in self._expected:
-            cell = packed_of(row)
-            if cell[one.place] != one.mine and cell[one.place] != one.unsaid:
-                one.refuse(name, cell)
+        here = [n for n, value in enumerate(values) if value is not None]
+        held = [value for value in values if value is not None]
+        if len(here) == len(names):
+            read = self._reader.read(names, keys, held)
+        else:
+            read = self._reader.read([names[n] for n in here], [keys[n] for n in here], held)
+        rows: list[int | FrameError | None] = [None] * len(names)
+        for n, number in zip(here, read, strict=True):
+            rows[n] = number
+        for name, row in zip(names, rows, strict=True):
+            if not isinstance(row, FrameError):
+                self.pending[name] = row
+        if len(self._reader.values) > 2 * len(self.pending) + _MOST_REPLACED:
+            self._drop_replaced()
+        return {n: row for n, row in enumerate(rows) if isinstance(row, FrameError)}
 
-    def _require_widths(self, row: Row) -> None:
-        """A part has other widths where its columns are of another shape, or others, by another setting."""
-        for name, columns in self._reader.columns.items():
-            cell = self._reader.packed_of(name)(row)
-            shaped = [column for column in fixed(columns) if column.shape]
-            if len(cell) != packing(columns).itemsize and (cell or shaped):
-                settings = ", ".join(map(_in_words, shaped or fixed(columns)))
-                differ(f"{name}: {settings}", f"{packing(columns).itemsize} bytes", len(cell))
+    def _drop_replaced(self) -> None:
+        """Let go of rows of which newer ones have come, where nobody has asked for a round for long."""
+        held = {name: self._reader.values[row] for name, row in self.pending.items() if row is not None}
+        self._reader.clear()
+        for name, value in held.items():
+            self.pending[name] = self._reader.read_again(name, value)
 
-    def fitting(self, found: list[Row]) -> list[Row]:
-        """Those of `found` of which every part can be read; one number that is none spoils a row."""
-        if not self._reader.are_exact(found):
-            found = [row for row in found if self._fits(row)]
+    def taken(self) -> tuple[list[int], list[str]]:
+        """The rows that came since the last round, and which ids were deleted; they are pending no longer."""
+        pending, self.pending = self.pending, {}
+        found = [row for row in pending.values() if row is not None]
+        return found, [name for name, row in pending.items() if row is None]
+
+    def clear(self) -> None:
+        """Forget what came: the round is over."""
+        self.pending = {}
+        self._reader.clear()
+
+    def names_of(self, found: list[int]) -> list[str]:
+        """The ids of these rows."""
+        names = self._reader.names
+        return [names[row] for row in found]
+
+    def fitting(self, found: list[int]) -> list[int]:
+        """Those rows of which every part can be read; one number that is none spoils a row."""
+        found = self._reader.fitting(found)
         arrays = self._arrays(found)
         if arrays is None:
             found = [row for row in found if self._arrays([row]) is not None]
@@ -87,21 +112,16 @@ class FollowedParts(Generic[Row]):
         self._kept = found, arrays
         return found
 
-    def _fits(self, row: Row) -> bool:
-        reader = self._reader
-        every = reader.columns.items()
-        return reader.are_exact([row]) or all(are_cells(of, reader.cells(name, [row])) for name, of in every)
-
-    def _arrays(self, found: Sequence[Row]) -> dict[str, Arrays] | None:
-        out = {}
+    def _arrays(self, found: list[int]) -> dict[str, Arrays] | None:
+        out, numbers, lists = {}, self._reader.numbers(found), self._reader.lists(found)
         for name, columns in self._reader.columns.items():
-            arrays = arrays_of(columns, self._reader.cells(name, found))
+            arrays = arrays_of(columns, numbers[name], lists[name])
             if arrays is None:
                 return None
             out[name] = arrays
         return out
 
-    def frames(self, rows: Int32, found: Sequence[Row], removed: Int32) -> Frame:
+    def frames(self, rows: Int32, found: list[int], removed: Int32) -> Frame:
         """Changes by name: `found` (n,) stand in `rows` (n,), and `removed` (m,) hold nothing any more."""
         every = np.concatenate([rows, removed])
         (looked_at, arrays), self._kept = self._kept, ([], None)
@@ -115,12 +135,6 @@ class FollowedParts(Generic[Row]):
             side = from_arrays(columns, arrays[name], self._rows_of, removed.size)
             frame[self._keys.get(name, name)] = {self._side: {"rows": every, **side}}
         return frame
-
-
-def _in_words(column: Column) -> str:
-    if column.expects is not None:
-        return f"{column.name} {' '.join(map(str, column.expects))}"
-    return f"{column.name} of {column.shape[0]}" if column.shape else column.name
 
 
 def merged(*frames: Frame) -> Frame:

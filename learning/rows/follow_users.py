@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from learning.rows.checks import check_id
 from learning.rows.codec import UserRow
 from learning.rows.follow_items import ItemFrames
 from learning.rows.follow_owners import owner_changes
@@ -31,55 +30,36 @@ class UserFrames:
 
     def __init__(self, dim: int, max_rows: int, reader: RowReader[UserRow], items: ItemFrames) -> None:
         self.numbering = Numbering(max_rows)
-        self.pending: dict[str, UserRow | None] = {}
         self._dim, self._items = dim, items
-        self._reader = reader
-        self._parts = FollowedParts(reader, "user", items.rows_of)
+        self.parts = FollowedParts(reader, "user", items.rows_of)
         self.refused = 0
         """Rows passed over because something in them is no finite number."""
 
-    def put(self, name: str, value: bytes | None) -> None:
-        """Take note of the newest row of a user.
-
-        Raises:
-            FrameError: the bytes are no row, one of another id, or of a worker with other settings.
-        """
-        row = None
-        if value is not None:
-            row = self._reader.read(value)
-            if row.user_id != name:
-                check_id(name, row.user_id)
-            self._parts.check(row)
-        self.pending[name] = row
-
     def take(self) -> Frame:
         """Changes of `users`, and the users' side of all parts."""
-        pending, self.pending = self.pending, {}
-        if not pending:
-            return {}
+        found, gone = self.parts.taken()
+        frame = self._frame(found, gone) if found or gone else {}
+        self.parts.clear()
+        return frame
+
+    def _frame(self, found: list[int], gone: list[str]) -> Frame:
         numbering = self.numbering
         numbering.settle()
-        removed = numbering.known([name for name, row in pending.items() if row is None])
+        removed = numbering.known(gone)
         numbering.drop(removed.tolist())
-        found = [row for row in pending.values() if row is not None]
-        users = self._parts.fitting(found)
+        users = self.parts.fitting(found)
         self.refused += len(found) - len(users)
-        names = [user.user_id for user in users]
+        names = self.parts.names_of(users)
         rows, new = numbering.enter(names)
         if rows.size and rows.min() < 0:  # all rows are taken
             kept = rows >= 0
             users = [user for user, here in zip(users, kept.tolist(), strict=True) if here]
             rows, new = rows[kept], new[kept]
-        names = [user.user_id for user in users]
+            names = self.parts.names_of(users)
         return {
             "users": owner_changes(self._dim, rows, names, new, removed),
-            **self._parts.frames(rows, users, removed),
+            **self.parts.frames(rows, users, removed),
         }
-
-    @property
-    def unknown(self) -> set[str]:
-        """As `FollowedParts.unknown`."""
-        return self._parts.unknown
 
     def snapshot(self) -> Frame:
         """All that was followed up to the last `take`."""
@@ -88,4 +68,4 @@ class UserFrames:
     def restore(self, frame: Frame) -> None:
         """Become what `snapshot` described."""
         self.numbering.restore(frame)
-        self.pending = {}
+        self.parts.clear()

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 import numpy.typing as npt
 
-from learners.ids import IdMap
+from learners.ids import IdMap, some_of
 from stream.frame import Frame
 
 __all__ = ["Numbering"]
@@ -76,7 +76,7 @@ class Numbering:
         new = rows < 0
         missing = np.flatnonzero(new).tolist()
         if missing:
-            wanted = [names[n] for n in missing]
+            wanted = some_of(names, missing)
             given = self._give(list(dict.fromkeys(wanted)))  # an id may be named twice
             rows[missing] = [given[name] for name in wanted]
         return rows, new

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from itertools import chain
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 import numpy as np
@@ -23,10 +23,9 @@ from stream.errors import FrameError
 
 __all__ = [
     "Arrays",
-    "Gathered",
+    "Lists",
     "NamesOf",
     "RowsOf",
-    "are_cells",
     "arrays_of",
     "encoded_cells",
     "fitting",
@@ -41,8 +40,17 @@ _encode = msgspec.msgpack.Encoder().encode
 Int32 = npt.NDArray[np.int32]
 Bool = npt.NDArray[np.bool_]
 
-Gathered = Mapping[str, list[Any]]
+_Gathered = Mapping[str, list[Any]]
 """By name of a cell those of some rows; empty ones where a row has none."""
+
+
+class Lists(NamedTuple):
+    """The cells that some rows have of a column that is not packed: how many ids or bytes each has, (n,), and
+    all of them, one row after the other."""
+
+    sizes: npt.NDArray[np.int64]
+    entries: Any
+
 
 Arrays = dict[str, Any]
 """By column the numbers of some rows, or their ids where it refers to rows; lengths as in `Columns`."""
@@ -113,7 +121,7 @@ def from_cells(columns: tuple[Column, ...], cells: Sequence[Mapping[str, Cell]],
         >>> back["n"].tolist(), back["near_n"].tolist(), back["near"].tolist()
         ([0, 258], [0, 1], [7])
     """
-    arrays = arrays_of(columns, _gathered(columns, cells))
+    arrays = _arrays(columns, _gathered(columns, cells))
     if arrays is None:
         msg = "cells hold numbers that are not finite, or lists that differ in length"
         raise FrameError(msg)
@@ -134,11 +142,23 @@ def fitting(columns: tuple[Column, ...], cells: Sequence[Mapping[str, Cell]]) ->
     return np.array([_fit(columns, _gathered(columns, [one])) for one in cells], np.bool_)
 
 
-def _fit(columns: tuple[Column, ...], cells: Gathered) -> bool:
-    return are_cells(columns, cells) and arrays_of(columns, cells) is not None
+def _fit(columns: tuple[Column, ...], cells: _Gathered) -> bool:
+    return _are_cells(columns, cells) and _arrays(columns, cells) is not None
 
 
-def _gathered(columns: tuple[Column, ...], cells: Sequence[Mapping[str, Cell]]) -> Gathered:
+def _arrays(columns: tuple[Column, ...], cells: _Gathered) -> Arrays | None:
+    lists = {
+        column.name: _joined(column, cells[column.name]) for column in columns if column not in fixed(columns)
+    }
+    return arrays_of(columns, _rows(packing(columns), cells[PACKED]), lists)
+
+
+def _joined(column: Column, cells: list[Any]) -> Lists:
+    sizes = np.fromiter(map(len, cells), np.int64, len(cells))
+    return Lists(sizes, b"".join(cells) if column.ref is None else list(chain.from_iterable(cells)))
+
+
+def _gathered(columns: tuple[Column, ...], cells: Sequence[Mapping[str, Cell]]) -> _Gathered:
     cells = [packed(columns, one) for one in cells]
     rest = [column for column in columns if column not in fixed(columns)]
     out = {
@@ -152,7 +172,7 @@ def _gathered(columns: tuple[Column, ...], cells: Sequence[Mapping[str, Cell]]) 
 # -- reading -------------------------------------------------------------------------------------------------
 
 
-def are_cells(columns: tuple[Column, ...], cells: Gathered) -> bool:
+def _are_cells(columns: tuple[Column, ...], cells: _Gathered) -> bool:
     """Whether all cells have the type and the width of their columns: what `arrays_of` takes for granted."""
     if not _has(cells[PACKED], bytes, {0, packing(columns).itemsize}):
         return False
@@ -171,26 +191,27 @@ def _has(cells: list[Any], kind: type, lengths: set[int]) -> bool:
     return set(map(type, cells)) <= {kind} and set(map(len, cells)) <= lengths
 
 
-def arrays_of(columns: tuple[Column, ...], cells: Gathered) -> Arrays | None:
-    """The numbers of n rows; None where one is not finite, or columns of one list differ in length.
+def arrays_of(
+    columns: tuple[Column, ...], rows: npt.NDArray[Any], lists: Mapping[str, Lists]
+) -> Arrays | None:
+    """The numbers of n rows, whose packed cells are `rows` (n,) and whose others are `lists`; None where one
+    is not finite, or columns of one list differ in length.
 
     Example:
-        >>> arrays_of((Column("n", "i4"),), {"": [b"\\2\\1\\0\\0", b""]})
-        {'n': array([258,   0], dtype=int32)}
+        >>> columns = (Column("n", "i4"),)
+        >>> arrays_of(columns, np.frombuffer(b"\\2\\1\\0\\0", packing(columns)), {})
+        {'n': array([258], dtype=int32)}
     """
-    out: Arrays = {}
-    if fixed(columns):
-        rows = _rows(packing(columns), cells[PACKED])
-        # Copies: what is read may be written to, and kernels are compiled for such arrays.
-        out = {column.name: rows[column.name].astype(column.dtype) for column in fixed(columns)}
+    # Copies: what is read may be written to, and kernels are compiled for such arrays.
+    out: Arrays = {column.name: rows[column.name].astype(column.dtype) for column in fixed(columns)}
     for group in _by_dimension(columns):
         if group[0].ragged:
-            lengths = _lists(group, cells, out)
+            lengths = _lists(group, lists, out)
             if lengths is None:
                 return None
             out[group[0].ragged] = lengths
         else:
-            out |= {column.name: cells[column.name] for column in group if column.ref is not None}
+            out |= {column.name: lists[column.name] for column in group if column.ref is not None}
     numbers = (out[column.name] for column in columns if column.ref is None)
     return out if all(map(_is_finite, numbers)) else None
 
@@ -220,27 +241,25 @@ def _rows(dtype: np.dtype[Any], cells: list[bytes]) -> npt.NDArray[Any]:
     return np.frombuffer(data, dtype)
 
 
-def _referred(column: Column, cells: list[list[str]], rows_of: RowsOf) -> npt.NDArray[Any]:
-    out = np.full(len(cells), -1, column.dtype)
-    at = [n for n, one in enumerate(cells) if one]
-    out[at] = rows_of(str(column.ref), [cells[n][0] for n in at])
+def _referred(column: Column, cells: Lists, rows_of: RowsOf) -> npt.NDArray[Any]:
+    out = np.full(cells.sizes.size, -1, column.dtype)
+    out[cells.sizes > 0] = rows_of(str(column.ref), cells.entries)
     return out
 
 
-def _lists(group: list[Column], cells: Gathered, out: Arrays) -> npt.NDArray[np.int64] | None:
+def _lists(group: list[Column], lists: Mapping[str, Lists], out: Arrays) -> npt.NDArray[np.int64] | None:
     """The entries of columns of one dimension, one row after the other, and how many each row has."""
     lengths: npt.NDArray[np.int64] | None = None
     for column in group:
-        values = cells[column.name]
-        counts = np.fromiter(map(len, values), np.int64, len(values))
+        counts, entries = lists[column.name]
         if column.ref is not None:
-            out[column.name] = list(chain.from_iterable(values))
+            out[column.name] = entries
         else:
             width = width_of(column)
             if (counts % width).any():
                 return None
-            counts //= width
-            numbers = np.frombuffer(b"".join(values), _wire(column)).astype(column.dtype)
+            counts = counts // width
+            numbers = np.frombuffer(entries, _wire(column)).astype(column.dtype)
             out[column.name] = numbers.reshape(-1, *column.shape[1:])
         if lengths is not None and (counts != lengths).any():
             return None

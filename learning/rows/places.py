@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import cast
 
 import numpy as np
 import numpy.typing as npt
 
-from learning.rows.codec import ItemRow, PolicyRow, encode_row
+from learners.ids import some_of
+from learning.rows.codec import ItemRow, PolicyRow
 from learning.rows.kept import KeptRows
 from learning.rows.numbering import Numbering
+from learning.rows.row_reader import RowReader
 from stream.frame import Frame
 
 __all__ = ["HAS_POLICY", "OWNED", "ItemPlaces"]
 
 Int32 = npt.NDArray[np.int32]
 Bools = npt.NDArray[np.bool_]
-_Items = dict[str, ItemRow | None]
-_Policies = dict[str, PolicyRow | None]
+_Numbers = dict[str, int | None]
 
 OWNED, HAS_POLICY, _LISTED = 1, 2, 4
 _HELD = OWNED | HAS_POLICY
@@ -38,9 +38,8 @@ class ItemPlaces:
     Args:
         max_rows: ids at most.
         is_listed: whether an id is in the catalogue, and not deleted.
-        touched_at: when each of some rows was touched last.
-        read_item: reads rows that come back.
-        read_policy: as `read_item`, of policies.
+        items: has the rows of items that came, and reads those that come back.
+        policies: as `items`, of policies.
 
     Attributes:
         evicted: rows that the last `settle` took from items outside the catalogue; perhaps given on already.
@@ -51,22 +50,21 @@ class ItemPlaces:
         self,
         max_rows: int,
         is_listed: Callable[[str], bool],
-        touched_at: Callable[[Sequence[ItemRow]], npt.NDArray[np.int64]],
-        read_item: Callable[[bytes], ItemRow],
-        read_policy: Callable[[bytes], PolicyRow],
+        items: RowReader[ItemRow],
+        policies: RowReader[PolicyRow],
     ) -> None:
         self.numbering = Numbering(max_rows)
         self.items, self.policies = KeptRows(), KeptRows()
         self.evicted = _NO_ROWS
         self.refused = 0
-        self._is_listed, self._touched_at = is_listed, touched_at
-        self._read_item, self._read_policy = read_item, read_policy
+        self._is_listed = is_listed
+        self._came_items, self._came_policies = items, policies
         self._marks = np.zeros(0, np.uint8)
         self._touched = np.zeros(0, np.int64)
 
     # -- what a row has --------------------------------------------------------------------------------------
 
-    def give(self, names: list[str]) -> Int32:
+    def give(self, names: Sequence[str]) -> Int32:
         """Rows (n,) of ids, given where they had none; -1 where all are taken."""
         rows, new = self.numbering.enter(names)
         size = self.numbering.size
@@ -76,7 +74,7 @@ class ItemPlaces:
             self._touched = np.append(self._touched, np.zeros(more, np.int64))
         at = np.flatnonzero(new & (rows >= 0))
         if at.size:
-            listed = self._listed([names[n] for n in at.tolist()])
+            listed = self._listed(some_of(names, at.tolist()))
             self._marks[rows[at]] = np.where(listed, _LISTED, 0)
             self._touched[rows[at]] = 0
         return rows
@@ -119,17 +117,17 @@ class ItemPlaces:
         for n in served[self.has(rows[served], HAS_POLICY)].tolist():
             self.policies.pop(names[n])  # it is not evicted any more
 
-    def keep_policies(self, rows: Int32, found: list[PolicyRow]) -> None:
+    def keep_policies(self, rows: Int32, found: list[int]) -> None:
         """Keep those of `found` (n,) whose id has no row (-1 in `rows`), or could lose it."""
         outside = rows < 0
         outside[~outside] = ~self.has(rows[~outside], _LISTED)
         for n in np.flatnonzero(outside).tolist():
-            name = found[n].item_id
-            self.policies.put(name, encode_row(found[n]), listed=self._is_listed(name))
+            name = self._came_policies.names[found[n]]
+            self.policies.put(name, self._came_policies.values[found[n]], listed=self._is_listed(name))
 
     # -- rounds ----------------------------------------------------------------------------------------------
 
-    def settle(self, items: _Items, policies: _Policies) -> Int32:
+    def settle(self, items: _Numbers, policies: _Numbers) -> Int32:
         """To be called before each round of frames, with what came since the last: each item that can have
         a row has one then, and the others are out of `items`, kept for later. Those kept that have found a
         place are in it.
@@ -148,7 +146,7 @@ class ItemPlaces:
             self._complete(items, policies)
         return np.concatenate([gone, self.evicted])
 
-    def _let_go_deleted(self, items: _Items, policies: _Policies) -> None:
+    def _let_go_deleted(self, items: _Numbers, policies: _Numbers) -> None:
         if len(self.items):
             for name in [name for name, item in items.items() if item is None]:
                 self.items.pop(name)
@@ -156,7 +154,7 @@ class ItemPlaces:
             for name in [name for name, policy in policies.items() if policy is None]:
                 self.policies.pop(name)
 
-    def _without_row(self, items: _Items) -> list[str]:
+    def _without_row(self, items: _Numbers) -> list[str]:
         names = [name for name, row in items.items() if row is not None]
         return [names[n] for n in np.flatnonzero(self.numbering.find(names) < 0).tolist()]
 
@@ -170,7 +168,7 @@ class ItemPlaces:
             return _NO_ROWS
         return self._free(np.flatnonzero(numbering.taken & ~held).astype(np.int32))
 
-    def _make_room(self, new: list[str], items: _Items) -> list[str]:
+    def _make_room(self, new: list[str], items: _Numbers) -> list[str]:
         """Take rows from items outside the catalogue if its own need them; which items want a row."""
         if len(self.items):
             for name in new:
@@ -181,7 +179,7 @@ class ItemPlaces:
             return new
         names = [name for name, row in items.items() if row is not None]
         rows = self.numbering.find(names)
-        at = self._touched_at([row for row in items.values() if row is not None])
+        at = _touched_at(self._came_items, [row for row in items.values() if row is not None])
         self.touch(rows[rows >= 0], at[rows >= 0])
         marks = self._marks[: self.numbering.size]
         outside = np.flatnonzero((marks & _HELD != 0) & (marks & _LISTED == 0)).astype(np.int32)
@@ -189,7 +187,7 @@ class ItemPlaces:
         self.evicted = self._free(np.sort(outside[oldest]))
         return self._without_row(items)
 
-    def _place(self, items: _Items, new: list[str]) -> None:
+    def _place(self, items: _Numbers, new: list[str]) -> None:
         room = self.numbering.max_rows - len(self.numbering)
         listed = self._listed(new).tolist()
         own = [name for name, is_listed in zip(new, listed, strict=True) if is_listed]
@@ -202,19 +200,21 @@ class ItemPlaces:
         for name, is_listed in zip(new, listed, strict=True):
             if name not in placed:
                 row = items.pop(name)
-                self.items.put(name, encode_row(cast(ItemRow, row)), listed=is_listed)
+                assert row is not None, "what was deleted wants no place"
+                self.items.put(name, self._came_items.values[row], listed=is_listed)
                 self.refused += 1
         for name in waiting:
             if name in placed:
-                items[name] = self._read_item(self.items.pop(name) or b"")
+                items[name] = self._came_items.read_again(name, self.items.pop(name) or b"")
 
-    def _complete(self, items: _Items, policies: _Policies) -> None:
+    def _complete(self, items: _Numbers, policies: _Numbers) -> None:
         """Let items that have just got their place have their policies' rows, too."""
         names = [name for name, row in items.items() if row is not None and name not in policies]
         names = [name for name in names if self.policies.get(name) is not None]
         rows = self.numbering.find(names)
         for n in np.flatnonzero(~self.has(rows, HAS_POLICY)).tolist():
-            policies[names[n]] = self._read_policy(self.policies.pop(names[n]) or b"")
+            row = self.policies.pop(names[n]) or b""
+            policies[names[n]] = self._came_policies.read_again(names[n], row)
 
     def _free(self, rows: Int32) -> Int32:
         if rows.size:
@@ -247,3 +247,8 @@ class ItemPlaces:
         else:  # written when whoever came last was refused
             self._touched = np.zeros(self._marks.size, np.int64)
             self.relist([name for name in frame["numbering"]["ids"] if name is not None])
+
+
+def _touched_at(items: RowReader[ItemRow], numbers: Sequence[int]) -> npt.NDArray[np.int64]:
+    """When each of these rows (n,) was touched last; 0 where it cannot be read."""
+    return items.numbers(numbers)["counts"]["touched_at"].astype(np.int64)

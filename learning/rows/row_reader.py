@@ -1,20 +1,23 @@
-"""Rows with the parts that a follower has, read by code that is compiled for just these.
+"""Rows with the parts that a follower has: bytes until a round, and read together then by machine code.
 
-Whoever follows reads millions of rows. A row's parts as dictionaries would cost several times as much as all
-the rest of it, so a reader makes classes with one attribute for each part and each of its cells.
+Whoever follows reads millions of rows. What is just as expected is only looked through for where its cells
+lie (`learning.ops.row_scan`); all else is read as dictionaries, and becomes such a row if it can.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Mapping, Sequence
-from operator import attrgetter
-from typing import Annotated, Any, Generic, Literal, TypeVar, cast
+from collections.abc import Mapping, Sequence
+from itertools import accumulate
+from typing import Any, Generic, NamedTuple, TypeVar
 
 import msgspec
-from msgspec import Meta
+import numpy as np
+import numpy.typing as npt
 
+from learners.ids import IdList
 from learners.part import Column, Part, Side
+from learning.ops.row_scan import copy_cells, copy_ranges, scan_rows
+from learning.rows.checks import check_id, differ
 from learning.rows.codec import (
     ROW_VERSION,
     ItemRow,
@@ -25,27 +28,36 @@ from learning.rows.codec import (
     decode_user_row,
     encode_row,
 )
-from learning.rows.packed_cells import PACKED, Cell, Cells, fixed, packed, packing, width_of
-from learning.rows.part_columns import Gathered
-from stream.frame import FRAME_SCHEMA, MALFORMED
+from learning.rows.packed_cells import PACKED, Cells, expected, fixed, packed, packing
+from learning.rows.part_columns import Lists
+from learning.rows.row_names import RowNames
+from stream.errors import FrameError
 
 __all__ = ["RowReader", "side_columns"]
 
 R = TypeVar("R", UserRow, ItemRow, PolicyRow)
+Int64 = npt.NDArray[np.int64]
 
 _DECODERS: Mapping[type, Any] = {
     UserRow: decode_user_row, ItemRow: decode_item_row, PolicyRow: decode_policy_row,
 }  # fmt: skip
-_STRUCT: Mapping[str, Any] = {"frozen": True, "gc": False, "kw_only": True}
-_UNNAMED = re.compile(r'[\\"\x00-\x1f]')
-_MOST_UNKNOWN = 256  # names of parts and cells; further ones are skipped
+_BEHIND = bytes(16)  # the scan looks so far beyond a row before it sees that this has ended
+
+
+class _Chunk(NamedTuple):
+    """Rows that came together: their bytes, where each cell lies in them (n, cells, 3), and when items were
+    entered (n,)."""
+
+    data: bytes
+    found: Int64
+    entered: Int64
 
 
 class RowReader(Generic[R]):
-    """Reads the rows of one topic. `parts` of such a row is a struct, which `cells` looks into.
+    """Reads the rows of one topic, and keeps them until `clear`; each has a number, from 0 on.
 
-    What rows hold beyond the known parts and columns is kept, too: a reader learns such names as they come.
-    Rows of older versions become rows of now.
+    What rows hold beyond the known parts and columns is passed over. Rows of older versions are read as rows
+    of now.
 
     Args:
         kind: of rows.
@@ -53,137 +65,149 @@ class RowReader(Generic[R]):
 
     Attributes:
         columns: as given.
-        unknown: names of parts that rows have held and that are not among the known ones.
+        names: ids of the rows that are kept.
+        values: those rows, as they came.
 
     Example:
-        >>> reader = RowReader(UserRow, {"mf": (Column("bias", "f4"),)})
-        >>> rows = [UserRow(user_id="ann", parts={"mf": {"": b"1234"}, "mine": {"x": b"1"}}),
+        >>> reader = RowReader(UserRow, {"mf": (Column("bias", "i4"),)})
+        >>> rows = [UserRow(user_id="ann", parts={"mf": {"": b"\\1\\0\\0\\0"}, "mine": {"x": b"1"}}),
         ...         UserRow(user_id="bob")]
-        >>> read = [reader.read(encode_row(row)) for row in rows]
-        >>> reader.cells("mf", read), reader.unknown
-        ({'': [b'1234', b'\\x00\\x00\\x00\\x00']}, {'mine'})
-        >>> decode_user_row(encode_row(read[0])) == rows[0]
-        True
+        >>> reader.read(["ann", "bob"], [b"ann", b"bob"], [encode_row(row) for row in rows])
+        [0, 1]
+        >>> reader.numbers([0, 1])["mf"]["bias"].tolist(), reader.unknown
+        ([1, 0], {'mine'})
     """
 
     def __init__(self, kind: type[R], columns: Mapping[str, tuple[Column, ...]]) -> None:
         self.columns: Mapping[str, tuple[Column, ...]] = columns
-        self.unknown: set[str] = set()
-        self._kind: type[R] = kind
-        self._decode_any = _DECODERS[kind]
-        names = _cell_names(columns)
-        self._part_of = {name: attrgetter(f"parts.p{n}") for n, name in enumerate(columns)}
-        self._cell_of = {
-            name: {cell: attrgetter(f"c{n}") for n, cell in enumerate(cells)} for name, cells in names.items()
-        }
-        self._packed_of = {
-            name: attrgetter(f"parts.p{n}.c{len(cells) - 1}") for n, (name, cells) in enumerate(names.items())
-        }
-        self._more: dict[str, list[str]] = {name: [] for name in columns}  # cells that only rows know
-        self._n_unknown = 0
-        self._exact: set[type] = set()
-        self._decode = self._decoder(exact=True)
+        self._decode: Any = _DECODERS[kind]
+        self._known = RowNames(str(kind.__struct_config__.tag), columns)
+        self.clear()
 
-    def _decoder(self, *, exact: bool) -> Any:
-        """What reads rows with the names known by now; `exact`, only those whose cells have the right types
-        and widths, and no other names while there may be more."""
-        strict = {**_STRUCT, "omit_defaults": True}
-        strict["forbid_unknown_fields"] = exact and self._n_unknown < _MOST_UNKNOWN
-        names: dict[str, str] = {}
-        fields: list[tuple[str, Any, Any]] = []
-        for n, (name, columns) in enumerate(self.columns.items()):
-            more: tuple[Any, Any] = Cell, b""
-            kinds = {**_fields(columns, exact=exact), **dict.fromkeys(self._more[name], more)}
-            cells = [(f"c{at}", kind, default) for at, (kind, default) in enumerate(kinds.values())]
-            rename = {f"c{at}": cell for at, cell in enumerate(kinds)}
-            part = msgspec.defstruct(f"Part{n}", cells, rename=rename, **strict)
-            fields.append((f"p{n}", part, part()))
-            names[f"p{n}"] = name
-        for n, name in enumerate(sorted(filter(_can_be_named, self.unknown))):
-            fields.append((f"u{n}", Cells, {}))
-            names[f"u{n}"] = name
-        parts = msgspec.defstruct("Parts", fields, rename=names, **strict)
-        row = msgspec.defstruct(
-            self._kind.__name__,
-            [
-                ("schema", Literal[FRAME_SCHEMA], FRAME_SCHEMA),
-                ("layout", Literal[ROW_VERSION], msgspec.field(name="version", default=ROW_VERSION)),
-                ("parts", parts, parts()),
-            ],
-            bases=(self._kind,),
-            tag_field="kind",
-            tag=self._kind.__struct_config__.tag,
-            **_STRUCT,
-        )
-        if exact:
-            self._exact.add(row)
-        return msgspec.msgpack.Decoder(row).decode
+    def clear(self) -> None:
+        """Keep no rows any more."""
+        self.names: list[str] = []
+        self.values: list[bytes] = []
+        self._unfit: set[int] = set()
+        self._chunks: list[_Chunk] = []
+
+    @property
+    def unknown(self) -> set[str]:
+        """Names of parts that rows have held and that are not among the known ones."""
+        return self._known.unknown
 
     # -- reading ---------------------------------------------------------------------------------------------
 
-    def read(self, value: bytes) -> R:
-        """A row; that its own columns fit together is for `check` to say.
+    def read(
+        self, names: Sequence[str], keys: Sequence[bytes], values: Sequence[bytes]
+    ) -> list[int | FrameError]:
+        """The numbers of rows, which are of the ids `names`, and these in UTF-8; instead of some, why they
+        cannot be taken."""
+        chunk, fits = self._scan(keys, values)
+        first = len(self.values)
+        read: list[int | FrameError] = list(range(first, first + len(values)))
+        odd = np.flatnonzero(~fits).tolist()
+        if odd:
+            now = list(values)
+            for n in odd:
+                try:
+                    now[n] = self._as_of_now(names[n], values[n])
+                except FrameError as error:
+                    read[n] = error
+            chunk, fits = self._scan(keys, now)
+            chunk.found[~fits] = 0
+            self._unfit.update((first + np.flatnonzero(~fits)).tolist())
+        self.names += names
+        self.values += values
+        self._chunks.append(chunk)
+        return read
+
+    def read_again(self, name: str, value: bytes) -> int:
+        """The number of a row that could be taken before."""
+        (read,) = self.read([name], [name.encode()], [value])
+        if isinstance(read, FrameError):
+            raise read
+        return read
+
+    def _scan(self, keys: Sequence[bytes], values: Sequence[bytes]) -> tuple[_Chunk, npt.NDArray[np.bool_]]:
+        n = len(values)
+        data = b"".join([*values, _BEHIND])
+        found = np.zeros((n, len(self._known.cells), 3), np.int64)
+        entered, fits = np.zeros(n, np.int64), np.zeros(n, np.bool_)
+        scan_rows(
+            np.frombuffer(data, np.uint8), _ends(values),
+            np.frombuffer(b"".join([*keys, b"\0"]), np.uint8), _ends(keys),
+            *self._known.tables, found, entered, fits,
+        )  # fmt: skip
+        return _Chunk(data, found, entered), fits
+
+    def _as_of_now(self, name: str, value: bytes) -> bytes:
+        """Rows of older versions, and those with names that are new here, as the scan can read them.
 
         Raises:
-            FrameError: the bytes are no such row, are damaged, or were written by a newer program.
+            FrameError: the bytes are no such row, or one of another id, or were written by a newer program
+                or under other settings.
         """
-        try:
-            row: R = self._decode(value)
-        except MALFORMED:
-            return self._read_any(value)
-        return row
-
-    def _read_any(self, value: bytes) -> R:
-        """Rows of older versions, those with names that are new here, and those that are none."""
-        row = self._decode_any(value)
-        parts = {
-            name: packed(self.columns.get(name, ()), {at: cells[at] for at in filter(_can_be_named, cells)})
-            for name, cells in row.parts.items()
-        }
-        if self._note_names(parts):
-            self._decode = self._decoder(exact=True)
-        named = {name: parts[name] for name in filter(_can_be_named, parts)}
-        value = encode_row(msgspec.structs.replace(row, layout=ROW_VERSION, parts=named))
-        try:
-            return cast(R, self._decode(value))
-        except MALFORMED:  # a cell is none of its column
-            return cast(R, self._decoder(exact=False)(value))
-
-    def _note_names(self, parts: Mapping[str, Cells]) -> bool:
-        """Whether there are new ones among the names of parts and cells."""
-        before = self._n_unknown
-        for name, cells in parts.items():
-            if self._n_unknown >= _MOST_UNKNOWN:
-                break
-            if name not in self.columns:
-                self._n_unknown += name not in self.unknown
-                self.unknown.add(name)
-                continue
-            new = cells.keys() - self._cell_of[name].keys() - set(self._more[name])
-            self._more[name] += sorted(new)
-            self._n_unknown += len(new)
-        return self._n_unknown > before
+        row = self._decode(value)
+        check_id(name, row.user_id if isinstance(row, UserRow) else row.item_id)
+        parts = {part: packed(self.columns.get(part, ()), cells) for part, cells in row.parts.items()}
+        self._known.note(parts)
+        for part, columns in self.columns.items():
+            _check_settings(part, columns, parts.get(part, {}))
+        for cells in parts.values():
+            if cells.get(PACKED) == b"":  # as good as none
+                del cells[PACKED]
+        return encode_row(msgspec.structs.replace(row, layout=ROW_VERSION, parts=parts))
 
     # -- what rows hold --------------------------------------------------------------------------------------
 
-    def are_exact(self, rows: Sequence[R]) -> bool:
-        """Whether all cells of known parts are known to have the types and widths of their columns."""
-        return set(map(type, rows)) <= self._exact
+    def fitting(self, numbers: list[int]) -> list[int]:
+        """Those of these rows whose cells all have the types and widths of their columns."""
+        return [n for n in numbers if n not in self._unfit] if self._unfit else numbers
 
-    def is_exact(self, row: R) -> bool:
-        """As `are_exact`, of one row."""
-        return type(row) in self._exact
+    def entered_at(self, numbers: Sequence[int]) -> Int64:
+        """As `ItemRow.entered_at`, of some rows (n,)."""
+        return self._kept().entered[np.array(numbers, np.int64)]
 
-    def cells(self, name: str, rows: Sequence[R]) -> Gathered:
-        """By name of a cell of a known part, that of each of `rows`; empty or zeros where a row has none."""
-        if len(self._cell_of[name]) == 1:
-            return {PACKED: list(map(self._packed_of[name], rows))}
-        parts = list(map(self._part_of[name], rows))
-        return {cell: list(map(get, parts)) for cell, get in self._cell_of[name].items()}
+    def numbers(self, numbers: Sequence[int]) -> dict[str, npt.NDArray[Any]]:
+        """By known part the packed cells of some rows (n,); zeros where a row has none."""
+        kept, rows = self._kept(), np.array(numbers, np.int64)
+        data, out = np.frombuffer(kept.data, np.uint8), {}
+        for name, columns in self.columns.items():
+            cells = np.empty((rows.size, packing(columns).itemsize), np.uint8)
+            if fixed(columns):
+                copy_cells(data, kept.found[rows, self._known.cells[name, PACKED], 0], cells)
+            out[name] = cells.view(packing(columns)).reshape(rows.size) if fixed(columns) else cells
+        return out
 
-    def packed_of(self, name: str) -> Callable[[R], Cell]:
-        """What gives of a row the packed cell of a known part."""
-        return self._packed_of[name]
+    def lists(self, numbers: Sequence[int]) -> dict[str, dict[str, Lists]]:
+        """By known part and column the other cells of some rows (n,)."""
+        kept, rows = self._kept(), np.array(numbers, np.int64)
+        data = np.frombuffer(kept.data, np.uint8)
+        out: dict[str, dict[str, Lists]] = {name: {} for name in self.columns}
+        for (name, cell), at in self._known.cells.items():
+            if cell == PACKED:
+                continue
+            starts, lengths, sizes = kept.found[rows, at].T.copy()
+            entries = np.empty(int(sizes.sum()), np.uint8)
+            copy_ranges(data, starts, sizes, entries)
+            refers = any(column.name == cell and column.ref is not None for column in self.columns[name])
+            out[name][cell] = Lists(lengths, IdList(int(lengths.sum()), entries.data) if refers else entries)
+        return out
+
+    def _kept(self) -> _Chunk:
+        """All rows as one chunk."""
+        if len(self._chunks) != 1:
+            bases = list(accumulate((len(chunk.data) for chunk in self._chunks), initial=0))
+            for chunk, base in zip(self._chunks, bases, strict=False):
+                starts = chunk.found[:, :, 0]
+                starts[starts > 0] += base
+            width = len(self._known.cells)
+            found = [np.zeros((0, width, 3), np.int64), *(chunk.found for chunk in self._chunks)]
+            entered = [np.zeros(0, np.int64), *(chunk.entered for chunk in self._chunks)]
+            data = b"".join(chunk.data for chunk in self._chunks)
+            self._chunks = [_Chunk(data, np.concatenate(found), np.concatenate(entered))]
+        return self._chunks[0]
 
 
 def side_columns(parts: Mapping[str, Part], side: Side) -> dict[str, tuple[Column, ...]]:
@@ -197,31 +221,31 @@ def side_columns(parts: Mapping[str, Part], side: Side) -> dict[str, tuple[Colum
     return {name: part.spec.sides[side] for name, part in parts.items() if side in part.spec.sides}
 
 
-def _can_be_named(name: str) -> bool:
-    """Whether an attribute can have this name in rows; what no program of ours writes is not kept."""
-    return not _UNNAMED.search(name)
+def _ends(texts: Sequence[bytes]) -> Int64:
+    """Where each begins when they stand one after the other, and where the last one ends."""
+    ends = np.zeros(len(texts) + 1, np.int64)
+    np.cumsum(np.fromiter(map(len, texts), np.int64, len(texts)), out=ends[1:])
+    return ends
 
 
-def _cell_names(columns: Mapping[str, tuple[Column, ...]]) -> dict[str, list[str]]:
-    return {
-        name: [*(column.name for column in of if column not in fixed(of)), PACKED]
-        for name, of in columns.items()
-    }
+def _check_settings(part: str, columns: tuple[Column, ...], cells: Cells) -> None:
+    """That a packed cell says the settings that are followed, or none.
+
+    A part has other widths where its columns are of another shape, or others, by another setting.
+    """
+    cell, width = cells.get(PACKED), packing(columns).itemsize
+    if cell is None:
+        return
+    shaped = [column for column in fixed(columns) if column.shape]
+    if len(cell) != width and (cell or shaped):
+        settings = ", ".join(map(_in_words, shaped or fixed(columns)))
+        differ(f"{part}: {settings}", f"{width} bytes", len(cell))
+    for one in expected(columns):
+        if cell[one.place] not in (one.mine, one.unsaid):
+            one.refuse(part, cell)
 
 
-def _fields(columns: tuple[Column, ...], *, exact: bool) -> dict[str, tuple[Any, Any]]:
-    """By name of a cell the type and the default of its attribute."""
-    found: dict[str, tuple[Any, Any]] = {}
-    kind: Any
-    for column in columns:
-        most = column.most if column.ragged else 1
-        if column.ref is not None:
-            kind = Annotated[list[str], Meta(max_length=most)] if exact else Cell
-            found[column.name] = kind, []
-        elif column.ragged:
-            kind = Annotated[bytes, Meta(max_length=most * width_of(column))] if exact else Cell
-            found[column.name] = kind, b""
-    width = packing(columns).itemsize
-    one: Any = Annotated[bytes, Meta(min_length=width, max_length=width)]
-    # Zeros, for to join cells of one width is faster than to replace those that are empty.
-    return {**found, PACKED: (one if exact else Cell, bytes(width))}
+def _in_words(column: Column) -> str:
+    if column.expects is not None:
+        return f"{column.name} {' '.join(map(str, column.expects))}"
+    return f"{column.name} of {column.shape[0]}" if column.shape else column.name

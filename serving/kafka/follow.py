@@ -161,11 +161,8 @@ class RowReader:
             return
         self._heard()
         self.trouble = ""
-        for record in came:
-            try:
-                self._follower.add(record.topic, record.partition, record.key, record.value)
-            except FrameError as error:
-                self._refuse(error)
+        for error in self._follower.add_all(came):
+            self._refuse(error)
         self.n_rows += len(came)
         self._changed = True
         for name in sorted(self._follower.unknown - self._said):

@@ -125,9 +125,9 @@ class RowServer:
         """Take these records, with a frame after `every` so many, or one at the end."""
         every = every or max(1, len(outputs))
         for low in range(0, len(outputs), every):
-            for output in outputs[low : low + every]:
-                assert output.key is not None
-                self.follower.add(output.topic, output.partition, output.key, output.value)
+            came = [(o.topic, o.partition, o.key or b"", o.value) for o in outputs[low : low + every]]
+            for error in self.follower.add_all(came):
+                raise error
             self.apply()
 
     def apply(self) -> None:

@@ -1,0 +1,5 @@
+"""Pure functions of arrays."""
+
+from __future__ import annotations
+
+__all__: list[str] = []
