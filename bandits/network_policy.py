@@ -66,7 +66,7 @@ class NetworkSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Perturb predictions while learning, as the paper does."""
     perturbation: Annotated[float, Meta(ge=0, le=100)] = 0.1
     """How much: c in c width^(-1/4)."""
-    draws: Annotated[int, Meta(ge=1, le=256)] = 6
+    draws: Annotated[int, Meta(ge=1, le=256)] = 4
     """Perturbations that a step takes the mean of; of the order of log(width)."""
     freeze_rows: Annotated[int, Meta(ge=0, le=1_000_000_000)] = 10_000
     """Shown places that the scale of numeric features rests on; 0 takes the features as they are."""
@@ -147,6 +147,7 @@ class NetworkPolicy(Policy):
         self._allocate()
         if trains:
             self._model = self._new_model()
+            self._losses, self._amounts = self._model.losses, self._model.amounts  # the same memory
         self._given = Published(s.publish_ms, self._columns())
 
     def _allocate(self) -> None:
@@ -275,7 +276,6 @@ class NetworkPolicy(Policy):
     def _step(self, ts: int) -> None:
         model = self._model
         self.inputs.fill(model.x, self._features, self._keys)
-        model.losses[:], model.amounts[:] = self._losses, self._amounts
         model.step()
         if model.diverged:
             _log.error(

@@ -31,6 +31,7 @@ TARGETS = (
     Target("pipeline_local", 300_000, 1_200_000),
     Target("learn_mf_64", 30, 80, "ratio"),
     Target("detectors", 100_000, 1_000_000),
+    Target("train_rows", 60_000, 300_000),
     Target("diag_lin_ucb_update", 5_000_000, 20_000_000),
     Target("decide_100x16", 5, 20, "ratio"),
     Target("decide_lin_ucb_http", 80, 25),

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from math import isfinite, sqrt
 from typing import Any
 
 import numpy as np
@@ -13,7 +12,7 @@ import torch
 from learners.errors import LearnerError
 from learners.network import NetworkShape
 from learners.ops.hashing import mix
-from learners.ops.network import CENTRE, draw_signs, learn_head, mask_inactive, move_weights
+from learners.ops.network import CENTRE, activate, draw_signs, learn_head, mask_inactive, move_weights
 from stream.frame import Frame
 
 __all__ = ["OnlineRegression"]
@@ -75,7 +74,7 @@ class OnlineRegression:
         radius: float = 100.0,
         halving: float = np.inf,
         perturbation: float = 0.0,
-        draws: int = 6,
+        draws: int = 4,
         n_active: int = 1,
         seed: int = 0,
     ) -> None:
@@ -126,18 +125,25 @@ class OnlineRegression:
         """Learn the batch that `x`, `losses` and `amounts` hold; nothing once it has diverged."""
         if self.diverged:
             return
-        with _one_thread():
+        # One thread, whatever the process has set: at these sizes more are slower, and sums keep their order.
+        before = torch.get_num_threads()
+        if before == 1:
             self._step()
+            return
+        torch.set_num_threads(1)
+        try:
+            self._step()
+        finally:
+            torch.set_num_threads(before)
 
     def _step(self) -> None:
         if self._signs.size:
             key = np.uint64(mix(np.uint64(self._key), np.uint64(self.steps)))
-            draw_signs(self.weights, self._start, key, self._signs, self._shifts)
-            self._shifts *= self._scale
+            draw_signs(self.weights, self._start, key, self._scale, self._signs, self._shifts)
         n_hidden = len(self.shape.hidden)
         for layer in range(n_hidden):
             torch.mm(self._layers[layer], self._matrices[layer], out=self._units[layer + 1])
-            self._units[layer + 1].relu_().sub_(CENTRE)
+            activate(self._hidden[layer + 1])
         self.loss = learn_head(
             self._hidden[-1], self._head, self.losses, self.amounts, self._shifts, self.logistic,
             self._head_gradient, self._fall_arrays[-1], self._shares,
@@ -151,13 +157,13 @@ class OnlineRegression:
             torch.mm(self._falls[layer], self._turned[layer], out=self._falls[layer - 1])
             mask_inactive(self._fall_arrays[layer - 1], self._hidden[layer])
         torch.mm(self._transposed[0], self._falls[0], out=self._gradients[0])
-        self._shares *= self._scale
+        rate = self._rate / sqrt(1.0 + 3.0 * self.steps / self._halving)
         distance = move_weights(
-            self.weights, self._start, self._gradient, self._signs, self._shares[: len(self._signs)],
-            self._gaps, self._rate / np.sqrt(1.0 + 3.0 * self.steps / self._halving), self.radius,
+            self.weights, self._start, self._gradient, self._signs, self._shares, self._scale, self._gaps,
+            rate, self.radius,
         )  # fmt: skip
         self.steps += 1
-        if not np.isfinite(distance):
+        if not isfinite(distance):
             self._stop()
 
     def _stop(self) -> None:
@@ -166,13 +172,12 @@ class OnlineRegression:
 
     def outputs(self, x: Float32) -> Float32:
         """f (n,) of inputs (n, inputs + 1), as torch computes it."""
-        with _one_thread():
-            h = torch.from_numpy(x)
-            ones = torch.ones(len(x), 1)
-            for matrix in self._matrices[:-1]:
-                h = torch.cat([torch.relu(h @ matrix) - CENTRE, ones], 1)
-            out: Float32 = (h @ self._matrices[-1]).reshape(-1).numpy()
-            return out
+        h = torch.from_numpy(x)
+        ones = torch.ones(len(x), 1)
+        for matrix in self._matrices[:-1]:
+            h = torch.cat([torch.relu(h @ matrix) - CENTRE, ones], 1)
+        out: Float32 = (h @ self._matrices[-1]).reshape(-1).numpy()
+        return out
 
     # --- state ---
 
@@ -205,18 +210,3 @@ def _views(flat: Any, shape: NetworkShape) -> list[Any]:
         flat[at : at + rows * columns].view(rows, columns)
         for at, (rows, columns) in zip(shape.offsets.tolist(), shape.sizes, strict=True)
     ]
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    """One thread, whatever the process has set: at these sizes more are slower, and sums keep their order.
-    What others of the process compute with is put back."""
-    before = torch.get_num_threads()
-    if before != 1:
-        torch.set_num_threads(1)
-    try:
-        with torch.inference_mode():
-            yield
-    finally:
-        if before != 1:
-            torch.set_num_threads(before)

@@ -17,6 +17,8 @@ from learners.ops.hashing import mix, uniform
 from stream.kernel import kernel
 
 __all__ = [
+    "CENTRE",
+    "activate",
     "draw_signs",
     "fill_inputs",
     "find_slots",
@@ -263,8 +265,10 @@ def _sign(bits: np.int32, j: int) -> np.float32:
 
 
 @kernel
-def draw_signs(weights: Float32, start: Float32, key: np.uint64, signs: UInt32, sums: Float32) -> None:
-    """Signs of S draws, one bit a weight, into `signs` (S, words), and sum over weights of
+def draw_signs(
+    weights: Float32, start: Float32, key: np.uint64, scale: np.float32, signs: UInt32, sums: Float32
+) -> None:
+    """Signs of S draws, one bit a weight, into `signs` (S, words), and `scale` times the sum over weights of
     (weights - start) sign into `sums` (S,)."""
     n_words = signs.shape[1]
     moved = np.empty(weights.size, np.float32)
@@ -283,7 +287,7 @@ def draw_signs(weights: Float32, start: Float32, key: np.uint64, signs: UInt32, 
         total = np.float32(0.0)
         for j in range(_LANES):
             total += lane[j]
-        sums[s] = total
+        sums[s] = scale * total
 
 
 @kernel
@@ -337,6 +341,14 @@ def learn_head(
 
 
 @kernel
+def activate(units: Float32) -> None:
+    """max(0, z) - CENTRE of units (n, m + 1); the last column is the 1 that biases go by."""
+    for i in range(units.shape[0]):
+        for j in range(units.shape[1] - 1):
+            units[i, j] = max(units[i, j], _ZERO) - _CENTRE
+
+
+@kernel
 def mask_inactive(gradient: Float32, hidden: Float32) -> None:
     """What reaches units (n, m) that are not active ends there."""
     for i in range(gradient.shape[0]):
@@ -352,18 +364,20 @@ def move_weights(
     gradient: Float32,
     signs: UInt32,
     shares: Float32,
+    scale: np.float32,
     gaps: Int64,
     rate: float,
     radius: float,
 ) -> float:
-    """One step down the gradient, to which S draws of signs times `shares` (S,) are added, and back into the
+    """One step down the gradient, S draws of signs times `scale` `shares` added to it, and back into the
     ball of `radius` around `start`; returns how far from there the weights are, before they are put back.
     `gaps` (n, 2) between matrices are no weights, and stay as they are."""
-    for s in range(shares.size):
+    for s in range(signs.shape[0]):
+        share = scale * shares[s]
         for word in range(weights.size // _LANES):
             bits, low = np.int32(signs[s, word]), word * _LANES
             for j in range(_LANES):
-                gradient[low + j] += _sign(bits, j) * shares[s]
+                gradient[low + j] += _sign(bits, j) * share
     for i in range(gaps.shape[0]):
         gradient[gaps[i, 0] : gaps[i, 1]] = 0.0
     lanes, rate32 = np.zeros(_LANES, np.float32), np.float32(rate)

@@ -115,12 +115,12 @@ def test_signs_are_even_and_differ_from_step_to_step() -> None:
     n = 3_200
     ones, start = np.ones(n, np.float32), np.zeros(n, np.float32)
     sums, signs = np.zeros(400, np.float32), np.zeros((400, n // 32), np.uint32)
-    draw_signs(ones, start, np.uint64(9), signs, sums)
+    draw_signs(ones, start, np.uint64(9), np.float32(1.0), signs, sums)
     assert abs(sums.mean()) < 4 * np.sqrt(n / 400)
     assert sums.var() == pytest.approx(n, rel=0.3)
     assert len(np.unique(signs)) > 0.999 * signs.size
     other = np.zeros_like(signs)
-    draw_signs(ones, start, np.uint64(10), other, sums)
+    draw_signs(ones, start, np.uint64(10), np.float32(1.0), other, sums)
     assert not (other == signs).any(axis=None) or (other == signs).mean() < 1e-3
 
 
