@@ -16,7 +16,7 @@ from stream.ops.kinds import CLOSED, ORGANIC
 
 __all__ = ["WaitingLists"]
 
-_AT_ONCE = 64  # places that end: some milliseconds of a network's time, which a click may have to wait
+_AT_ONCE = 32  # places that end: about a millisecond of a network, for which a click may have to wait
 _MOST_BYTES = 64 << 20
 _OPERATIONS = (
     "kind", "slate", "place", "user", "item", "reward", "first", "ts", "before", "stands_for",
@@ -41,7 +41,7 @@ class WaitingLists:
         >>> lists = WaitingLists(lambda block: seen.append(len(block)), "")
         >>> lists.put(row_block([nobody] * 90, np.zeros((90, 1), np.int32), np.zeros((90, 1))))
         >>> lists.work(), len(lists), seen
-        (None, 1, [64])
+        (None, 1, [32])
     """
 
     def __init__(self, learn: Callable[[RowBlock], None], layout: str) -> None:
