@@ -18,8 +18,10 @@ from stream.commits import CommitLog
 from stream.engine import LocalEngine, SnapshotStore
 from stream.frame import Frame, pack, unpack
 from stream.join_settings import JoinSettings
+from stream.log import MemoryLog
 from stream.step import Step
 from stream.testing import drive
+from stream.testing_log import clicks
 from tests.harness.listening import ENTRY, Listening, install
 
 KEY = b"a key for tests, no secret"
@@ -97,12 +99,25 @@ def test_where_nothing_learns_late_nothing_waits() -> None:
     assert heard(pipeline.parts).sum.any()
 
 
-def test_the_engine_lets_it_learn_when_there_is_nothing_else_to_do(tmp_path: Path) -> None:
-    pipeline = Pipeline(settings(), KEY, late=True)
+def test_the_engine_lets_it_learn_between_commits_and_clicks_do_not_wait_for_all_of_it(
+    tmp_path: Path,
+) -> None:
+    pipeline, log = Pipeline(settings(), KEY, late=True), MemoryLog()
     drive(cast(Step, pipeline), scripted(settings(), n=200))
     commits, snapshots = CommitLog(tmp_path / "learner.db"), SnapshotStore(tmp_path / "snapshots")
-    engine = LocalEngine(cast(Step, pipeline), {}, commits, snapshots, clock=ManualClock(), mode="event")
-    engine.run(lambda: not pipeline.waits)
+    engine = LocalEngine(
+        cast(Step, pipeline), {"a": log}, commits, snapshots, clock=ManualClock(), mode="event"
+    )
+    looks: list[tuple[int, bool]] = []
+
+    def is_done() -> bool:
+        looks.append((engine.seq, pipeline.waits))
+        if len(looks) == 3:  # in the middle of it
+            log.append([clicks(1, 2, accepted_at=5)])
+        return not pipeline.waits
+
+    engine.run(is_done)
     commits.close()
+    assert looks[3] == (1, True) and len(looks) > 10
     at_once = heard(Embedded(settings()).learn([scripted(settings(), n=200)]).parts)
     assert heard(pipeline.parts).sum.tobytes() == at_once.sum.tobytes()
