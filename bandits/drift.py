@@ -10,6 +10,7 @@ from array import array
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from functools import partial
+from itertools import islice
 from typing import Annotated, Any, Literal, Protocol, Self, cast
 
 import msgspec
@@ -29,6 +30,7 @@ _MOST = 2_048  # values an arm: with ADWIN's own 2 kB that is 4 kB, 0.4 GB for 1
 _MOST_MEANS = 256  # KSWIN looks no further back than 60, and a second of river's time feeds it 2,000 again
 _GROUP = 32  # rewards are mostly 0 or 1: of single ones the Kolmogorov-Smirnov test can tell nothing
 _KSWIN_WINDOW, _KSWIN_LAST = 60, 20
+_NOTED = 32  # alarms that people are told the items of
 _IDLE_MS = 24 * 3_600_000
 _OPERATIONS = ("kind", "slate", "place", "user", "item", "reward", "first", "ts", "before", "stands_for")
 _NO_ROWS = np.zeros(0, np.int32)
@@ -225,7 +227,7 @@ class DriftWatch:
         del self._arms[row]
         self._seen[row] = 0
         self._n_alarms += 1
-        self._alarmed[row] = self._alarmed.get(row, (0, 0))[0] + 1, ts
+        self._alarmed[row] = self._alarmed.pop(row, (0, 0))[0] + 1, ts  # the newest stands last
 
     def _ensure(self, n: int) -> None:
         if n > len(self._seen):
@@ -242,17 +244,17 @@ class DriftWatch:
     # --- telling ---
 
     def notes(self) -> Columns:
-        """Alarms so far, items that are watched, and impressions of items for which there was no room."""
+        """Alarms so far, items that are watched, impressions of items for which there was no room, and the
+        items that gave the last alarms, with how many each and when."""
+        newest = list(islice(reversed(self._alarmed.items()), _NOTED))
         return {
+            "drifted_items": np.array([row for row, _ in newest], np.int32),
+            "drifted_items_alarms": np.array([n for _, (n, _) in newest], np.int64),
+            "drifted_items_ms": np.array([ts for _, (_, ts) in newest], np.int64),
             "drift_alarms": np.array(self._n_alarms),
             "drift_watched": np.array(len(self._arms)),
             "drift_unwatched": np.array(self._n_unwatched),
         }
-
-    def describe(self, row: int) -> Mapping[str, Any]:
-        """Alarms of one item, and when the last one was; empty if it never gave any."""
-        n, last_ms = self._alarmed.get(row, (0, 0))
-        return {"drift_alarms": n, "drifted_at": last_ms} if n else {}
 
     # --- state ---
 
@@ -265,7 +267,7 @@ class DriftWatch:
         bits = [one for one, is_binary in zip(values, binary, strict=True) if is_binary]
         floats = [one for one, is_binary in zip(values, binary, strict=True) if not is_binary]
         seen = np.array(self._seen, np.int32)
-        counted, alarmed = np.flatnonzero(seen).astype(np.int32), sorted(self._alarmed)
+        counted, alarmed = np.flatnonzero(seen).astype(np.int32), list(self._alarmed)
         return {
             "detector": self.settings.detector,
             "seen_rows": counted,

@@ -277,7 +277,8 @@ class Part:
         """As `check_shared`, before `learn_items` gets the tables of a parcel."""
 
     def notes(self) -> Columns:
-        """What the measures read: alarms and figures, small."""
+        """What the measures read: alarms and figures, small. A note called `…_items` holds item rows, and
+        measures get their ids; one called `…_items_…` belongs to it and has as many numbers."""
         return {}
 
     def changes(self) -> Frame:

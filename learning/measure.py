@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
@@ -12,7 +12,7 @@ from learners.part import Column, Columns, Part, PartSpec, Side
 from stream.blocks import FeedbackBlock
 from stream.frame import Frame
 
-__all__ = ["Figure", "Labels", "Measure"]
+__all__ = ["Figure", "Labels", "Measure", "with_item_ids"]
 
 Labels = tuple[str, ...]
 """One value for each of a measure's `labels`."""
@@ -166,3 +166,21 @@ def _packed(labels: Labels) -> bytes:
 def _unpacked(key: bytes, n: int) -> Labels:
     found = key.rstrip(b"\0").decode(errors="replace").split(_BETWEEN, max(n - 1, 0)) if n else []
     return (*found, *[""] * (n - len(found)))
+
+
+def with_item_ids(notes: Columns, names_of: Callable[[str, Int32], list[str | None]]) -> Columns:
+    """Notes with ids in place of item rows; of an item that is gone it is empty.
+
+    Example:
+        >>> notes = {"alarms": np.array(2), "drifted_items": np.array([1, 0], np.int32)}
+        >>> with_item_ids(notes, lambda side, rows: [["tea", None][row] for row in rows])["drifted_items"]
+        array(['', 'tea'], dtype='<U3')
+    """
+    if not any(name.endswith("_items") for name in notes):
+        return notes
+    return {
+        name: np.array([one or "" for one in names_of("item", note)], np.str_)
+        if name.endswith("_items")
+        else note
+        for name, note in notes.items()
+    }

@@ -47,7 +47,7 @@ from learning.choices import (
 )
 from learning.errors import SettingsError
 from learning.fixed_parts import make_clusters, make_tables
-from learning.measure import Figure, Measure
+from learning.measure import Figure, Measure, with_item_ids
 from learning.measures_before import MeasuresBefore
 from learning.settings import LearningSettings
 from learning.unclaimed import Unclaimed
@@ -227,7 +227,7 @@ class Parts:
             for name, part in parts.items():
                 reached = name
                 if notes := part.notes():
-                    found[name.partition(":")[0]] = notes
+                    found[name.partition(":")[0]] = with_item_ids(notes, self.names_of)
             for name, measure in self.measures.items():
                 reached = name
                 measure.read(found)

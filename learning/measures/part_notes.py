@@ -20,7 +20,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 class PartNotes(Measure):
     """The newest of every note by part and name, as one number: that of an array is its sum. What is no
-    finite number is left out. Partitions are added up.
+    finite number is left out, and so are lists of items. Partitions are added up.
 
     Example:
         >>> measure = PartNotes()
@@ -36,6 +36,8 @@ class PartNotes(Measure):
         found: dict[Labels, float] = {}
         for part, columns in notes.items():
             for name, note in columns.items():
+                if "_items" in name:
+                    continue
                 value = float(np.sum(note, dtype=np.float64))
                 if np.isfinite(value):
                     found[part, name] = value

@@ -30,6 +30,7 @@ SETTINGS = LearningSettings(
     join=JoinSettings(window_ms=60_000, lateness_ms=1_000),
     learn=LearnSettings(embedding_dim=4, negatives=0, maintain_ms=60_000),
     policies=tuple(POLICIES),
+    measures=({"kind": "drift_alarms"}, {"kind": "part_notes"}),
 )
 
 
@@ -116,3 +117,14 @@ def test_partitions_give_the_same_alarms_and_hold_nearly_the_same(n: int) -> Non
 def test_servers_follow_what_is_learned_afresh() -> None:
     server = followed(SETTINGS, partitions(3).outputs, np.random.default_rng(2))
     assert impressions([server]) == impressions([shard.parts for shard in partitions(3).items])
+
+
+def test_servers_show_how_many_alarms_there_were_and_which_items_gave_them_when() -> None:
+    server = followed(SETTINGS, partitions(3).outputs, np.random.default_rng(2))
+    figures = {figure.name: figure.values for figure in server.measures["drift_alarms"].figures()}
+    assert figures["drift_alarms"] == {(name,): 2.0 for name in at_once().policies}
+    last = figures["drifted_at_seconds"]
+    assert last.keys() == {(name, item) for name in at_once().policies for item in ("up", "down")}
+    flip, end = START / 1_000 + N_SLATES, START / 1_000 + 2 * N_SLATES
+    assert all(flip < at < end for at in last.values())
+    assert server.measures["part_notes"].of("thompson", "drift_alarms") == {"value": 2.0}

@@ -287,6 +287,11 @@ class TestPlaceCounts(MeasureContract):
     name, policies, measures = "place_counts", POLICIES, ({"kind": "place_counts", "places": 2},)
 
 
+class TestDriftAlarms(MeasureContract):
+    name, measures = "drift_alarms", ({"kind": "drift_alarms"},)
+    policies = ({"kind": "thompson", "detector": "adwin"},)
+
+
 class TestPartNotes(MeasureContract):
     name, policies = "part_notes", POLICIES
 
