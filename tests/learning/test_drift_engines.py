@@ -87,7 +87,7 @@ def at_once() -> Parts:
 @lru_cache
 def partitions(n: int) -> Chain:
     """Partitions that learn it cut anywhere, each time in new processes."""
-    return chained(SETTINGS, n, pieces(log(), np.random.default_rng(n), 300), restarts=True)
+    return chained(SETTINGS, n, pieces(log(), np.random.default_rng(n), 900), restarts=True)
 
 
 def test_all_that_changed_gives_an_alarm_and_is_learned_afresh() -> None:
