@@ -10,7 +10,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
 import uvloop
@@ -148,10 +148,18 @@ async def _work(settings: Settings, steps: Sequence[str]) -> None:
     running = ", ".join(worker.engines)
     console.print(f"working at {settings.kafka.bootstrap}: {running}; Ctrl-C ends it")
     await worker.run(stop)
+    if not all(engine.has_ended for engine in worker.engines.values()):
+        # A client that looks for a broker cannot be stopped, and would hold up the end for ever.
+        _leave(0)
 
 
 def _end(reason: str) -> None:
     """End the process here and now: what is not committed never happened, and nobody may go on with it."""
     sys.stderr.write(f"freshet work: {reason}\n")
+    _leave(1)
+
+
+def _leave(code: int) -> NoReturn:
+    sys.stdout.flush()
     sys.stderr.flush()
-    os._exit(1)
+    os._exit(code)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -198,8 +198,8 @@ class Worker:
         server = self._serve_metrics()
         chores = [asyncio.create_task(self._sweep()), asyncio.create_task(self._look_at_lags())]
         try:
-            if self._ticks is not None:
-                await self._ticks.start()
+            if self._ticks is not None and not await _done_before(stop, self._ticks.start()):
+                return
             if self._replica is not None:
                 chores.append(asyncio.create_task(self._follow(self._replica.follow)))
             if self._pacing is not None:
@@ -289,6 +289,19 @@ class Worker:
             msg = f"metrics cannot be served at {where} ({error.strerror}); choose another metrics_port"
             raise StartError(msg) from error
         return server
+
+
+async def _done_before(stop: asyncio.Event, work: Coroutine[Any, Any, None]) -> bool:
+    """Whether it was done before the stop, which ends it: where a broker went away it takes for ever."""
+    task, stopped = asyncio.create_task(work), asyncio.create_task(stop.wait())
+    try:
+        await asyncio.wait((task, stopped), return_when=asyncio.FIRST_COMPLETED)
+        if task.done():
+            await task
+        return task.done()
+    finally:
+        task.cancel()
+        stopped.cancel()
 
 
 def _credentials(kafka: KafkaSettings) -> Any:

@@ -29,6 +29,7 @@ _log = logging.getLogger(__name__)
 _LOOK_S = 0.25
 _MOST_WAITING = 2  # times the records taken at once: a partition that has more holds up the others
 _BUSY_S = 0.5
+_START_S = 5.0  # that Faust gets for its start after the process was asked to end
 
 
 @dataclass(slots=True, eq=False)
@@ -86,6 +87,8 @@ class FaustEngine:
         self._owned: dict[int, _Owned] = {}
         self._delivered_s = -math.inf
         self._stop = asyncio.Event()
+        self.has_ended = False
+        """Whether `run` has ended all: Faust cannot be stopped while it starts, then the process must end."""
         self._watchdog = Watchdog(clock, self._settings.stall_s, self._bark)
         self._app = self._make_app(brokers, group, credentials)
 
@@ -151,19 +154,34 @@ class FaustEngine:
         if self._tick is not None:
             tasks.append(asyncio.create_task(self._write_ticks(self._tick)))
         try:
-            await self._app.start()
-            stopped = asyncio.ensure_future(stop.wait())
-            crashed = asyncio.ensure_future(self._app.wait_until_stopped())
-            await asyncio.wait((stopped, crashed), return_when=asyncio.FIRST_COMPLETED)
-            if not stop.is_set():
-                self._fail("Faust", self._app.crash_reason or LogError("it stopped by itself"))
+            has_started = await self._start_faust(stop)
+            if has_started:
+                crashed = asyncio.ensure_future(self._app.wait_until_stopped())
+                await _first(crashed, stop)
+                if not stop.is_set():
+                    self._fail("Faust", self._app.crash_reason or LogError("it stopped by itself"))
+                crashed.cancel()
             await self._let_go(list(self._owned), save=True)
-            await self._stop_faust()
-            crashed.cancel()
+            if has_started:
+                await self._stop_faust()
+            self.has_ended = has_started
         finally:
             self._watchdog.stop()
             for task in tasks:
                 task.cancel()
+
+    async def _start_faust(self, stop: asyncio.Event) -> bool:
+        """Whether it has started. While no broker answers it tries again for ever, and cannot be stopped."""
+        starting = asyncio.ensure_future(self._app.start())
+        await _first(starting, stop)
+        if not starting.done():
+            await asyncio.wait((starting,), timeout=_START_S)  # it leaves its group in order where it can
+        if starting.done():
+            await starting
+            return True
+        _log.warning("%s: Faust had not started yet when it was to end", self._topic)
+        starting.cancel()
+        return False
 
     async def _stop_faust(self) -> None:
         """What Faust cannot end in order ends with the process: all that counts is committed by now."""
@@ -326,6 +344,13 @@ class FaustEngine:
         else:
             _log.error("%s failed", what, exc_info=error)
             self._end(f"{what}: {error!r}")
+
+
+async def _first(done: asyncio.Future[Any], stop: asyncio.Event) -> None:
+    """Wait until one of them is there."""
+    stopped = asyncio.ensure_future(stop.wait())
+    await asyncio.wait((done, stopped), return_when=asyncio.FIRST_COMPLETED)
+    stopped.cancel()
 
 
 def _progress(shard: Shard) -> Callable[[], object]:
