@@ -74,9 +74,10 @@ def worker_settings(**more: str) -> Mapping[str, str]:
 
 class World:
     """Slates of 20 from 3,000 items by Zipf for 10,000 users, K = 4, one click in twenty places; time goes on
-    a ms a slate, so that windows close at the rate at which they open."""
+    a ms a slate, so that windows close at the rate at which they open. Times of another century would make
+    every click and item a dead letter."""
 
-    def __init__(self, seed: int = 0, start_ms: int = 10_000) -> None:
+    def __init__(self, seed: int = 0, start_ms: int = 1_700_000_000_000) -> None:
         self._start_ms = start_ms
         self._rng = np.random.default_rng(seed)
         weights = 1.0 / np.arange(1, _N_ITEMS + 1) ** 0.8

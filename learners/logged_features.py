@@ -77,10 +77,13 @@ def _split(
         for s in np.flatnonzero(is_wrong).tolist():
             logged[s] = missing * int(ns[s] + ms[s])
     # A bytearray, so that the array may be written to: kernels are compiled apart for read-only ones.
-    features = np.frombuffer(bytearray().join(logged), dtype).astype("<f4", copy=False).reshape(-1, width)
+    features = np.frombuffer(bytearray().join(logged), dtype).reshape(-1, width)
     if (ns == ns[0]).all() and (ms == ms[0]).all():
         cube = features.reshape(ns.size, int(ns[0] + ms[0]), width)
-        return cube[:, : ns[0]].reshape(-1, width), cube[:, ns[0] :].reshape(-1, width)
+        parts = cube[:, : ns[0]], cube[:, ns[0] :]
+        # Widened as they are taken apart: all together first would be another copy of everything.
+        shown, others = (np.ascontiguousarray(part, "<f4").reshape(-1, width) for part in parts)
+        return shown, others
     counts = np.array([ns, ms]).T.ravel()
     is_shown = np.repeat(np.arange(counts.size) % 2 == 0, counts)
-    return features[is_shown], features[~is_shown]
+    return features[is_shown].astype("<f4", copy=False), features[~is_shown].astype("<f4", copy=False)
