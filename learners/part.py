@@ -205,6 +205,10 @@ class Part:
     same order: for what takes long. The embedded learner then commits clicks first, and calls it between
     commits."""
 
+    reads_clicks_alone: ClassVar[bool] = False
+    """Whether `learn_lists` passes over lists as they are shown and as they close. Where that goes for all
+    parts, TRAIN does not put together what they would pass over."""
+
     # -- learning --------------------------------------------------------------------------------------------
 
     def learn_both(

@@ -13,6 +13,7 @@ import numpy.typing as npt
 from stream.errors import SnapshotError
 from stream.frame import Frame
 from stream.ops.kinds import CLICK, SHOWN
+from stream.ops.numbering import number_by_first_use
 from stream.ops.open_lists import follow_operations
 from stream.training import TrainingLists
 
@@ -65,6 +66,22 @@ class Followed(NamedTuple):
     number: npt.NDArray[np.int32]
     stands_for: npt.NDArray[np.float64]
     n_missed: int
+
+    def of_clicks(self, kind: npt.NDArray[np.int8]) -> Followed:
+        """The same without lists that no click names; `kind` (O,) is that of the operations.
+
+        Example:
+            >>> lists = [OpenList("ann", n, "", 1, 0, b"") for n in (5, 6)]
+            >>> found = Followed(lists, np.array([0, 1], np.int32), np.ones(2), 0)
+            >>> clicks = found.of_clicks(np.array([SHOWN, CLICK], np.int8))
+            >>> [one.ts for one in clicks.lists], clicks.number.tolist()
+            ([6], [-1, 0])
+        """
+        is_click = (kind == CLICK) & (self.number >= 0)
+        numbers, distinct = number_by_first_use(self.number[is_click])
+        number = np.full_like(self.number, -1)
+        number[is_click] = numbers
+        return self._replace(lists=[self.lists[n] for n in distinct.tolist()], number=number)
 
 
 class OpenLists:

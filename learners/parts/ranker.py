@@ -56,6 +56,8 @@ class Ranker(Part):
         (('taste',), array([0.5, 1.5]))
     """
 
+    reads_clicks_alone = True
+
     def __init__(
         self,
         scorers: Sequence[Scorer],

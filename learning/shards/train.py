@@ -9,6 +9,7 @@ import msgspec
 from learners import LearnerError
 from learners.encode_inputs import put_inputs
 from learners.encode_lists import encode_lists
+from learners.part import learns_lists
 from learning.parts import Parts, build_parts
 from learning.rows.codec import encode_control
 from learning.rows.publish import TrainedRows
@@ -88,6 +89,8 @@ class TrainShard:
         self._is_ours = False
         # Of the features of requests that lists carry; None where nothing that learns here reads them.
         self._layout = self.parts.request_features.layout if self.parts.reads_inputs else None
+        learners = filter(learns_lists, self.parts.list_learners().values())
+        self._clicks_alone = all(part.reads_clicks_alone for part in learners)
 
     # -- records in ------------------------------------------------------------------------------------------
 
@@ -147,6 +150,8 @@ class TrainShard:
     def _learn(self, block: TrainingLists) -> None:
         found = self.lists.follow(block, self._layout)
         self.n_missed += found.n_missed
+        if self._clicks_alone:
+            found = found.of_clicks(block.kind)
         if not found.lists:
             return
         rows = encode_lists(block, found, self.parts.ranker.schemas)

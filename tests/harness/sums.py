@@ -142,7 +142,7 @@ def _policy(value: bytes) -> dict[tuple[str, str, str], Any]:
         for cluster, value_of in zip(clusters, sums, strict=True):
             found["policy", row.item_id, f"{name}{cluster}"] = value_of - start
     for policy, cells in row.parts.items():
-        if policy != "diag_lin_ucb":
+        if policy not in ("diag_lin_ucb", "graph"):  # the graph counts nothing
             found["policy", row.item_id, f"{policy} impressions"] = _number(cells, 0, "<i8")
             found["policy", row.item_id, f"{policy} reward"] = _number(cells, 1, "<f8")
     return found
