@@ -105,6 +105,8 @@ class FollowedParts(Generic[Row]):
     def fitting(self, found: list[int]) -> list[int]:
         """Those rows of which every part can be read; one number that is none spoils a row."""
         found = self._reader.fitting(found)
+        if not found:  # of most topics nothing comes in most rounds
+            return found
         arrays = self._arrays(found)
         if arrays is None:
             found = [row for row in found if self._arrays([row]) is not None]
@@ -127,7 +129,7 @@ class FollowedParts(Generic[Row]):
         (looked_at, arrays), self._kept = self._kept, ([], None)
         if not every.size:
             return {}
-        if found is not looked_at:  # some found no row
+        if found is not looked_at:  # some found no row, or there are none
             arrays = self._arrays(found)
         assert arrays is not None, "only rows that are fitting get a place"
         frame: Frame = {}

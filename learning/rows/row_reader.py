@@ -82,6 +82,13 @@ class RowReader(Generic[R]):
         self.columns: Mapping[str, tuple[Column, ...]] = columns
         self._decode: Any = _DECODERS[kind]
         self._known = RowNames(str(kind.__struct_config__.tag), columns)
+        # Looked up once: in a small round this costs as much as the reading.
+        cells = self._known.cells
+        self._packed: list[tuple[str, np.dtype[Any], int | None]] = [
+            (name, packing(of), cells.get((name, PACKED))) for name, of in columns.items()
+        ]
+        ids = {(name, column.name) for name, of in columns.items() for column in of if column.ref is not None}
+        self._lists = [(*key, at, key in ids) for key, at in cells.items() if key[1] != PACKED]
         self.clear()
 
     def clear(self) -> None:
@@ -167,17 +174,18 @@ class RowReader(Generic[R]):
 
     def entered_at(self, numbers: Sequence[int]) -> Int64:
         """As `ItemRow.entered_at`, of some rows (n,)."""
-        return self._kept().entered[np.array(numbers, np.int64)]
+        return self._kept().entered[np.array(numbers, np.int64)] if numbers else np.zeros(0, np.int64)
 
     def numbers(self, numbers: Sequence[int]) -> dict[str, npt.NDArray[Any]]:
         """By known part the packed cells of some rows (n,); zeros where a row has none."""
         kept, rows = self._kept(), np.array(numbers, np.int64)
         data, out = np.frombuffer(kept.data, np.uint8), {}
-        for name, columns in self.columns.items():
-            cells = np.empty((rows.size, packing(columns).itemsize), np.uint8)
-            if fixed(columns):
-                copy_cells(data, kept.found[rows, self._known.cells[name, PACKED], 0], cells)
-            out[name] = cells.view(packing(columns)).reshape(rows.size) if fixed(columns) else cells
+        starts = kept.found[rows, :, 0]
+        for name, dtype, at in self._packed:
+            cells = np.empty((rows.size, dtype.itemsize), np.uint8)
+            if at is not None:
+                copy_cells(data, starts[:, at].copy(), cells)
+            out[name] = cells.view(dtype).reshape(rows.size) if at is not None else cells
         return out
 
     def lists(self, numbers: Sequence[int]) -> dict[str, dict[str, Lists]]:
@@ -185,13 +193,10 @@ class RowReader(Generic[R]):
         kept, rows = self._kept(), np.array(numbers, np.int64)
         data = np.frombuffer(kept.data, np.uint8)
         out: dict[str, dict[str, Lists]] = {name: {} for name in self.columns}
-        for (name, cell), at in self._known.cells.items():
-            if cell == PACKED:
-                continue
+        for name, cell, at, refers in self._lists:
             starts, lengths, sizes = kept.found[rows, at].T.copy()
             entries = np.empty(int(sizes.sum()), np.uint8)
             copy_ranges(data, starts, sizes, entries)
-            refers = any(column.name == cell and column.ref is not None for column in self.columns[name])
             out[name][cell] = Lists(lengths, IdList(int(lengths.sum()), entries.data) if refers else entries)
         return out
 
