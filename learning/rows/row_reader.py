@@ -88,7 +88,9 @@ class RowReader(Generic[R]):
             (name, packing(of), cells.get((name, PACKED))) for name, of in columns.items()
         ]
         ids = {(name, column.name) for name, of in columns.items() for column in of if column.ref is not None}
-        self._lists = [(*key, at, key in ids) for key, at in cells.items() if key[1] != PACKED]
+        self._lists = [
+            (name, cell, at, (name, cell) in ids) for (name, cell), at in cells.items() if cell != PACKED
+        ]
         self.clear()
 
     def clear(self) -> None:
