@@ -42,7 +42,7 @@ def test_from_500_rounds_after_a_flip_they_earn_more_than_chance_and_the_others_
     kind, found = clicks
     soon = {name: rates[:, FLIP + 500 : FLIP + 1_000].mean(axis=1) for name, rates in found.items()}
     assert paired_interval(soon[kind], soon["uniform"]).high < 0
-    for how in ("half_life", "window"):
+    for how in HOW:
         assert paired_interval(soon[f"{kind}_{how}"], soon["uniform"]).low > 0
 
 
