@@ -19,7 +19,7 @@ from bandits.ops.arrays import Float32, Float64, Int32
 from bandits.plans import InverseGap
 from learners.errors import LearnerError
 from learners.item_keys import numbered_keys
-from learners.network import MOST_WEIGHTS, NetworkShape
+from learners.network import NetworkShape
 from learners.ops.network import predict
 from learners.part import Column, Columns, PartSpec, Side
 from learners.published import Published
@@ -409,7 +409,11 @@ class NetworkPolicy(Policy):
 def _fits_crossed(settings: NetworkSettings, n_request: int, n_rank: int) -> bool:
     """Whether blocks of request x item tell more than the slots alone, and are few enough."""
     inputs = NetworkInputs(n_request, n_rank, slots=settings.item_slots, crossed=True)
-    return n_request > 1 and inputs.width * settings.width <= MOST_WEIGHTS // 2
+    try:
+        NetworkShape(inputs.width, (settings.width,) * settings.layers)
+    except LearnerError:
+        return False
+    return n_request > 1
 
 
 def _columns(shape: NetworkShape, inputs: NetworkInputs) -> tuple[Column, ...]:
