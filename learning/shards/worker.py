@@ -201,9 +201,9 @@ class Worker:
             if self._ticks is not None and not await _done_before(stop, self._ticks.start()):
                 return
             if self._replica is not None:
-                chores.append(asyncio.create_task(self._follow(self._replica.follow)))
+                chores.append(asyncio.create_task(self._follow(self._replica.follow, stop)))
             if self._pacing is not None:
-                chores.append(asyncio.create_task(self._follow(self._pacing.run)))
+                chores.append(asyncio.create_task(self._follow(self._pacing.run, stop)))
             await asyncio.gather(*(engine.run(stop) for engine in self.engines.values()))
         finally:
             for chore in chores:
@@ -263,11 +263,17 @@ class Worker:
         end = await self._reader.end_of(topic, one.partition)
         return Lag(one.name, topic, one.partition, max(0, end - one.shard.position))
 
-    async def _follow(self, follow: Callable[[], Awaitable[None]]) -> None:
+    async def _follow(self, follow: Callable[[], Awaitable[None]], stop: asyncio.Event) -> None:
         try:
             await follow()
         except FreshetError as error:
             self._end(str(error))
+        except Exception as error:
+            # Without it the shards would wait for ever, and nobody would know why.
+            if stop.is_set():
+                raise
+            _log.exception("what others say is not followed any more")
+            self._end(repr(error))
 
     def _serve_metrics(self) -> Any:
         work = self._settings.work
