@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,11 +18,16 @@ pytestmark = [
     pytest.mark.skipif(not importlib.util.find_spec("torch"), reason="networks need torch"),
 ]
 NETWORK = {"kind": "neu_fast_cb", "crossed": True, "item_slots": 32, "publish_ms": 0}
-OTHERS = ({"kind": "lin_ucb"}, {"kind": "epsilon_greedy"}, {"kind": "uniform"})
+OTHERS: tuple[dict[str, Any], ...] = (
+    {"kind": "lin_ucb"},
+    {"kind": "lin_ucb", "top": 1, "temperature": 0.0, "spread": 0.0},
+    {"kind": "epsilon_greedy"},
+    {"kind": "uniform"},
+)
 
 
 @pytest.mark.parametrize(
-    ("name", "delay"), [("mushroom", 1), ("mushroom", 100), ("optdigits", 1), ("satimage", 1)]
+    ("name", "delay"), [("magic", 1), ("mushroom", 1), ("mushroom", 100), ("satimage", 1), ("satimage", 100)]
 )
 def test_neu_fast_cb_costs_less_than_every_other_policy_and_its_regret_grows_slower_and_slower(
     name: str, delay: int
