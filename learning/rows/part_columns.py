@@ -159,7 +159,8 @@ def _joined(column: Column, cells: list[Any]) -> Lists:
 
 
 def _gathered(columns: tuple[Column, ...], cells: Sequence[Mapping[str, Cell]]) -> _Gathered:
-    cells = [packed(columns, one) for one in cells]
+    # Only programs of before wrote rows that are not packed; to ask of each row costs more than to read it.
+    cells = [one if PACKED in one or not one else packed(columns, one) for one in cells]
     rest = [column for column in columns if column not in fixed(columns)]
     out = {
         column.name: [one.get(column.name, empty) for one in cells]
