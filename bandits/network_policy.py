@@ -70,7 +70,7 @@ class NetworkSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Perturbations that a step takes the mean of; of the order of log(width)."""
     freeze_rows: Annotated[int, Meta(ge=0, le=1_000_000_000)] = 10_000
     """Shown places that the scale of numeric features rests on; 0 takes the features as they are."""
-    publish_ms: Annotated[int, Meta(ge=0, le=3_600_000)] = 1_000
+    publish_ms: Annotated[int, Meta(ge=0, le=3_600_000)] = 10_000
     """Event time between weights that are sent to those who serve; 0: at each step."""
     retry_diverged: bool = False
     """At a restart, a network that diverged starts afresh; else it goes on serving its last good weights."""
