@@ -28,7 +28,7 @@ __all__ = [
     "RowsOf",
     "arrays_of",
     "encoded_cells",
-    "fitting",
+    "fitted",
     "from_arrays",
     "from_cells",
     "is_flat",
@@ -112,7 +112,7 @@ def encoded_cells(
 
 
 def from_cells(columns: tuple[Column, ...], cells: Sequence[Mapping[str, Cell]], rows_of: RowsOf) -> Columns:
-    """What `Part.adopt` takes, out of the cells of n rows that are `fitting`.
+    """What `Part.adopt` takes, out of the cells of n rows that are `fitted`.
 
     Example:
         >>> columns = (Column("n", "i4"), Column("near", "i4", ("near_n",), ref="item"))
@@ -128,22 +128,35 @@ def from_cells(columns: tuple[Column, ...], cells: Sequence[Mapping[str, Cell]],
     return from_arrays(columns, arrays, rows_of)
 
 
-def fitting(columns: tuple[Column, ...], cells: Sequence[Mapping[str, Cell]]) -> Bool:
-    """Which of n rows have cells of the right lengths, with finite numbers only (n,).
+def fitted(
+    columns: tuple[Column, ...], cells: Sequence[Mapping[str, Cell]], rows_of: RowsOf
+) -> tuple[Bool, Columns]:
+    """Which of n rows have cells of the right lengths and finite numbers (n,), and `from_cells` of those.
 
     Example:
-        >>> cells = [{}, {"": b"1234"}, {"": b"123"}, {"": ["a"]}, {"bias": b"1234"}]
-        >>> fitting((Column("bias", "<f4"),), cells).tolist()
-        [True, True, False, False, True]
+        >>> columns = (Column("bias", "<f4"),)
+        >>> cells = [{}, {"": b"123"}, {"": b"\\0\\0\\x80?"}]
+        >>> fits, came = fitted(columns, cells, lambda side, ids: np.zeros(0))
+        >>> fits.tolist(), came["bias"].tolist()
+        ([True, False, True], [0.0, 1.0])
     """
-    # Together, for nearly all do.
-    if _fit(columns, _gathered(columns, cells)):
-        return np.ones(len(cells), np.bool_)
-    return np.array([_fit(columns, _gathered(columns, [one])) for one in cells], np.bool_)
+    fits, arrays = _fitting(columns, cells)
+    if arrays is None:
+        return fits, from_cells(columns, [one for one, fit in zip(cells, fits, strict=True) if fit], rows_of)
+    return fits, from_arrays(columns, arrays, rows_of)
 
 
-def _fit(columns: tuple[Column, ...], cells: _Gathered) -> bool:
-    return _are_cells(columns, cells) and _arrays(columns, cells) is not None
+def _fitting(columns: tuple[Column, ...], cells: Sequence[Mapping[str, Cell]]) -> tuple[Bool, Arrays | None]:
+    """Which cells fit, and their numbers if all do; looked at together, for nearly all do."""
+    arrays = _fit(columns, _gathered(columns, cells))
+    if arrays is not None:
+        return np.ones(len(cells), np.bool_), arrays
+    alone = [_fit(columns, _gathered(columns, [one])) is not None for one in cells]
+    return np.array(alone, np.bool_), None
+
+
+def _fit(columns: tuple[Column, ...], cells: _Gathered) -> Arrays | None:
+    return _arrays(columns, cells) if _are_cells(columns, cells) else None
 
 
 def _arrays(columns: tuple[Column, ...], cells: _Gathered) -> Arrays | None:

@@ -15,7 +15,7 @@ from learning.errors import SettingsError
 from learning.parcels import packed
 from learning.parts import Parts, build_parts
 from learning.rows.codec import PROGRESS_KEY, ItemRow, Progress, encode_row
-from learning.rows.part_columns import fitting, from_cells
+from learning.rows.part_columns import fitted
 from learning.rows.publish import UserRows
 from learning.rows.shared import SharedRows
 from learning.settings import LearningSettings
@@ -208,15 +208,14 @@ class UsersShard:
         An item that is not known here gets a row. Not part of what a step repeats: after a take-over the
         replica may be another, and so may user vectors, within the tolerance that the guide states.
         """
-        table, parts = self.parts.items, self.parts
+        table = self.parts.items
         newest = list({row.item_id: row for row in rows}.values())
-        for part in ("vectors", "counts"):
-            columns = parts.learners()[part].spec.sides["item"]
-            fits = fitting(columns, [row.parts.get(part, {}) for row in newest]).tolist()
-            newest = [row for row, here in zip(newest, fits, strict=True) if here]
+        (fits, vectors), (fit, counts) = self._fitted("vectors", newest), self._fitted("counts", newest)
+        if not (both := fits & fit).all():
+            newest = [row for row, here in zip(newest, both.tolist(), strict=True) if here]
+            vectors, counts = self._fitted("vectors", newest)[1], self._fitted("counts", newest)[1]
         if not newest:
             return
-        vectors, counts = self._columns("vectors", newest), self._columns("counts", newest)
         listed = np.array([row.entered_at > 0 for row in newest], np.bool_)
         names, times = [row.item_id for row in newest], counts["touched_at"].tolist()
         at = table.admit_each(names, times, reserved=listed)
@@ -228,18 +227,16 @@ class UsersShard:
             self._listed = np.append(self._listed, np.zeros(table.size - self._listed.size, np.bool_))
         self._listed[at] = listed[has_place]
 
-    def _columns(self, part: str, found: Sequence[ItemRow]) -> Columns:
-        """What rows that are fitting hold of a part."""
+    def _fitted(self, part: str, found: Sequence[ItemRow]) -> tuple[npt.NDArray[np.bool_], Columns]:
+        """Which rows hold what fits a part, and what those hold."""
         columns = self.parts.learners()[part].spec.sides["item"]
         cells = [row.parts.get(part, {}) for row in found]
-        return from_cells(columns, cells, lambda _, names: self.parts.items.find(names))
+        return fitted(columns, cells, lambda _, names: self.parts.items.find(names))
 
     def _adopt_parts(self, rows: npt.NDArray[np.int32], found: list[ItemRow]) -> None:
         """Take over what the factorisation says of items beside their vectors."""
-        mf = self.parts.mf
-        fits = fitting(mf.spec.sides["item"], [row.parts.get("mf", {}) for row in found])
-        kept = [row for row, here in zip(found, fits.tolist(), strict=True) if here]
-        mf.adopt("item", rows[fits], self._columns("mf", kept))
+        fits, columns = self._fitted("mf", found)
+        self.parts.mf.adopt("item", rows[fits], columns)
 
     # -- time ------------------------------------------------------------------------------------------------
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from learners.part import Column, Columns, check_columns
 from learning.rows.packed_cells import packed, unpacked
-from learning.rows.part_columns import encoded_cells, fitting, from_cells, is_flat, to_cells
+from learning.rows.part_columns import encoded_cells, fitted, from_cells, is_flat, to_cells
 
 COLUMNS = (
     Column("version", "i8"),
@@ -58,8 +58,8 @@ def test_what_comes_back_is_what_went_out(came: tuple[int, Columns]) -> None:
     n, columns = came
     check_columns(COLUMNS, n, columns)
     cells = to_cells(COLUMNS, n, columns, names_of)
-    assert fitting(COLUMNS, cells).all()
-    back = from_cells(COLUMNS, cells, rows_of)
+    fits, back = fitted(COLUMNS, cells, rows_of)
+    assert fits.all()
     check_columns(COLUMNS, n, back)
     for name, array in columns.items():
         np.testing.assert_array_equal(back[name], array)
@@ -102,7 +102,8 @@ def test_entries_that_name_somebody_unknown_are_dropped_on_either_side(
     ],
 )
 def test_a_row_that_does_not_fit_is_refused_alone(cells: Any) -> None:
-    assert fitting(COLUMNS, [{}, cells, {"is_new": b"1"}]).tolist() == [True, False, True]
+    fits, kept = fitted(COLUMNS, [{}, cells, {"is_new": b"\1"}], rows_of)
+    assert fits.tolist() == [True, False, True] and kept["is_new"].tolist() == [False, True]
 
 
 def test_numbers_of_a_row_stand_in_one_cell_in_the_order_of_the_specification() -> None:
@@ -118,7 +119,7 @@ def test_cells_of_version_2_say_what_packed_ones_say(came: tuple[int, Columns]) 
     cells = to_cells(COLUMNS, n, columns, names_of)
     by_name = [unpacked(COLUMNS, one) for one in cells]
     assert [packed(COLUMNS, one) for one in by_name] == cells
-    assert not any("" in one for one in by_name) and fitting(COLUMNS, by_name).all()
+    assert not any("" in one for one in by_name) and fitted(COLUMNS, by_name, rows_of)[0].all()
 
 
 FLAT = (Column("half_life_ms", "i8", setting=True), Column("n", "i8"), Column("weights", "f4", (2,)))
