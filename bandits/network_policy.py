@@ -35,6 +35,10 @@ _log = logging.getLogger(__name__)
 UInt64 = npt.NDArray[np.uint64]
 
 _NONE = np.zeros(0, np.int32)
+_STOPPED = (
+    "learns nothing any more and serves its last good weights; lower its learning_rate, then set "
+    "retry_diverged or give it another name"
+)
 
 
 class NetworkSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -88,8 +92,8 @@ class NetworkPolicy(Policy):
     *Gamma* = gamma0 t^rho, t the lists learned when the weights were published.
 
     *Diverging.* A network whose loss or weights are not finite any more, or absurd, stops learning for good:
-    that is logged, `notes` has it (`diverged`), and the last good weights go on serving. A restart keeps it
-    so, unless `retry_diverged` is set.
+    that is logged, then and at each start, `notes` has it (`diverged`), and the last good weights go on
+    serving. A restart keeps it so, unless `retry_diverged` is set.
 
     Args:
         n_request: features of a request.
@@ -100,6 +104,7 @@ class NetworkPolicy(Policy):
         seed: of starting weights and perturbations.
         trains: whether lists are learned here.
         settings: as above.
+        called: the name that it has in the settings, for the log and errors; else that of its kind.
 
     Raises:
         PolicyError: the network would be too large to travel.
@@ -123,8 +128,9 @@ class NetworkPolicy(Policy):
         seed: int = 0,
         trains: bool = True,
         settings: NetworkSettings | None = None,
+        called: str = "",
     ) -> None:
-        self.settings = settings or self.defaults
+        self.settings, self.called = settings or self.defaults, called or self.name
         s = self.settings
         self.inputs = NetworkInputs(
             n_request,
@@ -137,7 +143,7 @@ class NetworkPolicy(Policy):
         try:
             self.shape = NetworkShape(self.inputs.width, (s.width,) * s.layers)
         except LearnerError as error:
-            msg = f"{self.name}: {error}"
+            msg = f"{self.called}: {error}"
             raise PolicyError(msg) from error
         self.layout = f"{layout}|{','.join(rank_names)}"
         self.cap, self._seed = cap, seed
@@ -194,7 +200,7 @@ class NetworkPolicy(Policy):
             request = np.ones(1, np.float32)
         if request is None or request.shape != (inputs.n_request,):
             shape = None if request is None else request.shape
-            msg = f"{self.name} decides on features of shape ({inputs.n_request},); the context has {shape}"
+            msg = f"{self.called} decides on features of shape ({inputs.n_request},); the context has {shape}"
             raise PolicyError(msg)
         out = predict(
             given["weights"], self._offsets, self._widths, request, self._rank_features(context, rows),
@@ -240,7 +246,7 @@ class NetworkPolicy(Policy):
         places = np.arange(of_list.size) - before[of_list] + block.start[lists][of_list]
         if block.request.shape[1] != self.inputs.n_request:
             msg = (
-                f"{self.name} learns features of width {self.inputs.n_request}; the block has "
+                f"{self.called} learns features of width {self.inputs.n_request}; the block has "
                 f"{block.request.shape[1]}"
             )
             raise PolicyError(msg)
@@ -248,7 +254,8 @@ class NetworkPolicy(Policy):
         features = self.inputs.features(block.request[lists][of_list], block.rank_features[places])
         losses = 1.0 - np.clip(block.rewards[places] / np.float32(self.cap), 0.0, 1.0)
         self._learn(features, keys, losses, amounts[of_list], rounds[of_list], block.ts[ends][of_list])
-        self._rounds = float(rounds[-1])
+        if not self._model.diverged:  # else as many as there were at that step, however the block was cut
+            self._rounds = float(rounds[-1])
 
     def _learn(
         self,
@@ -279,9 +286,8 @@ class NetworkPolicy(Policy):
         model.step()
         if model.diverged:
             _log.error(
-                "%s diverged at step %d, with a loss of %s: it learns nothing any more and serves its last "
-                "good weights; lower its learning_rate, then set retry_diverged or give it another name",
-                self.name, model.steps, model.loss,
+                "%s diverged at step %d, with a loss of %s: it %s",
+                self.called, model.steps, model.loss, _STOPPED,
             )  # fmt: skip
             self._given.replace(self._columns())
         else:
@@ -324,7 +330,7 @@ class NetworkPolicy(Policy):
         """
         for name in ("weights", "mean", "scale", "rounds"):
             if not np.isfinite(columns[name]).all():
-                msg = f"{self.name}: {name} must be finite"
+                msg = f"{self.called}: {name} must be finite"
                 raise PolicyError(msg)
 
     def adopt(self, side: Side, rows: Int32, columns: Mapping[str, npt.NDArray[Any]]) -> None:
@@ -371,12 +377,13 @@ class NetworkPolicy(Policy):
         mine = {name: column.shape for name, column in self._given.columns.items()}
         if frame["layout"] != self.layout or {name: given[name].shape for name in given} != mine:
             msg = (
-                "what it learned is of other features or another network; put policy.features, the scorers "
-                "and its settings back, or let it start afresh under another `name`"
+                "what it learned is of other features or another network: "
+                f"{'; '.join(self._differences(frame['layout'], given))}; put that back, or let it start "
+                "afresh under another `name`"
             )
             raise PolicyError(msg)
         if self._model is not None and self.settings.retry_diverged and bool(given["diverged"]):
-            _log.warning("%s had diverged, and starts afresh", self.name)
+            _log.warning("%s had diverged, and starts afresh", self.called)
             self._given.replace(self._columns())
             return
         self._given.restore(frame["given"])
@@ -388,6 +395,29 @@ class NetworkPolicy(Policy):
         n = self._n_waiting = len(waiting["keys"])
         self._features[:n], self._keys[:n] = waiting["features"], waiting["keys"]
         self._losses[:n], self._amounts[:n] = waiting["losses"], waiting["amounts"]
+        if self._model.diverged:
+            # Once a start: the line that told of it may be long gone from the log.
+            _log.warning(
+                "%s diverged at step %d, before this start: it %s", self.called, self._model.steps, _STOPPED
+            )
+
+    def _differences(self, layout: str, columns: Mapping[str, npt.NDArray[Any]]) -> list[str]:
+        """In what the network of a snapshot differs from this one, each with what was and what came."""
+        inputs, n_weights = self.inputs, self.shape.n_weights
+        features, _, scorers = layout.partition("|")
+        n_request = columns["mean"].size - (scorers.count(",") + 1 if scorers else 0)
+        features_now, _, scorers_now = self.layout.partition("|")
+        found = []
+        if (features, n_request) != (features_now, inputs.n_request):
+            # A layout is a hash: of the names themselves nothing is kept.
+            other = ", of other names or another order" if n_request == inputs.n_request else ""
+            found.append(f"policy.features made {n_request} numbers, now {inputs.n_request}{other}")
+        if scorers != scorers_now:
+            found.append(f"the scorers' features were {scorers or 'none'}, now {scorers_now or 'none'}")
+        if columns["keys"].size != inputs.slots:
+            found.append(f"item_slots was {columns['keys'].size}, now {inputs.slots}")
+        # All of these change the number of weights, too: it tells something only where none of them did.
+        return found or [f"width, layers or crossed made {columns['weights'].size} weights, now {n_weights}"]
 
     # --- building ---
 
@@ -403,6 +433,7 @@ class NetworkPolicy(Policy):
             "seed": world.seed,
             "trains": world.trains,
             "settings": settings,
+            "called": world.name,
         }
 
 

@@ -31,6 +31,7 @@ class World:
             Those of `RowBlock.item_keys`, so that what hashes items does it alike wherever it runs.
         trains: whether whole lists are learned here (`Part.learn_lists`). False where parts are followed,
             served, or learned by rows: what only training needs is neither built nor imported there.
+        name: that of the part that is built, as the settings have it, for its log and errors.
 
     Example:
         >>> World(seed=7).seed, World().n_partitions, World().trains
@@ -48,3 +49,4 @@ class World:
     parts: Mapping[str, Any] = field(default_factory=dict)
     item_keys: Callable[[npt.NDArray[np.int32]], npt.NDArray[np.uint64]] = numbered_keys
     trains: bool = False
+    name: str = ""

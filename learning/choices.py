@@ -272,7 +272,8 @@ def build_chosen(chosen: Sequence[Chosen], world: World, expected: type) -> dict
     for name in _in_order(by_name, world.parts):
         one = by_name[name]
         # What is there already goes first: a source called `index` reads the index, not itself.
-        built[name] = _built(one, replace(world, parts=_needed(one, {**built, **world.parts})), expected)
+        given = replace(world, parts=_needed(one, {**built, **world.parts}), name=name)
+        built[name] = _built(one, given, expected)
     return {name: built[name] for name in by_name}
 
 

@@ -8,10 +8,11 @@ import sys
 from dataclasses import replace
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 
-from bandits import Context, PolicyError
+from bandits import Context, Policy, PolicyError
 from bandits.network_inputs import NetworkInputs
 from bandits.network_policy import NetworkPolicy
 from bandits.ops.arrays import Float32, Float64
@@ -21,6 +22,9 @@ from bandits.policies.neu_square_cb import NeuSquareCb, Settings
 from bandits.testing import cut, digest
 from bandits.worlds import LinearWorld, as_lists, play, row_block
 from learners.rows import RowBlock
+from learners.world import World
+from learning.catalogue import POLICIES
+from learning.choices import build_chosen, chosen_parts
 from stream.frame import pack, unpack
 
 DIM, N_ITEMS, NAMES = 4, 6, ("taste", "popular")
@@ -176,10 +180,29 @@ def test_only_a_process_that_trains_loads_torch() -> None:
     assert ran.stdout.strip() == "False"
 
 
-def test_a_snapshot_of_other_features_is_refused() -> None:
-    other = NeuFastCb(DIM, rank_names=("taste", "age"), settings=policy().settings)
-    with pytest.raises(PolicyError, match="what it learned is of other features or another network"):
-        other.restore(policy().snapshot())
+@pytest.mark.parametrize(
+    ("other", "words"),
+    [
+        ({"rank_names": ("taste", "age")}, r"the scorers' features were taste,popular, now taste,age; put"),
+        ({"n_request": 5}, r"policy.features made 4 numbers, now 5; put"),
+        ({"layout": "other"}, r"policy.features made 4 numbers, now 4, of other names or another order; put"),
+        ({"item_slots": 8}, r"item_slots was 16, now 8; put"),
+        ({"width": 8}, r"width, layers or crossed made \d+ weights, now \d+; put"),
+    ],
+)
+def test_a_snapshot_of_another_network_is_refused_with_what_was_and_what_came(
+    other: dict[str, Any], words: str
+) -> None:
+    changed = msgspec.structs.replace(
+        policy().settings, **{k: v for k, v in other.items() if k in {"item_slots", "width"}}
+    )
+    given = {
+        "n_request": DIM,
+        "rank_names": NAMES,
+        **{k: v for k, v in other.items() if not hasattr(changed, k)},
+    }
+    with pytest.raises(PolicyError, match=f"of other features or another network: {words}"):
+        NeuFastCb(**given, settings=changed).restore(policy().snapshot())
 
 
 # --- gamma ---
@@ -215,6 +238,44 @@ def test_a_network_that_diverges_stops_and_says_so_and_its_last_good_weights_ser
     rounds = float(one.notes()["rounds"])
     one.learn_lists(lists(99))
     assert float(one.notes()["rounds"]) == rounds
+
+
+def test_lists_after_the_step_that_diverged_do_not_count_however_they_were_cut() -> None:
+    whole, single, block = *(policy(learning_rate=1_000.0, radius=1e6) for _ in range(2)), lists(0)
+    whole.learn_lists(block)
+    for o in range(len(block)):
+        single.learn_lists(replace(cut(block, o, o + 1), stands_for=np.ones(1)))
+    # The third batch of 16 places ends in the list 16, at its third place.
+    assert {int(one.notes()["diverged"]) for one in (whole, single)} == {1}
+    assert [float(one.notes()["rounds"]) for one in (whole, single)] == [16.0, 16.0]
+    assert digest(whole) == digest(single)
+
+
+def test_the_log_names_the_one_of_two_networks_that_diverged_when_it_does_and_at_each_start(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    wild: dict[str, Any] = {"kind": "neu_fast_cb", "name": "wild", "learning_rate": 1_000.0, "radius": 1e6}
+
+    def built(trains: bool = True, **settings: Any) -> dict[str, NetworkPolicy]:
+        chosen = chosen_parts(POLICIES, [{"kind": "neu_fast_cb"}, {**wild, **settings}])
+        return build_chosen(chosen, World(request_dim=DIM, rank_names=NAMES, trains=trains), Policy)
+
+    first = built()
+    for one in first.values():
+        for seed in range(20):
+            one.learn_lists(lists(seed))
+    for again in (built(), built(retry_diverged=True), built(trains=False)):
+        for name, one in again.items():
+            one.restore(first[name].snapshot())
+    step, stopped = int(first["wild"].notes()["steps"]), "it learns nothing any more and serves its last good"
+    said = [record.getMessage() for record in caplog.records]
+    starts = [
+        f"wild diverged at step {step}, with a loss of ",
+        f"wild diverged at step {step}, before this start: {stopped}",
+        "wild had diverged, and starts afresh",
+    ]
+    assert [line[: len(start)] for line, start in zip(said, starts, strict=True)] == starts
+    assert stopped in said[0]
 
 
 def test_a_restart_keeps_it_stopped_unless_the_settings_say_to_retry() -> None:
