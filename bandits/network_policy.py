@@ -392,14 +392,17 @@ class NetworkPolicy(Policy):
         self._model.restore(frame["model"])
         self.inputs.restore(frame["inputs"])
         waiting, self._rounds = frame["waiting"], frame["rounds"]
-        n = self._n_waiting = len(waiting["keys"])
-        self._features[:n], self._keys[:n] = waiting["features"], waiting["keys"]
-        self._losses[:n], self._amounts[:n] = waiting["losses"], waiting["amounts"]
         if self._model.diverged:
             # Once a start: the line that told of it may be long gone from the log.
             _log.warning(
                 "%s diverged at step %d, before this start: it %s", self.called, self._model.steps, _STOPPED
             )
+        # With a smaller `batch` than before they may make steps at once.
+        self._n_waiting, n = 0, len(waiting["keys"])
+        rounds, ts = np.full(n, self._rounds), np.full(n, frame["given"]["at_ms"] or 0, np.int64)
+        self._learn(
+            waiting["features"], waiting["keys"], waiting["losses"], waiting["amounts"], rounds, ts
+        )  # fmt: skip
 
     def _differences(self, layout: str, columns: Mapping[str, npt.NDArray[Any]]) -> list[str]:
         """In what the network of a snapshot differs from this one, each with what was and what came."""

@@ -155,6 +155,18 @@ def test_a_restart_anywhere_in_blocks_cut_anywhere_ends_in_the_same_bits(fast: b
     assert int(straight.notes()["steps"]) == 6 * 90 // straight.settings.batch
 
 
+@pytest.mark.parametrize(("batch", "steps", "waiting"), [(4, 2, 2), (5, 2, 0), (10, 1, 0), (32, 0, 10)])
+def test_a_restart_with_another_batch_goes_on_with_the_places_that_waited(
+    batch: int, steps: int, waiting: int
+) -> None:
+    one, other = policy(), policy(batch=batch)
+    one.learn_lists(lists(0))  # 5 steps of 16 places, and 10 that wait
+    other.restore(unpack(pack(one.snapshot())))
+    assert int(other.notes()["steps"]) == 5 + steps
+    assert len(other.snapshot()["waiting"]["keys"]) == waiting
+    assert float(other.notes()["rounds"]) == 30.0
+
+
 def test_whoever_follows_decides_as_the_learner_does_without_torch() -> None:
     learner, replica = policy(publish_ms=7_000), policy(publish_ms=7_000, trains=False)
     n_frames = 0
