@@ -47,6 +47,9 @@ class ForgettingSettings(DriftSettings, frozen=True, forbid_unknown_fields=True)
         return Forgetting(self.half_life_ms, self.window_ms, self.window_parts)
 
 
+_SETTINGS = "half_life_ms", "window_ms", "window_parts"
+
+
 @dataclass(frozen=True, slots=True)
 class Forgetting:
     """One way to forget, in whole steps of event time (`bandits.ops.forgetting`).
@@ -107,7 +110,7 @@ class Forgetting:
     def columns(self) -> tuple[Column, ...]:
         """What every row says beside its sums: under which settings, and of which steps they are."""
         return (
-            Column("forgets", "i8", (3,), setting=True, expects=self.said),
+            Column("forgets", "i8", (3,), setting=True, expects=self.said, named=_SETTINGS),
             Column("epochs", "i8", (self.parts,)),
         )
 

@@ -79,7 +79,8 @@ class Column(NamedTuple):
     has a share, and whoever follows adds them. Where shares are tables, their ragged dimension has one column
     of merge "key": entries of one key are added. A `setting` says how the other columns are to be read (a
     half-life, a reference): alone it is no reason to write a row. Of a column with `expects` every row has
-    that value, or was written under other settings. A ragged dimension has at most `most` entries.
+    that value, or was written under other settings; `named` says what these are called. A ragged dimension
+    has at most `most` entries.
     """
 
     name: str
@@ -90,6 +91,7 @@ class Column(NamedTuple):
     setting: bool = False
     expects: tuple[int, ...] | None = None
     most: int = 2**31 - 1
+    named: tuple[str, ...] = ()
 
     @property
     def ragged(self) -> str:

@@ -6,7 +6,10 @@ from typing import NoReturn, TypeVar
 
 from stream.errors import FrameError
 
-__all__ = ["check_id", "differ"]
+__all__ = ["SAME_SETTINGS", "check_id", "differ"]
+
+SAME_SETTINGS = "give server and workers the same settings"
+"""What to do about rows that were written under other settings."""
 
 Row = TypeVar("Row")
 
@@ -31,7 +34,8 @@ def differ(what: str, mine: object, theirs: object) -> NoReturn:
     Example:
         >>> differ("embedding_dim", 64, 32)
         Traceback (most recent call last):
-        stream.errors.FrameError: embedding_dim: expected 64, the row has 32; give all programs the same
+        stream.errors.FrameError: embedding_dim: expected 64, the row has 32; give server \
+and workers the same settings
     """
-    msg = f"{what}: expected {mine}, the row has {theirs}; give all programs the same"
+    msg = f"{what}: expected {mine}, the row has {theirs}; {SAME_SETTINGS}"
     raise FrameError(msg)

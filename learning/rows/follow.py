@@ -33,6 +33,7 @@ FOLLOWED = ("control", "catalogue", "item-vectors", "policy", "user-vectors")
 """The topics that a serving worker follows, without the installation's prefix."""
 
 _MOST_TIMES = 8_192  # of what is gathered: a long tail at the start is measured by nobody
+_OF_EVERY_ROW = {"vectors", "counts"}  # without these nothing else of an item or a user can be served
 _WITH_PROGRESS = ("user-vectors", "item-vectors", "policy")
 _Record = tuple[str, int, bytes, bytes | None]
 
@@ -63,9 +64,15 @@ class RowFollower:
     def __init__(self, settings: LearningSettings) -> None:
         learn, shape = settings.learn, build_parts(settings)
         learners, deciders = shape.learners(), shape.policy_rows()
-        of_users = RowReader(UserRow, side_columns(learners, "user"))
-        of_items = RowReader(ItemRow, side_columns(learners, "item"))
-        of_policies = RowReader(PolicyRow, side_columns(deciders, "item"))
+        spared = learners.keys() - _OF_EVERY_ROW
+        of_users = RowReader(UserRow, side_columns(learners, "user"), spared)
+        of_items = RowReader(ItemRow, side_columns(learners, "item"), spared)
+        of_policies = RowReader(PolicyRow, side_columns(deciders, "item"), deciders)
+        self._readers: dict[str, RowReader[Any]] = {
+            "user-vectors": of_users,
+            "item-vectors": of_items,
+            "policy": of_policies,
+        }
         self._items = ItemFrames(learn.embedding_dim, learn.max_items, of_items, of_policies)
         self._users = UserFrames(learn.embedding_dim, learn.max_users, of_users, self._items)
         self._naming_items = [name for name, part in learners.items() if _names_items(part)]
@@ -97,9 +104,10 @@ class RowFollower:
     @property
     def refused(self) -> int:
         """Rows passed over: an id found all rows taken (more are followed than `max_users` or `max_items`
-        allow), or a number is not finite."""
+        allow), or a number is not finite; and those that were taken without a part (`misfits`)."""
         places = self._items.places
         full = self._users.numbering.refused + places.numbering.refused + places.refused
+        full += sum(reader.n_misfits for reader in self._readers.values())
         return full + self._users.refused + self._items.refused + self._policies.refused
 
     @property
@@ -111,6 +119,14 @@ class RowFollower:
     def unknown(self) -> set[str]:
         """Parts that rows tell of and that are not configured here: their rows stay in the topics."""
         return self._control.shared.unknown.union(*(parts.unknown for parts in self._rows.values()))
+
+    @property
+    def misfits(self) -> dict[str, str]:
+        """By part how the settings differ under which its newest rows were written: they are passed over."""
+        found = dict(self._control.misfits)
+        for reader in self._readers.values():
+            found |= reader.misfits
+        return found
 
     @property
     def history(self) -> dict[int, int]:
@@ -210,7 +226,9 @@ class RowFollower:
     def snapshot(self) -> Frame:
         """Row numbers and all that was followed up to the last `take`; with a snapshot of the parts, and the
         offsets up to there, a restart need not read everything."""
+        misfits = {topic: dict(reader.misfits) for topic, reader in self._readers.items() if reader.misfits}
         return {
+            **({"misfits": misfits} if misfits else {}),
             "users": self._users.snapshot(),
             "items": self._items.snapshot(),
             "control": self._control.snapshot(),
@@ -225,6 +243,8 @@ class RowFollower:
         self._users.restore(frame["users"])
         self._items.restore(frame["items"])
         self._policies.parts.clear()
+        for topic, reader in self._readers.items():
+            reader.misfits = frame.get("misfits", {}).get(topic, {})
         self._control.restore(frame["control"])
         self._progress = {topic: {} for topic in _WITH_PROGRESS} | {
             topic: {p: _progress_of(*row) for p, *row in found} for topic, found in frame["progress"].items()

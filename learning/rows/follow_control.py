@@ -5,6 +5,7 @@ from __future__ import annotations
 from bandits import PolicyError
 from learners import LearnerError, Ranker
 from learning.measures_before import columns_before
+from learning.rows.checks import SAME_SETTINGS
 from learning.rows.codec import decode_control
 from learning.rows.shared import SharedFrames, shared_key
 from stream.errors import FrameError
@@ -32,6 +33,13 @@ class ControlFrames:
         """What TRAIN has absorbed, wall clock ms."""
         self._is_trained = False  # TRAIN has written the ranker; an older worker may still do so
         self._changed: Frame = {}
+        self._unlike = ""
+
+    @property
+    def misfits(self) -> dict[str, str]:
+        """By part how the settings differ under which its newest rows were written."""
+        own = {"ranker": self._unlike} if self._unlike else {}
+        return own | dict(self.shared.misfits.values())
 
     def put(self, key: str, value: bytes | None) -> None:
         """Take note of a row.
@@ -73,7 +81,12 @@ class ControlFrames:
         if self._is_trained and key != _TRAINED:
             return
         self._is_trained = key == _TRAINED
-        self._ranker.apply(state)
+        try:
+            self._ranker.apply(state)
+        except (PolicyError, LearnerError) as error:
+            self._unlike = f"{error}; {SAME_SETTINGS}"
+            raise
+        self._unlike = ""
         self._changed[kind] = state
 
     def _put_measures(self, partition: str, state: Frame) -> None:

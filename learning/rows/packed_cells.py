@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from learners.part import Column
+from learning.rows.checks import SAME_SETTINGS
 from stream.errors import FrameError
 
 __all__ = [
@@ -142,15 +143,20 @@ class Expected(NamedTuple):
             >>> columns = (Column("half_life_ms", "i8", setting=True, expects=(1_000,)),)
             >>> expected(columns)[0].refuse("clicks", np.array([500]).tobytes())
             Traceback (most recent call last):
-            stream.errors.FrameError: clicks: half_life_ms: expected 1000, the row has 500; give all \
-programs the same
+            stream.errors.FrameError: clicks: half_life_ms: expected 1000, the row has 500; give \
+server and workers the same settings
         """
         found = cell[self.place]
         if not isinstance(found, bytes) or len(found) != len(self.mine):
             return
         theirs = np.frombuffer(found, _wire(self.column)).tolist()
-        ours, came = (" ".join(map(str, values)) for values in (self.column.expects or (), theirs))
-        msg = f"{part}: {self.column.name}: expected {ours}, the row has {came}; give all programs the same"
+        mine = self.column.expects or ()
+        ours, came = (" ".join(map(str, values)) for values in (mine, theirs))
+        if self.column.named:  # those that differ, as the configuration calls them
+            pairs = zip(self.column.named, mine, theirs, strict=True)
+            both = [(f"{name} = {a}", f"{name} = {b}") for name, a, b in pairs if a != b]
+            ours, came = (", ".join(each) for each in zip(*both, strict=True))
+        msg = f"{part}: {self.column.name}: expected {ours}, the row has {came}; {SAME_SETTINGS}"
         raise FrameError(msg)
 
 

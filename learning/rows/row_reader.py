@@ -6,7 +6,7 @@ lie (`learning.ops.row_scan`); all else is read as dictionaries, and becomes suc
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from itertools import accumulate
 from typing import Any, Generic, NamedTuple, TypeVar
 
@@ -17,7 +17,8 @@ import numpy.typing as npt
 from learners.ids import IdList
 from learners.part import Column, Part, Side
 from learning.ops.row_scan import copy_cells, copy_ranges, scan_rows
-from learning.rows.checks import check_id, differ
+from learning.rows.alike import check_lists, check_settings
+from learning.rows.checks import check_id
 from learning.rows.codec import (
     ROW_VERSION,
     ItemRow,
@@ -28,7 +29,7 @@ from learning.rows.codec import (
     decode_user_row,
     encode_row,
 )
-from learning.rows.packed_cells import PACKED, Cells, expected, fixed, packed, packing
+from learning.rows.packed_cells import PACKED, packed, packing
 from learning.rows.part_columns import Lists
 from learning.rows.row_names import RowNames
 from stream.errors import FrameError
@@ -62,9 +63,13 @@ class RowReader(Generic[R]):
     Args:
         kind: of rows.
         columns: of the known parts, by the name that these have in rows.
+        spared: parts that a row is read without where they were written under other settings; for another
+            such part the row cannot be taken.
 
     Attributes:
         columns: as given.
+        misfits: by part how its settings differ in the newest rows that hold it; replaced, never changed.
+        n_misfits: rows that were read without a part.
         names: ids of the rows that are kept.
         values: those rows, as they came.
 
@@ -78,8 +83,13 @@ class RowReader(Generic[R]):
         ([1, 0], {'mine'})
     """
 
-    def __init__(self, kind: type[R], columns: Mapping[str, tuple[Column, ...]]) -> None:
+    def __init__(
+        self, kind: type[R], columns: Mapping[str, tuple[Column, ...]], spared: Collection[str] = ()
+    ) -> None:
         self.columns: Mapping[str, tuple[Column, ...]] = columns
+        self._spared = frozenset(spared)
+        self.misfits: Mapping[str, str] = {}
+        self.n_misfits = 0
         self._decode: Any = _DECODERS[kind]
         self._known = RowNames(str(kind.__struct_config__.tag), columns)
         # Looked up once: in a small round this costs as much as the reading.
@@ -116,16 +126,19 @@ class RowReader(Generic[R]):
         first = len(self.values)
         read: list[int | FrameError] = list(range(first, first + len(values)))
         odd = np.flatnonzero(~fits).tolist()
+        last: dict[str, int] = {}  # by part the newest row in which it does not fit
         if odd:
             now = list(values)
             for n in odd:
                 try:
-                    now[n] = self._as_of_now(names[n], values[n])
+                    now[n] = self._as_of_now(names[n], values[n], n, last)
                 except FrameError as error:
                     read[n] = error
             chunk, fits = self._scan(keys, now)
             chunk.found[~fits] = 0
             self._unfit.update((first + np.flatnonzero(~fits)).tolist())
+        if self.misfits:
+            self._excuse(chunk, last)
         self.names += names
         self.values += values
         self._chunks.append(chunk)
@@ -133,7 +146,9 @@ class RowReader(Generic[R]):
 
     def read_again(self, name: str, value: bytes) -> int:
         """The number of a row that could be taken before."""
+        told = self.misfits, self.n_misfits
         (read,) = self.read([name], [name.encode()], [value])
+        self.misfits, self.n_misfits = told
         if isinstance(read, FrameError):
             raise read
         return read
@@ -150,8 +165,9 @@ class RowReader(Generic[R]):
         )  # fmt: skip
         return _Chunk(data, found, entered), fits
 
-    def _as_of_now(self, name: str, value: bytes) -> bytes:
-        """Rows of older versions, and those with names that are new here, as the scan can read them.
+    def _as_of_now(self, name: str, value: bytes, n: int, last: dict[str, int]) -> bytes:
+        """Rows of older versions, and those with names that are new here, as the scan can read them; `last`
+        takes `n` for the parts that do not fit.
 
         Raises:
             FrameError: the bytes are no such row, or one of another id, or were written by a newer program
@@ -162,11 +178,35 @@ class RowReader(Generic[R]):
         parts = {part: packed(self.columns.get(part, ()), cells) for part, cells in row.parts.items()}
         self._known.note(parts)
         for part, columns in self.columns.items():
-            _check_settings(part, columns, parts.get(part, {}))
+            try:
+                check_settings(part, columns, parts.get(part, {}))
+                if part in self._spared:
+                    check_lists(part, columns, parts.get(part, {}))
+            except FrameError as error:
+                last[part] = n
+                self._tell(part, str(error))
+                if part not in self._spared:
+                    raise
+                parts[part] = {}
+        self.n_misfits += any(at == n for at in last.values())
         for cells in parts.values():
             if cells.get(PACKED) == b"":  # as good as none
                 del cells[PACKED]
         return encode_row(msgspec.structs.replace(row, layout=ROW_VERSION, parts=parts))
+
+    def _tell(self, part: str, why: str) -> None:
+        why = why.removeprefix(f"{part}: ")
+        if self.misfits.get(part) != why:
+            self.misfits = {**self.misfits, part: why}
+
+    def _excuse(self, chunk: _Chunk, last: Mapping[str, int]) -> None:
+        """Parts that fit again in newer rows: rows of before, which stay in the topic, say nothing of now."""
+        cells = self._known.cells
+        for part in list(self.misfits):
+            mine = [at for (name, _), at in cells.items() if name == part]
+            held = np.flatnonzero((chunk.found[:, mine, 0] > 0).any(axis=1))
+            if held.size and held[-1] > last.get(part, -1):
+                self.misfits = {name: why for name, why in self.misfits.items() if name != part}
 
     # -- what rows hold --------------------------------------------------------------------------------------
 
@@ -233,26 +273,3 @@ def _ends(texts: Sequence[bytes]) -> Int64:
     ends = np.zeros(len(texts) + 1, np.int64)
     np.cumsum(np.fromiter(map(len, texts), np.int64, len(texts)), out=ends[1:])
     return ends
-
-
-def _check_settings(part: str, columns: tuple[Column, ...], cells: Cells) -> None:
-    """That a packed cell says the settings that are followed, or none.
-
-    A part has other widths where its columns are of another shape, or others, by another setting.
-    """
-    cell, width = cells.get(PACKED), packing(columns).itemsize
-    if cell is None:
-        return
-    shaped = [column for column in fixed(columns) if column.shape]
-    if len(cell) != width and (cell or shaped):
-        settings = ", ".join(map(_in_words, shaped or fixed(columns)))
-        differ(f"{part}: {settings}", f"{width} bytes", len(cell))
-    for one in expected(columns):
-        if cell[one.place] not in (one.mine, one.unsaid):
-            one.refuse(part, cell)
-
-
-def _in_words(column: Column) -> str:
-    if column.expects is not None:
-        return f"{column.name} {' '.join(map(str, column.expects))}"
-    return f"{column.name} of {column.shape[0]}" if column.shape else column.name

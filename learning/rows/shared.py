@@ -11,6 +11,7 @@ import numpy.typing as npt
 from bandits import PolicyError
 from learners.errors import LearnerError
 from learners.part import Column, Columns, Part, check_columns, with_arrays
+from learning.rows.checks import SAME_SETTINGS
 from learning.rows.codec import encode_control
 from stream.columns import are_finite
 from stream.engine.shard import Output
@@ -85,6 +86,8 @@ class SharedFrames:
         self._changed: set[str] = set()
         self.unknown: set[str] = set()
         """Names of parts that rows have told of and that are not configured here."""
+        self.misfits: dict[str, tuple[str, str]] = {}
+        """By key of a share the part whose settings differ in it, and how; replaced, never changed."""
 
     def put(self, key: str, state: Frame) -> None:
         """Take note of the newest row of a share.
@@ -103,10 +106,15 @@ class SharedFrames:
         if not came.keys() & {column.name for column in columns}:
             msg = f"{name}: expected {', '.join(column.name for column in columns)}, the row has none of them"
             raise FrameError(msg)
-        self._shares[key] = name, self._checked(name, columns, came)
+        self._shares[key] = name, self._checked(key, name, columns, came)
         self._changed.add(name)
+        self._excuse(key)
 
-    def _checked(self, name: str, columns: tuple[Column, ...], came: Frame) -> Columns:
+    def _excuse(self, key: str) -> None:
+        if key in self.misfits:
+            self.misfits = {other: told for other, told in self.misfits.items() if other != key}
+
+    def _checked(self, key: str, name: str, columns: tuple[Column, ...], came: Frame) -> Columns:
         """The share in a row: all sums, and all that has one owner or nothing of it.
 
         Of sums by key some may be missing: a program of before had less of them.
@@ -121,7 +129,8 @@ class SharedFrames:
             if len(mine) == len(columns):
                 self._parts[name].check_shared(came)
         except (LearnerError, PolicyError) as error:
-            msg = f"{name}: {error}; give all programs the same settings"
+            self.misfits = {**self.misfits, key: (name, f"{error}; {SAME_SETTINGS}")}
+            msg = f"{name}: {error}; {SAME_SETTINGS}"
             raise FrameError(msg) from error
         found = {column.name: came[column.name] for column in mine}
         _check_keyed(name, mine, found)
@@ -134,6 +143,7 @@ class SharedFrames:
         """A share is gone."""
         name, _ = self._shares.pop(key, ("", {}))
         self._changed |= {name} & self._columns.keys()
+        self._excuse(key)
 
     def take(self) -> Frame:
         """Changes of every part of which a share has come since the last call."""

@@ -12,7 +12,7 @@ from learning.parts import Parts
 from serving.kafka.behind import EventsBehind
 from serving.kafka.copies import Copies
 from serving.kafka.drain import Drain
-from serving.kafka.follow import RowReader
+from serving.kafka.follow import RowReader, passed_over
 from serving.kafka.intake import BrokerIntake
 from serving.kafka.link import Link
 from serving.kafka.outbox import DecisionOutbox
@@ -206,7 +206,7 @@ class KafkaBackend:
         )
 
     def degraded(self) -> str:
-        """That brokers or workers are away: answers go on from what is here, and say that they are stale."""
+        """That brokers or workers are away, or have other settings: answers go on from what is here."""
         now, marks = self._clock.now_ms(), self.reader.marks
         lag_ms = max(0, int(now) - marks.absorbed_at)
         if self._link.away:
@@ -216,6 +216,10 @@ class KafkaBackend:
             )
         if self.reader.trouble:
             return f"rows do not come: {self.reader.trouble}; what is served is {lag_ms} ms old"
+        # Nobody but whoever runs it can mend that, so it is told before what passes by itself.
+        differ = [passed_over(name, why) for name, why in self.reader.misfits.items()]
+        if differ:
+            return "; ".join(differ)
         most = self._settings.serve.ready_lag_ms
         lags = {"users": lag_ms} if lag_ms > most else {}
         lags |= marks.lagging(now, most)

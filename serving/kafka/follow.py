@@ -18,7 +18,7 @@ from stream.engine import Nudge
 from stream.errors import BrokerAwayError, BrokerError, FrameError
 from stream.frame import Frame, pack
 
-__all__ = ["RowReader"]
+__all__ = ["RowReader", "passed_over"]
 
 _log = logging.getLogger(__name__)
 
@@ -64,6 +64,7 @@ class RowReader:
         self._heard = heard
         self._follower = RowFollower(settings)
         self._said: set[str] = set()  # parts that are not configured, of which the log has told
+        self._differs: set[str] = set()  # parts under other settings, likewise
         self._consumer: RowConsumer | None = None
         self._offsets: dict[str, list[int]] | None = None
         self._seq = self._applied = 0
@@ -86,6 +87,11 @@ class RowReader:
     def n_waiting(self) -> int:
         """Items of the catalogue that find no row."""
         return self._follower.waiting
+
+    @property
+    def misfits(self) -> dict[str, str]:
+        """By part how the settings differ under which its rows were written."""
+        return self._follower.misfits
 
     @property
     def connected(self) -> bool:
@@ -168,6 +174,10 @@ class RowReader:
         for name in sorted(self._follower.unknown - self._said):
             _log.warning("rows tell of %r, which is not configured here; they stay and are passed over", name)
         self._said |= self._follower.unknown
+        for name, why in self.misfits.items():
+            if name not in self._differs:
+                _log.warning("%s", passed_over(name, why))
+        self._differs |= self.misfits.keys()
 
     def _refuse(self, error: FrameError) -> None:
         self._n_unreadable += 1
@@ -263,3 +273,14 @@ class RowReader:
         """Let go of the brokers."""
         if self._consumer is not None:
             self._consumer.close()
+
+
+def passed_over(part: str, why: str) -> str:
+    """That rows of a part were written under other settings, for people.
+
+    Example:
+        >>> passed_over("clicks", "half_life_ms: expected 5, the row has 9; give server and workers the same")
+        "rows of part 'clicks' are passed over: half_life_ms: expected 5, the row has 9; give server and \
+workers the same"
+    """
+    return f"rows of part {part!r} are passed over: {why}"

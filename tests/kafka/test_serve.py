@@ -19,6 +19,7 @@ from freshet.run.serve_kafka import followed_topics
 from freshet.run.worker import worker_config
 from learning.errors import StartError
 from learning.parts import build_parts
+from learning.rows.codec import ItemRow, encode_row
 from learning.settings import LearnSettings
 from serving.kafka.backend import KafkaBackend
 from serving.kafka.consumer import LostRowsError, RowConsumer
@@ -32,6 +33,7 @@ from stream.kafka import KafkaSettings
 from stream.kafka.layout import LAYOUT
 from stream.kafka.partitioning import partition_of
 from stream.kafka.topics import create_topics, missing_topics
+from tests.harness.cells import near
 from tests.harness.live import LiveWorker, wait_until
 from tests.harness.servers import RowWriter, events_in, item_rows, user_row
 from tests.harness.workers import WorkerThread
@@ -164,10 +166,14 @@ def test_bad_rows_are_counted_and_do_not_stop_it(
     ready: KafkaSettings, rows: RowWriter, tmp_path: Path
 ) -> None:
     bad = [Output(topic, 0, b"\xff", b"x") for topic in ("control", "catalogue", "item-vectors", "policy")]
-    rows.write([*bad, Output("user-vectors", 1, b"{}", b"\xff"), *films()], absorbed_at=T0)
+    unlike = ItemRow(item_id="odd", parts={"cooccurrence": near(5, [], [], 1.0)})
+    other = [*films(), Output("item-vectors", 0, encode_row(unlike), b"odd")]
+    rows.write([*bad, Output("user-vectors", 1, b"{}", b"\xff"), *other], absorbed_at=T0)
     with serving(tmp_path / "s", settings(ready)) as server:
         assert len(server.ask()["items"]) == 10
-        assert server.metric("rows_refused") == 5
+        assert server.metric("rows_refused") == 6
+        why = server.client.get("/readyz").json()["why"]
+        assert "rows of part 'cooccurrence' are passed over: half_life_ms: expected" in why
 
 
 def test_accepted_events_are_in_the_topic(ready: KafkaSettings, rows: RowWriter, tmp_path: Path) -> None:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import re
 from typing import cast
 
+import msgspec
 import numpy as np
 import pytest
 
-from freshet.config import load_settings
+from freshet.config import Settings, load_settings
 from learning.pipeline import Pipeline
 from learning.rows.codec import (
     Progress,
@@ -19,16 +20,17 @@ from learning.rows.codec import (
 )
 from learning.rows.follow import RowFollower
 from learning.rows.marks import Marks
+from learning.rows.packed_cells import Cells
 from learning.rows.publish import ItemRows
 from learning.testing_engines import shuffled_rows
 from stream.block_codec import encode_item
 from stream.engine.shard import Output
 from stream.errors import FrameError, NewerFrameError
-from stream.events import Click, Forget, ItemEvent
+from stream.events import Click, Forget, ItemEvent, Tick
 from stream.frame import pack, unpack
 from stream.step import Step
 from stream.testing import drive
-from tests.harness.cells import in_table, near, popular
+from tests.harness.cells import bias, in_table, near, popular
 from tests.harness.rows import (
     RowPublisher,
     RowServer,
@@ -46,6 +48,7 @@ NEAR = {"cooccurrence": near(5, [], [], 1.0)}
 SHORT = encode_row(UserRow(user_id="ann", parts=in_table([1, 2, 3])))
 ODD = encode_row(UserRow(user_id="ann", parts={"vectors": {"": b"1"}}))
 UNEVEN = pack({"kind": "policy", "version": 2, "item_id": "tea", "serving": bytes(4)})
+DAY_MS = 86_400_000
 POPULAR = {"popularity": popular([5, 6], [0, 0], [1, 1], 1)}
 
 
@@ -59,13 +62,6 @@ POPULAR = {"popularity": popular([5, 6], [0, 0], [1, 1], 1)}
         ("user-vectors", b"ann", encode_row(user_row("ann", layout=9)), "version 9"),
         ("user-vectors", b"ann", ODD, "expected 40 bytes, the row has 1"),
         ("user-vectors", b"\xff", encode_row(user_row("ann")), "utf-8"),
-        (
-            "item-vectors",
-            b"tea",
-            encode_row(item_row("tea", parts=POPULAR)),
-            "half_lives_ms: expected",
-        ),
-        ("item-vectors", b"tea", encode_row(item_row("tea", parts=NEAR)), "half_life_ms: expected"),
         ("policy", b"tea", UNEVEN, "length"),
         ("catalogue", b"tea", encode_item(ItemEvent(item_id="mate", ts=1)), "the row is of 'mate'"),
         (
@@ -88,6 +84,54 @@ def test_a_bad_row_is_named_and_the_rest_goes_on(topic: str, key: bytes, value: 
     assert isinstance(caught.value, NewerFrameError) == (says == "version 9")
     server.apply()
     assert "good" in server.parts.items
+
+
+@pytest.mark.parametrize(
+    ("part", "cells", "says"),
+    [
+        ("popularity", POPULAR["popularity"], "half_lives_ms: expected"),
+        ("cooccurrence", NEAR["cooccurrence"], "half_life_ms: expected"),
+        ("cooccurrence", {"neighbours": ["a"] * 5_000}, "neighbours: expected at most"),
+        ("mf", {"": bytes(8)}, "bias: expected 4 bytes, the row has 8; give server and workers the same"),
+    ],
+)
+def test_a_part_of_other_settings_costs_no_more_than_itself(part: str, cells: Cells, says: str) -> None:
+    server = RowServer()
+    tea = item_row("tea", clicks=3, parts={"mf": bias(0.5), part: cells})
+    server.follow([row_record("item-vectors", tea)])
+    again = RowFollower(make_settings())
+    again.restore(unpack(pack(server.follower.snapshot())))
+    for follower in (server.follower, again):
+        assert follower.misfits.keys() == {part} and follower.misfits[part].startswith(says)
+    (row,) = server.parts.items.find(["tea"])
+    assert (server.parts.items.clicks[row], server.follower.refused) == (3, 1)
+    assert server.parts.mf.item_bias(np.array([row])) == (0.0 if part == "mf" else 0.5)
+    fits = {"mf": bias(0.1), "popularity": popular([DAY_MS, 4 * DAY_MS], [0, 0], [1, 1], 1)}
+    fits["cooccurrence"] = near(180 * DAY_MS, ["mate"], [1.0], 1.0)
+    server.follow([row_record("item-vectors", item_row("mate", parts={part: fits[part]}))])
+    assert not server.follower.misfits  # what was written before stays in the topic, and is of no concern now
+
+
+def test_a_map_of_other_width_leaves_items_served_and_is_named_until_the_newest_rows_fit() -> None:
+    def settings(dim: int) -> Settings:
+        return msgspec.structs.replace(
+            make_settings(), learners=({"kind": "content_map", "dim": dim, "enough": 1},)
+        )
+
+    tea = ItemEvent(item_id="tea", ts=1, attributes={"taste": "bitter"})
+    server = RowServer(settings(4))
+    for dim, differs in ((8, {"content_map"}), (4, set())):
+        came = RowPublisher(settings(dim)).learn(
+            [tea, Click(ts=2, user_id="ann", item_id="tea"), Tick(ts=90_000)]
+        )
+        errors = server.follower.add_all([(o.topic, o.partition, o.key or b"", o.value) for o in came])
+        server.apply()
+        assert all("control/" in str(error) for error in errors) and bool(errors) == bool(differs)
+        assert server.follower.misfits.keys() == differs
+        (row,) = server.parts.items.find(["tea"])
+        assert (
+            server.parts.items.clicks[row] == 1 and server.parts.catalogue.servable(np.array([row]), 9).all()
+        )
 
 
 def test_more_ids_than_rows_are_refused_and_counted() -> None:
