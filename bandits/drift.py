@@ -6,17 +6,19 @@ and a process that only serves never pays them.
 
 from __future__ import annotations
 
+import logging
 from array import array
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from functools import partial
 from itertools import islice
-from typing import Annotated, Any, Literal, Protocol, Self, cast
+from typing import Annotated, Any, ClassVar, Literal, Protocol, Self, cast
 
 import msgspec
 import numpy as np
 from msgspec import Meta
 
+from bandits.errors import PolicyError
 from bandits.ops.arrays import Float32, Int32
 from bandits.ops.drift import closed_places
 from learners.part import Columns, Part, Side
@@ -26,6 +28,8 @@ from stream.frame import Frame
 
 __all__ = ["DriftSettings", "DriftWatch", "Watched"]
 
+_log = logging.getLogger(__name__)
+
 _MOST = 2_048  # values an arm: with ADWIN's own 2 kB that is 4 kB, 0.4 GB for 100,000 arms
 _MOST_MEANS = 256  # KSWIN looks no further back than 60, and a second of river's time feeds it 2,000 again
 _GROUP = 32  # rewards are mostly 0 or 1: of single ones the Kolmogorov-Smirnov test can tell nothing
@@ -33,6 +37,7 @@ _KSWIN_WINDOW, _KSWIN_LAST = 60, 20
 _NOTED = 32  # alarms that people are told the items of
 _IDLE_MS = 24 * 3_600_000
 _OPERATIONS = ("kind", "slate", "place", "user", "item", "reward", "first", "ts", "before", "stands_for")
+_DETECTORS = ("adwin", "page_hinkley", "kswin")
 _NO_ROWS = np.zeros(0, np.int32)
 
 
@@ -54,6 +59,35 @@ class DriftSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Of `page_hinkley`: impressions times change, as a share of [join] cap, that give an alarm."""
     kswin_alpha: Annotated[float, Meta(gt=0, le=0.5)] = 0.001
     """Of `kswin`: the significance of a change between the means of 32 impressions each."""
+
+    def learns_with(self) -> tuple[str, ...]:
+        """The modules that are imported when items are first watched, so that they are asked for before."""
+        return ("river",) if self.detector else ()
+
+    def refuse_unused(self) -> None:
+        """That no setting is given of a detector that is not chosen: who wrote it believes that it works.
+
+        Raises:
+            PolicyError: one is; a value that is the default says nothing.
+
+        Example:
+            >>> DriftSettings(detector="kswin", adwin_delta=0.01).refuse_unused()
+            Traceback (most recent call last):
+            bandits.errors.PolicyError: adwin_delta = 0.01 does nothing with detector = "kswin"; write \
+detector = "adwin", or leave it out
+        """
+        for field in msgspec.structs.fields(DriftSettings):
+            value, owner = getattr(self, field.name), field.name.rpartition("_")[0]
+            if field.name == "detector" or value == field.default or self.detector == owner:
+                continue
+            if owner in _DETECTORS or not self.detector:
+                meant = owner if owner in _DETECTORS else "adwin"
+                without = f'with detector = "{self.detector}"' if self.detector else "without a detector"
+                msg = (
+                    f'{field.name} = {value} does nothing {without}; write detector = "{meant}", or leave it '
+                    "out"
+                )
+                raise PolicyError(msg)
 
 
 class _Detector(Protocol):
@@ -308,10 +342,18 @@ class DriftWatch:
 class Watched(Part):
     """What policies over items share: with a `watch`, an arm whose reward has changed is learned afresh."""
 
+    name: ClassVar[str]
     watch: DriftWatch | None = None
+    _said_as = ""
 
     def watched_by(self, settings: DriftSettings, world: World) -> Self:
-        """The same policy, whose items are watched if the settings name a detector."""
+        """The same policy, whose items are watched if the settings name a detector.
+
+        Raises:
+            PolicyError: a setting of another detector is given.
+        """
+        settings.refuse_unused()
+        self._said_as = world.name
         if settings.detector:
             self.watch = DriftWatch(settings, cap=world.cap, n_partitions=world.n_partitions)
         return self
@@ -350,9 +392,21 @@ class Watched(Part):
         return {} if self.watch is None else {"drift": self.watch.snapshot()}
 
     def restore_drift(self, frame: Frame) -> None:
-        """Take over the watch's part of a snapshot, if there is one."""
+        """Take over the watch's part of a snapshot, if there is one; a changed detector is said."""
+        kept = frame.get("drift", {})
+        now = "" if self.watch is None else self.watch.settings.detector
+        if kept and kept["detector"] != now:
+            goes_on = (
+                f"{now} watches its items from now on, with nothing seen yet"
+                if now
+                else "none is watched now"
+            )
+            _log.warning(
+                "%s: the snapshot's items were watched by %s; %s. What was learned stays",
+                self._said_as or self.name, kept["detector"], goes_on,
+            )  # fmt: skip
         if self.watch is not None:
-            self.watch.restore(frame.get("drift", {}))
+            self.watch.restore(kept)
 
 
 def _arms_of(frame: Frame) -> Iterator[tuple[int, _Arm]]:

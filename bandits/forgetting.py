@@ -42,6 +42,9 @@ class ForgettingSettings(DriftSettings, frozen=True, forbid_unknown_fields=True)
         Raises:
             PolicyError: settings that do not go together.
         """
+        if self.window_parts != ForgettingSettings().window_parts and not self.window_ms:
+            msg = f"window_parts = {self.window_parts} does nothing without window_ms; leave it out"
+            raise PolicyError(msg)
         if not (self.half_life_ms or self.window_ms):
             return None
         return Forgetting(self.half_life_ms, self.window_ms, self.window_parts)

@@ -98,12 +98,14 @@ def load_settings(
     flags: Mapping[str, Any] | None = None,
     *,
     say: Callable[[str], None] = lambda _: None,
+    requests: bool = True,
 ) -> Settings:
     """Merge the sources of settings; later ones win.
 
     `path` defaults to ``freshet.toml`` in the current folder, if it is there. `flags` is a nested mapping
     like the file; values of None are flags that were not given. `say` hears which file was read and what was
-    passed over, in a line each.
+    passed over, in a line each. Where no `requests` come, as in a made-up world that has features of its own,
+    nobody is told to name features of their context.
 
     Raises:
         SettingsError: a file cannot be read, a name is unknown, or a value does not fit; no message shows a
@@ -131,7 +133,7 @@ def load_settings(
     chosen_parts(SOURCES, settings.sources), chosen_parts(ESTIMATORS, settings.estimators)
     request_features_of(settings)
     blind = [one.name for one in chosen_policies(settings) if one.kind.reads_features]
-    if blind and not settings.policy.features:
+    if requests and blind and not settings.policy.features:
         say(
             f"policy {', '.join(map(repr, blind))} has no features of the request to look at; name some of "
             'its `context`, as in: [policy] features = ["device", "hour"]'

@@ -122,7 +122,16 @@ class Kind(NamedTuple):
     def lacks(self) -> str:
         """What is not installed and needed to train it (`TRAINS_WITH`, modules by name), as a message; empty
         where nothing is. Nothing is imported."""
-        missing = [name for name in getattr(self.module, "TRAINS_WITH", ()) if find_spec(name) is None]
+        return self._without_any(getattr(self.module, "TRAINS_WITH", ()))
+
+    def lacks_to_learn(self, settings: msgspec.Struct) -> str:
+        """What is not installed and is imported when it first learns under these settings (their method
+        `learns_with`, if they have one, names the modules), as a message; empty where nothing is."""
+        asked = getattr(settings, "learns_with", None)
+        return self._without_any(asked()) if callable(asked) else ""
+
+    def _without_any(self, modules: Iterable[str]) -> str:
+        missing = [name for name in modules if find_spec(name) is None]
         return self.without(missing[0]) if missing else ""
 
     def without(self, missing: str) -> str:
@@ -131,7 +140,9 @@ class Kind(NamedTuple):
             brought = distribution(self.package) if self.package else _freshet()
         except PackageNotFoundError:
             brought = None
-        return f"{self.title} needs {missing}, which is not installed{_extra(missing, brought)}"
+        # A plugin's settings may extend ours, and need what we bring.
+        line = _extra(missing, brought) or _extra(missing, _freshet())
+        return f"{self.title} needs {missing}, which is not installed{line}"
 
     @property
     def servable(self) -> bool:
@@ -358,13 +369,15 @@ def _freshet() -> Distribution | None:
 
 
 def _extra(missing: str, package: Distribution | None) -> str:
-    """The line that installs what is missing, where an extra of the package is declared to bring it."""
-    wanted = _plain(missing.partition(".")[0])
+    """The line that installs what is missing, where the package or an extra of it is declared to bring it."""
+    wanted, line_of_its_own = _plain(missing.partition(".")[0]), ""
     for line in (package.requires if package else None) or ():
         name, extra = re.match(r"[\w.-]+", line), re.search(r"""extra\s*==\s*['"]([\w.-]+)""", line)
         if package and name and extra and _plain(name[0]) == wanted:
             return f": run pip install '{package.name}[{extra[1]}]'"
-    return ""
+        if name and not extra and _plain(name[0]) == wanted:
+            line_of_its_own = f": run pip install {name[0]}"
+    return line_of_its_own
 
 
 def _plain(name: str) -> str:

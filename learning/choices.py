@@ -376,6 +376,10 @@ def _kind_of(part: type) -> str:
 
 def _built(one: Chosen, world: World, expected: type) -> Any:
     what = f"settings: {one.where}: {one.kind.title}"
+    # What is first imported when something is learned would else be missed in the middle of a replay.
+    if world.trains and (absent := one.kind.lacks_to_learn(one.settings)):
+        msg = f"settings: {one.where}: {absent}"
+        raise SettingsError(msg)
     try:
         part = one.kind.build(one.settings, world)
     except FreshetError as error:

@@ -9,6 +9,8 @@ from typing import Any, Literal, get_args, get_origin
 
 import msgspec
 
+from learning.catalogue import nearest
+
 __all__ = ["explained", "is_secret", "shown"]
 
 _SECRET = re.compile(r"(^|[._])(auth|passwords?|secrets?|tokens?|credentials?)([._\[]|$)")
@@ -41,7 +43,10 @@ def explained(said: str, merged: Mapping[str, Any], root: type, *, under: str = 
         return _unknown(unknown, where, root, under)
     choices = _choices(root, where) if what.startswith("Invalid enum value ") else ()
     if choices and not is_secret(full):
-        return f"{full}: expected one of {', '.join(choices)}, got {_shown(merged, where, root)}"
+        came, listed = _came(merged, where), ", ".join(choice or '""' for choice in choices)
+        near = nearest(came, filter(None, choices)) if isinstance(came, str) else []
+        meant = f"; did you mean {near[0]}?" if near else ""
+        return f"{full}: expected one of {listed}, got {_shown(merged, where, root)}{meant}"
     if not what.startswith("Expected "):
         return f"{full}: {what if not is_secret(full) else 'it does not fit'}"
     expected = what.removeprefix("Expected ").partition(", got ")[0]

@@ -17,11 +17,17 @@ __all__ = ["refusing_parts", "startable_parts"]
 
 
 def startable_parts(
-    settings: LearningSettings, sources: Sequence[Chosen] = (), *, kafka: bool, trains: bool
+    settings: LearningSettings,
+    sources: Sequence[Chosen] = (),
+    *,
+    kafka: bool,
+    trains: bool,
+    learns: bool | None = None,
 ) -> Parts:
     """Empty parts, as the settings say, that a system can run, embedded or on Kafka; none of them trains.
 
-    Where this process does, or one that it starts (`trains`), what is needed for that is installed.
+    Where this process does, or one that it starts (`trains`), what is needed for that is installed; and where
+    items are learned (`learns`; as `trains` when left out), what that needs.
 
     Raises:
         SettingsError: a part cannot be built or trained, is not meant for serving, or would be served
@@ -41,7 +47,10 @@ def startable_parts(
             )
             raise SettingsError(msg)
         # Looked for and not imported: the process that looks need not be the one that trains.
-        if trains and (missing := one.kind.lacks()):
+        missing = one.kind.lacks() if trains else ""
+        if trains if learns is None else learns:
+            missing = missing or one.kind.lacks_to_learn(one.settings)
+        if missing:
             msg = f"settings: {one.where}: {missing}"
             raise SettingsError(msg)
     (require_carried if kafka else require_framed)(parts.policies, parts.more)

@@ -31,6 +31,7 @@ LEFT_OUT: Mapping[str, str] = {
         "`decision` for each"
     ),
     "unknown_propensities": "decisions of which a shown item has no propensity above 0 and at most 1",
+    "nothing_shown": "decisions of which nothing was shown",
     "other_order": "decisions that the client showed in another order or with other items",
     "never_shown": "decisions that were never shown",
 }
@@ -209,7 +210,9 @@ def _unusable(slate: Slate, decided: list[str] | None) -> str | None:
     n = len(slate.items)
     if decided is not None and decided[:n] != slate.items:
         return "other_order"
-    known = logged is not None and len(logged) == n > 0
+    if not n:
+        return "nothing_shown"
+    known = logged is not None and len(logged) == n
     if not known or not all(p is not None and 0.0 < p <= 1.0 + _ROUNDING for p in logged or ()):
         return "unknown_propensities"
     return None

@@ -59,13 +59,17 @@ def write_json(path: Path, value: Any) -> None:
         raise StartError(msg) from error
 
 
-def read_settings(path: Path | None = None, flags: Mapping[str, Any] | None = None) -> Settings:
+def read_settings(
+    path: Path | None = None, flags: Mapping[str, Any] | None = None, *, requests: bool = True
+) -> Settings:
     """As `load_settings`; which file was read, and what was passed over, is said on standard error.
 
     Raises:
         SettingsError: a setting is unknown, cannot be read, or does not fit.
     """
-    return load_settings(path, flags=flags, say=lambda line: typer.echo(f"freshet: {line}", err=True))
+    return load_settings(
+        path, flags=flags, say=lambda line: typer.echo(f"freshet: {line}", err=True), requests=requests
+    )
 
 
 def log_to_stderr(name: str) -> None:

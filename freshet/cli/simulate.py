@@ -47,7 +47,7 @@ def simulate(
     """
     played = make_world(world, items, seed)
     # All are those of the file, where one is named, else all kinds.
-    settings = read_settings(config) if policy or config else None
+    settings = read_settings(config, requests=False) if policy or config else None
     every_one = POLICIES.own() if config is None or settings is None else policy_names(settings)
     names = list(dict.fromkeys(policy or every_one))
     made = make_policies(names, played, settings)

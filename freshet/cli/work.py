@@ -78,7 +78,7 @@ def work(
         logging.getLogger("stream").setLevel(logging.INFO)
         chosen = _chosen(steps)
         if set(chosen) - {"join"}:
-            startable_parts(settings, kafka=True, trains="train" in chosen)
+            startable_parts(settings, kafka=True, trains="train" in chosen, learns="items" in chosen)
         _require_topics(settings.kafka, chosen)
         if set(chosen) - {"join"}:
             _warm(settings, chosen)

@@ -190,11 +190,20 @@ def test_without_a_detector_snapshots_are_as_they_were() -> None:
     )
 
 
-def test_values_of_another_detector_are_not_taken_over_and_older_snapshots_are_read() -> None:
+def test_values_of_another_detector_are_not_taken_over_and_older_snapshots_are_read(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     learner, other = policy(), policy("page_hinkley")
     learner.learn_items(closed([0] * 100, [1.0] * 100), {})
+    policy().restore(unpack(pack(learner.snapshot())))
+    assert not caplog.messages
     other.restore(unpack(pack(learner.snapshot())))
+    BetaThompson().restore(learner.snapshot())
     assert int(other.notes()["drift_watched"]) == 0
+    assert [said.partition("; ")[2][:20] for said in caplog.messages] == [
+        "page_hinkley watches",
+        "none is watched now.",
+    ]
     other.restore(BetaThompson().snapshot())
     assert int(other.notes()["drift_watched"]) == 0
 
@@ -213,6 +222,22 @@ BAD: tuple[tuple[dict[str, Any], str], ...] = (
 def test_settings_that_cannot_be_are_refused_by_name(settings: dict[str, Any], name: str) -> None:
     with pytest.raises(SettingsError, match=rf"policies\[0\]\.{name}"):
         build_parts(LearningSettings(policies=({"kind": "thompson", **settings},)))
+
+
+UNUSED: tuple[tuple[dict[str, Any], str], ...] = (
+    ({"adwin_delta": 0.01}, 'adwin_delta = 0.01 does nothing without a detector; write detector = "adwin"'),
+    ({"detect_after": 5}, "detect_after = 5 does nothing without a detector"),
+    ({"detector": "adwin", "kswin_alpha": 0.01}, 'does nothing with detector = "adwin"; .* = "kswin"'),
+    ({"detector": "kswin", "page_hinkley_threshold": 9}, 'threshold = 9.0 .* = "page_hinkley"'),
+)
+
+
+@pytest.mark.parametrize(("settings", "says"), UNUSED, ids=[says for _, says in UNUSED])
+def test_settings_of_a_detector_that_is_not_chosen_are_refused(settings: dict[str, Any], says: str) -> None:
+    with pytest.raises(SettingsError, match=says):
+        build_parts(LearningSettings(policies=({"kind": "thompson", **settings},)))
+    at_default = {name: getattr(DriftSettings(), name) for name in settings if name != "detector"}
+    build_parts(LearningSettings(policies=({"kind": "thompson", **at_default},)))
 
 
 def test_one_model_for_all_items_has_no_arms_to_watch() -> None:

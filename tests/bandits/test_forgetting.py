@@ -230,6 +230,8 @@ def test_arms_that_flip_every_minute_cost_little_more_than_chance(forgetting: Fo
         ({"window_ms": 999}, "window_ms is from 1000"),
         ({"half_life_ms": -1}, "half_life_ms"),
         ({"window_ms": 60_000, "window_parts": 0}, "window_parts"),
+        ({"half_life_ms": 60_000, "window_parts": 4}, "window_parts = 4 does nothing without window_ms"),
+        ({"window_parts": 4}, "window_parts = 4 does nothing without window_ms"),
         ({"half_life_ms": 10**15}, "half_life_ms"),
     ],
 )

@@ -61,6 +61,11 @@ def test_a_list_in_a_variable_is_json() -> None:
         ("[join]\nwindow = 1", "window"),
         ("[join]\nmax_pending = 0", "max_pending"),
         ("[serve]\nactivate = 'later'", "serve.activate: expected one of auto, explicit, got 'later'"),
+        (
+            "[[policies]]\nkind = 'thompson'\ndetector = 'ADWIN'",
+            r"""expected one of "", adwin, page_hinkley, kswin, got 'ADWIN'; did you mean adwin\?""",
+        ),
+        ("[kafka]\nprotocol = 'sasl_sll'", r"protocol: .*, got 'sasl_sll'; did you mean SASL_SSL\?"),
         ("[policy]\nname = 'lin_ubc'", r"policy\.name: .*'lin_ubc'; did you mean lin_ucb\? There are: diag_"),
         ("[policy]\nothers = ['uniform', 'lin_ubc']", r"policy\.others\[1\]: .*'lin_ubc'"),
         ("[policy]\nalpha = 1\n[[policies]]\nkind = 'uniform'", r"policy\.alpha does not go with \[\[pol"),
@@ -271,9 +276,10 @@ def test_a_section_that_is_given_as_a_value_is_named() -> None:
 
 
 def test_a_policy_on_features_that_has_none_is_told_what_to_write() -> None:
-    for features, n_said in ((["device"], 0), ([], 1)):
+    # A made-up world has features of its own.
+    for features, requests, n_said in ((["device"], True, 0), ([], False, 0), ([], True, 1)):
         said: list[str] = []
         flags = {"policies": [{"kind": "lin_ucb"}, {"kind": "uniform"}], "policy": {"features": features}}
-        load_settings(environ={}, flags=flags, say=said.append)
+        load_settings(environ={}, flags=flags, say=said.append, requests=requests)
         assert len(said) == n_said
     assert said[0].startswith("policy 'lin_ucb' has no features of the request to look at; ")

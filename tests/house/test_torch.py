@@ -1,10 +1,12 @@
-"""Only what trains a network needs torch: all else is imported, and runs, where there is none."""
+"""Only what trains a network needs torch, and a detector river: all else is imported, and runs, without."""
 
 from __future__ import annotations
 
 import subprocess
 import sys
 from pathlib import Path
+
+import pytest
 
 _EVERY_MODULE = """
 import sys
@@ -30,15 +32,26 @@ def test_every_module_but_those_of_networks_is_imported_where_there_is_no_torch(
     assert left < 20 and n > 300
 
 
-def test_where_it_is_missing_what_trains_a_network_says_at_startup_how_to_install_it(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("command", "kind", "setting", "module", "line"),
+    [
+        ("up", "neu_fast_cb", "", "torch", "'freshet[neural]'"),
+        ("up", "thompson", 'detector = "adwin"', "river", "river"),
+        ("simulate", "thompson", 'detector = "adwin"', "river", "river"),
+    ],
+)
+def test_where_it_is_missing_what_learns_with_it_says_at_startup_how_to_install_it(
+    command: str, kind: str, setting: str, module: str, line: str, tmp_path: Path
+) -> None:
     config = tmp_path / "freshet.toml"
-    config.write_text('[[policies]]\nkind = "neu_fast_cb"\n')
-    without = "import sys; sys.modules['torch'] = None; from freshet.cli import main; main()"
+    config.write_text(f'[[policies]]\nkind = "{kind}"\n{setting}\n')
+    without = f"import sys; sys.modules['{module}'] = None; from freshet.cli import main; main()"
+    more = ["--data", str(tmp_path / "data")] if command == "up" else []
     ran = subprocess.run(
-        [sys.executable, "-c", without, "up", "--data", str(tmp_path / "data"), "--config", str(config)],
+        [sys.executable, "-c", without, command, *more, "--config", str(config)],
         capture_output=True, text=True, check=False,
     )  # fmt: skip
     said = " ".join(ran.stderr.split())
-    assert ran.returncode and "kind 'neu_fast_cb' needs torch, which is not installed" in said, said
-    assert "run pip install 'freshet[neural]'" in said
+    assert ran.returncode and f"kind '{kind}' needs {module}, which is not installed" in said, said
+    assert f"run pip install {line}" in said
     assert not (tmp_path / "data").exists()

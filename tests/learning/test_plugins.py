@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -217,6 +218,24 @@ def test_what_only_training_needs_is_asked_for_where_something_trains(register: 
             startable_parts(settings, kafka=kafka, trains=True)
     # Whatever else trains, a replay say, meets it when it builds.
     with pytest.raises(SettingsError, match=says):
+        build_parts(settings, trains=True)
+
+
+def test_what_its_settings_need_to_learn_is_asked_for_where_items_are_learned(register: Register) -> None:
+    settings_class = "class Settings(msgspec.Struct):\n    def learns_with(self): return ('nosuch_river',)\n"
+    source = f"import msgspec\n{settings_class}{UNIFORM}def build(s, w): return Uniform()\n"
+    register("policies.drifting", "plug_drifting", source, needs="Requires-Dist: nosuch-river>=2\n")
+    settings = LearningSettings(policies=({"kind": "drifting"},))
+    for trains, learns_items, is_missed in (
+        (False, True, True), (True, False, False), (True, None, True), (False, None, False),
+    ):  # fmt: skip
+        with (
+            pytest.raises(SettingsError, match=r"run pip install nosuch-river$")
+            if is_missed
+            else nullcontext()
+        ):
+            startable_parts(settings, kafka=True, trains=trains, learns=learns_items)
+    with pytest.raises(SettingsError, match=r"policies\[0\]: kind 'drifting' of .* needs nosuch_river"):
         build_parts(settings, trains=True)
 
 

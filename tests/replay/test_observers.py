@@ -186,11 +186,13 @@ def test_each_slate_that_is_left_out_is_counted_under_its_reason() -> None:
         _decision("w", "ab", 0.5, 0.5, auto=False),
         Impression(request_id="w", ts=1, user_id="u", items=["b", "a"]),
         _decision("n", "ab", 0.5, 0.5, auto=False),
+        _decision("e", ""),
         Impression(request_id="late", ts=1, user_id="u", items=["a"]),
         _decision("late", "a", 0.5, ts=2),
     )
-    left_out = {"no_decision": 1, "propensities_without_decision": 1, "other_order": 1, "never_shown": 1}
-    assert (gathered.left_out, gathered.n_foreign, gathered.rounds("(logged)").size) == (left_out, 3, 1)
+    reasons = "no_decision", "propensities_without_decision", "other_order", "nothing_shown", "never_shown"
+    left_out = dict.fromkeys(reasons, 1)
+    assert (gathered.left_out, gathered.n_foreign, gathered.rounds("(logged)").size) == (left_out, 4, 1)
 
 
 def test_a_policy_is_asked_with_the_logged_context_and_candidates() -> None:
