@@ -90,13 +90,16 @@ def work(
 def _ended_by_sigterm() -> Iterator[None]:
     """SIGTERM ends the process with 0 until the worker itself listens: there is nothing to bring to an end.
 
-    Not by an exception, which would be lost in what is compiled.
+    Not by an exception, which would be lost in what is compiled. Once the worker has ended in order, another
+    SIGTERM changes nothing.
     """
     before = signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
     try:
         yield
-    finally:
+    except BaseException:
         signal.signal(signal.SIGTERM, before)
+        raise
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
 
 
 def _chosen(steps: str) -> list[str]:
@@ -141,9 +144,15 @@ def _warm(settings: Settings, steps: Sequence[str]) -> None:
 async def _work(settings: Settings, steps: Sequence[str]) -> None:
     from learning.shards.worker import Worker
 
-    stop = asyncio.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    stop, loop = asyncio.Event(), asyncio.get_running_loop()
+    loop.add_signal_handler(signal.SIGINT, stop.set)
+
+    def asked(*_: object) -> None:
+        if not loop.is_closed():
+            loop.call_soon_threadsafe(stop.set)
+
+    # Not by the loop, which would let the signal kill the process as soon as it closes.
+    signal.signal(signal.SIGTERM, asked)
     worker = Worker(settings, WallClock(), _end, steps)
     running = ", ".join(worker.engines)
     console.print(f"working at {settings.kafka.bootstrap}: {running}; Ctrl-C ends it")

@@ -127,12 +127,17 @@ class WorkerProcess:
         self.process.send_signal(signal.SIGTERM)
 
     def wait(self) -> int:
-        """The exit code, once it has ended."""
-        try:
-            return self.process.wait(timeout=300)
-        except subprocess.TimeoutExpired:
-            self.kill()
-            raise
+        """The exit code, once it has ended; asked again and again, as by who has little patience."""
+        clock = WallClock()
+        end_s = clock.monotonic_s() + 300.0
+        while True:
+            try:
+                return self.process.wait(timeout=0.1)
+            except subprocess.TimeoutExpired:
+                if clock.monotonic_s() > end_s:
+                    self.kill()
+                    raise
+            self.ask_to_end()
 
 
 class WorkerThread:

@@ -90,12 +90,7 @@ class WorkersChaos:
             victim = self._one()
             self.workers.remove(victim)
             self.happened["remove"] += 1
-            code = victim.stop()
-            if code == 1 and victim.was_fenced():
-                self.happened["ended by itself"] += 1  # before it heard of ours
-            # One that has just been revived may not listen to signals yet, and dies of this one.
-            elif code not in (0, -signal.SIGTERM):
-                self._tell_unclean(code, victim)
+            self._take_leave(victim.stop(), victim)
 
     def remove_frozen(self) -> None:
         """Stop all that are frozen, for good: others own what they had, which is no failure."""
@@ -105,13 +100,16 @@ class WorkersChaos:
             victim.ask_to_end()
             victim.thaw()
             self.go_on(2.0)  # more is delivered to it while it ends
-            if code := victim.wait():
-                self._tell_unclean(code, victim)
+            self._take_leave(victim.wait(), victim)
         self._frozen = []
 
-    def _tell_unclean(self, code: int, victim: WorkerProcess) -> None:
-        self.happened["unclean stop"] += 1
-        self.unclean.append(f"exit code {code}, its last words:\n{victim.said()[-3_000:]}")
+    def _take_leave(self, code: int, victim: WorkerProcess) -> None:
+        if code == 1 and victim.was_fenced():
+            self.happened["ended by itself"] += 1  # before it heard of ours
+        # One that has just been revived may not listen to signals yet, and dies of this one.
+        elif code not in (0, -signal.SIGTERM):
+            self.happened["unclean stop"] += 1
+            self.unclean.append(f"exit code {code}, its last words:\n{victim.said()[-3_000:]}")
 
     def _one(self) -> WorkerProcess:
         awake = [worker for worker in self.workers if worker not in [frozen for _, frozen in self._frozen]]
