@@ -89,8 +89,6 @@ class TrainShard:
         self._is_ours = False
         # Of the features of requests that lists carry; None where nothing that learns here reads them.
         self._layout = self.parts.request_features.layout if self.parts.reads_inputs else None
-        learners = filter(learns_lists, self.parts.list_learners().values())
-        self._clicks_alone = all(part.reads_clicks_alone for part in learners)
 
     # -- records in ------------------------------------------------------------------------------------------
 
@@ -150,7 +148,7 @@ class TrainShard:
     def _learn(self, block: TrainingLists) -> None:
         found = self.lists.follow(block, self._layout)
         self.n_missed += found.n_missed
-        if self._clicks_alone:
+        if self._reads_clicks_alone():
             found = found.of_clicks(block.kind)
         if not found.lists:
             return
@@ -158,6 +156,10 @@ class TrainShard:
         if self.parts.reads_inputs:
             put_inputs(rows, found.lists, self.parts.request_features.width)
         self.parts.learn_lists(rows)
+
+    def _reads_clicks_alone(self) -> bool:
+        learners = filter(learns_lists, self.parts.list_learners().values())
+        return all(part.reads_clicks_alone for part in learners)
 
     def _tick(self, tick: Ticked, record: SourceRecord) -> None:
         if not 0 <= tick.source < self.marks.n_sources:
