@@ -11,6 +11,7 @@ from __future__ import annotations
 import importlib
 import inspect
 import re
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from difflib import get_close_matches
 from importlib.metadata import Distribution, EntryPoint, PackageNotFoundError, distribution, entry_points
@@ -371,12 +372,17 @@ def _freshet() -> Distribution | None:
 def _extra(missing: str, package: Distribution | None) -> str:
     """The line that installs what is missing, where the package or an extra of it is declared to bring it."""
     wanted, line_of_its_own = _plain(missing.partition(".")[0]), ""
+    brings, sizes = [], Counter[str]()
     for line in (package.requires if package else None) or ():
         name, extra = re.match(r"[\w.-]+", line), re.search(r"""extra\s*==\s*['"]([\w.-]+)""", line)
-        if package and name and extra and _plain(name[0]) == wanted:
-            return f": run pip install '{package.name}[{extra[1]}]'"
-        if name and not extra and _plain(name[0]) == wanted:
+        sizes[extra[1] if extra else ""] += 1
+        if name and extra and _plain(name[0]) == wanted:
+            brings.append(extra[1])
+        elif name and _plain(name[0]) == wanted:
             line_of_its_own = f": run pip install {name[0]}"
+    if package and brings:
+        # Extras that bring others whole are listed with all of them; the smallest brings least beside it.
+        return f": run pip install '{package.name}[{min(brings, key=sizes.__getitem__)}]'"
     return line_of_its_own
 
 
