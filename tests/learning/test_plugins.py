@@ -239,8 +239,11 @@ def test_what_its_settings_need_to_learn_is_asked_for_where_items_are_learned(re
         build_parts(settings, trains=True)
 
 
-def test_an_extra_that_is_not_installed_is_named_with_its_line(register: Register) -> None:
-    needs = 'Provides-Extra: deep\nRequires-Dist: numpy\nRequires-Dist: NoSuch.Thing>=2; extra == "deep"\n'
+def test_the_smallest_extra_that_brings_what_is_not_installed_is_named_with_its_line(
+    register: Register,
+) -> None:
+    brings = [("NoSuch.Thing>=2", "all"), ("numpy", "all"), ("NoSuch.Thing>=2", "deep")]
+    needs = "Requires-Dist: numpy\n" + "".join(f'Requires-Dist: {p}; extra == "{e}"\n' for p, e in brings)
     register("policies.deep", "plug_deep", "import nosuch_thing.nn", needs=needs)
     with pytest.raises(SettingsError, match=r"run pip install 'plug_deep\[deep\]'"):
         _build("deep")
