@@ -274,6 +274,7 @@ class TestNeuSquareCb(PolicyPartContract):
     }  # fmt: skip
 
 
+@pytest.mark.long
 class TestNeuFastCb(TestNeuSquareCb):
     name = "neu_fast_cb"
 
