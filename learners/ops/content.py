@@ -153,7 +153,7 @@ def mean_length(a: Int64, weights: Float64) -> float:
 
     Example:
         >>> a = np.array([[2, 1], [0, 1]]) * CONTENT_ONE**2
-        >>> mean_length(a, np.array([[3.0], [1.0]])).round(2), mean_length(a * 0, np.ones((2, 1)))
+        >>> round(mean_length(a, np.array([[3.0], [1.0]])), 2), mean_length(a * 0, np.ones((2, 1)))
         (3.54, 1.0)
     """
     n_items = a[0, 0] / CONTENT_ONE**2

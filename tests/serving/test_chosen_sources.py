@@ -39,7 +39,7 @@ def test_sources_have_the_names_and_settings_of_their_entries() -> None:
 
 @pytest.mark.parametrize("kind", [SOURCES.load(name) for name in SOURCES.own()], ids=SOURCES.own())
 def test_every_kind_of_the_room_can_be_built_from_its_defaults(kind: Kind) -> None:
-    parts = _pipeline(load_settings(environ={})).parts
+    parts = _pipeline(load_settings(environ={"FRESHET_LEARNERS": '[{"kind": "content_map"}]'})).parts
     items = ItemIndex(LiveIndex(64, 4_096, as_given=True), parts.items, parts.catalogue)
     source = build_sources([{"kind": kind.name}], parts, items)[kind.name]
     assert source.offer(Ask(-1, T0 + 9)).dtype == np.int32
