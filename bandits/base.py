@@ -8,7 +8,7 @@ Reading never writes: only `learn`, `remove_items`, `served`, `age_pending`, `ce
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import Enum
@@ -19,7 +19,6 @@ from bandits.drift import Watched
 from bandits.errors import PolicyError
 from bandits.ops.arrays import Float32, Float64, Int32
 from bandits.plans import Plan, require_plan
-from learners.rows import RowBlock
 from stream.frame import Frame
 
 __all__ = ["Choice", "Context", "Policy", "PropensityKind", "Reach", "no_candidate"]
@@ -63,7 +62,7 @@ class Choice(NamedTuple):
     score: float
 
 
-class Policy(Watched, ABC):
+class Policy(Watched):
     """A policy over item rows; it learns every decided slate with its logged context, whoever placed the
     items.
 
@@ -123,16 +122,6 @@ class Policy(Watched, ABC):
     def probability(self, context: Context, candidates: Int32, item: int) -> float:
         """Probability of one item row; 0 for one that is not among the candidates."""
         return float(self.probabilities(context, candidates)[candidates == item].sum())
-
-    # --- learning ---
-
-    @abstractmethod
-    def learn(self, rows: RowBlock) -> Int32:
-        """Learn outcomes in order; returns the item rows touched, ascending."""
-
-    @abstractmethod
-    def remove_items(self, rows: Int32) -> None:
-        """Forget these rows; they may be given to other items."""
 
     # --- state ---
 

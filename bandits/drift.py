@@ -7,9 +7,9 @@ and a process that only serves never pays them.
 from __future__ import annotations
 
 import logging
+from abc import ABC, abstractmethod
 from array import array
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import replace
 from functools import partial
 from itertools import islice
 from typing import Annotated, Any, ClassVar, Literal, Protocol, Self, cast
@@ -36,7 +36,6 @@ _GROUP = 32  # rewards are mostly 0 or 1: of single ones the Kolmogorov-Smirnov 
 _KSWIN_WINDOW, _KSWIN_LAST = 60, 20
 _NOTED = 32  # alarms that people are told the items of
 _IDLE_MS = 24 * 3_600_000
-_OPERATIONS = ("kind", "slate", "place", "user", "item", "reward", "first", "ts", "before", "stands_for")
 _DETECTORS = ("adwin", "page_hinkley", "kswin")
 _NO_ROWS = np.zeros(0, np.int32)
 
@@ -166,10 +165,10 @@ class DriftWatch:
         before the next piece is learned."""
         low = 0
         for operation, drifted in self._feed(block).items():
-            yield _cut(block, low, operation + 1), np.array(drifted, np.int32)
+            yield block.operations(low, operation + 1), np.array(drifted, np.int32)
             low = operation + 1
         if low < len(block):
-            yield _cut(block, low, len(block)) if low else block, _NO_ROWS
+            yield block.operations(low, len(block)) if low else block, _NO_ROWS
 
     def _feed(self, block: RowBlock) -> dict[int, list[int]]:
         """Feed what closes in a block, in order; rows that gave an alarm, by operation."""
@@ -339,7 +338,7 @@ class DriftWatch:
             self._arms[row] = arm
 
 
-class Watched(Part):
+class Watched(Part, ABC):
     """What policies over items share: with a `watch`, an arm whose reward has changed is learned afresh."""
 
     name: ClassVar[str]
@@ -358,13 +357,13 @@ class Watched(Part):
             self.watch = DriftWatch(settings, cap=world.cap, n_partitions=world.n_partitions)
         return self
 
+    @abstractmethod
     def learn(self, rows: RowBlock) -> Int32:
         """Learn outcomes in order; returns the item rows touched, ascending."""
-        raise NotImplementedError
 
+    @abstractmethod
     def remove_items(self, rows: Int32) -> None:
-        """Forget what was learned of these rows."""
-        raise NotImplementedError
+        """Forget what was learned of these rows; they may be given to other items."""
 
     def learn_items(self, block: RowBlock, parcel: Mapping[str, Columns]) -> None:
         """Learn a block where its items are owned; what has drifted is forgotten where the alarm stands."""
@@ -434,11 +433,6 @@ def _are_bits(values: Float32) -> bool:
 
 def _joined(values: list[Float32]) -> Float32:
     return np.concatenate(values) if values else np.zeros(0, np.float32)
-
-
-def _cut(block: RowBlock, low: int, high: int) -> RowBlock:
-    """The operations low..high of a block, over the same slates."""
-    return replace(block, **{name: getattr(block, name)[low:high] for name in _OPERATIONS})
 
 
 def _maker(settings: DriftSettings) -> Callable[[], _Detector]:

@@ -6,7 +6,7 @@ admitted (yet): the operation still counts, but there is nothing to learn into.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -20,6 +20,8 @@ Float32 = npt.NDArray[np.float32]
 Float64 = npt.NDArray[np.float64]
 UInt64 = npt.NDArray[np.uint64]
 Bool = npt.NDArray[np.bool_]
+
+_OF_OPERATIONS = ("kind", "slate", "place", "user", "item", "reward", "first", "ts", "before", "stands_for")
 
 _NO_KEYS: UInt64 = np.zeros(0, np.uint64)
 """Of a block whose reader did not ask for keys."""
@@ -49,6 +51,11 @@ class RowBlock:
     -1), `user`, `item` (CLICK and ORGANIC, else -1), `reward`, `first`, `ts`, and `before`: the place's
     reward before the change, for CLICK (zeros if it is not given), and `stands_for`: how many of its kind one
     is, for TRAIN may be given a part of the lists without a click (ones if it is not given).
+
+    Example:
+        >>> block = RowBlock.empty()
+        >>> len(block), block.start.tolist(), block.operations(0, 0).kind.size
+        (0, [0], 0)
     """
 
     slate_user: Int32
@@ -108,3 +115,12 @@ class RowBlock:
     def __len__(self) -> int:
         """Number of operations."""
         return int(self.kind.size)
+
+    def operations(self, low: int, high: int) -> RowBlock:
+        """The operations low..high - 1, over the same slates.
+
+        Example:
+            >>> len(RowBlock.empty().operations(0, 0))
+            0
+        """
+        return replace(self, **{name: getattr(self, name)[low:high] for name in _OF_OPERATIONS})

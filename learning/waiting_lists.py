@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 from dataclasses import fields, replace
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -18,9 +17,6 @@ __all__ = ["WaitingLists"]
 
 _AT_ONCE = 32  # places that end: about a millisecond of a network, for which a click may have to wait
 _MOST_BYTES = 64 << 20
-_OPERATIONS = (
-    "kind", "slate", "place", "user", "item", "reward", "first", "ts", "before", "stands_for",
-)  # fmt: skip
 
 
 class WaitingLists:
@@ -73,7 +69,7 @@ class WaitingLists:
         block, ends = self._blocks[0]
         done = int(ends[self._at - 1]) if self._at else 0
         until = max(self._at + 1, int(np.searchsorted(ends, done + _AT_ONCE, side="right")))
-        self._learn(_part(block, self._at, until))
+        self._learn(block.operations(self._at, until))
         self._at = until
         if until >= len(block):
             self._blocks.popleft()
@@ -84,7 +80,7 @@ class WaitingLists:
         if not self._blocks:
             return {}
         (first, _), *others = self._blocks
-        left = [_part(first, self._at, len(first)), *(block for block, _ in others)]
+        left = [first.operations(self._at, len(first)), *(block for block, _ in others)]
         columns = [{field.name: getattr(block, field.name) for field in fields(block)} for block in left]
         return {"layout": self._layout, "blocks": columns}
 
@@ -95,11 +91,6 @@ class WaitingLists:
         if frame and frame["layout"] == self._layout:
             for columns in frame["blocks"]:
                 self.put(RowBlock(**{name: column.copy() for name, column in columns.items()}))
-
-
-def _part(block: RowBlock, low: int, high: int) -> RowBlock:
-    columns: dict[str, Any] = {name: getattr(block, name)[low:high] for name in _OPERATIONS}
-    return replace(block, **columns)
 
 
 def _size(block: RowBlock) -> int:

@@ -25,6 +25,7 @@ from learning.shards.users import UsersShard
 from stream.clock import Clock
 from stream.engine.faust_engine import FaustEngine
 from stream.engine.shard import Shard, ShardStep
+from stream.engine.stopping import done_or_stopped
 from stream.engine.sweeper import Sweeper
 from stream.errors import FreshetError, LogError
 from stream.kafka.partitioning import partition_of
@@ -299,15 +300,14 @@ class Worker:
 
 async def _done_before(stop: asyncio.Event, work: Coroutine[Any, Any, None]) -> bool:
     """Whether it was done before the stop, which ends it: where a broker went away it takes for ever."""
-    task, stopped = asyncio.create_task(work), asyncio.create_task(stop.wait())
+    task = asyncio.create_task(work)
     try:
-        await asyncio.wait((task, stopped), return_when=asyncio.FIRST_COMPLETED)
+        await done_or_stopped(task, stop)
         if task.done():
             await task
         return task.done()
     finally:
         task.cancel()
-        stopped.cancel()
 
 
 def _credentials(kafka: KafkaSettings) -> Any:

@@ -18,6 +18,7 @@ from typing import Any
 from stream.clock import Clock
 from stream.engine.faust_fetching import FetchingApp, since_of
 from stream.engine.shard import Shard, SourceRecord
+from stream.engine.stopping import done_or_stopped
 from stream.engine.watchdog import Watchdog
 from stream.engine.worker_settings import WorkerSettings
 from stream.errors import FencedError, FreshetError, LogError
@@ -157,7 +158,7 @@ class FaustEngine:
             has_started = await self._start_faust(stop)
             if has_started:
                 crashed = asyncio.ensure_future(self._app.wait_until_stopped())
-                await _first(crashed, stop)
+                await done_or_stopped(crashed, stop)
                 if not stop.is_set():
                     self._fail("Faust", self._app.crash_reason or LogError("it stopped by itself"))
                 crashed.cancel()
@@ -173,7 +174,7 @@ class FaustEngine:
     async def _start_faust(self, stop: asyncio.Event) -> bool:
         """Whether it has started. While no broker answers it tries again for ever, and cannot be stopped."""
         starting = asyncio.ensure_future(self._app.start())
-        await _first(starting, stop)
+        await done_or_stopped(starting, stop)
         if not starting.done():
             await asyncio.wait((starting,), timeout=_START_S)  # it leaves its group in order where it can
         if starting.done():
@@ -344,13 +345,6 @@ class FaustEngine:
         else:
             _log.error("%s failed", what, exc_info=error)
             self._end(f"{what}: {error!r}")
-
-
-async def _first(done: asyncio.Future[Any], stop: asyncio.Event) -> None:
-    """Wait until one of them is there."""
-    stopped = asyncio.ensure_future(stop.wait())
-    await asyncio.wait((done, stopped), return_when=asyncio.FIRST_COMPLETED)
-    stopped.cancel()
 
 
 def _progress(shard: Shard) -> Callable[[], object]:
