@@ -20,13 +20,11 @@ from bandits.worlds import (
     FlippingWorld,
     LinearWorld,
     World,
-    play,
     row_block,
 )
 from benchmarks.quality.rows import SEEDS, Row, summary
+from benchmarks.quality.worlds import played
 from learners.rows import RowBlock
-from learning.settings import LearningSettings
-from replay.simulate import make_policies
 from stream.blocks import CLOSED
 
 __all__ = [
@@ -48,7 +46,6 @@ HALF_LIFE, WINDOW = 600 * ROUND_MS, 1_600 * ROUND_MS
 """Tried once and not tuned: an arm that leads is seen some hundred times in either."""
 DETECTORS = ("adwin", "page_hinkley", "kswin")
 _RATES = (0.02, 0.1, 0.3, 0.5)
-_EVERY = 10  # what was answered is learned so many rounds later, as behind a log
 _N_ITEMS = 10
 
 PLAYERS: Mapping[str, str] = {"bernoulli": "thompson", "clusters": "diag_lin_ucb", "linear": "lin_ucb"}
@@ -92,9 +89,7 @@ def world_of(name: str, seed: int) -> World:
 def earned(name: str, entry: Mapping[str, Any], n_rounds: int, *, flip: int, seed: int) -> Float64:
     """The rates (n_rounds,) of what a policy chose in a world that is turned over every `flip` rounds."""
     world = FlippingWorld(world_of(name, seed), every=flip)
-    settings = LearningSettings(policies=({**entry, "name": "player"},))
-    played = make_policies(["player"], world, settings)["player"]()
-    run = play(world, played.policy, n_rounds, seed=seed, every=_EVERY, learn=played.learn)
+    run = played(entry, world, n_rounds, seed=seed)
     return np.array([world.rates(world.context(t))[item] for t, item in enumerate(run.items.tolist())])
 
 

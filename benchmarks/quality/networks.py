@@ -12,11 +12,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from bandits.worlds import play
+from benchmarks.quality import worlds
 from benchmarks.quality.rows import SEEDS, Row, shared_data, summary
 from benchmarks.quality.tables import TABLES, TableWorld, load_table
-from learning.settings import LearningSettings
-from replay.simulate import make_policies
 
 __all__ = ["Run", "played", "rows"]
 
@@ -69,9 +67,7 @@ def rows(quick: bool) -> list[Row]:
 
 def played(policy: Mapping[str, Any], world: TableWorld, n_rounds: int, seed: int, delay: int) -> Run:
     """Play a policy, an entry of `[[policies]]`, once; `delay` rounds are learned together."""
-    settings = LearningSettings(policies=({**policy, "name": "it"},))
-    played = make_policies(["it"], world, settings)["it"]()
-    run = play(world, played.policy, n_rounds, seed=seed, every=delay, learn=played.learn)
+    run = worlds.played(policy, world, n_rounds, seed=seed, every=delay)
     half = n_rounds // 2
     first, second = float(run.regret[:half].sum()), float(run.regret[half:].sum())
     return Run(float(run.rewards.sum()), first + second, second / max(first, 1.0))

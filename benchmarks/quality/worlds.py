@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
-from bandits.worlds import World
+from bandits.worlds import Play, World, play
 from benchmarks.quality.rows import SEEDS, Row, summary
 from learning.catalogue import POLICIES
 from learning.errors import SettingsError
+from learning.settings import LearningSettings
 from replay.simulate import WORLDS, make_policies, make_world, simulate
 
-__all__ = ["playable", "regret_rows", "rows"]
+__all__ = ["playable", "played", "regret_rows", "rows"]
 
 _N_ITEMS = 20
 _EVERY = 10  # what was answered is learned so many rounds later, as behind a log
@@ -49,3 +51,10 @@ def playable(world: World) -> list[str]:
             continue
         found.append(name)
     return found
+
+
+def played(entry: Mapping[str, Any], world: World, n_rounds: int, *, seed: int, every: int = _EVERY) -> Play:
+    """Play a policy, an entry of `[[policies]]`, on a world; `every` so many rounds are learned together."""
+    settings = LearningSettings(policies=({**entry, "name": "player"},))
+    player = make_policies(["player"], world, settings)["player"]()
+    return play(world, player.policy, n_rounds, seed=seed, every=every, learn=player.learn)

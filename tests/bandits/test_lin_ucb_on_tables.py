@@ -2,34 +2,27 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from functools import cache
-from pathlib import Path
 
 import numpy as np
-import pyarrow.parquet as pq
 import pytest
 
 from bandits import Context, Draws, LinUcb
 from bandits.ops.arrays import Float32, Int32
 from bandits.worlds import row_block
+from benchmarks.quality.tables import TABLES, load_table
 
-TABLES = ("letter", "magic", "mushroom", "optdigits", "satimage")
 SEEDS, EVERY = (1, 2, 3), 10  # feedback comes ten requests late
 
 
 @cache
 def table(name: str) -> tuple[Float32, Int32]:
     """Features (n, d), the first of them 1, and the right class (n,)."""
-    beside = Path(__file__).resolve().parents[3] / "shared" / "data"
-    folder = Path(os.environ.get("FRESHET_SHARED_DATA", beside)) / "bandit_classification"
-    if not folder.is_dir():
-        pytest.skip(f"no tables at {folder}; FRESHET_SHARED_DATA names the folder that holds them")
-    rows = pq.read_table(folder / f"{name}.parquet")
-    columns = [rows[column].to_numpy() for column in rows.schema.names if column != "target"]
-    right = np.unique(rows["target"].to_numpy(), return_inverse=True)[1]
-    return np.stack([np.ones(len(right)), *columns], 1, dtype=np.float32), right.astype(np.int32)
+    found = load_table(name)
+    if found is None:
+        pytest.skip("no tables here; FRESHET_SHARED_DATA names the folder that holds them")
+    return found
 
 
 def shuffled(name: str, seed: int) -> tuple[Float32, Int32]:
