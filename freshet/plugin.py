@@ -14,7 +14,7 @@ from bandits.errors import PolicyError
 from bandits.forgetting import Forgetting, ForgettingSettings
 from bandits.graph import ClusterItemGraph
 from bandits.plans import Beliefs, InverseGap, Places, Plan, Rule
-from learners.ask import Ask
+from learners.ask import Ask, Listed
 from learners.part import Column, Columns, Part, PartSpec
 from learners.rows import RowBlock
 from learners.scorer import Scorer
@@ -51,6 +51,7 @@ __all__ = [
     "FreshetError",
     "InverseGap",
     "Labels",
+    "Listed",
     "Measure",
     "Part",
     "PartSpec",

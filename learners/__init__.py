@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from learners.admission import Admission
-from learners.ask import Ask
+from learners.ask import Ask, Listed
 from learners.base import Learner
 from learners.catalogue import Catalogue
 from learners.default_scorers import default_scorers
@@ -33,6 +33,7 @@ __all__ = [
     "Histories",
     "Learner",
     "LearnerError",
+    "Listed",
     "MatrixFactorisation",
     "Pairs",
     "Part",

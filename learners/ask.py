@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from types import MappingProxyType
-from typing import Any, TypeVar, cast
+from typing import Any, NamedTuple, TypeVar, cast
 
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["Ask"]
+__all__ = ["Ask", "Listed"]
 
 T = TypeVar("T")
 
@@ -26,6 +26,24 @@ def _nothing(_: int) -> Int32:
     return _NONE
 
 
+class Listed(NamedTuple):
+    """A list that somebody else made: what is known of it beside its items, place by place.
+
+    `rows` (n,) are the items in the order in which they stand there, -1 for an unknown one. A scorer is asked
+    for the features of exactly this array, `rows is ask.listed.rows`, or for those of other items, of which
+    nothing here is known. `contexts` holds what came with each item (`item_context`: the price shown, a
+    badge), and is empty where nothing came.
+
+    Example:
+        >>> listed = Listed(np.array([4, -1], np.int32), [{"price": 3.5}, {}])
+        >>> len(listed.rows), listed.contexts[0]["price"]
+        (2, 3.5)
+    """
+
+    rows: Int32
+    contexts: Sequence[Mapping[str, Any]] = ()
+
+
 class Ask:
     """A request in row numbers; `user` is -1 for an unknown one.
 
@@ -37,6 +55,7 @@ class Ask:
         blocked: rows (n,) that must not be shown, all of them known.
         groups: numbers of the groups that may be shown, None for any.
         context: the request's context as it came.
+        listed: the list that is to be ordered, None where candidates are retrieved.
         allowed: by item row, false for `blocked`; may be shorter than the table, and holds only while
             candidates are gathered.
         best_own: the n best of the policy's own candidates; none if it lists none.
@@ -49,8 +68,8 @@ class Ask:
 
     # Not a dataclass: one is made for each request, and factories of defaults take a microsecond.
     __slots__ = (
-        "allowed", "best_own", "blocked", "context", "groups", "history", "k", "known", "now_ms", "user",
-        "vector", "viewed",
+        "allowed", "best_own", "blocked", "context", "groups", "history", "k", "known", "listed", "now_ms",
+        "user", "vector", "viewed",
     )  # fmt: skip
 
     def __init__(
@@ -67,11 +86,12 @@ class Ask:
         context: Mapping[str, Any] = _NO_CONTEXT,
         allowed: Bool = _NO_MASK,
         best_own: Callable[[int], Int32] = _nothing,
+        listed: Listed | None = None,
     ) -> None:
         self.user, self.now_ms, self.k = user, now_ms, k
         self.history, self.viewed, self.vector = history, viewed, vector
         self.blocked, self.groups, self.context = blocked, groups, context
-        self.allowed, self.best_own = allowed, best_own
+        self.allowed, self.best_own, self.listed = allowed, best_own, listed
         self.known: dict[Hashable, Any] = {}
         """What was worked out for this request, by a key of whoever did it."""
 
