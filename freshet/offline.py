@@ -12,8 +12,8 @@ from bandits import Context, Offered, Policy, request_key
 from index import LiveIndex
 from learners import Catalogue, EmbeddingTable
 from learners.ask import Ask
+from learning.asking import make_ask
 from learning.parts import Parts
-from serving.asking import make_ask
 from serving.chosen_sources import build_sources, source_entries
 from serving.gather import Candidates, Gatherer, PolicyRaisedError
 from serving.item_index import ItemIndex

@@ -15,8 +15,8 @@ import numpy.typing as npt
 
 from bandits import Context, Draws, Policy, PolicyError, Slated, Uniform, build_slate
 from learners.ask import Ask
+from learning.asking import make_ask
 from learning.parts import Parts
-from serving.asking import make_ask
 from serving.chosen_sources import build_sources, source_entries
 from serving.errors import FieldError, ServingError
 from serving.failures import raise_named
