@@ -16,6 +16,8 @@ PYTHONS := $(if $(PYTHON),$(PYTHON),python3 python3.14 python3.13 python3.12 pyt
 KILLS ?= 1000
 # How long workers on Kafka are killed, frozen, added and removed there.
 MINUTES ?= 10
+# Processes that share the files of the tests; ARGS="-n 0 --pdb" looks into one.
+TESTERS ?= 2
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test test-long check bench chaos format reference install install-test install-bench clean
@@ -28,7 +30,7 @@ demo: install  ## the whole loop on real data, about a minute; ARGS="--events 10
 	@$(BIN)/freshet demo $(ARGS)
 
 test: install-test  ## every test, doctest and house rule but the long ones; ARGS="tests/stream -x" narrows it
-	@$(BIN)/pytest -m "not long" $(ARGS)
+	@$(BIN)/pytest -m "not long" -n $(TESTERS) $(ARGS)
 
 check: install-test  ## formatting, lint, types, layers: all four are run, then all must have held
 	@failed=""
