@@ -248,6 +248,7 @@ def _assemble(
         first=np.frombuffer(bytearray(block.first), np.bool_),
         ts=_column("q", block.ts),
         before=_column("d", block.before),
+        action=_column("b", block.action),
         request=_requests(slates, request),
     )
 

@@ -89,6 +89,7 @@ def encode_items(
         first=block.first,
         ts=block.ts,
         before=block.before,
+        action=block.action,
         request=_requests(block, request),
     )
 

@@ -21,7 +21,9 @@ Float64 = npt.NDArray[np.float64]
 UInt64 = npt.NDArray[np.uint64]
 Bool = npt.NDArray[np.bool_]
 
-_OF_OPERATIONS = ("kind", "slate", "place", "user", "item", "reward", "first", "ts", "before", "stands_for")
+_OF_OPERATIONS = (
+    "kind", "slate", "place", "user", "item", "reward", "first", "ts", "before", "action", "stands_for",
+)  # fmt: skip
 
 _NO_KEYS: UInt64 = np.zeros(0, np.uint64)
 """Of a block whose reader did not ask for keys."""
@@ -49,8 +51,10 @@ class RowBlock:
 
     Operation columns: `kind`, `slate` (-1 for ORGANIC), `place` (index into the place columns for CLICK, else
     -1), `user`, `item` (CLICK and ORGANIC, else -1), `reward`, `first`, `ts`, and `before`: the place's
-    reward before the change, for CLICK (zeros if it is not given), and `stands_for`: how many of its kind one
-    is, for TRAIN may be given a part of the lists without a click (ones if it is not given).
+    reward before the change, for CLICK (zeros if it is not given), `action`: for CLICK and ORGANIC the kind
+    of the click, a number in `World.actions`, or -1 where a reward is taken back, else 0 (likewise; TRAIN is
+    not given it), and `stands_for`: how many of its kind one is, for TRAIN may be given a part of the lists
+    without a click (ones if it is not given).
 
     Example:
         >>> block = RowBlock.empty()
@@ -84,6 +88,7 @@ class RowBlock:
     stands_for: Float64 = field(default_factory=lambda: np.zeros(0))
     request: Float32 = field(default_factory=lambda: np.zeros((0, 0), np.float32))
     item_keys: UInt64 = field(default_factory=lambda: _NO_KEYS)
+    action: Int8 = field(default_factory=lambda: np.zeros(0, np.int8))
 
     def __post_init__(self) -> None:
         """Without rewards to start from, every change starts at 0; without features, x is its intercept."""
@@ -91,6 +96,8 @@ class RowBlock:
             self.request = np.ones((self.slate_user.size, 1), np.float32)
         if self.before.size != self.kind.size:
             self.before = np.zeros(self.kind.size)
+        if self.action.size != self.kind.size:
+            self.action = np.zeros(self.kind.size, np.int8)
         if self.stands_for.size != self.kind.size:
             self.stands_for = np.ones(self.kind.size)
 

@@ -24,6 +24,8 @@ class World:
         request_layout: tells that vector from one of other features; empty where none are named.
         rank_names: the ranker's features, in the order of `RowBlock.rank_features`.
         cap: the largest reward of one shown item.
+        actions: the kinds that a click may have (`join.weights`), "click" first, by the numbers that
+            `RowBlock.action` has. What is kept for longer than a process goes by their names.
         seed: what random numbers are derived from.
         partition, n_partitions: the share that is learned here; 0 of 1 where one process learns all.
         parts: the parts that the kind's `needs(settings)` names, by name.
@@ -43,6 +45,7 @@ class World:
     request_layout: str = ""
     rank_names: tuple[str, ...] = ()
     cap: float = 1.0
+    actions: tuple[str, ...] = ("click",)
     seed: int = 0
     partition: int = 0
     n_partitions: int = 1

@@ -444,6 +444,7 @@ def _world(settings: LearningSettings, parts: Mapping[str, Any], item_keys: Item
         request_dim=request_features.width,
         request_layout=request_features.layout,
         cap=settings.join.cap,
+        actions=settings.join.kinds,
         seed=settings.learn.seed,
         parts=parts,
         item_keys=item_keys.of_rows,

@@ -93,12 +93,12 @@ class Attribution:
             self._counters["correction"] += 1
         marks[name] = mark
         if old is not None and old[3] != item_id:
-            self._count(slate, slate.items.index(old[3]), ts, outbox)
+            self._count(slate, slate.items.index(old[3]), ts, outbox, None)
         if self._weights[kind] == 0.0:
             if is_new:
-                outbox.click(slate, place, 0.0, False, ts)
+                outbox.click(slate, place, 0.0, False, ts, kind=kind)
         else:
-            self._count(slate, place, ts, outbox)
+            self._count(slate, place, ts, outbox, kind)
         return None
 
     def put_aside(self, slate: OpenSlate, mark: Mark) -> None:
@@ -120,7 +120,7 @@ class Attribution:
         clicks, see no first click.
         """
         for place, reward in sorted(foreign.rewards.items()):
-            outbox.click(foreign, place, -reward, False, foreign.ts, reward)
+            outbox.click(foreign, place, -reward, False, foreign.ts, reward, None)
         outbox.shown(decided)
         self.let_go(foreign)
         marks = [*(foreign.marks or {}).values(), *(foreign.aside or ())]
@@ -142,12 +142,12 @@ class Attribution:
         taught |= {(items[max(at, ~at)], at >= 0) for at in slate.taught or ()}
         return taught | {(mark[3], self.worth(mark) > 0) for mark in slate.aside or () if self.worth(mark)}
 
-    def _count(self, slate: OpenSlate, place: int, ts: int, outbox: Outbox) -> None:
-        """Sum up the reward of a place and pass on how it changed."""
+    def _count(self, slate: OpenSlate, place: int, ts: int, outbox: Outbox, kind: str | None) -> None:
+        """Sum up the reward of a place and pass on how it changed by a click of `kind`, None: by its loss."""
         marks, weights, item_id = slate.marks or {}, self._weights, slate.items[place]
         if len(marks) == 1:  # nearly always, and the sum of one number is exact
-            ((_, _, value, clicked, kind),) = marks.values()
-            total = weights[kind] * value if clicked == item_id else 0.0
+            ((_, _, value, clicked, only),) = marks.values()
+            total = weights[only] * value if clicked == item_id else 0.0
         else:
             total = fsum([weights[mark[4]] * mark[2] for mark in marks.values() if mark[3] == item_id])
         total = max(self._floor, min(self._cap, total))
@@ -159,7 +159,7 @@ class Attribution:
             slate.rewards[place] = total
         else:
             del slate.rewards[place]
-        outbox.click(slate, place, change, self._is_first(slate, place, before, total), ts, before)
+        outbox.click(slate, place, change, self._is_first(slate, place, before, total), ts, before, kind)
 
     def _is_first(self, slate: OpenSlate, place: int, before: float, total: float) -> bool:
         """Whether a reward rises above 0, or falls below 0, for the first time; remembers what it leaves."""

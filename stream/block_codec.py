@@ -6,13 +6,24 @@ columns for programs of others. What a client made up (contexts, attributes) tra
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
 import msgspec
 import numpy as np
 
-from stream.blocks import CLICK, CLOSED, ORGANIC, SHOWN, FeedbackBlock, Forgotten, ItemsBlock, Segment, Slate
+from stream.blocks import (
+    CLICK,
+    CLOSED,
+    ORGANIC,
+    SHOWN,
+    TAKEN_BACK,
+    FeedbackBlock,
+    Forgotten,
+    ItemsBlock,
+    Segment,
+    Slate,
+)
 from stream.columns import are_finite, are_times
 from stream.errors import FrameError, NewerFrameError
 from stream.events import ItemEvent
@@ -33,10 +44,8 @@ _Number = Annotated[float, msgspec.Meta(ge=-3e38, le=3e38)]  # what fits a float
 _Place = Annotated[int, msgspec.Meta(ge=0, lt=2**31)]
 _At = Annotated[int, msgspec.Meta(ge=0, le=2**62)]
 _COLUMNS = {"kind": np.int8, "ref": np.int32, "place": np.int32, "reward": np.float64, "ts": np.int64}
-_LATER = {"before": np.float64, "accepted": np.int64}
-"""Columns that older programs neither wrote nor look for; left out where all is 0."""
-_LATER_LISTS: Mapping[str, Any] = {"feature_schema": list[str]}
-"""Likewise of slates; left out where all are empty."""
+_LATER = {"before": np.float64, "accepted": np.int64, "action": np.int8}
+"""Columns that older programs neither wrote nor look for; left out where they say nothing."""
 
 
 class _StoredItem(msgspec.Struct, tag_field="kind", tag="item"):
@@ -76,6 +85,7 @@ class _StoredSlates(_SlateColumns, kw_only=True):
     ts: StoredArray
     decided: StoredArray
     feature_schema: list[str] | None = None
+    item_context: list[bytes] | None = None
 
 
 class _StoredOutcomes(msgspec.Struct):
@@ -207,9 +217,12 @@ def _outcomes(block: FeedbackBlock) -> Frame:
         if any(column := getattr(block, name)):
             operations[name] = np.array(column, dtype)
     stored: Frame = {name: [getattr(slate, name) for slate in slates] for name in _LISTS + _MORE_LISTS}
-    for name in _LATER_LISTS:
-        if any(column := [getattr(slate, name) for slate in slates]):
-            stored[name] = column
+    # Likewise columns of slates that older programs do not know.
+    if any(schemas := [slate.feature_schema for slate in slates]):
+        stored["feature_schema"] = schemas
+    if any(slate.item_context for slate in slates):
+        shown = {ref for ref, kind in zip(block.ref, block.kind, strict=True) if kind == SHOWN}
+        stored["item_context"] = [s.item_context if n in shown else b"" for n, s in enumerate(slates)]
     stored["ts"] = np.array([slate.ts for slate in slates], np.int64)
     stored["decided"] = np.array([slate.decided for slate in slates], np.uint8)
     stored["context"] = [slate.context for slate in slates]
@@ -229,7 +242,8 @@ def _outcomes_at_once(value: bytes) -> FeedbackBlock | None:
         if stored.version > SEGMENT_VERSION:
             return None
         columns = stored.slates
-        slates = _slates_of(columns, columns.ts.revive(), columns.decided.revive(), columns.feature_schema)
+        times, ours = columns.ts.revive(), columns.decided.revive()
+        slates = _slates_of(columns, times, ours, columns.feature_schema, columns.item_context)
         operations = {name: array.revive() for name, array in stored.operations.items()}
         return _block_of(slates, stored.organic, operations)
     except (FrameError, *MALFORMED):
@@ -240,8 +254,9 @@ def _revive_outcomes(frame: Frame) -> FeedbackBlock:
     stored = frame["slates"]
     named = {name: stored[name] for name in _NAMES}
     columns = msgspec.convert(named, _SlateColumns, builtin_types=(bytes,))  # else text passes as base64
-    later = msgspec.convert(stored.get("feature_schema"), list[str] | None)
-    slates = _slates_of(columns, stored["ts"], stored["decided"], later)
+    schemas = msgspec.convert(stored.get("feature_schema"), list[str] | None)
+    known = msgspec.convert(stored.get("item_context"), list[bytes] | None, builtin_types=(bytes,))
+    slates = _slates_of(columns, stored["ts"], stored["decided"], schemas, known)
     organic = msgspec.convert(frame["organic"], list[tuple[str, str]])
     return _block_of(slates, organic, frame["operations"])
 
@@ -300,29 +315,37 @@ def _check_operations(operations: Frame, slates: list[Slate], n_organic: int) ->
     if "accepted" in later and not are_times(_plain(operations, "accepted", np.int64)):
         msg = "accepted: a time lies beyond what milliseconds can say"
         raise ValueError(msg)
+    if "action" in later and (_plain(operations, "action", np.int8) < TAKEN_BACK).any():
+        msg = "action: expected numbers of kinds, or -1"
+        raise ValueError(msg)
     if beyond or not fits.all() or any(operations[name].shape != kind.shape for name in names):
         msg = "an operation names a slate, a pair or a place that is not there"
         raise ValueError(msg)
 
 
-def _slates_of(columns: _SlateColumns, ts: Any, decided: Any, schemas: list[str] | None) -> list[Slate]:
+def _slates_of(
+    columns: _SlateColumns, ts: Any, decided: Any, schemas: list[str] | None, contexts: list[bytes] | None
+) -> list[Slate]:
     times = _one_axis("ts", ts, np.int64)
     if not are_times(times):
         msg = "a time lies beyond what milliseconds can say"
         raise ValueError(msg)
     ours = (_one_axis("decided", decided, np.uint8) != 0).tolist()
     lists = [""] * len(ours) if schemas is None else schemas
-    values = zip(*(getattr(columns, name) for name in _NAMES), times.tolist(), ours, lists, strict=True)
+    known = [b""] * len(ours) if contexts is None else contexts
+    values = zip(
+        *(getattr(columns, name) for name in _NAMES), times.tolist(), ours, lists, known, strict=True
+    )
     # Each by its name: to gather them in a map first would take three times as long.
     return [
         Slate(
             request_id=request_id, user_id=user_id, items=items, propensities=propensities, policy=policy,
             clusters=clusters, weights=weights, features=features, context=context, others=others,
             explored=explored, placement=placement, rewards=dict(rewards) if rewards else {}, ts=at,
-            decided=own, feature_schema=schema,
+            decided=own, feature_schema=schema, item_context=of_items,
         )
         for (
             request_id, user_id, items, propensities, policy, clusters, weights, features, context, others,
-            explored, placement, rewards, at, own, schema,
+            explored, placement, rewards, at, own, schema, of_items,
         ) in values
     ]  # fmt: skip

@@ -101,6 +101,10 @@ class _Box:
             mine.accepted += [0] * (len(mine.kind) - len(mine.accepted)) + [block.accepted[o]]
         elif mine.accepted:
             mine.accepted.append(0)
+        if block.action and block.action[o]:
+            mine.action += [0] * (len(mine.kind) - len(mine.action)) + [block.action[o]]
+        elif mine.action:
+            mine.action.append(0)
         mine.kind.append(kind)
         mine.ref.append(now)
         mine.place.append(block.place[o])

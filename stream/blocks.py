@@ -15,7 +15,7 @@ import msgspec
 
 from stream.events import ItemEvent
 from stream.item_blocks import ItemOutcomes, Ticked
-from stream.ops.kinds import CLICK, CLOSED, ORGANIC, SHOWN
+from stream.ops.kinds import CLICK, CLOSED, ORGANIC, SHOWN, TAKEN_BACK
 from stream.parcels import Parcel
 from stream.training import HandedOver, Sampled, TrainingLists
 
@@ -24,6 +24,7 @@ __all__ = [
     "CLOSED",
     "ORGANIC",
     "SHOWN",
+    "TAKEN_BACK",
     "FeedbackBlock",
     "Forgotten",
     "ItemsBlock",
@@ -36,7 +37,9 @@ class Slate(msgspec.Struct, kw_only=True, gc=False):
     """One shown slate with the context its decision used; lives in JOIN until its window closes.
 
     `rewards` maps a place to the reward counted for it so far. `features` is float32 bytes of shape
-    (n_items + n_others, n_features), and `feature_schema` the id of the list of their names. `decided` is
+    (n_items + n_others, n_features), and `feature_schema` the id of the list of their names. `item_context`
+    is what is known of each item in this list: a JSON array parallel to `items`, of objects and nulls, and
+    empty where nothing is; a segment has it for the slates that are shown in it. `decided` is
     false for somebody else's impression: such a slate teaches embeddings only. `eligible` counts all
     items that could have been shown, 0 where that is not known; it stays with JOIN and replay. `rows` is
     a scratch pad of the learner (row numbers); it is not part of the state.
@@ -46,6 +49,7 @@ class Slate(msgspec.Struct, kw_only=True, gc=False):
     user_id: str
     ts: int
     items: list[str]
+    item_context: bytes = b""
     propensities: list[float | None] | None = None
     decided: bool = False
     policy: str = ""
@@ -69,6 +73,8 @@ class FeedbackBlock:
     `kind[o]` is SHOWN, CLICK, CLOSED or ORGANIC. `ref[o]` indexes `slates` (SHOWN, CLICK, CLOSED) or
     `organic`, pairs of user and item (ORGANIC). `place[o]` is the place in the slate for CLICK, else -1.
     `reward[o]`: change of reward for CLICK, reward for ORGANIC, else 0. `ts[o]`: event time in ms.
+    `action[o]`: for CLICK and ORGANIC the kind of the click, a number in `JoinSettings.kinds`, whose 0 is
+    "click", or `TAKEN_BACK` where nobody clicked and a reward is taken back; else 0; empty where all are 0.
     `before[o]`: for CLICK the place's reward before the change, else 0; empty where all are 0, as they
     nearly always are. `accepted[o]`: for CLICK and ORGANIC when the click was accepted, wall ms, else 0;
     measured and never learned; empty where all are 0.
@@ -84,6 +90,7 @@ class FeedbackBlock:
     ts: list[int] = field(default_factory=list)
     before: list[float] = field(default_factory=list)
     accepted: list[int] = field(default_factory=list)
+    action: list[int] = field(default_factory=list)
 
     def __len__(self) -> int:
         """Number of operations."""

@@ -21,9 +21,9 @@ from stream.events import (
     Click,
     Event,
     Forget,
-    Impression,
     ItemEvent,
     LearnedDecision,
+    LearnedImpression,
     LoggedEvent,
     Tick,
 )
@@ -49,7 +49,7 @@ _event_decoder = msgspec.json.Decoder(Event)
 _events_decoder = msgspec.json.Decoder(list[Event])
 _anything_decoder = msgspec.json.Decoder()
 _logged_decoder = msgspec.json.Decoder(LoggedEvent | list[LoggedEvent])
-_LearnedEvent = Impression | Click | ItemEvent | Forget | LearnedDecision | Tick
+_LearnedEvent = LearnedImpression | Click | ItemEvent | Forget | LearnedDecision | Tick
 _learned_decoder = msgspec.json.Decoder(_LearnedEvent | list[_LearnedEvent])
 _encoder = msgspec.json.Encoder()
 
@@ -109,7 +109,8 @@ def decode_events(
         ndjson: which of the two it is.
         dimension: numbers that an item's `vector` must have; None takes any.
         latest_ts: the largest `ts` accepted now, in ms; None takes any.
-        object_bytes: the most that a `context` or `attributes` may take as JSON.
+        object_bytes: the most that a `context` or `attributes` may take as JSON; `item_context` has a limit
+            of its own.
         max_events: the most events that are taken at once; None takes any number.
 
     Raises:

@@ -25,6 +25,7 @@ __all__ = [
     "Impression",
     "ItemEvent",
     "LearnedDecision",
+    "LearnedImpression",
     "LoggedEvent",
     "Tick",
 ]
@@ -84,6 +85,14 @@ _Items = Annotated[
 _Propensities = Annotated[
     list[_Probability | None], Meta(description="one for each item, null where unknown")
 ]
+_ItemContext = Annotated[
+    list[dict[str, Any] | None],
+    Meta(
+        max_length=MAX_SLATE,
+        description="an object or null for each of `items`: what is known of it in this list (the price "
+        "shown, a badge); at most 256 KiB as JSON",
+    ),
+]
 
 
 class Impression(Struct, tag="impression", tag_field="type", kw_only=True, gc=False):
@@ -97,6 +106,7 @@ class Impression(Struct, tag="impression", tag_field="type", kw_only=True, gc=Fa
     ts: _Time
     user_id: _Id
     items: _Items
+    item_context: _ItemContext | None = None
     propensities: _Propensities | None = None
     policy: _Label | None = None
     context: dict[str, Any] | None = None
@@ -104,6 +114,12 @@ class Impression(Struct, tag="impression", tag_field="type", kw_only=True, gc=Fa
     placement: _Label | None = None
     session_id: _Id | None = None
     experiment: _Label | None = None
+
+
+class LearnedImpression(Impression, tag="impression", tag_field="type", kw_only=True, gc=False):
+    """An impression as the learner reads it: what is known of its items stays JSON."""
+
+    item_context: Raw = Raw(b"")  # type: ignore[assignment]
 
 
 class Click(Struct, tag="click", tag_field="type", kw_only=True, gc=False):
@@ -144,7 +160,8 @@ class Decision(Struct, tag="decision", tag_field="type", kw_only=True, gc=False,
 
     `features` holds little-endian float32 bytes, shape (n_shown + n_others, n_features): what the ranker
     saw of the shown items and of a few candidates that were not shown (`others`); `feature_schema` is the
-    id of the list of their names (`learners.feature_schema`), empty in records of before. `clusters` and
+    id of the list of their names (`learners.feature_schema`), empty in records of before. `item_context` is
+    what the request said of the same items, shown ones first: an object or null for each. `clusters` and
     `weights` are the context the policy used; `eligible` counts all items that could have been shown (0:
     not told); learning uses these and never recomputes them. `auto` says that the slate counts as shown;
     otherwise it waits for the client's impression. `absorbed_at` and its two siblings, which are the
@@ -164,6 +181,7 @@ class Decision(Struct, tag="decision", tag_field="type", kw_only=True, gc=False,
     features: bytes = b""
     feature_schema: str = ""
     others: list[str] = []
+    item_context: list[dict[str, Any] | None] | None = None
     sources: list[str] = []
     scores: list[float] = []
     explored: list[int] = []
@@ -193,6 +211,7 @@ class LearnedDecision(Decision, tag="decision", tag_field="type", kw_only=True, 
 
     sources: Raw = Raw(b"[]")  # type: ignore[assignment]
     scores: Raw = Raw(b"[]")  # type: ignore[assignment]
+    item_context: Raw = Raw(b"")  # type: ignore[assignment]
 
 
 class Tick(Struct, tag="tick", tag_field="type", kw_only=True, gc=False):

@@ -25,7 +25,7 @@ Int64 = npt.NDArray[np.int64]
 class ItemOutcomes:
     """Impressions, clicks and organic clicks of some items, O operations in order with N places in all.
 
-    Operation columns: `kind` (stream.blocks), `ts` ms, `reward`, `before`, `first`,
+    Operation columns: `kind` (stream.blocks), `ts` ms, `reward`, `before`, `first`, `action`,
     `decided`, and the logged context, `clusters` (O, K) padded with -1 and `weights` (O, K). Operation o has
     the places start[o]:start[o + 1] of `items` (N,), numbers into `names`: those of a shown slate that
     belong here, and exactly one for a click. Windows that close are here only where policies have detectors
@@ -56,12 +56,15 @@ class ItemOutcomes:
     policies: list[str] = field(default_factory=list)
     layout: str = ""
     shown_at: Int64 = field(default_factory=lambda: np.zeros(0, np.int64))
+    action: Int8 = field(default_factory=lambda: np.zeros(0, np.int8))
 
     def __post_init__(self) -> None:
         """What is not given: zeros, the intercept alone, and nothing known of the decision."""
         n = self.kind.size
         if self.before.size != n:
             self.before = np.zeros(n)
+        if self.action.size != n:
+            self.action = np.zeros(n, np.int8)
         if self.accepted.size != n:
             self.accepted = np.zeros(n, np.int64)
         if self.shown_at.size != n:

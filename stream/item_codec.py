@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from stream.blocks import CLICK, CLOSED, ORGANIC, SHOWN
+from stream.blocks import CLICK, CLOSED, ORGANIC, SHOWN, TAKEN_BACK
 from stream.columns import FAR_MS, are_finite, are_times
 from stream.errors import FrameError
 from stream.frame import Frame
@@ -32,7 +32,8 @@ _OUTCOMES = {
 # Columns that older programs neither wrote nor look for: left out where they say nothing. So a reader may be
 # older than the writer, and the number of the layout stays.
 _LATER = {
-    "before": ("<f8", 1), "accepted": ("<i8", 1), "request": ("<f4", 2), "propensity": ("<f4", 1),
+    "before": ("<f8", 1), "action": ("|i1", 1), "accepted": ("<i8", 1), "request": ("<f4", 2),
+    "propensity": ("<f4", 1),
     "policy": ("|i1", 1), "shown_at": ("<i8", 1),
 }  # fmt: skip
 _SAMPLES = {
@@ -71,7 +72,8 @@ def item_frame(segment: ItemSegment) -> tuple[str, Frame]:
 def _later(block: ItemOutcomes, columns: dict[str, Any]) -> Frame:
     """Add to `columns` those of `_LATER` that say something; returns what stands beside the columns."""
     says = {
-        "before": block.before.any(), "accepted": block.accepted.any(), "request": block.layout,
+        "before": block.before.any(), "action": block.action.any(), "accepted": block.accepted.any(),
+        "request": block.layout,
         "propensity": not np.isnan(block.propensity).all(), "policy": (block.policy >= 0).any(),
         "shown_at": block.shown_at.any(),
     }  # fmt: skip
@@ -182,8 +184,8 @@ def _is_decided_on(block: ItemOutcomes) -> bool:
 def _is_outcomes(block: ItemOutcomes) -> bool:
     n, start, kind = len(block), block.start, block.kind
     columns = (
-        block.ts, block.reward, block.before, block.accepted, block.first, block.decided, block.clusters,
-        block.weights, block.request, block.policy, block.shown_at,
+        block.ts, block.reward, block.before, block.action, block.accepted, block.first, block.decided,
+        block.clusters, block.weights, block.request, block.policy, block.shown_at,
     )  # fmt: skip
     if any(len(column) != n for column in columns) or block.clusters.shape != block.weights.shape:
         return False
@@ -193,6 +195,6 @@ def _is_outcomes(block: ItemOutcomes) -> bool:
     fits = (is_one | (kind == SHOWN) | (kind == CLOSED)).all() and (np.diff(start)[is_one] == 1).all()
     if not are_finite(block.reward, block.weights) or not are_times(block.ts, block.accepted, block.shown_at):
         return False
-    if not _is_decided_on(block):
+    if not _is_decided_on(block) or (block.action < TAKEN_BACK).any():
         return False
     return bool(fits) and bool((block.clusters >= -1).all()) and _points_into(block.items, len(block.names))

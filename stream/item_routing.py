@@ -75,6 +75,7 @@ def _outcomes_at(block: ItemOutcomes, is_here: Bool) -> ItemOutcomes:
         start=start,
         items=number[items],
         before=block.before[ops],
+        action=block.action[ops],
         accepted=block.accepted[ops],
         request=block.request[ops],
         propensity=block.propensity[is_here],

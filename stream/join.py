@@ -16,6 +16,7 @@ from stream.events import (
     Impression,
     ItemEvent,
     LearnedDecision,
+    LearnedImpression,
     LoggedEvent,
     Tick,
 )
@@ -28,6 +29,7 @@ from stream.outbox import (
     Outbox,
     revive_slates,
     store_context,
+    store_item_context,
     store_slates,
     weight_of,
 )
@@ -91,6 +93,7 @@ class Joiner:
         self._clear()
         self._handlers: dict[type, Callable[[Any], None]] = {
             Impression: self._on_impression,
+            LearnedImpression: self._on_impression,
             Click: self._on_click,
             ItemEvent: self._on_item,
             Forget: self._on_forget,
@@ -102,7 +105,7 @@ class Joiner:
     def _clear(self) -> None:
         self.watermark = _START
         self._horizon = _START  # events before it are late
-        self._outbox = Outbox()
+        self._outbox = Outbox(self.settings.kinds)
         self._attribution = Attribution(self.settings, self.counters)
         self._n_bytes = 0  # of the slates and decisions below
         self._open: dict[str, OpenSlate] = {}
@@ -163,9 +166,9 @@ class Joiner:
         if not self._admits(decision):
             return
         request_id = decision.request_id
-        if not decision.auto and decision.context is not None:
+        if not decision.auto and not (decision.context is None and decision.item_context is None):
             # It may be kept for long: as JSON, and as a copy, for the event is not ours.
-            decision = msgspec.structs.replace(decision, context=store_context(decision.context))
+            decision = msgspec.structs.replace(decision, **_stored_contexts(decision))
         there = self._unshown.get(request_id)
         slate = self._open.get(request_id)
         if there is not None:
@@ -287,7 +290,7 @@ class Joiner:
             self.counters["unrewarded"] += 1
             return
         self.counters["organic"] += 1
-        self._outbox.organic(user_id, mark[3], self._attribution.worth(mark), mark[0])
+        self._outbox.organic(user_id, mark[3], self._attribution.worth(mark), mark[0], mark[4])
 
     def _is_worthless(self, mark: Mark) -> bool:
         """Whether a click of a kind that is rewarded has no value; one of weight 0 is a signal."""
@@ -410,8 +413,9 @@ class Joiner:
             self._keep(slate)
             self._attribution.n_marks += len(slate.marks or ()) + len(slate.aside or ())
         for stored in frame["unshown"]:
-            decision = msgspec.convert({**stored, "context": None}, Decision)
-            msgspec.structs.force_setattr(decision, "context", store_context(stored.get("context")))
+            decision = msgspec.convert({**stored, "context": None, "item_context": None}, Decision)
+            for name in ("context", "item_context"):
+                msgspec.structs.force_setattr(decision, name, store_context(stored.get(name)))
             self._keep_unshown(decision)
         self._waiting.restore(frame["waiting"])
         self._seen.restore(frame["seen"])
@@ -420,7 +424,12 @@ class Joiner:
 
 def _store_decision(decision: Decision) -> Frame:
     stored: Frame = msgspec.to_builtins(decision, builtin_types=(bytes,))
-    return {**stored, "context": store_context(decision.context)}
+    return {**stored, **_stored_contexts(decision)}
+
+
+def _stored_contexts(decision: Decision) -> dict[str, bytes | None]:
+    context, items = store_context(decision.context), store_item_context(decision.item_context)
+    return {"context": context, "item_context": items or None}
 
 
 def _misfit(request_id: str, mark: Mark) -> bytes:

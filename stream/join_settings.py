@@ -32,6 +32,9 @@ OUTCOMES = {
 """The counters of a `Joiner` and what each counts."""
 
 
+_MOST_KINDS = 127  # numbered in 8 bits
+
+
 class JoinSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How outcomes are joined; times in milliseconds.
 
@@ -63,6 +66,16 @@ class JoinSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     """How long a forget is remembered, and with it what is delivered again."""
 
     @property
+    def kinds(self) -> tuple[str, ...]:
+        """The kinds that a click may have, in the order of their numbers: "click" first, weighed or not.
+
+        Example:
+            >>> JoinSettings(weights={"view": 0.0, "buy": 5.0}).kinds
+            ('click', 'buy', 'view')
+        """
+        return ("click", *sorted(self.weights.keys() - {"click"}))
+
+    @property
     def floor(self) -> float:
         """The least reward of one shown item."""
         return min((-self.cap, *self.weights.values()))
@@ -84,6 +97,9 @@ class JoinSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
                 raise ValueError(msg)
         if not 0 < self.cap < float("inf"):
             msg = f"join.cap: expected a finite number above 0, got {self.cap}"
+            raise ValueError(msg)
+        if len(self.weights) >= _MOST_KINDS:
+            msg = f"join.weights: expected fewer than {_MOST_KINDS} kinds, got {len(self.weights)}"
             raise ValueError(msg)
         for kind, weight in self.weights.items():
             if not abs(weight) <= 1e6:

@@ -12,6 +12,7 @@ from stream.blocks import (
     CLOSED,
     ORGANIC,
     SHOWN,
+    TAKEN_BACK,
     FeedbackBlock,
     Forgotten,
     ItemsBlock,
@@ -28,6 +29,7 @@ __all__ = [
     "revive_context",
     "revive_slates",
     "store_context",
+    "store_item_context",
     "store_slates",
     "weight_of",
 ]
@@ -55,11 +57,9 @@ class OpenSlate(Slate, kw_only=True, gc=False):
 
 _SLATE_BYTES = 700
 
-_PLAIN = tuple(
-    name
-    for name in OpenSlate.__struct_fields__
-    if name not in {"context", "rewards", "rows", "marks", "aside", "taught", "serial", "ref", "n_bytes"}
-)
+# `item_context` is for whoever learns what was shown, and whatever is open was.
+_OWN = {"context", "item_context", "rewards", "rows", "marks", "aside", "taught", "serial", "ref", "n_bytes"}
+_PLAIN = tuple(name for name in OpenSlate.__struct_fields__ if name not in _OWN)
 _ABSENT: Mapping[str, Any] = {"eligible": 0, "feature_schema": ""}
 
 
@@ -70,6 +70,14 @@ def store_context(context: bytes | dict[str, Any] | None) -> bytes | None:
     reads some maps as arrays.
     """
     return context if context is None or isinstance(context, bytes) else msgspec.json.encode(context)
+
+
+def store_item_context(context: bytes | msgspec.Raw | list[dict[str, Any] | None] | None) -> bytes:
+    """What is said of each item of a list as JSON, for the same reasons; nothing where nothing is."""
+    if not context:
+        return b""
+    stored = context if isinstance(context, bytes) else msgspec.json.encode(context)
+    return b"" if stored == b"null" else stored
 
 
 def revive_context(stored: bytes | dict[str, Any] | None) -> dict[str, Any] | None:
@@ -119,13 +127,22 @@ def weight_of(shown: Decision | OpenSlate) -> int:
     """
     items, others, context = shown.items, shown.others, shown.context
     # What CPython takes for the structs, and for each text with its place in a list and its propensity.
-    n_bytes = _SLATE_BYTES + 100 * len(items) + 60 * len(others) + len(shown.features)
+    n_bytes = (
+        _SLATE_BYTES
+        + len(store_item_context(shown.item_context))
+        + 100 * len(items)
+        + 60 * len(others)
+        + len(shown.features)
+    )
     n_bytes += len("".join(items)) + len("".join(others))
     return n_bytes if context is None else n_bytes + len(context)
 
 
 class Outbox:
     """Collects outcomes into segments; a slate enters a block's `slates` at its first outcome there.
+
+    Args:
+        kinds: what a click may be called, in the order of their numbers.
 
     Example:
         >>> outbox = Outbox()
@@ -140,12 +157,15 @@ class Outbox:
         accepted_at: when the event was accepted that outcomes come from now, wall ms; 0: not known.
     """
 
-    __slots__ = ("_block", "_operations", "_segments", "_serial", "accepted_at")
+    __slots__ = (
+        "_actions", "_block", "_operations", "_segments", "_serial", "accepted_at",
+    )  # fmt: skip
 
-    def __init__(self) -> None:
+    def __init__(self, kinds: Iterable[str] = ("click",)) -> None:
         self._segments: list[Segment] = []
+        self._actions = {kind: number for number, kind in enumerate(kinds)}
         self._block: FeedbackBlock | None = None
-        self._operations: list[tuple[int, int, int, float, bool, int, float, int]] = []
+        self._operations: list[tuple[int, int, int, float, bool, int, float, int, int]] = []
         self._serial = 0
         self.accepted_at = 0
 
@@ -162,9 +182,12 @@ class Outbox:
         block, self._block = self._block, None
         if block is not None:
             columns = map(list, zip(*self._operations, strict=True))
-            block.kind, block.ref, block.place, block.reward, block.first, block.ts, before, at = columns
+            block.kind, block.ref, block.place, block.reward, block.first, block.ts, before, at, action = (
+                columns
+            )
             block.before = before if any(before) else []
             block.accepted = at if any(at) else []
+            block.action = action if any(action) else []
             self._operations = []
 
     def _put(
@@ -177,6 +200,7 @@ class Outbox:
         ts: int,
         before: float = 0.0,
         accepted_at: int = 0,
+        action: int = 0,
     ) -> None:
         block = self._block
         if block is None:
@@ -187,28 +211,38 @@ class Outbox:
             ref = slate.ref = len(block.slates)
             slate.serial = self._serial
             block.slates.append(slate)
-        self._operations.append((kind, ref, place, reward, first, ts, before, accepted_at))
+        self._operations.append((kind, ref, place, reward, first, ts, before, accepted_at, action))
 
     def shown(self, slate: OpenSlate) -> None:
         """The slate counts as shown, at its own time."""
         self._put(slate, SHOWN, -1, 0.0, False, slate.ts)
 
     def click(
-        self, slate: OpenSlate, place: int, change: float, first: bool, ts: int, before: float = 0.0
+        self,
+        slate: OpenSlate,
+        place: int,
+        change: float,
+        first: bool,
+        ts: int,
+        before: float = 0.0,
+        kind: str | None = "click",
     ) -> None:
-        """The reward of one place changed from `before`; a change of 0 is a signal."""
-        self._put(slate, CLICK, place, change, first, ts, before, self.accepted_at)
+        """The reward of one place changed from `before`; a change of 0 is a signal. No `kind`: nobody
+        clicked, a reward is taken back."""
+        action = TAKEN_BACK if kind is None else self._actions[kind]
+        self._put(slate, CLICK, place, change, first, ts, before, self.accepted_at, action)
 
     def closed(self, slate: OpenSlate, ts: int) -> None:
         """The window of the slate ended at `ts`."""
         self._put(slate, CLOSED, -1, 0.0, False, ts)
 
-    def organic(self, user_id: str, item_id: str, reward: float, ts: int) -> None:
+    def organic(self, user_id: str, item_id: str, reward: float, ts: int, kind: str = "click") -> None:
         """A click without a decision behind it."""
         block = self._block
         if block is None:
             block = self._open()
-        self._operations.append((ORGANIC, len(block.organic), -1, reward, True, ts, 0.0, self.accepted_at))
+        ref, action = len(block.organic), self._actions[kind]
+        self._operations.append((ORGANIC, ref, -1, reward, True, ts, 0.0, self.accepted_at, action))
         block.organic.append((user_id, item_id))
 
     def item(self, event: ItemEvent) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from operator import attrgetter
 from typing import Any
 
@@ -27,8 +28,10 @@ from stream.times import TIME_FIELDS, broken_instant, broken_ts, not_ms
 from stream.wide_numbers import may_be_wide, wide_number
 
 __all__ = [
+    "MAX_ITEM_CONTEXT_BYTES",
     "MAX_NESTING",
     "MAX_OBJECT_BYTES",
+    "broken_item_context",
     "broken_own_rule",
     "broken_rule",
     "check_event",
@@ -45,6 +48,10 @@ MAX_NESTING = 32
 MAX_OBJECT_BYTES = 16_384
 """Largest `context` or `attributes` as JSON, unless the settings say otherwise: what a client makes up is
 kept as long as its slate or item is."""
+
+MAX_ITEM_CONTEXT_BYTES = 262_144
+"""Largest `item_context` as JSON: 256 for each item of the longest list. Slates that wait for their clicks
+keep it, within `join.max_pending_mb`."""
 
 _ONE = 1.0 + 1e-9
 """A probability that was summed up may be above 1 by rounding."""
@@ -97,7 +104,8 @@ def broken_rule(
         if event.user_id is None and event.request_id is None:
             return "user_id: expected user_id or request_id in a click, got neither"
     elif type(event) is Impression:
-        return large_object("context", event.context, object_bytes) or _broken_slate(event)
+        reason = large_object("context", event.context, object_bytes) or _broken_slate(event)
+        return reason or _broken_contexts(event, object_bytes)
     elif type(event) is ItemEvent:
         return _broken_item(event, dimension) or large_object("attributes", event.attributes, object_bytes)
     return None
@@ -128,6 +136,34 @@ def large_object(field: str, value: Any, most: int | None) -> str | None:
     return wide_number(field, value) if may_be_wide(text) else None
 
 
+def _broken_contexts(event: Impression, object_bytes: int | None) -> str | None:
+    if event.item_context is None:
+        return None
+    most = None if object_bytes is None else MAX_ITEM_CONTEXT_BYTES
+    return broken_item_context(event.item_context, event.items, most, f"impression {event.request_id!r}")
+
+
+def broken_item_context(
+    contexts: Sequence[Any], items: Sequence[str], most: int | None, whose: str
+) -> str | None:
+    """Why what is said of each item of a list does not fit the list, or is too large to be kept, or None.
+
+    Example:
+        >>> broken_item_context([{"price": 3.5}], ["a", "b"], None, "impression 'r1'")
+        "item_context: expected an object or null for each of the 2 items of impression 'r1', got 1"
+    """
+    if len(contexts) != len(items):
+        return (
+            f"item_context: expected an object or null for each of the {len(items)} items of {_cut(whose)}, "
+            f"got {len(contexts)}"
+        )
+    return large_object("item_context", contexts, most)
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= 60 else f"{text[:40]}..."
+
+
 _numbers = attrgetter(*(f.name for f in msgspec.structs.fields(Decision) if f.type in (int, int | None)))
 
 
@@ -145,6 +181,9 @@ def broken_own_rule(event: Decision | Tick) -> str | None:
     if isinstance(event, Tick):
         return None
     reason = _broken_ids(event) or _broken_odds(event)
+    if reason is None and event.item_context is not None:
+        both = [*event.items, *event.others]
+        reason = broken_item_context(event.item_context, both, None, f"decision {event.request_id!r}")
     if reason is not None:
         return reason
     if any(not -(2**63) <= value < 2**63 for value in _numbers(event) if type(value) is int):

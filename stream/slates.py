@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
+import msgspec
 import numpy as np
 
+from stream.blocks import Slate
 from stream.events import Decision, Impression
-from stream.outbox import OpenSlate, store_context
+from stream.outbox import OpenSlate, store_context, store_item_context
 
-__all__ = ["decided_slate", "foreign_slate", "pick_features"]
+__all__ = ["decided_slate", "foreign_slate", "item_contexts", "pick_features"]
+
+_objects = msgspec.json.Decoder(list[dict[str, Any] | None])
+_raws = msgspec.json.Decoder(list[msgspec.Raw])
+_NONE = msgspec.Raw(b"null")
 
 
 def foreign_slate(impression: Impression) -> OpenSlate:
@@ -19,6 +26,7 @@ def foreign_slate(impression: Impression) -> OpenSlate:
         user_id=impression.user_id,
         ts=impression.ts,
         items=impression.items,
+        item_context=store_item_context(impression.item_context),
         propensities=impression.propensities,
         policy=impression.policy or "",
         context=store_context(impression.context),
@@ -49,7 +57,10 @@ def decided_slate(decision: Decision, ts: int | None = None, items: list[str] | 
         others=decision.others,
         explored=decision.explored,
         placement=decision.placement,
+        item_context=store_item_context(decision.item_context),
     )
+    if slate.item_context and decision.others:
+        slate.item_context = _pick_contexts(slate.item_context, range(len(decision.items)))
     if items is not None and items != decision.items:
         _rearrange(slate, items)
     return slate
@@ -64,7 +75,33 @@ def _rearrange(slate: OpenSlate, items: list[str]) -> None:
     explored = set(slate.explored)
     slate.explored = [now for now, at in enumerate(was) if at in explored]
     slate.features = pick_features(slate.features, was, len(slate.items), len(slate.others))
+    slate.item_context = _pick_contexts(slate.item_context, was)
     slate.items = items
+
+
+def item_contexts(slate: Slate) -> Sequence[Mapping[str, Any]]:
+    """What is known of each item in this list, an object for each place; nothing where nothing came.
+
+    Example:
+        >>> known = Slate(request_id="r", user_id="u", ts=7, items=["a", "b"], item_context=b'[{"p":1},null]')
+        >>> item_contexts(known)
+        [{'p': 1}, {}]
+    """
+    if not slate.item_context:
+        return ()
+    try:
+        found = _objects.decode(slate.item_context)
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
+        return ()  # of somebody else's making: whoever sends such a list through the door is told
+    return [one or {} for one in found] if len(found) == len(slate.items) else ()
+
+
+def _pick_contexts(stored: bytes, places: Sequence[int]) -> bytes:
+    """The JSON array of those places of another, null for -1."""
+    if not stored:
+        return b""
+    found = _raws.decode(stored)
+    return msgspec.json.encode([found[at] if 0 <= at < len(found) else _NONE for at in places])
 
 
 def pick_features(features: bytes, places: Sequence[int], n_shown: int, n_others: int) -> bytes:

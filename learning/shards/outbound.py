@@ -23,7 +23,7 @@ Int32 = npt.NDArray[np.int32]
 
 _MOST_HOMES = 1_000_000
 _PARALLEL = ("kind", "place", "reward", "first", "ts")
-_SPARSE = ("before", "accepted")  # columns of a block that are empty where all is 0
+_SPARSE = ("before", "accepted", "action")  # columns of a block that are empty where all is 0
 
 
 class Homes:
@@ -161,6 +161,7 @@ def outcomes_of(
         start=start,
         items=numbers[places],
         before=rows.before[sent],
+        action=rows.action[sent],
         accepted=np.array(block.accepted, np.int64)[sent]
         if block.accepted
         else np.zeros(sent.size, np.int64),

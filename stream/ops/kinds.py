@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-__all__ = ["CLICK", "CLOSED", "ORGANIC", "SHOWN"]
+__all__ = ["CLICK", "CLOSED", "ORGANIC", "SHOWN", "TAKEN_BACK"]
 
 SHOWN = 0
 """A slate counts as shown: every place had one impression. For consumers in `immediate` mode."""
@@ -18,3 +18,5 @@ CLOSED = 2
 ORGANIC = 3
 """A click without a decision behind it: teaches embeddings, co-occurrence and popularity, never a policy.
 With a negative `reward` it is a dislike, with one of 0 a signal."""
+TAKEN_BACK = -1
+"""As the kind of a click (`FeedbackBlock.action`): nobody clicked, a reward moved or was withdrawn."""

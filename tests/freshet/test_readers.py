@@ -110,3 +110,23 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path: Path, name: str, data: by
     (tmp_path / name).write_bytes(data)
     with pytest.raises(EventError, match=name):
         list(read_rows(tmp_path / name))
+
+
+LISTED = {
+    "type": "impression", "request_id": "r", "ts": T, "user_id": "u", "items": ["a", "b"],
+    "item_context": [{"price": 3.5}, None],
+}  # fmt: skip
+
+
+def cells(path: Path) -> None:
+    row = {name: json.dumps(value) if isinstance(value, list) else value for name, value in LISTED.items()}
+    pa_csv.write_csv(pa.Table.from_pylist([row]), path)
+
+
+@pytest.mark.parametrize("name", ["l.jsonl", "l.csv", "l.parquet"])
+def test_what_is_known_of_a_lists_items_comes_from_every_format(tmp_path: Path, name: str) -> None:
+    path = tmp_path / name
+    writers = {"l.jsonl": lambda at: at.write_text(json.dumps(LISTED)), "l.csv": cells}
+    writers.get(name, lambda at: pq.write_table(pa.Table.from_pylist([LISTED]), at))(path)
+    [row] = read_rows(path)
+    assert json.loads(row.body) == LISTED

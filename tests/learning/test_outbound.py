@@ -9,11 +9,17 @@ import pytest
 
 from learners import Admission, EmbeddingTable
 from learners.encode import encode
-from learning.shards.outbound import Homes, outcomes_of
+from learners.encode_items import encode_items
+from learning.shards.outbound import Homes, merged_blocks, outcomes_of
+from stream.block_codec import decode_segment, encode_segment
 from stream.blocks import CLICK, CLOSED, ORGANIC, SHOWN, FeedbackBlock, Segment
+from stream.events import Click
 from stream.forget import ForgetBook
+from stream.item_blocks import ItemOutcomes
 from stream.join import Joiner, JoinSettings
 from stream.testing import ScriptedEvents
+
+T = 1_700_000_000_000
 
 
 def outcomes(n: int) -> list[FeedbackBlock]:
@@ -67,3 +73,20 @@ def test_homes_by_row_are_those_of_the_ids_also_when_a_row_has_changed_its_owner
 def _sent(block: FeedbackBlock) -> set[int]:
     columns = zip(block.kind, block.ref, strict=True)
     return {ref for kind, ref in columns if kind in (SHOWN, CLICK)}
+
+
+def test_what_was_done_reaches_the_owners_of_items() -> None:
+    kinds = JoinSettings(weights={"click": 1.0, "view": 0.0})
+    joiner = Joiner(kinds, ForgetBook(b"sixteen bytes or more"))
+    joiner.on_events(
+        [Click(ts=T, item_id=item, user_id="u", kind=kind) for item, kind in (("a", "view"), ("b", "click"))]
+    )
+    [block] = joiner.take()
+    assert isinstance(block, FeedbackBlock)
+    users, items = EmbeddingTable(2), EmbeddingTable(2)
+    rows = encode(block, users, items)
+    sent = decode_segment(encode_segment(outcomes_of(block, rows, items)))
+    assert isinstance(sent, ItemOutcomes)
+    there = encode_items(sent, EmbeddingTable(2))
+    assert rows.action.tolist() == there.action.tolist() == [1, 0]
+    assert merged_blocks([FeedbackBlock(), block]).action == [1, 0]

@@ -8,7 +8,7 @@ import pytest
 
 from stream.block_codec import decode_item, decode_segment, encode_item, encode_segment
 from stream.block_routing import bounded, route_segments
-from stream.blocks import CLICK, FeedbackBlock, Forgotten, ItemsBlock, Segment, Slate
+from stream.blocks import CLICK, SHOWN, FeedbackBlock, Forgotten, ItemsBlock, Segment, Slate
 from stream.errors import FrameError
 from stream.events import ItemEvent
 from stream.forget import ForgetBook
@@ -155,3 +155,24 @@ def test_the_id_of_a_slates_features_travels_and_costs_nothing_where_there_is_no
     told = clicked(slate(feature_schema="abc"), slate())
     assert decode_segment(encode_segment(told)) == told
     assert "feature_schema" not in unpack(encode_segment(clicked(slate())))["slates"]
+
+
+def test_what_is_known_of_items_travels_once_with_the_list_and_costs_nothing_where_there_is_none() -> None:
+    known = slate(item_context=b'[{"price":3},null]')
+    shown = FeedbackBlock(
+        [slate("q"), known], [], [SHOWN] * 2, [0, 1], [-1] * 2, [0.0] * 2, [False] * 2, [5] * 2
+    )
+    again, later = (decode_segment(encode_segment(block)) for block in (shown, clicked(known)))
+    assert isinstance(again, FeedbackBlock) and isinstance(later, FeedbackBlock)
+    assert [s.item_context for s in again.slates] == [b"", known.item_context]
+    assert later.slates[0].item_context == b""
+    assert b"item_context" not in encode_segment(clicked(slate()))
+
+
+def test_what_was_done_stays_with_its_click_wherever_it_goes() -> None:
+    block = clicked(slate(user_id="a"), slate("q", user_id="b"), slate("s", user_id="a"))
+    block.action = [0, 3, -1]
+    routed = route_segments([block], {"a": 0, "b": 1}.__getitem__)
+    found = [decode_segment(encode_segment(segment)) for mine in routed.values() for segment in mine]
+    assert [one.action for one in found if isinstance(one, FeedbackBlock)] == [[0, -1], [3]]
+    assert b"action" not in encode_segment(clicked(slate()))

@@ -30,9 +30,11 @@ from stream.events import (
     Forget,
     Impression,
     ItemEvent,
+    LearnedImpression,
     LoggedEvent,
     Tick,
 )
+from stream.outbox import store_item_context
 from stream.rules import MAX_NESTING, check_event, nesting
 from stream.schema import event_components, json_schemas
 
@@ -68,6 +70,16 @@ REFUSED: list[tuple[Any, str]] = [
     (SEEN | {"propensities": [0.5]}, "propensities: expected one for each of 2 items, got 1"),
     (SEEN | {"propensities": [0.5, 0]}, "propensities[1]: expected float > 0"),
     (SEEN | {"propensities": [1.5, 1]}, "propensities[0]: expected float <= 1"),
+    (
+        SEEN | {"item_context": [{"price": 3.5}]},
+        "item_context: expected an object or null for each of the 2 items of impression 'r', got 1",
+    ),
+    (SEEN | {"item_context": [{}, 5]}, "item_context[1]: expected object | null, got 5"),
+    (SEEN | {"item_context": [{}, {"n": 10**30}]}, "item_context[1].n: expected a number of at most 64 bits"),
+    (
+        SEEN | {"item_context": [{}, {"t": "x" * 262_144}]},
+        "item_context: expected at most 262144 bytes as JSON",
+    ),
     (ITEM | {"vector": [1.0]}, "vector: expected 2 numbers, got 1"),
     (ITEM | {"vector": [1.0, 1e40]}, "vector[1]: expected float <="),
     (ITEM | {"attributes": []}, "attributes: expected object | null, got []"),
@@ -364,13 +376,23 @@ def test_the_learner_reads_all_that_a_decision_teaches(auto: bool) -> None:
     decision = Decision(
         request_id="r", ts=5, user_id="u", items=["a", "ä"], propensities=[0.5, 0.25], policy="p",
         clusters=[3], weights=[1.0], features=b"1234", others=["c"], sources=["graph"], scores=[0.1],
-        explored=[1], auto=auto,
+        explored=[1], auto=auto, item_context=[{"price": 3}, None, {}],
     )  # fmt: skip
     [learned] = decode_learned(encode_events([decision]))
-    unread = {"sources", "scores"} if auto else set()
+    unread = {"sources", "scores", "item_context"} if auto else set()
     for name in set(Decision.__struct_fields__) - unread:
         assert getattr(learned, name) == getattr(decision, name)
+    assert isinstance(learned, Decision)
+    assert store_item_context(learned.item_context) == b'[{"price":3},null,{}]'
     assert (learned == decision) is not auto
+
+
+def test_what_is_known_of_a_lists_items_has_a_limit_of_its_own() -> None:
+    known = [{"text": "x" * 100_000}, None]
+    decoded = decode_events(body(SEEN | {"item_context": known}), object_bytes=100)
+    [learned] = decode_learned(record_bytes(decoded))
+    assert isinstance(learned, LearnedImpression)
+    assert json.loads(bytes(learned.item_context)) == known and decoded.rejected == []
 
 
 def test_the_learner_refuses_what_is_no_event() -> None:

@@ -8,12 +8,23 @@ import numpy as np
 import pytest
 
 from stream.block_codec import decode_segment, encode_segment
-from stream.blocks import CLICK, CLOSED, ORGANIC, SHOWN, FeedbackBlock, Forgotten, ItemsBlock, Segment
+from stream.blocks import (
+    CLICK,
+    CLOSED,
+    ORGANIC,
+    SHOWN,
+    TAKEN_BACK,
+    FeedbackBlock,
+    Forgotten,
+    ItemsBlock,
+    Segment,
+)
 from stream.events import Click, Decision, Forget, Impression, ItemEvent, LoggedEvent, Tick
 from stream.forget import ForgetBook
 from stream.frame import Frame, pack, unpack
 from stream.join import OUTCOMES, Joiner, JoinSettings
 from stream.outbox import revive_context, store_context
+from stream.slates import item_contexts
 from stream.testing import ScriptedEvents, StepContract
 
 MINUTE = 60_000
@@ -414,3 +425,45 @@ def test_a_slate_carries_the_id_of_its_features_and_snapshots_of_before_have_non
     for one, expected in ((machine, "abc"), (of_before, "")):
         one.on_events([click()])
         assert [s.feature_schema for s in blocks(one.take())[-1].slates] == [expected]
+
+
+KNOWN: list[dict[str, Any] | None] = [{"price": 3}, None, {"price": 5}]
+
+
+def test_what_is_known_of_a_lists_items_stays_with_them_in_whatever_order_they_were_shown() -> None:
+    waits = decision(auto=False, items=["a", "b", "c"], others=["o"], item_context=[*KNOWN, {"price": 9}])
+    machine = after(waits, impression(items=["c", "new", "a"]), impression("q", item_context=KNOWN[:2]))
+    mine, theirs = blocks(machine.take())[0].slates
+    assert item_contexts(mine) == [{"price": 5}, {}, {"price": 3}]
+    assert theirs.item_context == b'[{"price":3},null]'
+
+
+@pytest.mark.parametrize("auto", [True, False], ids=["shown", "waiting for its impression"])
+def test_what_is_known_of_items_weighs_as_long_as_its_list_waits(auto: bool) -> None:
+    machine = after(settings=JoinSettings(max_pending_mb=1))
+    known = [{"text": "x" * 5_000}, None, None]
+    machine.on_events(decision(f"r{n}", item_context=known, auto=auto) for n in range(210))
+    assert machine.full and 1.0 < machine.pressure < 2.0
+    resumed = joiner(machine.settings)
+    resumed.restore(unpack(pack(machine.snapshot())))
+    resumed.on_event(impression("r7"))
+    # What was shown before the snapshot has been learned.
+    expected = [] if auto else [b'[{"text"']
+    assert [s.item_context[:8] for b in blocks(resumed.take()) for s in b.slates] == expected
+    machine.on_tick(10**12)
+    assert machine.pressure == 0.0
+
+
+def test_outcomes_say_what_was_done() -> None:
+    kinds = JoinSettings(weights={"view": 0.0, "click": 1.0, "buy": 3.0}, cap=9.0)
+    moved = [click("a", event_id="e"), click("b", event_id="e", ts=3_000)]
+    clicks = [
+        click("c", kind="view"),
+        click("c", kind="buy"),
+        click("x", request_id=None, user_id="u", kind="buy"),
+    ]
+    [block] = blocks(after(decision(), *moved, *clicks, settings=kinds).take())
+    assert kinds.kinds == ("click", "buy", "view")
+    # Shown, clicked, and the click moved: one reward is taken back.
+    assert block.action == [0, 0, TAKEN_BACK, 0, 2, 1, 1]
+    assert blocks(after(decision(), *moved[:1], settings=kinds).take())[0].action == []
