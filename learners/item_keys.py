@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import numpy.typing as npt
 
+from learners.ask import Ask
 from learners.count_filter import key_of
 from learners.table import EmbeddingTable
 from learners.touched import roomier
 from stream.blocks import Slate
 
-__all__ = ["ItemKeys", "numbered_keys"]
+__all__ = ["ItemKeys", "keys_of_ask", "numbered_keys"]
 
 Int32 = npt.NDArray[np.int32]
 UInt64 = npt.NDArray[np.uint64]
@@ -28,6 +29,23 @@ def numbered_keys(rows: Int32) -> UInt64:
         [1, 8, 0]
     """
     return (rows.astype(np.int64) + 1).astype(np.uint64)
+
+
+def keys_of_ask(ask: Ask, rows: Int32, item_keys: Callable[[Int32], UInt64]) -> UInt64:
+    """Keys (n,) of candidate `rows` (n,), looked up once a request for all scorers that go by keys.
+
+    Example:
+        >>> ask, rows = Ask(0, 5), np.array([7], np.int32)
+        >>> keys = keys_of_ask(ask, rows, numbered_keys)
+        >>> keys.tolist(), keys_of_ask(ask, rows, numbered_keys) is keys
+        ([8], True)
+    """
+    found: tuple[Int32, UInt64] | None = ask.known.get("item keys")
+    if found is not None and found[0] is rows:
+        return found[1]
+    keys = item_keys(rows)
+    ask.known["item keys"] = rows, keys
+    return keys
 
 
 class ItemKeys:

@@ -41,6 +41,8 @@ S = TypeVar("S", bound=LearningSettings)
 
 _DEFAULT_MEASURES = ("policy_counts", "organic_clicks", "part_notes")
 _DEFAULT_SCORERS = ("popular", "together", "together_by_history", "taste")
+_AS_NEEDED = ("item_rates", "user_items", "session")
+"""Learners that are built, with their own defaults, where a scorer reads them and no entry names them."""
 _TAKEN = {
     "users", "items", "catalogue", "mf", "popularity", "cooccurrence", "history", "ranker", "centroids",
     "graph", "measures", "vectors", "counts",
@@ -131,7 +133,8 @@ def chosen_scorers(settings: LearningSettings) -> list[Chosen]:
 
 
 def chosen_learners(settings: LearningSettings) -> list[Chosen]:
-    """Learners beside those that are always there, in their order; their modules are imported.
+    """Learners beside those that are always there, in their order, and behind them those that scorers read
+    and nobody named; their modules are imported.
 
     Raises:
         SettingsError: an entry does not fit, or its name is that of another part.
@@ -141,7 +144,10 @@ def chosen_learners(settings: LearningSettings) -> list[Chosen]:
         >>> [learner.name for learner in chosen_learners(lists)]
         ['last_hour']
     """
-    chosen = chosen_parts(LEARNERS, settings.learners)
+    named = {str(entry.get("name") or entry.get("kind")) for entry in settings.learners}
+    read = {need for scorer in chosen_scorers(settings) for need in _needs(scorer)} - named
+    more = [{"kind": kind} for kind in _AS_NEEDED if kind in read]
+    chosen = chosen_parts(LEARNERS, [*settings.learners, *more])
     return _of_their_own(chosen, {*_TAKEN, *_IN_FRAMES, *policy_names(settings)})
 
 
@@ -157,7 +163,7 @@ def chosen_measures(settings: LearningSettings) -> list[Chosen]:
     """
     entries = settings.measures or [{"kind": kind} for kind in _DEFAULT_MEASURES]
     learners = {str(entry.get("name") or entry.get("kind")) for entry in settings.learners}
-    taken = {*_TAKEN, *_IN_FRAMES, *policy_names(settings), *learners}
+    taken = {*_TAKEN, *_IN_FRAMES, *policy_names(settings), *learners, *_AS_NEEDED}
     return _of_their_own(chosen_parts(MEASURES, entries), taken)
 
 

@@ -55,6 +55,11 @@ LEARNERS: tuple[dict[str, Any], ...] = (
     {"kind": "popularity", "name": "last_minutes", "half_lives_ms": [60_000]},
     {"kind": "cooccurrence", "name": "lately", "half_life_ms": 3_600_000},
 )
+FEATURES: tuple[dict[str, Any], ...] = (
+    {"kind": "item_rates", "name": "rates"},
+    {"kind": "user_items", "name": "seen", "items": 5},
+    {"kind": "session", "name": "visit", "gap_ms": 20_000},
+)
 CONTENT = {"kind": "content_map", "name": "by_content", "dim": 8, "enough": 1.0}
 
 
@@ -131,6 +136,31 @@ class TestContentMap(PartContract):
     def answers(self, part: Any, parts: Parts, names: Sequence[str]) -> list[Any]:
         rows = parts.items.find(names)
         return [part.weights, part.estimates(rows), part.shares(rows), part.blended(np.ones(4, "f4"), rows)]
+
+
+class TestItemRates(PartContract):
+    name, learners, order_free = "rates", FEATURES, False
+
+    def answers(self, part: Any, parts: Parts, names: Sequence[str]) -> list[Any]:
+        return [part.features(NOW, np.append(parts.items.find(names), np.int32(-1)))]
+
+
+class TestUserItems(PartContract):
+    name, learners, order_free = "seen", FEATURES, False
+
+    def answers(self, part: Any, parts: Parts, names: Sequence[str]) -> list[Any]:
+        users = parts.users.find(sorted(str(name) for name in parts.users.ids_of(parts.users.live)))
+        keys = parts.item_keys.of_ids(names)
+        return [part.features(user, keys, NOW) for user in users.tolist()]
+
+
+class TestSession(TestUserItems):
+    name = "visit"
+
+    def answers(self, part: Any, parts: Parts, names: Sequence[str]) -> list[Any]:
+        users = parts.users.find(sorted(str(name) for name in parts.users.ids_of(parts.users.live)))
+        keys, at = parts.item_keys.of_ids(names), 1_700_000_010_000
+        return [part.features(user, keys, at, is_list=True) for user in users.tolist()]
 
 
 class TestHistories(PartContract):
