@@ -31,8 +31,9 @@ class Scorer(Protocol):
         """The weights (F,) that they start at."""
 
     def features(self, ask: Ask, rows: Int32) -> Floats:
-        """Finite features (n, F) of candidate item `rows` (n,), -1 for an unknown item; they are logged and
-        learned as float32."""
+        """Features (n, F) of candidate item `rows` (n,), -1 for an unknown item; they are logged and learned
+        as float32. NaN stands for what is missing, which the ranker weighs by itself; no feature is
+        infinite."""
 
 
 class Renamed:

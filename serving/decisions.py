@@ -178,9 +178,9 @@ class DecisionMaker:
                 strange = [
                     name
                     for name, column in zip(ranker.names, features.T, strict=True)
-                    if not np.isfinite(column).all()
+                    if np.isinf(column).any()
                 ]
-                msg = f"expected finite features, got others of {', '.join(strange) or 'no column alone'}"
+                msg = f"expected no infinite features, got some of {', '.join(strange) or 'no column alone'}"
                 raise ServingError(msg)
         except Exception as error:  # noqa: BLE001  # whatever another author's scorer raises
             self._failed("ranker", doing, error)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -11,7 +12,7 @@ import numpy.typing as npt
 from learners.ask import Ask
 from learners.errors import LearnerError, ReplicaError
 from learners.feature_schema import FeatureSchemas
-from learners.ops.ranking import learn_clicks
+from learners.ops.ranking import learn_clicks, score_rows
 from learners.part import Part
 from learners.rows import RowBlock
 from learners.scorer import Scorer
@@ -37,6 +38,10 @@ class Ranker(Part):
     (softmax as in ListNet, Cao et al., ICML 2007; AdaGrad, Duchi et al., JMLR 2011). It reads the *logged*
     features, as the decision saw them. The scorers' starting weights suit a world of fashion: the first
     half-life first, the others little. Memory: a few numbers, for good.
+
+    A feature may be missing (NaN): then its weight for that counts (`missing`), learned likewise from 0 on. x
+    is f with 0 for what is missing, and behind it 1 for what is missing and 0 else, and g is that of x. A
+    candidate of which every feature is missing is left out of S.
 
     Weights go by the name of their feature. A snapshot or a frame of a ranker with other scorers is taken
     over as far as names agree; a feature that it does not know keeps its weight, which for a new one is the
@@ -80,14 +85,26 @@ class Ranker(Part):
         self.names = self.schemas.names
         self.initial_weights = {**first, **(weights or {})}
         self._widths = [(scorer, len(scorer.names)) for scorer in self.scorers]
-        self.weights: Float64 = np.array(list(self.initial_weights.values()), np.float64)
-        self._squares: Float64 = np.full(len(self.names), squares)
+        n = len(self.names)
+        self._both, self._both_squares = np.zeros(2 * n), np.full(2 * n, squares)
+        self.weights: Float64 = self._both[:n]
+        self.missing: Float64 = self._both[n:]
+        """The weights (F,) of features that are missing."""
+        self._columns = {
+            "weights": self.weights, "squares": self._both_squares[:n],
+            "missing": self.missing, "missing_squares": self._both_squares[n:],
+        }  # fmt: skip
+        self._start()
         self.steps = 0
         self.unread = 0
         self._published = 0
-        self._kept: dict[str, tuple[float, float]] = {}
-        """Weight and sum of squares of features that a snapshot had and no scorer has; at most those of all
-        lists of scorers that there ever were."""
+        self._kept: dict[str, dict[str, float]] = {}
+        """What a snapshot had, by column, of features that no scorer has; at most those of all lists of
+        scorers that there ever were."""
+
+    def _start(self) -> None:
+        self.weights[:], self.missing[:] = list(self.initial_weights.values()), 0.0
+        self._both_squares[:] = self.squares
 
     @property
     def n_features(self) -> int:
@@ -123,11 +140,16 @@ class Ranker(Part):
         return np.concatenate(found, axis=1, out=out, casting="same_kind")
 
     def score(self, features: Float32) -> Float64:
-        """Scores (n,) of feature rows (n, F); higher is better."""
+        """Scores (n,) of feature rows (n, F), NaN where one is missing; higher is better.
+
+        A score is not finite where a feature is infinite.
+        """
         if features.shape[1:] != self.weights.shape:
             msg = f"expected {self.n_features} features {self.names}, got an array of shape {features.shape}"
             raise LearnerError(msg)
-        return features.astype(np.float64) @ self.weights
+        scores = np.empty(len(features))
+        score_rows(np.ascontiguousarray(features, np.float32), self._both, scores)
+        return scores
 
     # -- writing ---------------------------------------------------------------------------------------------
 
@@ -141,7 +163,7 @@ class Ranker(Part):
             return 0
         steps, unread = learn_clicks(
             rows.kind, rows.first, rows.reward, rows.slate, rows.place, rows.decided, rows.start,
-            rows.rank_features, rows.other_start, rows.other_features, self.weights, self._squares,
+            rows.rank_features, rows.other_start, rows.other_features, self._both, self._both_squares,
             self.learning_rate,
         )  # fmt: skip
         self.steps += steps
@@ -164,6 +186,7 @@ class Ranker(Part):
         return {
             "names": list(self.names),
             "weights": self.weights.copy(),
+            "missing": self.missing.copy(),
             "steps": self.steps,
             "unread": self.unread,
             "schemas": self.schemas.frame(),
@@ -171,9 +194,10 @@ class Ranker(Part):
 
     def snapshot(self) -> Frame:
         """The weights by name, their sums of squares, and the lists of features that decisions follow."""
-        frame = {**self._frame(), "squares": self._squares.copy(), "published": self._published}
+        columns = {name: column.copy() for name, column in self._columns.items()}
+        frame = {**self._frame(), **columns, "published": self._published}
         if self._kept:
-            frame["kept"] = {name: list(learned) for name, learned in self._kept.items()}
+            frame["kept"] = {name: dict(learned) for name, learned in self._kept.items()}
         return frame
 
     def restore(self, frame: Frame) -> None:
@@ -183,10 +207,10 @@ class Ranker(Part):
             ReplicaError: the frame does not fit together.
         """
         # A snapshot of before has no lists: its own is the one that was in use before there were ids.
-        self.weights[:] = list(self.initial_weights.values())
-        self._squares[:] = self.squares
+        self._start()
         self._take(frame)
-        self._by_name(frame, "squares", self._squares)
+        for column in ("squares", "missing_squares"):
+            self._by_name(frame, column)
         self._keep(frame)
         self.schemas.learn_of(frame.get("schemas") or [["", frame["names"]]])
         # Whoever follows learns of the new list with the next changes.
@@ -214,33 +238,47 @@ class Ranker(Part):
         if type(steps) is not int or type(unread) is not int:
             msg = f"the frame has steps {steps!r} and unread {unread!r}, which are no counts"
             raise ReplicaError(msg)
-        self._by_name(frame, "weights", self.weights)
+        self._by_name(frame, "weights")
+        self._by_name(frame, "missing")
         self.steps, self.unread = steps, unread
 
     def _keep(self, frame: Frame) -> None:
         """Keep what the frame has for features that no scorer has now, and give back what was kept for those
         that are here again."""
-        columns = frame["weights"].tolist(), frame["squares"].tolist()
-        theirs = dict(zip(frame["names"], zip(*columns, strict=True), strict=True))
-        kept = {name: (float(w), float(square)) for name, (w, square) in frame.get("kept", {}).items()}
-        if not np.isfinite(list(kept.values())).all():
+        theirs = {
+            name: {column: float(frame[column][n]) for column in self._columns if column in frame}
+            for n, name in enumerate(frame["names"])
+        }
+        kept = {name: _by_column(learned) for name, learned in frame.get("kept", {}).items()}
+        if not all(np.isfinite(list(learned.values())).all() for learned in kept.values()):
             msg = f"the frame keeps weights of {', '.join(kept)} that are not finite"
             raise ReplicaError(msg)
         for n, name in enumerate(self.names):
             if name in kept and name not in theirs:
-                self.weights[n], self._squares[n] = kept[name]
+                for column, value in kept[name].items():
+                    self._columns[column][n] = value
         self._kept = {name: it for name, it in {**kept, **theirs}.items() if name not in self.names}
         if self._kept:
             _log.warning("kept, for no scorer has them now: weights of %s", ", ".join(self._kept))
 
-    def _by_name(self, frame: Frame, column: str, mine: Float64) -> None:
-        """Take over what the frame has for features of these names."""
-        names, values = list(frame["names"]), frame[column]
+    def _by_name(self, frame: Frame, column: str) -> None:
+        """Take over what the frame has for features of these names; a frame of before lacks some columns."""
+        names, mine = list(frame["names"]), self._columns[column]
+        if column not in frame and column.startswith("missing"):
+            return
+        values = frame[column]
         if values.shape != (len(names),) or not np.isfinite(values).all():
             msg = f"the frame has {column} of shape {values.shape} for {len(names)} features, or not finite"
             raise ReplicaError(msg)
         theirs = dict(zip(names, values.tolist(), strict=True))
         mine[:] = [theirs.get(name, own) for name, own in zip(self.names, mine.tolist(), strict=True)]
+
+
+def _by_column(learned: Any) -> dict[str, float]:
+    """What was kept of a feature; before features could be missing it was a pair."""
+    if not isinstance(learned, Mapping):
+        learned = dict(zip(("weights", "squares"), learned, strict=True))
+    return {column: float(value) for column, value in learned.items()}
 
 
 def _first_weights(scorers: Sequence[Scorer]) -> dict[str, float]:

@@ -102,6 +102,44 @@ def test_candidates_without_features_are_left_out_of_the_comparison() -> None:
     assert np.array_equal(partly.weights, without.weights)
 
 
+def test_the_step_is_the_slope_of_the_listwise_loss_where_features_are_missing() -> None:
+    features = np.random.default_rng(3).normal(size=(5, 5)).astype(np.float32)
+    features[[0, 1, 1, 4], [2, 0, 2, 3]] = np.nan
+    known = np.hstack([np.nan_to_num(features), np.isnan(features)])
+    start = np.array([0.3, -0.2, 0.1, 0.5, 0.0, 0.2, 0.0, -0.4, 0.1, 0.0])
+
+    def gain(weights: np.ndarray) -> float:
+        scores = known @ weights
+        return float(scores[1] - np.log(np.exp(scores).sum()))
+
+    slope = [(gain(start + d) - gain(start - d)) / 2e-6 for d in np.eye(10) * 1e-6]
+    ranker = new(weights=dict(zip(OWN.names, start, strict=False)), learning_rate=0.1, squares=1e12)
+    ranker.missing[:] = start[5:]
+    assert np.allclose(ranker.score(features), known @ start)
+    ranker.learn(clicked(features))
+    step = np.concatenate([ranker.weights, ranker.missing]) - start
+    assert np.allclose(step / 0.1 * 1e6, slope, atol=1e-3)
+
+
+def test_what_missing_features_weigh_travels_and_is_0_in_what_a_program_of_before_wrote() -> None:
+    features = np.random.default_rng(6).normal(size=(4, 5))
+    features[2:, 1] = np.nan
+    before = new()
+    before.learn(clicked(features))
+    snapshot, frame = before.snapshot(), before.changes()
+    assert before.missing[1] < 0 and not before.missing[[0, 2, 3, 4]].any()
+    restored, follower, old = new(), new(), new()
+    restored.restore(snapshot)
+    follower.apply(frame)
+    assert restored.missing.tolist() == follower.missing.tolist() == before.missing.tolist()
+    old.restore({name: value for name, value in snapshot.items() if not name.startswith("missing")})
+    assert (old.weights.tolist(), bool(old.missing.any())) == (before.weights.tolist(), False)
+    fewer, more = Ranker(SCORERS[:1]), new()
+    fewer.restore(snapshot)
+    more.restore(fewer.snapshot())
+    assert more.missing.tolist() == before.missing.tolist()
+
+
 def test_unmoved_weights_are_not_published() -> None:
     ranker = new()
     assert ranker.changes() == {}
