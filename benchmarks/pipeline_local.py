@@ -119,7 +119,7 @@ class _Stopwatch:
     def watch(self, pipeline: Pipeline, commits: CommitLog) -> None:
         """Put a watch on everything that a batch goes through."""
         self.wrap(stream.engine.driver, "decode_learned", "decode")
-        self.wrap(learning.pipeline, "encode", "encode")
+        self.wrap(learning.pipeline, "encode_rows", "encode")
         self.wrap(commits, "commit", "commit")
         self.wrap(pipeline, "take", "take")
         joiner = pipeline.joiners[False]

@@ -29,6 +29,7 @@ class Target(NamedTuple):
 
 TARGETS = (
     Target("pipeline_local", 300_000, 1_200_000),
+    Target("pipeline_foreign", 100_000, 400_000),
     Target("learn_mf_64", 30, 80, "ratio"),
     Target("detectors", 100_000, 1_000_000),
     Target("train_rows", 60_000, 300_000),

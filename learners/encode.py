@@ -12,17 +12,16 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
+from learners.encoded import NO_BIRTHS, Births, Encoded
 from learners.feature_schema import FeatureSchemas
 from learners.item_keys import ItemKeys
-from learners.logged_features import logged_features
 from learners.ops.slates import HEAD, LACKS_ITEMS, LACKS_USER, read_slates, write_slates
-from learners.ops.table import count_operations
 from learners.request_features import RequestFeatures
 from learners.rows import RowBlock
 from learners.table import EmbeddingTable
 from stream.blocks import CLOSED, ORGANIC, SHOWN, FeedbackBlock, Slate
 
-__all__ = ["encode"]
+__all__ = ["encode", "encode_rows"]
 
 Int32 = npt.NDArray[np.int32]
 
@@ -85,6 +84,7 @@ class _Columns:
         self.kind = np.frombuffer(bytearray(block.kind), np.int8)
         self.slate = _column("i", block.ref)
         self.organic: list[tuple[int, int, int]] = []
+        self.admitted: list[tuple[int, int, int]] = []
         self.open = self._look_up()
         self.words = [slate.rows[1] for slate in self.slates]
 
@@ -132,9 +132,29 @@ class _Columns:
                 self.organic.append((o, user, item))
             else:
                 self.slate[o] = self._resolve(ref, ts, is_sighting=block.kind[o] == SHOWN)
+            self._note(o)
         for unknown in self.open.values():
             if not unknown.is_whole:
                 unknown.slate.rows = None
+
+    def _note(self, operation: int) -> None:
+        """Remember which operation it was that gave ids their rows."""
+        n_users, n_items = len(self.users.entering), len(self.items.entering)
+        if (n_users, n_items) != (self.admitted[-1][1:] if self.admitted else (0, 0)):
+            self.admitted.append((operation, n_users, n_items))
+
+    def births(self) -> tuple[Births, Births]:
+        """What `walk` gave a row, of users and of items; before they settle."""
+        if not self.admitted:
+            return NO_BIRTHS, NO_BIRTHS
+        operations = np.array([entry[0] for entry in self.admitted], np.int32)
+        found = []
+        for side, table in ((1, self.users), (2, self.items)):
+            counts = np.diff([0, *[entry[side] for entry in self.admitted]])
+            rows = np.array([row for row, _, _ in table.entering], np.int32)
+            order = np.argsort(rows)
+            found.append(Births(rows[order], np.repeat(operations, counts)[order]))
+        return found[0], found[1]
 
     def _resolve(self, ref: int, ts: int, *, is_sighting: bool) -> int:
         """Number of the words of a slate that was not whole when the block began."""
@@ -182,27 +202,43 @@ def encode(
         >>> rows.items, rows.item, items.clicks[:2]
         (array([0, 1], dtype=int32), array([-1,  1], dtype=int32), array([0, 1]))
     """
+    encoded = encode_rows(
+        block,
+        users,
+        items,
+        max_clusters=max_clusters,
+        policies=policies,
+        request=request,
+        item_keys=item_keys,
+    )
+    encoded.count(encoded.rows)
+    return encoded.put_features(schemas)
+
+
+def encode_rows(
+    block: FeedbackBlock,
+    users: EmbeddingTable,
+    items: EmbeddingTable,
+    *,
+    max_clusters: int = 8,
+    policies: Sequence[str] = (),
+    request: RequestFeatures = _INTERCEPT,
+    item_keys: ItemKeys | None = None,
+) -> Encoded:
+    """As `encode`, but nothing is added to the tables' counts yet, and no features are read."""
     columns = _Columns(block, users, items, max_clusters)
     columns.walk()
+    births = columns.births()
     users.settle()
     items.settle()
-    out = _assemble(columns, schemas, {name: n for n, name in enumerate(policies)}, request)
+    out = _assemble(columns, {name: n for n, name in enumerate(policies)}, request)
     if item_keys is not None:
         out.item_keys = item_keys.of_places(out.items, out.start, columns.slates)
-    by_place = (items, out.items, out.start, out.item)
-    by_slate = (users, out.slate_user, np.arange(out.slate_user.size + 1, dtype=np.int32), out.user)
-    for table, shown, start, one in (by_place, by_slate):
-        marks = table.counted
-        count_operations(
-            shown, start, out.kind, out.slate, one, out.first, out.ts, table.clicks, table.impressions,
-            out.reward, table.touched_at, marks.flags, marks.rows, marks.size,
-        )  # fmt: skip
-    return out
+    return Encoded(out, columns.slates, (users, items), births)
 
 
 def _assemble(
     columns: _Columns,
-    schemas: FeatureSchemas | None,
     policies: dict[str, int],
     request: RequestFeatures,
 ) -> RowBlock:
@@ -223,7 +259,7 @@ def _assemble(
     )  # fmt: skip
     place = _column("i", block.place)
     user, item = _pairs(columns, slate_user, shown, start, place)
-    rank_features, other_features = logged_features(slates, counts, n_others, schemas)
+    no_features = np.zeros((n_places, 0), np.float32)
     return RowBlock(
         slate_user=slate_user,
         slate_ts=slate_ts,
@@ -235,10 +271,10 @@ def _assemble(
         items=shown,
         propensity=propensity,
         rewards=_rewards(columns, start),
-        rank_features=rank_features,
+        rank_features=no_features,
         explored=explored,
         other_start=_starts(n_others),
-        other_features=other_features,
+        other_features=no_features,
         kind=columns.kind,
         slate=columns.slate,
         place=place,

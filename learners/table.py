@@ -94,7 +94,7 @@ class EmbeddingTable:
         self._unmapped: list[str] = []
         self._free: list[int] = []
         self._quarantine: list[int] = []
-        self._entering: list[tuple[int, int, int]] = []
+        self.entering: list[tuple[int, int, int]] = []
         self._swept_ms = -(1 << 62)
         self.refused = 0
         self.token = object()
@@ -256,16 +256,16 @@ class EmbeddingTable:
         self._row[name] = row
         if self._map is not None:
             self._unmapped.append(name)
-        self._entering.append((row, key, ts))
+        self.entering.append((row, key, ts))
         return row
 
     def settle(self) -> None:
         """Give the rows that `sight` admitted their initial vectors; before this they are zero."""
-        if not self._entering:
+        if not self.entering:
             return
-        entering = tuple(zip(*self._entering, strict=True))
+        entering = tuple(zip(*self.entering, strict=True))
         rows, keys = np.array(entering[0], np.int32), np.array(entering[1], np.uint64)
-        self._entering.clear()
+        self.entering.clear()
         self._has_owner[rows] = True
         self.touched_at[rows] = entering[2]
         fill_vectors(self.data, rows, keys, self.seed, self.scale / self.dim**0.5)

@@ -1,8 +1,9 @@
 """The whole learning side as one step: join, learn users, learn items, measure.
 
-The same object runs live, in replay and in benchmarks. Order matters only where one part reads another:
-history before co-occurrence (it names the pairs), embeddings before centroids and graph (they look at
-vectors, at ticks). Policies read nothing but the block: what they learn from was logged.
+The same object runs live, in replay and in benchmarks. A list of somebody else gets its features in
+between, from what was learned before it was shown (`learning.foreign`). Order matters only where one part
+reads another: history before co-occurrence (it names the pairs), embeddings before centroids and graph (they
+look at vectors, at ticks). Policies read nothing but the block: what they learn from was logged.
 """
 
 from __future__ import annotations
@@ -12,16 +13,16 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from learners import encode
+from learners.encode import encode_rows
 from learners.encode_inputs import as_it_travels
 from learners.part import naming
-from learners.rows import RowBlock
+from learning.foreign import ForeignLists
 from learning.parts import Parts, build_parts
 from learning.put_items import put_items
 from learning.settings import LearningSettings
 from learning.waiting_lists import WaitingLists
 from stream.accepted import AcceptedTimes, policy_clicks, read_times, served_items
-from stream.blocks import FeedbackBlock, Forgotten, ItemsBlock, Segment
+from stream.blocks import FeedbackBlock, Forgotten, ItemsBlock
 from stream.events import LoggedEvent
 from stream.forget import ForgetBook
 from stream.frame import Frame
@@ -60,6 +61,7 @@ class Pipeline:
         self.joiners = {backfill: Joiner(settings.join, self.forgotten) for backfill in (False, True)}
         self.parts: Parts = build_parts(settings, trains=trains)
         parts = self.parts
+        self._foreign = ForeignLists(parts)
         self._noting = {**parts.learners(), **parts.list_learners(), **parts.policy_rows()}
         self._late = parts.late_learners()
         # Without `late` it only takes up what another process has left.
@@ -78,7 +80,7 @@ class Pipeline:
         joiner = self.joiners[backfill]
         times, self._times = self._times, ()
         joiner.on_events(events, times)
-        self._learn(joiner.take())
+        self._learn(joiner)
 
     def accepted(self, times: Sequence[int]) -> None:
         """When each event of the next `on_events` was accepted, see `stream.step.Measured`."""
@@ -88,7 +90,7 @@ class Pipeline:
         """Close windows; on the live stream also keep tables, centroids and graph in shape."""
         joiner = self.joiners[backfill]
         joiner.on_tick(now_ms)
-        self._learn(joiner.take())
+        self._learn(joiner)
         if not backfill:
             self.maintain(now_ms)
             self.parts.read_notes(self._noting)
@@ -165,31 +167,33 @@ class Pipeline:
 
     # -- learning --------------------------------------------------------------------------------------------
 
-    def _learn(self, segments: list[Segment]) -> None:
-        for segment in segments:
+    def _learn(self, joiner: Joiner) -> None:
+        for segment in joiner.take():
             if isinstance(segment, FeedbackBlock):
-                self._learn_block(segment)
+                self._learn_block(segment, joiner)
             elif isinstance(segment, ItemsBlock):
                 put_items(self.parts, segment.items)
                 self._accepted["items"].add(served_items(segment))
             elif isinstance(segment, Forgotten):
                 self._forget(segment)
 
-    def _learn_block(self, block: FeedbackBlock) -> None:
+    def _learn_block(self, block: FeedbackBlock, joiner: Joiner) -> None:
         parts = self.parts
         self._accepted["users"].add(block.accepted)
         self._accepted["policies"].add(policy_clicks(block))
-        rows: RowBlock = encode(
+        encoded = encode_rows(
             block,
             parts.users,
             parts.items,
-            schemas=parts.ranker.schemas,
             max_clusters=self.settings.policy.context_clusters,
             policies=tuple(parts.policies),
             request=parts.request_features,
             item_keys=parts.item_keys if parts.reads_inputs else None,
         )
-        parts.learn_both(rows)
+        if numbers := self._foreign.learn(encoded, parts.learn_both):
+            joiner.weigh_again([encoded.slates[n] for n in numbers])
+        # Nothing above reads what is learned from whole lists, so that may wait for the block's end.
+        rows = encoded.put_features(parts.ranker.schemas)
         parts.learn_lists(rows, travelled=False, late=False if self._is_late else None)
         if self._is_late:
             self._lists.put(as_it_travels(rows))

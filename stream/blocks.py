@@ -39,10 +39,10 @@ class Slate(msgspec.Struct, kw_only=True, gc=False):
     `rewards` maps a place to the reward counted for it so far. `features` is float32 bytes of shape
     (n_items + n_others, n_features), and `feature_schema` the id of the list of their names. `item_context`
     is what is known of each item in this list: a JSON array parallel to `items`, of objects and nulls, and
-    empty where nothing is; a segment has it for the slates that are shown in it. `decided` is
-    false for somebody else's impression: such a slate teaches embeddings only. `eligible` counts all
-    items that could have been shown, 0 where that is not known; it stays with JOIN and replay. `rows` is
-    a scratch pad of the learner (row numbers); it is not part of the state.
+    empty where nothing is; a segment has it for the slates that are shown in it. `decided` is false for
+    somebody else's impression: no policy learns from it, and whoever learns it works out its features when it
+    is shown. `eligible` counts all items that could have been shown, 0 where that is not known; it stays with
+    JOIN and replay. `rows` is a scratch pad of the learner (row numbers); it is not part of the state.
     """
 
     request_id: str

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from stream.attribution import Attribution
-from stream.blocks import Segment
+from stream.blocks import Segment, Slate
 from stream.events import (
     Click,
     Decision,
@@ -361,6 +361,15 @@ class Joiner:
         self._closing.add(slate.ts, slate)
         slate.n_bytes = weight_of(slate)
         self._n_bytes += slate.n_bytes
+
+    def weigh_again(self, slates: Iterable[Slate]) -> None:
+        """These slates have got features since they were shown; those still open take more memory."""
+        for shown in slates:
+            slate = self._open.get(shown.request_id)
+            if slate is shown and slate is not None:
+                self._n_bytes -= slate.n_bytes
+                slate.n_bytes = weight_of(slate)
+                self._n_bytes += slate.n_bytes
 
     def _drop(self, slate: OpenSlate) -> None:
         del self._open[slate.request_id]

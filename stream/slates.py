@@ -20,7 +20,7 @@ _NONE = msgspec.Raw(b"null")
 
 
 def foreign_slate(impression: Impression) -> OpenSlate:
-    """Somebody else's slate: it teaches embeddings only."""
+    """Somebody else's slate: its features, if it gets any, are the learner's."""
     return OpenSlate(
         request_id=impression.request_id,
         user_id=impression.user_id,

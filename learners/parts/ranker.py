@@ -162,7 +162,7 @@ class Ranker(Part):
         if not len(rows) or rows.rank_features.shape[1] != self.n_features:
             return 0
         steps, unread = learn_clicks(
-            rows.kind, rows.first, rows.reward, rows.slate, rows.place, rows.decided, rows.start,
+            rows.kind, rows.first, rows.reward, rows.slate, rows.place, rows.ranked, rows.start,
             rows.rank_features, rows.other_start, rows.other_features, self._both, self._both_squares,
             self.learning_rate,
         )  # fmt: skip

@@ -82,16 +82,25 @@ def test_no_click_moves_a_weight_by_more_than_the_rate() -> None:
     assert np.abs(ranker.weights - before).max() <= 0.1 + 1e-12
 
 
-def test_it_learns_from_decided_slates_with_its_own_features_only() -> None:
+def test_it_learns_from_slates_with_its_own_features_only() -> None:
     features = np.ones((3, 5)) * np.arange(3)[:, None]
     for rows in (
-        clicked(features, decided=False),
         clicked(features[:, :4]),
         clicked(np.where(np.arange(3)[:, None] == 1, np.nan, features)),
         organic_rows([(0, 1)]),
     ):
         assert new().learn(rows) == 0
     assert new().learn(clicked(features)) == 1
+
+
+def test_a_slate_that_no_policy_decided_teaches_as_others_do_once_it_has_features() -> None:
+    features = np.random.default_rng(2).normal(size=(4, 5))
+    ours, theirs, nothing = new(), new(), new()
+    assert ours.learn(clicked(features)) == theirs.learn(clicked(features, decided=False)) == 1
+    assert np.array_equal(ours.weights, theirs.weights)
+    bare = clicked(features, decided=False)
+    bare.ranked = bare.decided
+    assert nothing.learn(bare) == nothing.unread == 0
 
 
 def test_candidates_without_features_are_left_out_of_the_comparison() -> None:

@@ -47,7 +47,9 @@ def test_an_id_within_a_longer_word_is_another_id(others: list[str]) -> None:
     assert short.found(b"zq12 zq1") and short.found(b"7") and short.found(b"a-7-b")
 
 
-@pytest.mark.parametrize("data", [gzip.compress(ID.encode(), mtime=0), ID.encode("utf-16"), bytes(range(256))])
+@pytest.mark.parametrize(
+    "data", [gzip.compress(ID.encode(), mtime=0), ID.encode("utf-16"), bytes(range(256))]
+)
 def test_of_what_is_no_text_only_a_note_is_kept(data: bytes) -> None:
     note = note_of_unreadable(data)
     assert note is not None and str(len(data)).encode() in note and data not in note
