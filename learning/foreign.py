@@ -72,8 +72,10 @@ class ForeignLists:
         self._piece(encoded, learn, 0, cuts[0])
         for n, (user, low, high, ts) in enumerate(asked):
             slate = encoded.slates[of_slates[n]]
-            known = {"context": _context(slate), "item_context": item_contexts(slate)}
-            ask = ask_of_rows(self._parts, user, items[low:high], now_ms=ts, **known)
+            context, known = _context(slate), item_contexts(slate)
+            ask = ask_of_rows(
+                self._parts, user, items[low:high], now_ms=ts, context=context, item_context=known
+            )
             if ask.viewed.size:
                 ask.viewed = encoded.items_before(ask.viewed, cuts[n])
             self._give(slate, ask)
