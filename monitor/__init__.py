@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from monitor.latency import LatencyWindow
 from monitor.metrics import auc, hit_at_k, ndcg_at_k
+from monitor.ordering import ORDER_METRICS, order_metrics
 from monitor.stats import (
     Interval,
     RunningMoments,
@@ -17,6 +18,7 @@ from monitor.stats import (
 )
 
 __all__ = [
+    "ORDER_METRICS",
     "Interval",
     "LatencyWindow",
     "RunningMoments",
@@ -26,5 +28,6 @@ __all__ = [
     "hit_at_k",
     "mean_interval",
     "ndcg_at_k",
+    "order_metrics",
     "paired_interval",
 ]

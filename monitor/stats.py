@@ -50,6 +50,17 @@ class RunningMoments:
         self.mean += (x - before) / self.count
         self._squares += (x - before) * (x - self.mean)
 
+    @classmethod
+    def of_sums(cls, count: int, total: float, squares: float) -> RunningMoments:
+        """Moments of `count` values from their sum and the sum of their squares.
+
+        Example:
+            >>> RunningMoments.of_sums(2, 4.0, 10.0).variance  # 1 and 3
+            2.0
+        """
+        mean = total / count if count else 0.0
+        return cls(count, mean, max(squares - total * mean, 0.0))
+
     @property
     def variance(self) -> float:
         """Unbiased variance; 0 with fewer than two values."""
