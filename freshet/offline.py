@@ -12,7 +12,7 @@ from bandits import Context, Offered, Policy, request_key
 from index import LiveIndex
 from learners import Catalogue, EmbeddingTable
 from learners.ask import Ask
-from learning.asking import make_ask
+from learning.asking import ask_of_list, make_ask
 from learning.parts import Parts
 from serving.chosen_sources import build_sources, source_entries
 from serving.gather import Candidates, Gatherer, PolicyRaisedError
@@ -116,13 +116,26 @@ class StateRecommender:
         best = rows[np.lexsort((rows, -scores))[:k]]
         return [name for name in self._parts.items.ids_of(best) if name is not None]
 
-    def scores(self, user_id: str, item_ids: Sequence[str], ts: int) -> Float64:
-        """The ranker's scores (n,); an item without a row comes last."""
-        rows = self._parts.items.find(item_ids)
-        out = np.full(rows.size, _NEVER)
-        known = rows >= 0
-        out[known] = self._scored(self._ask(user_id, 0, ts)[0], rows[known])
-        return out
+    def scores(self, slate: Slate, ts: int) -> Float64:
+        """The ranker's scores (n,) of a list's items, NaN for an item of which nothing is known."""
+        return self.score(self.list_features(slate, ts))
+
+    def list_features(self, slate: Slate, ts: int) -> Float32:
+        """What the ranker would see now of a list's items, place by place: (n, F).
+
+        A list of others is asked for as the learner does; an own decision as it was when it was made, with
+        the scorers of these settings and not as logged.
+        """
+        context = revive_context(slate.context)
+        if slate.decided:
+            ask, _ = self._ask(slate.user_id, len(slate.items), ts, context)
+            return self._parts.ranker.features(ask, self._parts.items.find(slate.items))
+        ask = ask_of_list(self._parts, slate.user_id, slate.items, now_ms=ts, context=context)
+        return self._parts.ranker.features(ask, ask.listed.rows)
+
+    def score(self, features: Float32) -> Float64:
+        """The ranker's scores (n,) of `features` (n, F), with the weights of now."""
+        return self._parts.ranker.score(features)
 
     def reachable(self, user_id: str, item_id: str, ts: int) -> bool:
         """Whether the item is in the catalogue, available, and not clicked by this user before."""

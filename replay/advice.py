@@ -95,7 +95,7 @@ def prediction_notes(driven: Driven, scored: PrequentialResult) -> list[str]:
         clicks = driven.kinds.get("Click", 0)
         why = f"no click of {clicks:,} is a positive; see JOIN" if clicks else "the log holds no click"
         notes.append(f"nothing was predicted: {why} ({_contents(driven)})")
-    if not scored.slate_auc.count:
+    if not scored.slates_with_auc:
         shown = driven.outcomes.get("shown", 0)
         why = (
             f"no slate of {shown:,} has both an item that was clicked and one that was not"

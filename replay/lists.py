@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple, Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -16,13 +16,13 @@ from replay.orders import SIMPLE_ORDERS, SimpleOrders
 from replay.paired import Halves, PairedSums
 from stream.blocks import CLICK, CLOSED, ORGANIC, SHOWN, FeedbackBlock, Slate
 
-__all__ = ["LIST_METRICS", "FRESHET", "ListScorer", "Lists", "ListsResult"]
+__all__ = ["FRESHET", "LIST_METRICS", "ListScorer", "Lists", "ListsResult"]
 
 Float64 = npt.NDArray[np.float64]
 
 FRESHET = "Freshet"
 LIST_METRICS = (*ORDER_METRICS, "log_loss")
-"""What is measured of each list. Log loss has Freshet alone, and beside it `random`, to which all are alike."""
+"""What is measured of each list. Log loss has Freshet alone, and beside it `random`, where all are alike."""
 
 _OTHER = "(other placements)"
 _MOST_PLACEMENTS = 20
@@ -79,8 +79,8 @@ class Lists(Observer):
     """Scores the order of every shown list, by the state when it was shown and by simple orders then.
 
     When the window closes (or the log ends) the scores are held against what was clicked: a list with at
-    least one rewarded place counts. Own decisions and lists of others are treated alike: their items are scored
-    anew, by the settings of this replay.
+    least one rewarded place counts. Own decisions and lists of others are treated alike: their items are
+    scored anew, by the settings of this replay.
 
     Grows with the scores of lists whose window is open, 8 bytes an order and item; with the simple orders'
     items; and remembers a million users.
@@ -197,7 +197,8 @@ class Lists(Observer):
 
     def _log_loss(self, scores: Float64, clicked: npt.NDArray[np.bool_], values: Float64) -> None:
         """Put down -log softmax of the clicked items, the mean of several, beside that of a random order."""
-        lost = np.logaddexp.reduce(scores) - scores[clicked]
+        with np.errstate(invalid="ignore"):
+            lost = np.logaddexp.reduce(scores) - scores[clicked]
         if np.isfinite(lost).all():
             values[0, -1] = lost.mean()
             if self._simple is not None:

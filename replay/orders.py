@@ -43,8 +43,8 @@ class SimpleOrders:
     * **click rate**: (clicks in lists + 10 r) / (times shown + 10), r the rate of all items;
     * **random**: all alike, so that ties say what chance makes of it.
 
-    A click counts as soon as it is joined, a show as soon as it is shown: scores hold nothing of the list that
-    is asked about, or of what came after it. A click that is taken back (a correction) is taken off again.
+    A click counts as soon as it is joined, a list as soon as it is shown: scores hold nothing of the list
+    that is asked about, or of what came after it. A click that is taken back is taken off again.
 
     O(1) an item and event. Remembers the `capacity` items that were shown or clicked last, 80 bytes and an id
     each; one that comes back after it was dropped begins anew.
@@ -88,11 +88,14 @@ class SimpleOrders:
 
     def was_shown(self, items: Sequence[str]) -> npt.NDArray[np.bool_]:
         """Which of the items (n,) stood in a list before."""
-        return np.array([self._shows[self._slots[item]] > 0 if item in self._slots else False for item in items])
+        return np.array(
+            [self._shows[self._slots[item]] > 0 if item in self._slots else False for item in items]
+        )
 
     def shown(self, items: Sequence[str]) -> None:
         """A list of these items was shown."""
-        self._shows[[self._slot(item) for item in items]] += 1.0
+        slots = [self._slot(item) for item in items]  # first: the columns may grow
+        self._shows[slots] += 1.0
         self._all_shows += len(items)
 
     def clicked(self, item: str, ts: int, change: float, *, in_list: bool) -> None:

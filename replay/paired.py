@@ -38,12 +38,18 @@ class PairedSums:
         self.sums += moments(values)
         self.lists += 1
 
+    def count(self, order: int, metric: int) -> int:
+        """Number of lists that have this metric."""
+        return int(self.sums[_N, order, metric])
+
     def mean(self, order: int, metric: int) -> float:
         """Mean of a metric; NaN where there is no value."""
         n = self.sums[_N, order, metric]
         return float(self.sums[_V, order, metric] / n) if n else float("nan")
 
-    def interval(self, order: int, metric: int, bounds: tuple[float, float] | None = (0, 1)) -> Interval | None:
+    def interval(
+        self, order: int, metric: int, bounds: tuple[float, float] | None = (0, 1)
+    ) -> Interval | None:
         """Mean of a metric with its interval, within `bounds` if there are any; None without a value."""
         return self._interval(order, metric, _V, bounds)
 

@@ -10,13 +10,16 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
-from monitor import Interval, RunningMoments, auc, bounded_interval, hit_at_k, ndcg_at_k
+from monitor import Interval, bounded_interval, hit_at_k, ndcg_at_k
 from replay.drive import Observer
-from stream.blocks import CLICK, CLOSED, ORGANIC, SHOWN, FeedbackBlock, Slate
+from replay.lists import LIST_METRICS, Lists, ListsResult
+from stream.blocks import CLICK, CLOSED, ORGANIC, FeedbackBlock, Slate
 
 __all__ = ["Prequential", "PrequentialResult", "Recommender"]
 
 Float64 = npt.NDArray[np.float64]
+
+_AUC = LIST_METRICS.index("auc")
 
 
 class Recommender(Protocol):
@@ -25,8 +28,8 @@ class Recommender(Protocol):
     def recommend(self, user_id: str, k: int, ts: int) -> Sequence[str]:
         """The best k items for a user at `ts` (ms), best first, without exploration."""
 
-    def scores(self, user_id: str, item_ids: Sequence[str], ts: int) -> Float64:
-        """Scores (n,) of given items for a user; higher is better, any scale."""
+    def scores(self, slate: Slate, ts: int) -> Float64:
+        """As `replay.lists.ListScorer`: scores (n,) of the items of a list for its user, higher first."""
 
     def reachable(self, user_id: str, item_id: str, ts: int) -> bool:
         """Whether `recommend` could name this item at all: known, servable, not clicked before."""
@@ -34,14 +37,14 @@ class Recommender(Protocol):
 
 @dataclass(slots=True)
 class PrequentialResult:
-    """What was predicted: parallel columns over the scored positives, and the slates' AUC."""
+    """What was predicted: parallel columns over the scored positives, and the order within lists."""
 
     k: int
     ts_ms: array[int] = field(default_factory=lambda: array("q"))
     hits: array[int] = field(default_factory=lambda: array("b"))
     ndcg: array[float] = field(default_factory=lambda: array("f"))
     reachable: int = 0
-    slate_auc: RunningMoments = field(default_factory=RunningMoments)
+    lists: ListsResult = field(default_factory=ListsResult)
 
     @property
     def positives(self) -> int:
@@ -58,7 +61,12 @@ class PrequentialResult:
 
     def auc(self) -> Interval | None:
         """Mean AUC over slates that had both a click and a place without; None without such a slate."""
-        return self.slate_auc.bounded(0.0, 1.0) if self.slate_auc.count else None
+        return self.lists.whole.interval(0, _AUC)
+
+    @property
+    def slates_with_auc(self) -> int:
+        """Slates that had both a click and a place without."""
+        return self.lists.whole.count(0, _AUC)
 
 
 class Prequential(Observer):
@@ -69,24 +77,25 @@ class Prequential(Observer):
       item is among them, and NDCG = 1 / log2(rank + 1) then, else both are 0 (one relevant item, so the ideal
       is 1). Every positive counts, also one that nobody could name; `reachable` counts those that could have
       been.
-    * **AUC**: when a slate is shown, before that is learned, its items are scored; when its window closes (or
-      the log ends) the AUC of those scores against clicked or not is taken. Slates without both kinds have
-      none. The mean is over slates, so it asks for order *within* a slate, not between users.
+    * **AUC** and all else that `replay.lists.Lists` takes of each slate: when it is shown, before that is
+      learned, its items are scored; when its window closes (or the log ends) the scores are held against
+      clicked or not. The mean is over slates, so it asks for order *within* a slate, not between users.
 
     Intervals treat positives and slates as independent; clicks of one user are not quite, so they are a
-    little narrow. Grows by 13 bytes a positive, and by the scores of the slates whose window is open.
+    little narrow. Grows by 13 bytes a positive, and as `Lists` does.
 
     Args:
         recommender: reads the state that the step is learning.
         k: length of the list.
         every: score one in so many positives and slates, for long logs.
+        simple: score simple orders of the slates beside.
 
     Source: Dawid 1984 (prequential); the definitions of `monitor.metrics`.
 
     Example:
         >>> class Fixed:
         ...     def recommend(self, user_id, k, ts): return ["a", "b"][:k]
-        ...     def scores(self, user_id, item_ids, ts): return np.arange(len(item_ids), dtype=np.float64)
+        ...     def scores(self, slate, ts): return np.arange(len(slate.items), dtype=np.float64)
         ...     def reachable(self, user_id, item_id, ts): return item_id in "ab"
         >>> scored = Prequential(Fixed(), k=2)
         >>> block = FeedbackBlock([], [("u", "b"), ("u", "c")], [3, 3], [0, 1], [-1, -1], [1.0, 1.0])
@@ -96,12 +105,14 @@ class Prequential(Observer):
         (0.5, 0.3155, 1)
     """
 
-    def __init__(self, recommender: Recommender, *, k: int = 20, every: int = 1) -> None:
+    def __init__(
+        self, recommender: Recommender, *, k: int = 20, every: int = 1, simple: bool = False
+    ) -> None:
         self._recommender = recommender
         self._every = every
-        self._n_positives = self._n_slates = 0
-        self._open: dict[str, tuple[Slate, Float64]] = {}
-        self.result = PrequentialResult(k)
+        self._n_positives = 0
+        self._lists = Lists(recommender, simple=simple, every=every)
+        self.result = PrequentialResult(k, lists=self._lists.result)
 
     def needs_state(self, block: FeedbackBlock) -> bool:
         """Whatever is shown or clicked is predicted first."""
@@ -112,23 +123,17 @@ class Prequential(Observer):
         for kind, ref, place, reward, first, ts in zip(
             block.kind, block.ref, block.place, block.reward, block.first, block.ts, strict=True
         ):
-            if kind == ORGANIC:
+            if kind == ORGANIC and reward > 0.0:
                 user_id, item_id = block.organic[ref]
-                if reward > 0.0:
-                    self._positive(user_id, item_id, ts)
-                continue
-            slate = block.slates[ref]
-            if kind == CLICK and first and reward > 0.0:
+                self._positive(user_id, item_id, ts)
+            elif kind == CLICK and first and reward > 0.0:
+                slate = block.slates[ref]
                 self._positive(slate.user_id, slate.items[place], ts)
-            elif kind == SHOWN:
-                self._shown(slate, ts)
-            elif kind == CLOSED:
-                self._closed(slate.request_id)
+        self._lists.observe(block)
 
     def finish(self) -> None:
         """Windows still open count with the clicks they have."""
-        for request_id in list(self._open):
-            self._closed(request_id)
+        self._lists.finish()
 
     def _positive(self, user_id: str, item_id: str, ts: int) -> None:
         self._n_positives += 1
@@ -141,18 +146,3 @@ class Prequential(Observer):
         result.hits.append(int(hit_at_k(named, item_id, k)))
         result.ndcg.append(ndcg_at_k(gains, k))
         result.reachable += self._recommender.reachable(user_id, item_id, ts)
-
-    def _shown(self, slate: Slate, ts: int) -> None:
-        self._n_slates += 1
-        if (self._n_slates - 1) % self._every == 0:
-            scores = self._recommender.scores(slate.user_id, slate.items, ts)
-            self._open[slate.request_id] = (slate, scores)
-
-    def _closed(self, request_id: str) -> None:
-        slate, scores = self._open.pop(request_id, (None, None))
-        if slate is None or scores is None:
-            return
-        labels = [slate.rewards.get(place, 0.0) for place in range(len(slate.items))]
-        value = auc(scores, labels)
-        if value == value:
-            self.result.slate_auc.add(value)

@@ -57,7 +57,7 @@ def replay_json(
         "hit_at_k": numbers(scored.hit_at_k()),
         "ndcg_at_k": numbers(scored.ndcg_at_k()),
         "auc": numbers(scored.auc()),
-        "slates_with_auc": scored.slate_auc.count,
+        "slates_with_auc": scored.slates_with_auc,
         "outcomes": driven.outcomes,
         "left_out": dict(left_out or {}),
         "notes": list(notes),
@@ -93,7 +93,7 @@ def print_replay(
     for name, value, over in (
         (f"hit@{scored.k}", scored.hit_at_k(), f"{n}, {scored.reachable:,} of them could be named"),
         (f"NDCG@{scored.k}", scored.ndcg_at_k(), n),
-        ("AUC", scored.auc(), f"{scored.slate_auc.count:,} slates with a click and without"),
+        ("AUC", scored.auc(), f"{scored.slates_with_auc:,} slates with a click and without"),
     ):
         table.add_row(name, *cells(value), over)
     console.print(table)

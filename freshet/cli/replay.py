@@ -36,6 +36,7 @@ from replay import (
 )
 from replay.advice import left_out_note, policy_note, prediction_notes, unused_note
 from replay.drive import Driven
+from replay.lists_report import lists_json, print_lists
 from replay.mirrors import MirroredPipeline, parse_interval
 from replay.report import PolicyReport, print_replay, replay_json, save_replay_plot
 from replay.source import Entry, FolderSource, LinesSource, open_folder, seen_items
@@ -99,7 +100,7 @@ def replay(
     pipeline = step.pipeline
     state = _state(pipeline.parts, settings)
     names = list(dict.fromkeys(policy or pipeline.parts.policies))
-    scored = Prequential(state, k=k, every=every)
+    scored = Prequential(state, k=k, every=every, simple=True)
     stale = {
         name: Prequential(_state(mirror.parts, settings), k=k, every=every)
         for name, mirror in zip(syncs, step.mirrors, strict=True)
@@ -117,7 +118,11 @@ def replay(
         figures = replay_json(
             driven, scored.result, report, source.skipped, left_out=gathered.left_out, notes=notes
         )
-        more = {"syncs": staleness_json(scored.result, lagging), "reasons": source.reasons}
+        more = {
+            "lists": lists_json(scored.result.lists),
+            "syncs": staleness_json(scored.result, lagging),
+            "reasons": source.reasons,
+        }
         write_json(json_out, figures | more)
     _show(log, source, driven, scored.result, report, lagging, notes)
     _draw(scored.result, plot)
@@ -160,6 +165,7 @@ def _show(
         raise ReplayError(msg)
     print_replay(console, driven, scored, report, source.skipped)
     print_staleness(console, scored, lagging)
+    print_lists(console, scored.lists)
     for note in notes:
         console.print(f"[yellow]note[/] {escape(note)}")
     for reason in source.reasons:

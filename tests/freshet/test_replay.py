@@ -19,6 +19,7 @@ from learning.errors import SettingsError
 from learning.pipeline import Pipeline
 from replay.errors import ReplayError
 from replay.mirrors import MirroredPipeline
+from stream.blocks import Slate
 from stream.codec import encode_events
 from stream.events import Click, Decision, ItemEvent, LoggedEvent
 from stream.folder import DataFolder
@@ -141,7 +142,7 @@ def test_asking_the_state_changes_nothing() -> None:
     state = StateRecommender(asked.parts, settings.serve.sources)
     for event in _events(40):
         state.recommend("u1", 5, event.ts)
-        state.scores("u2", ["a", "nobody"], event.ts)
+        state.scores(Slate(request_id="r", user_id="u2", ts=event.ts, items=["a", "nobody"]), event.ts)
         for pipeline in (asked, silent):
             pipeline.on_events([event])
     assert state.recommend("u1", 5, 10**6)

@@ -48,8 +48,8 @@ class Fixed:
     def recommend(self, user_id: str, k: int, ts: int) -> Sequence[str]:
         return [chr(97 + n) for n in range(k)]
 
-    def scores(self, user_id: str, item_ids: Sequence[str], ts: int) -> npt.NDArray[np.float64]:
-        return np.array([-ord(item) for item in item_ids], np.float64)
+    def scores(self, slate: Slate, ts: int) -> npt.NDArray[np.float64]:
+        return np.array([-ord(item) for item in slate.items], np.float64)
 
     def reachable(self, user_id: str, item_id: str, ts: int) -> bool:
         return item_id != "z"
@@ -94,7 +94,7 @@ def test_auc_asks_for_the_order_within_each_slate() -> None:
     )
     found = scored.result.auc()
     assert found is not None
-    assert (found.mean, scored.result.slate_auc.count) == (0.5, 2)
+    assert (found.mean, scored.result.slates_with_auc) == (0.5, 2)
 
 
 def test_only_one_in_so_many_is_scored() -> None:
@@ -167,7 +167,7 @@ def test_a_dislike_is_no_positive() -> None:
         Click(request_id="r", item_id="b", ts=3),
     )
     assert scored.result.positives == 1
-    assert scored.result.slate_auc.mean == 0.0
+    assert scored.result.auc().mean == 0.0  # type: ignore[union-attr]
 
 
 def test_what_could_not_be_shown_is_not_taken_for_one_of_those_that_nobody_listed() -> None:

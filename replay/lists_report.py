@@ -1,0 +1,169 @@
+"""Whether Freshet's order of lists beats the simple ones: a sentence, two tables, and numbers for scripts."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from rich import box
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from monitor import Interval
+from replay.lists import FRESHET, LIST_METRICS, ListsResult
+from replay.paired import PairedSums
+from replay.report import numbers
+
+__all__ = ["Verdict", "lists_json", "print_lists", "verdict"]
+
+_MRR, _LOSS = LIST_METRICS.index("mrr"), LIST_METRICS.index("log_loss")
+_FEW = 30
+"""From so many lists on an interval may be believed."""
+_HEADS = ("MRR", "NDCG@5", "NDCG@10", "hit@1", "hit@5", "AUC", "log loss")
+
+
+class Verdict(NamedTuple):
+    """Whether Freshet's order beats the simple ones on some lists, by MRR.
+
+    `best` is the simple order with the largest MRR, `hardest` the one that Freshet is least surely above, and
+    `minus` what Freshet has above `best`. `outcome` is ``above`` (of every simple order, each interval above
+    0), ``below`` (of one, its interval below 0), ``level`` (neither can be told) or ``few`` (fewer than 30
+    lists).
+    """
+
+    outcome: str
+    best: str
+    hardest: str
+    ours: float
+    theirs: float
+    minus: Interval
+
+
+def verdict(found: ListsResult, sums: PairedSums) -> Verdict | None:
+    """The verdict on some of the lists; None without a list or a simple order."""
+    others = range(1, len(found.orders))
+    differences = {at: minus for at in others if (minus := sums.minus(at, _MRR)) is not None}
+    if not differences:
+        return None
+    best = max(differences, key=lambda at: sums.mean(at, _MRR))
+    hardest = min(differences, key=lambda at: differences[at].low)
+    if sums.lists < _FEW:
+        outcome = "few"
+    elif any(each.high < 0.0 for each in differences.values()):
+        outcome = "below"
+    else:
+        outcome = "above" if differences[hardest].low > 0.0 else "level"
+    ours, theirs = sums.mean(0, _MRR), sums.mean(best, _MRR)
+    return Verdict(outcome, found.orders[best], found.orders[hardest], ours, theirs, differences[best])
+
+
+_SENTENCES = {
+    "above": "On your log Freshet's order beats every simple order",
+    "below": "On your log Freshet's order does not beat the simple orders",
+    "level": "On your log it cannot be told whether Freshet's order beats every simple order",
+    "few": "There are too few lists with a click to tell whether Freshet's order beats the simple orders",
+}
+
+
+def _sentence(found: Verdict) -> str:
+    """The verdict in plain words.
+
+    Example:
+        >>> minus = Interval(0.16, 0.15, 0.17)
+        >>> print(_sentence(Verdict("above", "click rate", "click rate", 0.61, 0.45, minus)))
+        On your log Freshet's order beats every simple order: MRR 0.610, the best of them (click rate) \
+0.450, difference 0.160 [0.150, 0.170].
+    """
+    minus = found.minus
+    numbers_of = (
+        f"MRR {found.ours:.3f}, the best of them ({found.best}) {found.theirs:.3f}, difference "
+        f"{minus.mean:.3f} [{minus.low:.3f}, {minus.high:.3f}]."
+    )
+    hard = (
+        f" Hardest to tell from: {found.hardest}."
+        if found.outcome == "level" and found.hardest != found.best
+        else ""
+    )
+    return f"{_SENTENCES[found.outcome]}: {numbers_of}{hard}"
+
+
+def lists_json(found: ListsResult) -> dict[str, Any] | None:
+    """All figures: for each part of the lists the verdict, and the metrics of every order with what Freshet
+    has above it. None where no list has a click."""
+    if not found.whole.lists:
+        return None
+    return {
+        "lists": found.whole.lists,
+        "clicks_without_score": found.unscored,
+        "parts": {name: _part_json(found, sums) for name, sums in found.by_part().items() if sums.lists},
+    }
+
+
+def _part_json(found: ListsResult, sums: PairedSums) -> dict[str, Any]:
+    told = verdict(found, sums)
+    orders: dict[str, Any] = {}
+    for at, name in enumerate(found.orders):
+        orders[name] = {
+            metric: numbers(sums.interval(at, m, None if m == _LOSS else (0.0, 1.0)))
+            for m, metric in enumerate(LIST_METRICS)
+        }
+        if at:
+            orders[name]["freshet_minus_it"] = {
+                metric: numbers(sums.minus(at, m, None if m == _LOSS else (-1.0, 1.0)))
+                for m, metric in enumerate(LIST_METRICS)
+            }
+    return {
+        "lists": sums.lists,
+        "verdict": None
+        if told is None
+        else {"outcome": told.outcome, "best": told.best, "text": _sentence(told)},
+        "orders": orders,
+    }
+
+
+def print_lists(console: Console, found: ListsResult) -> None:
+    """Freshet and the simple orders over all lists, Freshet beside the best of them in each part, and the
+    verdict; nothing where no list has a click."""
+    told = verdict(found, found.whole)
+    if told is None:
+        return
+    console.print(_orders_table(found))
+    console.print(_parts_table(found))
+    colour = {"above": "green", "below": "red"}.get(told.outcome, "yellow")
+    console.print(f"[{colour}]lists[/] {escape(_sentence(told))}")
+
+
+def _orders_table(found: ListsResult) -> Table:
+    sums = found.whole
+    title = f"order within {sums.lists:,} lists with a click, each scored before it was learned"
+    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD)
+    table.add_column("order", no_wrap=True)
+    for head in (*_HEADS, "MRR: Freshet minus it"):
+        table.add_column(head, justify="right")
+    for at in sorted(range(len(found.orders)), key=lambda at: -sums.mean(at, _MRR)):
+        values = [_figure(sums.mean(at, m)) for m in range(len(LIST_METRICS))]
+        style = "bold" if at == 0 else None
+        table.add_row(found.orders[at], *values, _difference(sums.minus(at, _MRR)) if at else "", style=style)
+    return table
+
+
+def _parts_table(found: ListsResult) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, title="by part of the log, MRR", title_justify="left")
+    table.add_column("lists")
+    for head in ("number", FRESHET, "best simple order", "has", "Freshet minus it", "log loss", "at random"):
+        table.add_column(head, justify="left" if head == "best simple order" else "right")
+    for name, sums in found.by_part().items():
+        told = verdict(found, sums)
+        if told is not None:
+            ours, theirs = (_figure(sums.mean(at, _LOSS)) for at in (0, len(found.orders) - 1))
+            cells = _figure(told.ours), told.best, _figure(told.theirs), _difference(told.minus), ours, theirs
+            table.add_row(escape(name), f"{sums.lists:,}", *cells)
+    return table
+
+
+def _figure(value: float) -> str:
+    return "" if value != value else f"{value:.3f}"
+
+
+def _difference(value: Interval | None) -> str:
+    return "" if value is None else escape(f"{value.mean:+.3f} [{value.low:.3f}, {value.high:.3f}]")
