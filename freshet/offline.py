@@ -21,6 +21,7 @@ from serving.settings import SourceSettings
 from stream.blocks import Slate
 from stream.errors import PartError
 from stream.outbox import revive_context
+from stream.slates import item_contexts
 
 __all__ = ["StateRecommender"]
 
@@ -30,6 +31,7 @@ Float64 = npt.NDArray[np.float64]
 
 _NEWEST = 1_024  # as many as a serving worker lists
 _NEVER = np.float64("-inf")
+_NONE = np.zeros(0, np.int32)
 
 
 class _Near(NamedTuple):
@@ -123,15 +125,27 @@ class StateRecommender:
     def list_features(self, slate: Slate, ts: int) -> Float32:
         """What the ranker would see now of a list's items, place by place: (n, F).
 
-        A list of others is asked for as the learner does; an own decision as it was when it was made, with
-        the scorers of these settings and not as logged.
+        A list of others is asked for as the learner does. Of an own decision the features are computed anew
+        too, with the scorers of these settings; as logged, if something came with its items, for then the
+        list was the client's, and in which order it stood there only these features tell.
         """
-        context = revive_context(slate.context)
+        parts, context = self._parts, revive_context(slate.context)
         if slate.decided:
+            logged = self._logged(slate) if slate.item_context else None
+            if logged is not None:
+                return logged
             ask, _ = self._ask(slate.user_id, len(slate.items), ts, context)
-            return self._parts.ranker.features(ask, self._parts.items.find(slate.items))
-        ask = ask_of_list(self._parts, slate.user_id, slate.items, now_ms=ts, context=context)
-        return self._parts.ranker.features(ask, ask.listed.rows)
+            return parts.ranker.features(ask, parts.items.find(slate.items))
+        known = item_contexts(slate)
+        ask = ask_of_list(parts, slate.user_id, slate.items, now_ms=ts, context=context, item_context=known)
+        rows = ask.listed.rows if ask.listed is not None else _NONE
+        return parts.ranker.features(ask, rows)
+
+    def _logged(self, slate: Slate) -> Float32 | None:
+        """The logged features of the shown items by the names of now; None where they cannot be read."""
+        schemas, n_rows = self._parts.ranker.schemas, len(slate.items) + len(slate.others)
+        read = schemas.read(slate.feature_schema, slate.features, n_rows)
+        return None if read is None else np.frombuffer(read, "<f4").reshape(n_rows, -1)[: len(slate.items)]
 
     def score(self, features: Float32) -> Float64:
         """The ranker's scores (n,) of `features` (n, F), with the weights of now."""

@@ -35,7 +35,7 @@ class PairedSums:
 
     def add(self, values: Float64) -> None:
         """Take the metrics (O, M) of one list."""
-        self.sums += moments(values)
+        self.sums += _moments(values)
         self.lists += 1
 
     def count(self, order: int, metric: int) -> int:
@@ -67,7 +67,7 @@ class PairedSums:
         return found.interval() if bounds is None else found.bounded(*bounds)
 
 
-def moments(values: Float64) -> Float64:
+def _moments(values: Float64) -> Float64:
     """What one list adds to `PairedSums.sums` (5, O, M): of a difference nothing where either is NaN."""
     is_known = ~np.isnan(values)
     v = np.where(is_known, values, 0.0)
@@ -103,7 +103,7 @@ class Halves:
             self._chunks[at // 2 :] = 0.0
             self._length *= 2
             at //= 2
-        self._chunks[at] += moments(values)
+        self._chunks[at] += _moments(values)
         self.lists += 1
 
     def second(self) -> PairedSums:

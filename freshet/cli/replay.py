@@ -115,19 +115,24 @@ def replay(
     notes = order.findings() + _notes(driven, scored.result, gathered, source.skipped, settings)
     lagging = {name: each.result for name, each in stale.items()}
     if json_out is not None:
-        figures = replay_json(
-            driven, scored.result, report, source.skipped, left_out=gathered.left_out, notes=notes
-        )
-        more = {
-            "lists": lists_json(scored.result.lists),
-            "syncs": staleness_json(scored.result, lagging),
-            "reasons": source.reasons,
-        }
-        write_json(json_out, figures | more)
+        left_out = gathered.left_out
+        figures = replay_json(driven, scored.result, report, source.skipped, left_out=left_out, notes=notes)
+        write_json(json_out, figures | _more(scored.result, lagging, source.reasons))
     _show(log, source, driven, scored.result, report, lagging, notes)
     _draw(scored.result, plot)
     if source.skipped + driven.outcomes.get("late", 0) > _MOST_LOST * (driven.events + source.skipped):
         raise typer.Exit(1)
+
+
+def _more(
+    scored: PrequentialResult, lagging: dict[str, PrequentialResult], reasons: list[str]
+) -> dict[str, Any]:
+    """What the JSON holds beside the figures of all replays."""
+    return {
+        "lists": lists_json(scored.lists),
+        "syncs": staleness_json(scored, lagging),
+        "reasons": reasons,
+    }
 
 
 def _state(parts: Parts, settings: Settings) -> StateRecommender:
