@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from rich import box
 from rich.console import Console
@@ -19,7 +19,7 @@ __all__ = ["Verdict", "lists_json", "print_lists", "verdict"]
 _MRR, _LOSS = LIST_METRICS.index("mrr"), LIST_METRICS.index("log_loss")
 _FEW = 30
 """From so many lists on an interval may be believed."""
-_HEADS = ("MRR", "NDCG@5", "NDCG@10", "hit@1", "hit@5", "AUC", "log loss")
+_HEADS = ("MRR", "NDCG@5", "NDCG@10", "hit@1", "hit@5", "AUC")
 
 
 class Verdict(NamedTuple):
@@ -129,36 +129,49 @@ def print_lists(console: Console, found: ListsResult) -> None:
         return
     console.print(_orders_table(found))
     console.print(_parts_table(found))
+    if found.whole.count(0, _LOSS):
+        console.print(_loss_line(found))
     colour = {"above": "green", "below": "red"}.get(told.outcome, "yellow")
     console.print(f"[{colour}]lists[/] {escape(_sentence(told))}")
 
 
 def _orders_table(found: ListsResult) -> Table:
     sums = found.whole
-    title = f"order within {sums.lists:,} lists with a click, each scored before it was learned"
-    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD)
+    table = _table(f"order within {sums.lists:,} lists with a click, each scored before it was learned")
     table.add_column("order", no_wrap=True)
-    for head in (*_HEADS, "MRR: Freshet minus it"):
-        table.add_column(head, justify="right")
+    for head in (*_HEADS, "Freshet's MRR less it"):
+        table.add_column(head, justify="right", no_wrap=True)
     for at in sorted(range(len(found.orders)), key=lambda at: -sums.mean(at, _MRR)):
-        values = [_figure(sums.mean(at, m)) for m in range(len(LIST_METRICS))]
+        values = [_figure(sums.mean(at, m)) for m in range(len(_HEADS))]
         style = "bold" if at == 0 else None
         table.add_row(found.orders[at], *values, _difference(sums.minus(at, _MRR)) if at else "", style=style)
     return table
 
 
 def _parts_table(found: ListsResult) -> Table:
-    table = Table(box=box.SIMPLE_HEAD, title="by part of the log, MRR", title_justify="left")
+    table = _table("MRR by part of the log")
     table.add_column("lists")
-    for head in ("number", FRESHET, "best simple order", "has", "Freshet minus it", "log loss", "at random"):
-        table.add_column(head, justify="left" if head == "best simple order" else "right")
+    for head in ("number", FRESHET, "best simple one", "has", "Freshet's less it"):
+        justify: Literal["left", "right"] = "left" if head == "best simple one" else "right"
+        table.add_column(head, justify=justify, no_wrap=True)
     for name, sums in found.by_part().items():
         told = verdict(found, sums)
         if told is not None:
-            ours, theirs = (_figure(sums.mean(at, _LOSS)) for at in (0, len(found.orders) - 1))
-            cells = _figure(told.ours), told.best, _figure(told.theirs), _difference(told.minus), ours, theirs
+            cells = _figure(told.ours), told.best, _figure(told.theirs), _difference(told.minus)
             table.add_row(escape(name), f"{sums.lists:,}", *cells)
     return table
+
+
+def _table(title: str) -> Table:
+    """Narrow enough for a terminal of 80 columns."""
+    return Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=0, show_edge=False)
+
+
+def _loss_line(found: ListsResult) -> str:
+    sums = found.whole
+    ours, alike = (sums.mean(at, _LOSS) for at in (0, len(found.orders) - 1))
+    n = sums.count(0, _LOSS)
+    return f"log loss of the click over {n:,} lists: Freshet {ours:.3f}, all items alike {alike:.3f}"
 
 
 def _figure(value: float) -> str:

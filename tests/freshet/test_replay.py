@@ -74,6 +74,10 @@ def test_a_data_folder_is_scored_and_its_policies_are_compared(folder: Path, tmp
     assert found["policies"]["(logged)"]["all"]["ips"]["mean"] == pytest.approx(30 / 120)
     assert found["policies"]["uniform"]["first"]["rounds"] == 120
     assert plot.read_bytes()[:4] == b"\x89PNG"
+    lists = found["lists"]["parts"]["all lists"]
+    # Every click was on the first place.
+    assert (lists["lists"], lists["orders"]["as displayed"]["mrr"]["mean"]) == (30, 1.0)
+    assert lists["verdict"]["text"][:50] in " ".join(ran.output.split())
 
 
 def test_estimators_are_chosen_by_settings_or_by_the_command(folder: Path, tmp_path: Path) -> None:
