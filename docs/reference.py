@@ -182,8 +182,9 @@ def _settings_lines(name: str, struct: type, *, repeated: bool = False) -> Itera
         yield f"\n## {f'[[{name}]]' if repeated else f'[{name}]'}\n"
         yield " ".join((inspect.getdoc(struct) or "").split("\n\n")[0].split())
     yield from _table_of(struct)
-    written = list(inspect.get_annotations(struct))
-    for field in sorted(msgspec.structs.fields(struct), key=lambda field: written.index(field.name)):
+    written = {name: place for place, name in enumerate(inspect.get_annotations(struct))}
+    # What it inherits goes first, as in `described`.
+    for field in sorted(msgspec.structs.fields(struct), key=lambda field: written.get(field.name, -1)):
         below = f"{name}.{field.name}".lstrip(".")
         if is_table(field.type):
             yield from _settings_lines(below, field.type)

@@ -34,7 +34,7 @@ class SourceShard:
         dimension: numbers that the `vector` of an item must have; None takes any.
 
     Example:
-        >>> views = SourceSettings("views", "click", {"item_id": "sku", "user_id": "$key"})
+        >>> views = SourceSettings("click", {"item_id": "sku", "user_id": "$key"}, topic="views")
         >>> shard = SourceShard("views", 3, [views], 4)
         >>> shard.on_records([SourceRecord(7, b'{"sku": 12}', b"ann", 1_700_000_000_000)])
         >>> shard.on_records([SourceRecord(8, b"{")])
@@ -106,7 +106,8 @@ def deaf_sources(steps: Iterable[object]) -> list[str]:
     """Sources whose `where` held for none of many records: it is probably not what was meant.
 
     Example:
-        >>> acts = SourceSettings("acts", "click", {"item_id": "i", "user_id": "u"}, where={"what": "buy"})
+        >>> fields = {"item_id": "i", "user_id": "u"}
+        >>> acts = SourceSettings("click", fields, topic="acts", where={"what": "buy"})
         >>> shard = SourceShard("acts", 0, [acts], 1)
         >>> shard.on_records([SourceRecord(n, b'{"what": "view"}') for n in range(100)])
         >>> deaf_sources([shard])

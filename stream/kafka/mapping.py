@@ -1,13 +1,13 @@
 """Records of a team's own topics to events: pure, so whoever reads the topics can be anybody.
 
-A record becomes one event for each source of its topic whose `where` holds. What cannot become an event is a
-dead letter with the topic, partition and offset it stood at, and the reason.
+A record becomes an event for each source of its topic whose `where` holds, or several where it lists what
+was clicked. What cannot become an event is a dead letter with the topic, partition and offset it stood at,
+and the reason.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -17,14 +17,11 @@ from stream.codec import decode_events
 from stream.dead_letters import DeadLetter, kept_original
 from stream.errors import EventError
 from stream.events import LoggedEvent
-from stream.fields import as_ms, convert
 from stream.kafka.bundles import too_large
-from stream.kafka.sources import SourceSettings, said
+from stream.kafka.sources import SourceSettings
+from stream.mapped_events import NOTHING, Given, event_bodies, mapped_from
 
 __all__ = ["ForeignRecord", "Mapped", "SourceMapping", "Tally", "map_record"]
-
-_TIMES = ("ts", "available_from", "available_until")
-_NOTHING: Any = object()
 
 
 class ForeignRecord(NamedTuple):
@@ -69,7 +66,7 @@ class SourceMapping:
         dimension: numbers that the `vector` of an item must have; None takes any.
 
     Example:
-        >>> views = SourceSettings("views", "click", {"item_id": "product.id", "user_id": "$key"})
+        >>> views = SourceSettings("click", {"item_id": "product.id", "user_id": "$key"}, topic="views")
         >>> record = ForeignRecord("views", 0, 7, 1_700_000_000_000, b"ann", b'{"product": {"id": 12}}')
         >>> SourceMapping([views]).on_records([record]).raw
         [b'{"type":"click","item_id":"12","user_id":"ann","ts":1700000000000}']
@@ -104,57 +101,41 @@ class SourceMapping:
 def map_record(
     source: SourceSettings, record: ForeignRecord, into: Mapped, *, dimension: int | None = None
 ) -> bool:
-    """Add what one record is, by one of its sources: an event, a dead letter, or nothing; whether `where`
+    """Add what one record is, by one of its sources: events, a dead letter, or nothing; whether `where`
     held."""
     try:
-        body = _body(source, record)
-        if body is None:
-            return False
-        raw = msgspec.json.encode(body)
+        bodies = _bodies(source, record)
+        raws = [msgspec.json.encode(body) for body in bodies]
     except (ValueError, EventError) as error:  # also JSON that cannot be read, and text that is no UTF-8
         into.letters.append(_letter(record, str(error)))
         return True
-    decoded = decode_events(raw, ndjson=True, dimension=dimension)
-    reason = decoded.rejected[0].reason if decoded.rejected else too_large(raw)
-    if reason is not None:
-        into.letters.append(_letter(record, reason + _origin(source, reason)))
-        return True
-    into.events += decoded.events
-    into.raw += decoded.raw
-    return True
-
-
-def _origin(source: SourceSettings, reason: str) -> str:
-    """Where the field stood that a reason begins with."""
-    name = re.split(r"[:.\[]", reason, maxsplit=1)[0]
-    return f" (mapped from {source.fields[name]})" if name in source.fields else ""
+    for raw in raws:
+        decoded = decode_events(raw, ndjson=True, dimension=dimension)
+        reason = decoded.rejected[0].reason if decoded.rejected else too_large(raw)
+        if reason is not None:
+            into.letters.append(_letter(record, mapped_from(source, reason)))
+            continue
+        into.events += decoded.events
+        into.raw += decoded.raw
+    return bool(raws)
 
 
 def _letter(record: ForeignRecord, reason: str) -> DeadLetter:
     return DeadLetter(record.timestamp, reason, record.place, kept_original(record.value or b""))
 
 
-def _body(source: SourceSettings, record: ForeignRecord) -> dict[str, Any] | None:
-    """The event as JSON would have it; None for a record that `where` passes over."""
-    value = _value(source, record)
-    for path, wanted in source.where.items():
-        if said(_at(value, path, record)) != said(wanted):
-            return None
-    body = {"type": source.type, **source.constants}
-    for name, path in source.fields.items():
-        found = _at(value, path, record)
-        if found is _NOTHING or found is None:
-            continue
-        unit = "ms" if path == "$timestamp" else source.time
-        try:
-            body[name] = as_ms(name, found, unit) if name in _TIMES else convert(name, found)
-        except EventError as error:
-            msg = f"{error} (mapped from {path})"
-            raise EventError(msg) from error
-    if record.value is None:
-        body["deleted"] = True
-    body.setdefault("ts", record.timestamp)
-    return body
+def _bodies(source: SourceSettings, record: ForeignRecord) -> list[dict[str, Any]]:
+    """The events as JSON would have them; none for a record that `where` passes over."""
+    places = {
+        "$key": NOTHING if record.key is None else record.key.decode(),
+        "$timestamp": record.timestamp,
+    }
+    bodies = event_bodies(source, Given(_value(source, record), places))
+    for body in bodies:
+        if record.value is None:
+            body["deleted"] = True
+        body.setdefault("ts", record.timestamp)
+    return bodies
 
 
 def _value(source: SourceSettings, record: ForeignRecord) -> Mapping[str, Any]:
@@ -172,31 +153,4 @@ def _value(source: SourceSettings, record: ForeignRecord) -> Mapping[str, Any]:
     if not isinstance(value, dict):
         msg = f"record: expected a JSON object, got {type(value).__name__}"
         raise ValueError(msg)
-    return value
-
-
-def _at(value: Any, path: str, record: ForeignRecord) -> Any:
-    """The value at a path, or `_NOTHING`."""
-    if path == "$key":
-        return _NOTHING if record.key is None else record.key.decode()
-    if path == "$timestamp":
-        return record.timestamp
-    return _walk(value, path.split("."))
-
-
-def _walk(value: Any, steps: Sequence[str]) -> Any:
-    for n, step in enumerate(steps):
-        if step == "*" and isinstance(value, list):
-            found = [_walk(element, steps[n + 1 :]) for element in value]
-            return [None if element is _NOTHING else element for element in found]
-        if isinstance(value, dict):
-            # A name may have dots in it: what is left of the path, as one name, goes first.
-            whole = ".".join(steps[n:])
-            if whole in value:
-                return value[whole]
-            value = value.get(step, _NOTHING)
-        elif isinstance(value, list) and step.isdecimal() and int(step) < len(value):
-            value = value[int(step)]
-        else:
-            return _NOTHING
     return value

@@ -41,7 +41,9 @@ def chosen(topics: KafkaSettings) -> Settings:
     views = f"{topics.prefix}views"
     topics = msgspec.structs.replace(
         topics,
-        sources=(SourceSettings(views, "click", {"item_id": "item", "user_id": "user", "ts": "$timestamp"}),),
+        sources=(
+            SourceSettings("click", {"item_id": "item", "user_id": "user", "ts": "$timestamp"}, topic=views),
+        ),
     )
     create_topics(topics)
     with admin_client(topics) as admin:
