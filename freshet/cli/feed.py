@@ -15,6 +15,7 @@ from freshet.cli.moving import copy_from_kafka, copy_to_kafka
 from freshet.cli.output import console, json_target, log_to_stderr, read_settings, write_json
 from freshet.feeding import Row, Sender, SendReport
 from freshet.feeding.files import FedFile, FedRows, Feedable, merged, note_sent
+from freshet.feeding.map_file import FileMap, load_map
 from freshet.feeding.sample import count_sample, sample_rows
 from freshet.feeding.sender import Refused, RowSender
 from freshet.run.listening import require_files
@@ -22,6 +23,8 @@ from stream.clock import WallClock
 
 __all__ = ["feed"]
 
+_MAP = typer.Option("--map", exists=True, dir_okay=False, help="What the rows of files of your own are.")
+_JSON = typer.Option("--json", callback=json_target, help="Write the report here.")
 _HERE = "http://127.0.0.1:8080"
 _SAMPLE = Path("sample")
 _SHOWN = 20
@@ -52,13 +55,12 @@ def feed(
     rate: Annotated[float, typer.Option(min=0, help="Rows a second; 0: as fast as taken.")] = 0.0,
     backfill: Annotated[bool, typer.Option(help="History: a stream with a watermark of its own.")] = False,
     default_type: Annotated[str | None, typer.Option("--type", help="Type of rows that have none.")] = None,
+    map_file: Annotated[Path | None, _MAP] = None,
     batch: Annotated[int, typer.Option(min=1, max=5_000, help="Rows a request.")] = 500,
     restart: Annotated[bool, typer.Option(help="Ignore where an earlier run stopped.")] = False,
     token: Annotated[str | None, typer.Option(envvar="FRESHET_TOKEN", help="Bearer token.")] = None,
     config: Annotated[Path | None, typer.Option(exists=True, dir_okay=False, help="A freshet.toml.")] = None,
-    json_out: Annotated[
-        Path | None, typer.Option("--json", callback=json_target, help="Write the report here.")
-    ] = None,
+    json_out: Annotated[Path | None, _JSON] = None,
 ) -> None:
     """Send events from files; a run that was interrupted goes on where it stopped.
 
@@ -67,13 +69,17 @@ def feed(
     refused, and so are rows at the end of a file that lie further away than the whole log is long. Without
     it rows go as they stand, and what is too old for the live stream is refused. With `--kafka` everything
     else about the brokers comes from `[kafka]` in the settings. A data folder is copied to Kafka with all its
-    decisions, and `--from-kafka HOST:PORT --to-data DIR` copies back. Exit code 1 says that some rows were
+    decisions, and `--from-kafka HOST:PORT --to-data DIR` copies back. With `--map` rows are what a file says,
+    in the words of `[[kafka.sources]]`; one row may be several events. Exit code 1 says that some rows were
     refused.
 
     Example: `freshet feed clicks.jsonl.gz --to http://127.0.0.1:8080 --backfill`
+
+    Example: `freshet feed searches.parquet orders.csv --map shop.toml --backfill`
     """
     paths = files or []
     _refuse_mixtures([*paths, *([_SAMPLE] if sample else [])], to, kafka, from_kafka, to_data)
+    file_map = _map(map_file, paths, sample=sample, default_type=default_type)
     total = SendReport()
     if from_kafka is not None and to_data is not None:
         _add(total, copy_from_kafka(from_kafka, to_data, config, restart=restart), str(to_data))
@@ -85,7 +91,9 @@ def feed(
     if backfill:
         require_files(len(paths) + _OTHER_FILES, "all files are read at once with --backfill")
     sources: list[Feedable] = [
-        FedFile(path, default_type, history=backfill, restart=restart) for path in paths if not path.is_dir()
+        FedFile(path, default_type, history=backfill, restart=restart, file_map=file_map)
+        for path in paths
+        if not path.is_dir()
     ]
     if sample:
         rows = sample_rows(int(WallClock().now_ms()))
@@ -115,6 +123,21 @@ def _refuse_mixtures(
     if kafka is None and (folders := [str(path) for path in paths if path.is_dir()]):
         msg = f"{folders[0]} is a folder: expected --kafka, for a data folder is copied to Kafka only"
         raise typer.BadParameter(msg)
+
+
+def _map(
+    map_file: Path | None, paths: list[Path], *, sample: bool, default_type: str | None
+) -> FileMap | None:
+    if map_file is None:
+        return None
+    others = [f"the folder {path}" for path in paths if path.is_dir()]
+    others += ["--type"] if default_type is not None else []
+    others += ["--sample"] if sample else []
+    if others or not paths:
+        came = others[0] if others else "none"
+        msg = f"--map says what the rows of files are: expected files alone with it, got {came}"
+        raise typer.BadParameter(msg)
+    return load_map(map_file)
 
 
 def _add(total: SendReport, report: SendReport, name: str, unit: str = "row") -> None:

@@ -14,6 +14,8 @@ from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from freshet.cli.output import console, json_target, read_settings, target, write_json
 from freshet.config import Settings
 from freshet.feeding import read_rows
+from freshet.feeding.map_file import load_map
+from freshet.feeding.mapped_rows import MappedRows
 from freshet.feeding.order import InOrder
 from freshet.offline import StateRecommender
 from learning.choices import with_policies
@@ -51,16 +53,15 @@ _POLICY = (
 _ESTIMATOR = (
     "How to tell? A kind, or a name under `[[estimators]]`. Again for each; else all configured (IPS, SNIPS)."
 )
+_MAP = typer.Option("--map", exists=True, dir_okay=False, help="What the rows of a file of your own are.")
 _MOST_LOST = 0.1
 _KEY = b"a replay keeps forgets in memory"
 
 
 def replay(
     log: Annotated[Path, typer.Argument(exists=True, help="A data folder, or a file of events.")],
-    policy: Annotated[
-        list[str] | None,
-        typer.Option(help=_POLICY),
-    ] = None,
+    map_file: Annotated[Path | None, _MAP] = None,
+    policy: Annotated[list[str] | None, typer.Option(help=_POLICY)] = None,
     estimator: Annotated[list[str] | None, typer.Option(help=_ESTIMATOR)] = None,
     k: Annotated[int, typer.Option(min=1, max=1_000, help="Length of the predicted list.")] = 20,
     every: Annotated[int, typer.Option(min=1, help="Score one in so many clicks and slates.")] = 1,
@@ -86,13 +87,17 @@ def replay(
 
     Rows of a file that lie more than the allowed lateness behind one before them are sorted by `ts`, half a
     million rows at a time; rows at its end that lie further away than the whole log is long are left out.
-    Both is said. Exit code 1 says that more than a tenth of the log was late or could not be read.
+    Both is said. With `--map` rows are what a file says, in the words of `[[kafka.sources]]`; one row may be
+    several events. Exit code 1 says that more than a tenth of the log was late or could not be read.
 
     Example: `freshet replay ./freshet-data --policy uniform --policy diag_lin_ucb --json replay.json`
+
+    Example: `freshet replay searches.parquet --map shop.toml`
     """
     if items not in ("auto", "log", "seen"):
         msg = f"expected auto, log or seen, got {items!r}"
         raise typer.BadParameter(msg, param_hint="--items")
+    mapped = None if map_file is None else _mapped(log, map_file)
     settings = with_policies(read_settings(config), policy or [])
     estimators = build_estimators(estimator_entries(settings.estimators, estimator or ()))
     syncs = _intervals(sync or [])
@@ -107,12 +112,13 @@ def replay(
     }
     gathered = OffPolicy(_targets(pipeline, state, names), most=settings.join.cap)
     order = InOrder(settings.join.lateness_ms)
-    with _open(log, order) as source:
+    with _open(log, order, mapped) as source:
         is_seen = items == "seen" or (items == "auto" and log.is_file())
         entries = seen_items(source) if is_seen else iter(source)
         driven = _drive(step, entries, settings, [scored, *stale.values(), gathered])
     report = _report(gathered, [LoggedTarget.name, *names], estimators)
-    notes = order.findings() + _notes(driven, scored.result, gathered, source.skipped, settings)
+    notes = order.findings() + ([] if mapped is None else mapped.findings())
+    notes += _notes(driven, scored.result, gathered, source.skipped, settings)
     lagging = {name: each.result for name, each in stale.items()}
     if json_out is not None:
         left_out = gathered.left_out
@@ -190,13 +196,20 @@ def _intervals(texts: list[str]) -> dict[str, int]:
         raise typer.BadParameter(str(error), param_hint="--sync") from error
 
 
+def _mapped(log: Path, map_file: Path) -> MappedRows:
+    if log.is_dir():
+        msg = f"--map says what the rows of a file are: expected a file with it, got the folder {log}"
+        raise typer.BadParameter(msg)
+    return load_map(map_file).of(log)
+
+
 @contextmanager
-def _open(log: Path, order: InOrder) -> Iterator[FolderSource | LinesSource]:
+def _open(log: Path, order: InOrder, mapped: MappedRows | None) -> Iterator[FolderSource | LinesSource]:
     if log.is_dir():
         with open_folder(log) as folder:
             yield folder
     else:
-        rows = (timed.row for timed in order.sort(read_rows(log)))
+        rows = (timed.row for timed in order.sort(read_rows(log, mapped=mapped)))
         lines = LinesSource((row.number + 1, row.body if row.reason is None else row.reason) for row in rows)
         yield lines
         for row in order.jumped:

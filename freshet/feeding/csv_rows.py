@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import msgspec
@@ -14,7 +14,9 @@ from freshet.feeding.opening import MAX_ROW_BYTES, Row, opened
 from stream.errors import EventError
 from stream.fields import FIELDS, convert
 
-__all__ = ["csv_rows"]
+__all__ = ["csv_cells", "csv_rows"]
+
+Check = Callable[[Path, list[str]], object]
 
 
 def csv_rows(path: Path, default_type: str | None) -> Iterator[Row]:
@@ -24,36 +26,63 @@ def csv_rows(path: Path, default_type: str | None) -> Iterator[Row]:
     Raises:
         EventError: the first line names no columns, or one twice.
     """
+    for number, names, cells in _table(path, _check_fields):
+        if isinstance(cells, str):
+            yield Row(number, b"", reason=cells)
+        else:
+            yield _row(number, names, cells, default_type)
+
+
+def csv_cells(path: Path, check: Check) -> Iterator[tuple[int, dict[str, str] | str]]:
+    """Every row but empty lines as it stands, by the names of the first line, without its empty cells; or why
+    it cannot be read. `check` hears the names first.
+
+    Raises:
+        EventError: the first line names no columns, or what `check` raises.
+    """
+    for number, names, cells in _table(path, check):
+        if isinstance(cells, str):
+            yield number, cells
+        elif (reason := _unreadable(names, cells)) is not None:
+            yield number, reason
+        else:
+            yield number, {name: cell for name, cell in zip(names, cells, strict=True) if cell and name}
+
+
+def _table(path: Path, check: Check) -> Iterator[tuple[int, list[str], list[str] | str]]:
     with opened(path) as file:
         text = io.TextIOWrapper(file, "utf-8", errors="surrogateescape", newline="")
         lines = _Lines(text)
         header = next(_records(lines, None), None)
-        names = _names(path, header)
+        names = _names(path, header, check)
         for number, cells in enumerate(_records(lines, len(names))):
-            if isinstance(cells, str):
-                yield Row(number, b"", reason=cells)
-            else:
-                yield _row(number, names, cells, default_type)
+            yield number, names, cells
         text.detach()
 
 
-def _names(path: Path, header: list[str] | str | None) -> list[str]:
+def _names(path: Path, header: list[str] | str | None, check: Check) -> list[str]:
     if header is None:
         msg = f"{path} cannot be read: expected a first line with the names of columns, got nothing"
         raise EventError(msg)
-    names = [] if isinstance(header, str) else [name.strip() for name in header]
+    if isinstance(header, str):
+        msg = f"{path} cannot be read: expected a first line with the names of columns, got {header}"
+        raise EventError(msg)
+    names = [name.strip() for name in header]
+    check(path, names)
+    return names
+
+
+def _check_fields(path: Path, names: list[str]) -> None:
     twice = [name for name in names if name in FIELDS and names.count(name) > 1]
     if twice:
         msg = f"{path} cannot be read: expected each column once, got {twice[0]} twice"
         raise EventError(msg)
     if not any(name in FIELDS for name in names):
-        came = header if isinstance(header, str) else ascii(",".join(names))[:80]
         msg = (
             f"{path} cannot be read: expected a first line with names of fields, such as ts and item_id, "
-            f"separated by commas; got {came}"
+            f"separated by commas; got {ascii(','.join(names))[:80]}; names of your own: --map FILE"
         )
         raise EventError(msg)
-    return names
 
 
 def _row(number: int, names: list[str], cells: list[str], default_type: str | None) -> Row:

@@ -12,6 +12,7 @@ from operator import attrgetter
 from pathlib import Path
 from typing import Protocol
 
+from freshet.feeding.map_file import FileMap
 from freshet.feeding.order import InOrder, Timed
 from freshet.feeding.readers import Row, count_rows, read_rows
 from freshet.feeding.sender import Refused, resume_path
@@ -78,9 +79,18 @@ class FedFile:
     Args:
         history: whether it goes to that stream; else rows go as they stand, one after the other.
         restart: ignore where an earlier run stopped.
+        file_map: what its rows are, where they are not events themselves.
     """
 
-    def __init__(self, path: Path, default_type: str | None, *, history: bool, restart: bool) -> None:
+    def __init__(
+        self,
+        path: Path,
+        default_type: str | None,
+        *,
+        history: bool,
+        restart: bool,
+        file_map: FileMap | None = None,
+    ) -> None:
         self.name, self._path, self._default_type = str(path), path, default_type
         self._order = InOrder() if history else None
         self._memory = resume_path(path)
@@ -88,6 +98,9 @@ class FedFile:
         self._mark: dict[str, int] = {"size": stat.st_size, "mtime": stat.st_mtime_ns}
         if history:
             self._mark["ordered"] = 1
+        self._mapped = None if file_map is None else file_map.of(path)
+        if file_map is not None:
+            self._mark["map"] = file_map.digest
         # A pipe is read once.
         self._writes = path.is_file()
         self.start = self._resume_from() if self._writes and not restart else 0
@@ -99,7 +112,7 @@ class FedFile:
     def total(self) -> int | None:
         """How many rows there are, where the format says it."""
         try:
-            return count_rows(self._path)
+            return None if self._mapped is not None else count_rows(self._path)
         except EventError:
             return None  # reading the rows says what is wrong
 
@@ -115,7 +128,11 @@ class FedFile:
 
     def _read(self, skip: int) -> Iterator[Row]:
         try:
-            yield from read_rows(self._path, self._default_type, skip=skip)
+            if self._mapped is None:
+                yield from read_rows(self._path, self._default_type, skip=skip)
+            else:
+                # One row of the file may be several here.
+                yield from itertools.islice(read_rows(self._path, mapped=self._mapped), skip, None)
         except EventError as error:
             self.broken = str(error)
 
@@ -136,7 +153,8 @@ class FedFile:
         """All is sent: forget how far it came; what was seen in the file."""
         if self._writes and not self.broken:
             self._memory.unlink(missing_ok=True)
-        return [] if self._order is None else self._order.findings()
+        seen = [] if self._order is None else self._order.findings()
+        return seen if self._mapped is None else [*seen, *self._mapped.findings()]
 
     def left_out(self) -> list[Refused]:
         """Rows behind a jump at the end of the file."""

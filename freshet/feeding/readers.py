@@ -2,7 +2,8 @@
 
 CSV and Parquet columns are named like the fields of the events and converted by them (`stream.fields`); lists
 and objects may be JSON text. Empty cells are left out. What cannot be an event is a row with its reason, and
-costs no other. A file with one fixed kind of event may leave out `type` when `default_type` says it.
+costs no other. A file with one fixed kind of event may leave out `type` when `default_type` says it. What is
+named otherwise comes with a map (`freshet.feeding.map_file`).
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import pyarrow.parquet as pq
 
 from freshet.feeding.csv_rows import csv_rows
 from freshet.feeding.json_rows import json_rows
+from freshet.feeding.mapped_rows import MappedRows
 from freshet.feeding.opening import DAMAGED, Row, format_of
 from freshet.feeding.parquet_rows import parquet_rows
 from stream.errors import EventError
@@ -22,8 +24,11 @@ from stream.open_files import in_words
 __all__ = ["Row", "count_rows", "read_rows"]
 
 
-def read_rows(path: Path, default_type: str | None = None, skip: int = 0) -> Iterator[Row]:
-    """Yield the events of one file from row `skip` on, in file order.
+def read_rows(
+    path: Path, default_type: str | None = None, skip: int = 0, mapped: MappedRows | None = None
+) -> Iterator[Row]:
+    """Yield the events of one file from row `skip` on, in file order; `mapped` says what they are where rows
+    are not events themselves.
 
     The format follows the name: ``.jsonl``/``.ndjson``/``.json`` (a line each, or an array), ``.csv``,
     ``.parquet``; text also with ``.gz``, ``.bz2``, ``.xz``, ``.zst`` or ``.lz4`` behind it.
@@ -33,7 +38,7 @@ def read_rows(path: Path, default_type: str | None = None, skip: int = 0) -> Ite
     """
     reached = 0
     try:
-        for row in _rows(path, default_type):
+        for row in _rows(path, default_type) if mapped is None else mapped.rows():
             reached = row.number + 1
             if row.number >= skip:
                 yield row
