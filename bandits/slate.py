@@ -55,6 +55,7 @@ def build_slate(
     draws: Draws,
     outside: int = 0,
     strangers: Int32 = _NONE,
+    known_as: Int32 | None = None,
 ) -> Slated:
     """Build a slate of at most k items; the same seed, request id and state give the same slate.
 
@@ -64,6 +65,10 @@ def build_slate(
     Where the policy's reach is `Reach.EVERYTHING` it deals a share out to `outside` more items as well: all
     that may be shown and are not among `candidates`. `strangers` are the first k of those (or all) in an
     order drawn at random, so that nobody needs to list them.
+
+    Where not every item has a row, `ranked` and `candidates` may be any other numbers, and so are the items
+    of the slate: `known_as` (n,) are then the rows that the policy is asked about in the place of
+    `candidates`.
 
     Raises:
         PolicyError: epsilon is not in 0..1, or k is negative.
@@ -76,7 +81,9 @@ def build_slate(
         >>> s.items.tolist(), s.propensities.round(3).tolist()
         ([3, 1, 2], [0.9, 0.9, 0.9])
     """
-    return _fill(ranked, policy, candidates, context, epsilon, k, draws.key, _NONE, outside, strangers)
+    return _fill(
+        ranked, policy, candidates, context, epsilon, k, draws.key, _NONE, outside, strangers, known_as
+    )
 
 
 def slate_propensities(
@@ -111,12 +118,13 @@ def _fill(
     given: Int32,
     outside: int,
     strangers: Int32,
+    known_as: Int32 | None = None,
 ) -> Slated:
     if not 0.0 <= epsilon <= 1.0 or k < 0 or outside < 0:
         msg = f"a slate needs epsilon in 0..1, k and outside >= 0; got epsilon={epsilon}, k={k}, {outside}"
         raise PolicyError(msg)
     items, propensities, explored = np.empty(k, np.int32), np.empty(k), np.zeros(k, np.bool_)
-    filled = require_plan(policy.plan(context, candidates)).fill(
+    filled = require_plan(policy.plan(context, candidates if known_as is None else known_as)).fill(
         Places(ranked, candidates, outside, strangers, epsilon, key, given, items, propensities, explored)
     )
     return Slated(items[:filled], propensities[:filled], explored[:filled], policy.propensity_kind)

@@ -33,6 +33,7 @@ LEFT_OUT: Mapping[str, str] = {
     "unknown_propensities": "decisions of which a shown item has no propensity above 0 and at most 1",
     "nothing_shown": "decisions of which nothing was shown",
     "other_order": "decisions that the client showed in another order or with other items",
+    "candidates_named": "decisions among candidates that the request named: not all of them are logged",
     "never_shown": "decisions that were never shown",
 }
 """Why slates are left out, by the name of the counter."""
@@ -98,6 +99,7 @@ class OffPolicy(Observer):
         self._open: dict[str, _Open] = {}
         self._unshown: dict[str, _Unshown] = {}
         self._estimated: set[str] = set()
+        self._given: set[str] = set()
         self._foreign: dict[str, str] = {}
         self._most = most
         self.left_out: dict[str, int] = {}
@@ -140,6 +142,8 @@ class OffPolicy(Observer):
             return
         if event.propensity_kind != "exact":
             self._estimated.add(event.request_id)
+        if event.given:
+            self._given.add(event.request_id)
         if event.auto or self._has(event.request_id):
             return
         self._unshown[event.request_id] = _Unshown(event.items, self._ask(decided_slate(event)))
@@ -174,6 +178,9 @@ class OffPolicy(Observer):
             self.left_out[before] -= 1
         waited = self._unshown.pop(slate.request_id, None)
         reason = _unusable(slate, None if waited is None else waited.items)
+        if slate.request_id in self._given:
+            self._given.discard(slate.request_id)
+            reason = reason or "candidates_named"
         if reason is not None:
             self._foreign[slate.request_id] = reason
             self.left_out[reason] = self.left_out.get(reason, 0) + 1

@@ -15,12 +15,13 @@ import numpy.typing as npt
 
 from bandits import Context, Draws, Policy, PolicyError, Slated, Uniform, build_slate
 from learners.ask import Ask
-from learning.asking import make_ask
+from learning.asking import ask_of_rows, make_ask
 from learning.parts import Parts
 from serving.chosen_sources import build_sources, source_entries
 from serving.errors import FieldError, ServingError
 from serving.failures import raise_named
 from serving.gather import Candidates, Gatherer, PolicyRaisedError
+from serving.given import GIVEN, Given, given_of
 from serving.item_index import ItemIndex
 from serving.ops.order import split_shown
 from serving.requests import RecommendRequest
@@ -35,6 +36,7 @@ Float32 = npt.NDArray[np.float32]
 Float64 = npt.NDArray[np.float64]
 
 _NONE = np.zeros(0, np.int32)
+_EVENLY = Uniform()
 _STAND_IN = Uniform()
 """Where a policy raised: without candidates it places nothing, so the ranker fills every place."""
 _MOST_SHARE = 1.0 + 1e-6  # sums of shares are rounded
@@ -63,6 +65,11 @@ class _Ranked(NamedTuple):
     scores: Float64
     features: Float32
     sources: npt.NDArray[np.int8]
+
+
+def _without_own(found: Candidates) -> Candidates:
+    """Where the policy cannot be asked: nothing is its to pick."""
+    return replace(found, own=_NONE, outside=0, evenly=False)
 
 
 class DecisionMaker:
@@ -118,52 +125,78 @@ class DecisionMaker:
         """The decision for one request; the policy takes note that its items are on their way.
 
         Where a part raises, the answer is made without it, and `fallback` says so: `ranker`, where the policy
-        did and the ranker alone fills every place, or `sources`, where a scorer did and nothing is ranked.
+        did and the ranker alone fills every place, or `sources`, where a scorer did and nothing is ranked:
+        then candidates that the caller named stand as they came, and it is `candidates`.
         """
         name = asked.policy or self.default_policy
         policy, doing = self._policies[name], f"answered request {under.request_id!r}"
-        ask, context = self._ask(asked, under.now_ms)
+        given = None if asked.candidates is None else given_of(self._models, asked, under.now_ms)
+        ask, context = self._ask(asked, given, under.now_ms)
         draws = Draws(self._seed, under.request_id)
         try:
-            found = self._gatherer.gather(ask, context, policy, draws.key, under.request_id)
+            found = self._found(ask, context, policy, draws, under, given)
         except PolicyRaisedError as error:
             self._policy_failed(name, doing, error.__cause__)
             policy = _STAND_IN
-            found = self._gatherer.gather(ask, context, policy, draws.key, under.request_id)
-            found = replace(found, own=_NONE, outside=0)
+            found = _without_own(self._found(ask, context, policy, draws, under, given))
         ranked = self._rank(ask, found, doing)
         try:
-            slated = self._slated(ask, context, found, ranked, policy, draws)
+            slated = self._slated(ask, context, found, ranked, policy, draws, given)
         except Exception as error:  # noqa: BLE001  # whatever another author's policy raises
             self._policy_failed(name, doing, error)
-            policy, found = _STAND_IN, replace(found, own=_NONE, outside=0)
-            slated = self._slated(ask, context, found, ranked, policy, draws)
+            policy, found = _STAND_IN, _without_own(found)
+            slated = self._slated(ask, context, found, ranked, policy, draws, given)
         if policy is _STAND_IN:
             found = replace(found, fallback="ranker")
         elif not ranked.features.shape[1]:
-            found = replace(found, fallback="sources")
-        return self._decision(asked, under, name, ask, context, found, ranked, slated)
+            found = replace(found, fallback="sources" if given is None else GIVEN)
+        return self._decision(asked, under, name, ask, context, found, ranked, slated, given)
 
     # --- who asks ---
 
-    def _ask(self, asked: RecommendRequest, now_ms: int) -> tuple[Ask, Context]:
-        k = self._settings.k if asked.k is None else asked.k
-        ask = make_ask(
-            self._models,
-            asked.user_id,
-            now_ms=now_ms,
-            k=k,
-            context=asked.context,
-            exclude=asked.exclude or (),
-            groups=asked.groups,
-        )
+    def _ask(self, asked: RecommendRequest, given: Given | None, now_ms: int) -> tuple[Ask, Context]:
+        if given is None:
+            ask = make_ask(
+                self._models,
+                asked.user_id,
+                now_ms=now_ms,
+                k=self._settings.k if asked.k is None else asked.k,
+                context=asked.context,
+                exclude=asked.exclude or (),
+                groups=asked.groups,
+            )
+        else:
+            ask = ask_of_rows(
+                self._models,
+                self._models.users.row_of(asked.user_id),
+                given.rows,
+                now_ms=now_ms,
+                context=asked.context,
+                item_context=given.contexts,
+            )
+            ask.k = min(ask.k, asked.k or ask.k)
         clusters, weights = self._models.centroids.context(ask.vector)
         return ask, Context(clusters, weights, self._models.request_features.of(ask.context))
+
+    def _found(
+        self,
+        ask: Ask,
+        context: Context,
+        policy: Policy,
+        draws: Draws,
+        under: Circumstances,
+        given: Given | None,
+    ) -> Candidates:
+        if given is not None:
+            return self._gatherer.given(context, policy, given)
+        return self._gatherer.gather(ask, context, policy, draws.key, under.request_id)
 
     # --- the order ---
 
     def _rank(self, ask: Ask, found: Candidates, doing: str) -> _Ranked:
-        features, scores = self._scored(ask, found.rows, doing)
+        # Of a list that came it is the very array that `ask` has: by that scorers know it.
+        rows = found.rows if ask.listed is None else ask.listed.rows
+        features, scores = self._scored(ask, rows, doing)
         # Of equal scores the one that was offered first: the order of candidates is itself repeatable.
         order = np.argsort(-scores, kind="stable")
         return _Ranked(found.rows[order], scores[order], features[order], found.sources[order])
@@ -190,14 +223,24 @@ class DecisionMaker:
     # --- what the policy places ---
 
     def _slated(
-        self, ask: Ask, context: Context, found: Candidates, ranked: _Ranked, policy: Policy, draws: Draws
+        self,
+        ask: Ask,
+        context: Context,
+        found: Candidates,
+        ranked: _Ranked,
+        policy: Policy,
+        draws: Draws,
+        given: Given | None,
     ) -> Slated:
         def rank_features(rows: Int32) -> Float32:
-            return self._features_of(ask, ranked, rows)
+            if given is None:
+                return self._features_of(ask, ranked, rows)
+            by_place = ranked.features[np.argsort(ranked.rows)]
+            return given.features_of(rows, found.own, by_place, self._models.ranker.n_features)
 
         slated = build_slate(
             ranked.rows,
-            policy,
+            _EVENLY if found.evenly else policy,
             found.own,
             Context(context.clusters, context.weights, context.features, rank_features),
             epsilon=self._epsilon,
@@ -205,12 +248,13 @@ class DecisionMaker:
             draws=draws,
             outside=found.outside,
             strangers=found.strangers,
+            known_as=None if given is None else given.known_as[found.own],
         )
         for row, share in zip(slated.items.tolist(), slated.propensities.tolist(), strict=True):
             if not (row >= 0 and 0.0 <= share <= _MOST_SHARE):
                 msg = f"expected item rows with shares of 0 to 1, got row {row} with {share}"
                 raise PolicyError(msg)
-        policy.served(slated.items)
+        policy.served(slated.items if given is None else given.served(slated.items))
         return slated
 
     def _features_of(self, ask: Ask, ranked: _Ranked, rows: Int32) -> Float32:
@@ -242,8 +286,10 @@ class DecisionMaker:
         found: Candidates,
         ranked: _Ranked,
         slated: Slated,
+        given: Given | None,
     ) -> Decision:
         m = self._models
+        names = self._names if given is None else given.names
         at, others = self._split(ranked.rows, slated.items)
         doing = f"answered request {under.request_id!r}"
         shown = self._shown(ask, ranked, slated.items, at, found.source, doing)
@@ -252,7 +298,7 @@ class DecisionMaker:
             request_id=under.request_id,
             ts=under.now_ms,
             user_id=asked.user_id,
-            items=[name for name in m.items.ids_of(slated.items) if name is not None],
+            items=names(slated.items),
             propensities=slated.propensities.tolist(),
             policy=policy,
             clusters=context.clusters.tolist(),
@@ -260,7 +306,7 @@ class DecisionMaker:
             context=asked.context,
             features=np.ascontiguousarray(features, "<f4").tobytes(),
             feature_schema=m.ranker.schemas.id,
-            others=[name for name in m.items.ids_of(ranked.rows[others]) if name is not None],
+            others=names(ranked.rows[others]),
             sources=[self._gatherer.names[source] for source in shown.sources.tolist()],
             scores=shown.scores.tolist(),
             explored=np.flatnonzero(slated.explored).tolist(),
@@ -282,7 +328,11 @@ class DecisionMaker:
             trained_absorbed_at=under.trained_at,
             stale=under.stale,
             body_digest=under.digest,
+            **({} if given is None else given.logged(slated.items, ranked.rows[others])),
         )
+
+    def _names(self, rows: Int32) -> list[str]:
+        return [name for name in self._models.items.ids_of(rows) if name is not None]
 
     def _split(self, rows: Int32, items: Int32) -> tuple[Int32, Int32]:
         """Where each of `items` stands among the distinct `rows`, -1 where it does not; and the places of

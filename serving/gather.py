@@ -15,6 +15,7 @@ from learners.ask import Ask
 from learning.parts import Parts
 from serving.errors import ServingError
 from serving.failures import raise_named
+from serving.given import GIVEN, Given, own_places
 from serving.ops.eligible import count_eligible, draw_eligible, hide
 from serving.ops.merge import Columns, merge_candidates
 from serving.source import NO_ROWS, Source
@@ -46,7 +47,8 @@ class Candidates:
     that a policy which reaches everything may draw beside `own`, and `strangers` are the first of them in an
     order drawn at random. `eligible` counts all items that may be shown to this user now: exact for policies
     without candidates of their own, for others within a thousandth. `source` is the number of the source of
-    items that only the policy knows.
+    items that only the policy knows. `evenly`: the policy has nothing of its own here, and what is its to
+    pick is drawn from `own` with equal chances.
     """
 
     rows: Int32
@@ -57,14 +59,15 @@ class Candidates:
     source: int
     outside: int = 0
     strangers: Int32 = field(default_factory=lambda: NO_ROWS)
+    evenly: bool = False
 
 
 class Gatherer:
     """Asks every source and merges what they offer.
 
     An item is attributed to the source that ranks it best, of equals to the one that stands first; `names`
-    are those of the sources by number, the last is `CATALOGUE`. Where all sources together have fewer items
-    than the answer needs, each gives all that it has, and then the catalogue does.
+    are those of the sources by number, then `CATALOGUE` and `GIVEN`. Where all sources together have fewer
+    items than the answer needs, each gives all that it has, and then the catalogue does.
 
     Works with one array of a byte an item row that is restored after each request, so it is not for several
     threads.
@@ -84,17 +87,17 @@ class Gatherer:
         sample: int,
         failed: Callable[[str, str, Exception], None] = raise_named,
     ) -> None:
-        if CATALOGUE in sources or len(sources) > _MOST_SOURCES:
+        if {CATALOGUE, GIVEN} & sources.keys() or len(sources) > _MOST_SOURCES:
             msg = (
-                f"sources: at most {_MOST_SOURCES}, none called {CATALOGUE!r}; got {len(sources)}: "
-                f"{', '.join(sources)}"
+                f"sources: at most {_MOST_SOURCES}, none called {CATALOGUE!r} or {GIVEN!r}; "
+                f"got {len(sources)}: {', '.join(sources)}"
             )
             raise ServingError(msg)
         self._models, self._sample = models, sample
         self._sources = dict(sources)
         self._failed = failed
         self._nothing = [NO_ROWS] * len(self._sources)
-        self.names = (*self._sources, CATALOGUE)
+        self.names = (*self._sources, CATALOGUE, GIVEN)
         roles = [source.role for source in sources.values()]
         self._by_policy = roles.index("policy") if "policy" in roles else len(roles)
         self._personal = [n for n, role in enumerate(roles) if role == "personal"]
@@ -142,6 +145,21 @@ class Gatherer:
         # Whoever must know all its candidates gets some of the others, drawn anew for each request.
         own = np.concatenate([rows, strangers])
         return Candidates(rows, sources, own, fallback, eligible, catalogue)
+
+    def given(self, context: Context, policy: Policy, given: Given) -> Candidates:
+        """The places of candidates that the caller named, in the order in which they came.
+
+        Raises:
+            PolicyRaisedError: the policy raised.
+        """
+        n, number = given.rows.size, len(self.names) - 1
+        try:
+            own = own_places(policy, context, given)
+        except Exception as error:
+            raise PolicyRaisedError from error
+        places, sources = np.arange(n, dtype=np.int32), np.full(n, number, np.int8)
+        evenly, fallback = not own.size, None if n else "empty"
+        return Candidates(places, sources, places if evenly else own, fallback, n, number, evenly=evenly)
 
     def _own(self, ask: Ask, context: Context, policy: Policy, columns: Columns) -> tuple[Int32 | None, bool]:
         """The eligible ones of the rows that the policy lists; whether it reaches everything instead."""

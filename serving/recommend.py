@@ -15,6 +15,7 @@ from serving.errors import BusyError, ConflictError, FieldError, UnavailableErro
 from serving.metrics import RecommendMetrics
 from serving.replica import Replica
 from serving.requests import (
+    DroppedView,
     MarksView,
     RecommendAnswer,
     RecommendRequest,
@@ -182,7 +183,8 @@ class RecommendEndpoint:
         self._metrics.shown(decision.sources, len(decision.explored), decision.fallback)
         if decision.stale:
             self._metrics.stale.inc()
-        if len(decision.items) < (asked.k or self._settings.k):
+        given = None if asked.candidates is None else len(asked.candidates)
+        if len(decision.items) < (asked.k or (self._settings.k if given is None else given)):
             self._metrics.short.inc()
 
     # --- the same request again ---
@@ -275,5 +277,6 @@ def _answer(decision: Decision) -> Response:
         absorbed_at=decision.absorbed_at,
         stale=decision.stale,
         fallback=decision.fallback,
+        dropped=[DroppedView(item, reason) for item, reason in decision.dropped.items()],
     )
     return Response(200, _encoder.encode(answer))

@@ -11,7 +11,7 @@ from msgspec import Meta
 from serving.errors import FieldError, UnreadableError
 from stream.envelope import unreadable_member
 from stream.events import FIRST_TS, LAST_TS, MAX_ID_BYTES, MAX_SLATE, MAX_VALUE
-from stream.rules import MAX_OBJECT_BYTES, reason_of
+from stream.rules import MAX_ITEM_CONTEXT_BYTES, MAX_OBJECT_BYTES, reason_of
 from stream.times import broken_ts
 from stream.wide_numbers import may_be_wide, wide_number
 
@@ -19,6 +19,7 @@ __all__ = [
     "MAX_EXCLUDE",
     "AcceptedAnswer",
     "ClusterView",
+    "DroppedView",
     "EdgeView",
     "FigureValue",
     "FigureView",
@@ -47,6 +48,21 @@ _MAX_DEPTH = 32
 Id = Annotated[str, Meta(min_length=1, max_length=MAX_ID_BYTES)]
 Ts = Annotated[int, Meta(lt=LAST_TS, extra_json_schema={"minimum": FIRST_TS})]
 Mark = Annotated[int, Meta(ge=0, lt=LAST_TS)]
+_Candidates = Annotated[
+    list[Id],
+    Meta(max_length=MAX_SLATE, description="rank, explore and log these instead of what is retrieved"),
+]
+_Reason = Annotated[
+    str, Meta(description="repeated, deleted, unavailable, excluded, viewed (`context.item_id`) or group")
+]
+_ItemContext = Annotated[
+    list[dict[str, Any] | None],
+    Meta(
+        max_length=MAX_SLATE,
+        description="an object or null for each of `candidates`: what is known of it in this list (the price "
+        "shown, a badge); at most 256 KiB as JSON",
+    ),
+]
 
 
 class RecommendRequest(msgspec.Struct, kw_only=True, frozen=True):
@@ -58,6 +74,8 @@ class RecommendRequest(msgspec.Struct, kw_only=True, frozen=True):
     ts: Ts | None = None
     after: Mark | None = None
     context: dict[str, Any] | None = None
+    candidates: _Candidates | None = None
+    item_context: _ItemContext | None = None
     exclude: Annotated[list[Id], Meta(max_length=MAX_EXCLUDE)] | None = None
     groups: Annotated[list[Id], Meta(max_length=MAX_EXCLUDE)] | None = None
     placement: Id | None = None
@@ -75,6 +93,13 @@ class Shown(msgspec.Struct, gc=False):
     score: float
     source: str
     explored: bool
+
+
+class DroppedView(msgspec.Struct):
+    """A candidate of the request that is not in the answer, or is once though it came twice."""
+
+    item_id: str
+    reason: _Reason
 
 
 class MarksView(msgspec.Struct, gc=False):
@@ -99,8 +124,8 @@ class Versions(msgspec.Struct, gc=False):
     marks: MarksView
 
 
-class RecommendAnswer(msgspec.Struct, gc=False):
-    """Answer of ``POST /v1/recommend``."""
+class RecommendAnswer(msgspec.Struct, gc=False, omit_defaults=True):
+    """Answer of ``POST /v1/recommend``; `dropped` is there where a candidate of the request was."""
 
     request_id: str
     items: list[Shown]
@@ -109,6 +134,7 @@ class RecommendAnswer(msgspec.Struct, gc=False):
     absorbed_at: int
     stale: bool
     fallback: str | None
+    dropped: list[DroppedView] = []
 
 
 class RejectedView(msgspec.Struct):
@@ -240,6 +266,7 @@ class ReadyAnswer(msgspec.Struct):
 
 class _Sized(msgspec.Struct):
     context: msgspec.Raw = msgspec.Raw()
+    item_context: msgspec.Raw = msgspec.Raw()
 
 
 _decoder = msgspec.json.Decoder(RecommendRequest)
@@ -264,7 +291,9 @@ def decode_recommend(body: bytes, object_bytes: int = MAX_OBJECT_BYTES) -> Recom
     """
     try:
         if len(body) > object_bytes:
-            _check_size(_sized.decode(body).context, object_bytes)
+            sized = _sized.decode(body)
+            _check_size("context", sized.context, object_bytes)
+            _check_size("item_context", sized.item_context, MAX_ITEM_CONTEXT_BYTES)
         request = _decoder.decode(body)
     except msgspec.ValidationError as error:
         raise FieldError(_named(error, body)) from error
@@ -283,6 +312,8 @@ def decode_recommend(body: bytes, object_bytes: int = MAX_OBJECT_BYTES) -> Recom
         if may_be_wide(body) and (wide := wide_number("context", request.context)):
             raise FieldError(_quoted(wide))
         _check_context(request.context)
+    if request.item_context is not None:
+        _check_item_context(request, body)
     return request
 
 
@@ -312,6 +343,8 @@ def body_digest(request: RecommendRequest) -> str:
     # Decisions that were logged before there was this field keep their digest.
     if request.experiment is not None:
         fields = (*fields, request.experiment)
+    if request.candidates is not None:
+        fields = (*fields, {"candidates": request.candidates, "item_context": request.item_context})
     return blake2b(_canonical.encode(fields), digest_size=8).hexdigest()
 
 
@@ -345,7 +378,7 @@ def _check_bytes(request: RecommendRequest) -> None:
         # Only long text can be over the limit in bytes: a character is at most four.
         if value is not None and 4 * len(value) > MAX_ID_BYTES:
             _check_id(name, value)
-    for name in ("exclude", "groups"):
+    for name in ("candidates", "exclude", "groups"):
         for value in getattr(request, name) or ():
             if 4 * len(value) > MAX_ID_BYTES:
                 _check_id(name, value)
@@ -358,10 +391,26 @@ def _check_id(name: str, value: str) -> None:
         raise FieldError(msg)
 
 
-def _check_size(context: msgspec.Raw, most: int) -> None:
+def _check_size(name: str, value: msgspec.Raw, most: int) -> None:
     """Before anything is made of it: as objects it may take thirty times the memory."""
-    if len(bytes(context)) > most:
-        msg = f"field 'context': expected at most {most} bytes as JSON, got {len(bytes(context))}"
+    if len(bytes(value)) > most:
+        msg = f"field '{name}': expected at most {most} bytes as JSON, got {len(bytes(value))}"
+        raise FieldError(msg)
+
+
+def _check_item_context(request: RecommendRequest, body: bytes) -> None:
+    contexts, candidates = request.item_context or [], request.candidates
+    if candidates is None:
+        msg = "field 'item_context': expected candidates beside it, got none"
+        raise FieldError(msg)
+    if len(contexts) != len(candidates):
+        expected = f"an object or null for each of the {len(candidates)} candidates"
+        msg = f"field 'item_context': expected {expected}, got {len(contexts)}"
+        raise FieldError(msg)
+    if may_be_wide(body) and (wide := wide_number("item_context", contexts)):
+        raise FieldError(_quoted(wide))
+    if _depth(contexts, _MAX_DEPTH) < 0:
+        msg = f"field 'item_context': it is nested more than {_MAX_DEPTH} deep; flatten it"
         raise FieldError(msg)
 
 

@@ -161,7 +161,8 @@ class Decision(Struct, tag="decision", tag_field="type", kw_only=True, gc=False,
     `features` holds little-endian float32 bytes, shape (n_shown + n_others, n_features): what the ranker
     saw of the shown items and of a few candidates that were not shown (`others`); `feature_schema` is the
     id of the list of their names (`learners.feature_schema`), empty in records of before. `item_context` is
-    what the request said of the same items, shown ones first: an object or null for each. `clusters` and
+    what the request said of the same items, shown ones first: an object or null for each. `given` says that
+    the request named the candidates, and `dropped` why it got some of them not. `clusters` and
     `weights` are the context the policy used; `eligible` counts all items that could have been shown (0:
     not told); learning uses these and never recomputes them. `auto` says that the slate counts as shown;
     otherwise it waits for the client's impression. `absorbed_at` and its two siblings, which are the
@@ -182,6 +183,8 @@ class Decision(Struct, tag="decision", tag_field="type", kw_only=True, gc=False,
     feature_schema: str = ""
     others: list[str] = []
     item_context: list[dict[str, Any] | None] | None = None
+    given: bool = False
+    dropped: dict[str, str] = {}
     sources: list[str] = []
     scores: list[float] = []
     explored: list[int] = []
