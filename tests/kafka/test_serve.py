@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -131,6 +132,17 @@ def test_the_catalogue_is_read_before_any_other_row(ready: KafkaSettings, rows: 
     assert {"catalogue"} == set().union(*polls[:first]) and set().union(*polls[first:]) <= others
 
 
+def absorb(server: Server, worker: WorkerThread, *events: dict[str, Any]) -> None:
+    """Send events and wait until their rows are here."""
+    # What was decided goes another way than what was clicked.
+    wait_until(lambda: server.backend.log.n_waiting == 0)
+    answer = server.client.post("/v1/events", json={"events": list(events)})
+    assert answer.status_code == 202, answer.text
+    at = answer.json()["accepted_at"]
+    wait_until(lambda: server.worker.learned_up_to() >= at or worker.has_ended())
+    assert worker.reason is None
+
+
 def test_the_loop_closes_with_real_workers(ready: KafkaSettings, tmp_path: Path) -> None:
     chosen = msgspec.structs.replace(
         settings(ready),
@@ -140,16 +152,7 @@ def test_the_loop_closes_with_real_workers(ready: KafkaSettings, tmp_path: Path)
     items = [{"type": "item", "item_id": f"i{k}", "ts": T0 + k} for k in range(8)]
     clicks = [{"type": "click", "user_id": "ann", "item_id": i, "ts": T0 + 90} for i in ("i0", "i1")]
     with WorkerThread(chosen) as worker, serving(tmp_path / "s", chosen) as server:
-
-        def absorbed(*events: dict[str, Any]) -> None:
-            # What was decided goes another way than what was clicked.
-            wait_until(lambda: server.backend.log.n_waiting == 0)
-            answer = server.client.post("/v1/events", json={"events": list(events)})
-            assert answer.status_code == 202, answer.text
-            at = answer.json()["accepted_at"]
-            wait_until(lambda: server.worker.learned_up_to() >= at or worker.has_ended())
-            assert worker.reason is None
-
+        absorbed = partial(absorb, server, worker)
         absorbed(*items, *clicks)
         assert [r["item_id"] for r in server.client.get("/v1/users/ann").json()["recent"]] == ["i1", "i0"]
         answer = server.ask(request_id="r1", k=8)
@@ -160,6 +163,27 @@ def test_the_loop_closes_with_real_workers(ready: KafkaSettings, tmp_path: Path)
         wait_until(lambda: server.client.get("/v1/items/i5").json()["clicks"] == 1)
         absorbed({"type": "forget", "user_id": "ann", "ts": T0 + 300})
         assert server.client.get("/v1/users/ann").status_code == 404
+
+
+def test_a_click_on_a_candidate_that_nobody_knew_is_learned(ready: KafkaSettings, tmp_path: Path) -> None:
+    chosen = msgspec.structs.replace(settings(ready), work=WorkerSettings(metrics_port=0))
+    listed: dict[str, Any] = {
+        "candidates": ["a", "gone", "b", "a"],
+        "item_context": [{"price": 3}, None, {"price": 4}, None],
+    }
+    with WorkerThread(chosen) as worker, serving(tmp_path / "s", chosen) as server:
+        absorb(server, worker, {"type": "item", "item_id": "gone", "ts": T0, "deleted": True})
+        first = server.ask(request_id="r1", ts=T0 + 9, **listed)
+        reasons = {each["item_id"]: each["reason"] for each in first["dropped"]}
+        assert reasons.items() >= {("a", "repeated")} and "b" not in reasons
+        last = first["items"][-1]["item_id"]
+        click = {"type": "click", "user_id": "ann", "request_id": "r1", "item_id": last, "ts": T0 + 200}
+        absorb(server, worker, click)
+        wait_until(lambda: server.client.get(f"/v1/items/{last}").json().get("clicks") == 1)
+        scores = {s["item_id"]: s["score"] for s in server.ask("eve", request_id="r2", **listed)["items"]}
+        assert scores[last] == max(scores.values()) > min(scores.values())
+        (logged,) = [e for _, _, e in events_in(ready) if isinstance(e, Decision) and e.request_id == "r1"]
+        assert logged.given and logged.item_context is not None
 
 
 def test_bad_rows_are_counted_and_do_not_stop_it(
