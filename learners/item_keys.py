@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from learners.ask import Ask
 from learners.count_filter import key_of
+from learners.ops.item_keys import gather_keys
 from learners.table import EmbeddingTable
 from learners.touched import roomier
 from stream.blocks import Slate
@@ -80,12 +81,11 @@ class ItemKeys:
         if self._table.token is not self._token:
             # Rows may have changed hands since: each is looked at again, once, when it is asked for.
             self._token, self._round = self._table.token, self._round + 1
-        known = np.maximum(rows, 0)
-        old = known[self._looked_at[known] < self._round]
-        if old.size:
-            self._look_at(old)
-        found = self._keys[known]
-        found[rows < 0] = 0
+        found = np.empty(rows.size, np.uint64)
+        if gather_keys(rows, self._keys, self._looked_at, self._round, found):
+            known = rows[rows >= 0]
+            self._look_at(known[self._looked_at[known] < self._round])
+            gather_keys(rows, self._keys, self._looked_at, self._round, found)
         return found
 
     def of_ids(self, ids: Sequence[str]) -> UInt64:

@@ -40,7 +40,7 @@ __all__ = [
 S = TypeVar("S", bound=LearningSettings)
 
 _DEFAULT_MEASURES = ("policy_counts", "organic_clicks", "part_notes")
-_DEFAULT_SCORERS = ("popular", "together", "together_by_history", "taste")
+_DEFAULT_SCORERS = ("popular", "together", "together_by_history", "taste", "rates", "seen", "session")
 _AS_NEEDED = ("item_rates", "user_items", "session")
 """Learners that are built, with their own defaults, where a scorer reads them and no entry names them."""
 _TAKEN = {
@@ -127,7 +127,7 @@ def chosen_scorers(settings: LearningSettings) -> list[Chosen]:
 
     Example:
         >>> [scorer.name for scorer in chosen_scorers(LearningSettings())]
-        ['popular', 'together', 'together_by_history', 'taste']
+        ['popular', 'together', 'together_by_history', 'taste', 'rates', 'seen', 'session']
     """
     return chosen_parts(SCORERS, settings.scorers or [{"kind": kind} for kind in _DEFAULT_SCORERS])
 

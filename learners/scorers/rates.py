@@ -33,9 +33,9 @@ class Rates:
       ten impressions at the overall rate added; a dislike counts as those that one click makes up for;
     * `clicks_1h`, `clicks_6h`, `clicks_16d`: fading clicks + 0.5 (`popular` has those of other half-lives);
     * `trend_1h`, `trend_1d`: fading clicks against what a longer half-life (a day, 16 days) has for as long;
-    * `signals`: fading clicks of kinds of weight 0, a day's half-life, + 0.5;
-    * `times_shown`, `age`: impressions + 1, hours since the item was first met + 1;
-    * `is_new`: 1 for an item that nobody has met, whose `age` is missing (NaN).
+    * `item_signals`: fading clicks of kinds of weight 0, a day's half-life, + 0.5;
+    * `item_shown`, `item_age`: impressions + 1, hours since the item was first met + 1;
+    * `item_new`: 1 for an item that nobody has met, whose `item_age` is missing (NaN).
 
     Example:
         >>> scorer = Rates(Settings(), ItemRates())
@@ -46,7 +46,7 @@ class Rates:
 
     names = (
         "rate_1h", "rate_6h", "rate_1d", "rate_4d", "rate_16d", "clicks_1h", "clicks_6h", "clicks_16d",
-        "trend_1h", "trend_1d", "signals", "times_shown", "age", "is_new",
+        "trend_1h", "trend_1d", "item_signals", "item_shown", "item_age", "item_new",
     )  # fmt: skip
 
     def __init__(self, settings: Settings, rates: ItemRates) -> None:

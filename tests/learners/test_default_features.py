@@ -193,7 +193,7 @@ def test_a_kind_of_weight_0_is_no_click() -> None:
     signals = [Event(events[-1].ts + 1, 1, item=4)] * 5
     names = rates.Rates.names
     mine, theirs = (learned(ItemRates(), some).features(now, ROWS)[4] for some in (events, events + signals))
-    assert [names[at] for at in np.flatnonzero(mine != theirs)] == ["signals"]
+    assert [names[at] for at in np.flatnonzero(mine != theirs)] == ["item_signals"]
 
 
 def test_the_least_recent_item_of_a_user_makes_room() -> None:

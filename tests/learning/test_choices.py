@@ -46,11 +46,12 @@ def test_equal_parts_are_equal_in_full_however_they_are_written() -> None:
 
 
 def test_a_learner_cannot_have_the_name_of_what_else_stands_in_a_snapshot() -> None:
-    pipeline = Pipeline(LearningSettings(), b"sixteen bytes or more")
+    lists: Any = {"scorers": ({"kind": "taste"},)}
+    pipeline = Pipeline(LearningSettings(**lists), b"sixteen bytes or more")
     names = {*pipeline.snapshot(), *pipeline.take(), "unclaimed", "learners", "marks", "index"}
     for name in sorted(name for name in names if ":" not in name):
         with pytest.raises(SettingsError, match=rf"\[\d\]\.name: '{name}' is the name of another part"):
-            build_parts(LearningSettings(learners=({"kind": "popularity", "name": name},)))
+            build_parts(LearningSettings(learners=({"kind": "popularity", "name": name},), **lists))
 
 
 def test_a_policy_cannot_have_the_name_of_another_part() -> None:
@@ -97,7 +98,7 @@ def test_scorers_are_those_of_the_list_and_two_of_one_kind_have_features_of_thei
     ranker = build_parts(LearningSettings(scorers=entries)).ranker
     assert ranker.names == ("taste", "mine.taste", "popular_0", "popular_1")
     assert ranker.weights[1] == 3.0
-    assert build_parts(LearningSettings()).ranker.names[-1] == "taste"
+    assert build_parts(LearningSettings()).ranker.names[4] == "taste"
 
 
 def test_a_process_imports_the_kinds_that_were_chosen_and_no_others() -> None:

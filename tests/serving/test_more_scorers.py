@@ -7,13 +7,15 @@ from typing import Any
 
 import msgspec
 
+from learning.choices import chosen_scorers
+from learning.settings import LearningSettings
 from stream.codec import decode_logged
 from stream.events import Decision
 from stream.folder import DataFolder
 
 MORE = (
     {"kind": "together", "name": "near", "items": 2},
-    *({"kind": kind} for kind in ("popular", "together", "together_by_history", "taste")),
+    *({"kind": one.name} for one in chosen_scorers(LearningSettings())),
 )
 
 
@@ -52,4 +54,4 @@ def test_weights_and_open_slates_survive_one_more_scorer(run: Any, kit: Any, tmp
     old, new = logged(path, "open"), logged(path, "r9")
     assert old.feature_schema != new.feature_schema
     widths = [len(d.features) // 4 // (len(d.items) + len(d.others)) for d in (old, new)]
-    assert widths == [5, 6]
+    assert widths == [len(before), len(before) + 1]
