@@ -78,8 +78,8 @@ class Settings(ServingSettings, frozen=True, forbid_unknown_fields=True):
     """What is counted of the exploration, for `/metrics`; `policy_counts`, `organic_clicks` and `part_notes`
     where none are given."""
     scorers: tuple[dict[str, Any], ...] = ()
-    """What the ranker weighs about a candidate; `popular`, `together`, `together_by_history` and `taste`
-    where none are given."""
+    """What the ranker weighs about a candidate; `popular`, `together`, `together_by_history`, `taste`,
+    `rates`, `seen` and `session` where none are given."""
     sources: tuple[dict[str, Any], ...] = ()
     """Where candidates come from; `index`, `neighbours`, `graph`, `popular` and `fresh`, of the sizes of
     `[serve.sources]`, where none are given."""

@@ -6,12 +6,16 @@ admitted (yet): the operation still counts, but there is nothing to learn into.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field, fields
+from typing import Any, TypeVar, cast
 
 import numpy as np
 import numpy.typing as npt
 
 __all__ = ["RowBlock"]
+
+T = TypeVar("T")
 
 Int8 = npt.NDArray[np.int8]
 Int32 = npt.NDArray[np.int32]
@@ -95,6 +99,8 @@ class RowBlock:
     item_keys: UInt64 = field(default_factory=lambda: _NO_KEYS)
     action: Int8 = field(default_factory=lambda: np.zeros(0, np.int8))
     ranked: Bool = field(default_factory=lambda: _NO_FLAGS)
+    known: dict[str, Any] = field(default_factory=dict)
+    """What was worked out of the places, which all pieces of a block share."""
 
     def __post_init__(self) -> None:
         """Without rewards to start from, every change starts at 0; without features, x is its intercept."""
@@ -126,6 +132,19 @@ class RowBlock:
             other_features=wide.copy(), kind=np.zeros(0, np.int8), slate=i4, place=i4, user=i4, item=i4,
             reward=np.zeros(0), first=none, ts=i8,
         )  # fmt: skip
+
+    def once(self, name: str, make: Callable[[], T]) -> T:
+        """What `make` returns of the slates and places, worked out once for all pieces of a block.
+
+        Example:
+            >>> block = RowBlock.empty()
+            >>> block.once("sum", lambda: 13), block.operations(0, 0).once("sum", lambda: 14)
+            (13, 13)
+        """
+        found = self.known.get(name)
+        if found is None:
+            found = self.known[name] = make()
+        return cast(T, found)
 
     def __len__(self) -> int:
         """Number of operations."""

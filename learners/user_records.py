@@ -78,12 +78,14 @@ class UserRecords(Part):
     ) -> Mapping[str, Columns]:
         """Learn what users were shown and did."""
         if len(block):
-            self.ensure(int(max(block.user.max(), block.slate_user.max(initial=-1))) + 1)
+            highest = block.once("highest user", lambda: int(block.slate_user.max(initial=-1)))
+            self.ensure(max(int(block.user.max()), highest) + 1)
             self._learn(block, self._place_keys(block), self.item_keys(block.item))
         return {}
 
     def _place_keys(self, block: RowBlock) -> UInt64:
-        return self.item_keys(block.items)
+        # By the ids of a block's items, so equal for all pieces of it.
+        return block.once("place keys", lambda: self.item_keys(block.items))
 
     def ensure(self, users: int) -> None:
         """Make room for user rows below `users`."""

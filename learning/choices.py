@@ -142,7 +142,7 @@ def chosen_learners(settings: LearningSettings) -> list[Chosen]:
     Example:
         >>> lists = LearningSettings(learners=({"kind": "popularity", "name": "last_hour"},))
         >>> [learner.name for learner in chosen_learners(lists)]
-        ['last_hour']
+        ['last_hour', 'item_rates', 'user_items', 'session']
     """
     named = {str(entry.get("name") or entry.get("kind")) for entry in settings.learners}
     read = {need for scorer in chosen_scorers(settings) for need in _needs(scorer)} - named

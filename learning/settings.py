@@ -118,8 +118,8 @@ class LearningSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What is counted of the exploration, for `/metrics`; `policy_counts`, `organic_clicks` and `part_notes`
     where none are given."""
     scorers: tuple[dict[str, Any], ...] = ()
-    """What the ranker weighs about a candidate; `popular`, `together`, `together_by_history` and `taste`
-    where none are given."""
+    """What the ranker weighs about a candidate; `popular`, `together`, `together_by_history`, `taste`,
+    `rates`, `seen` and `session` where none are given."""
     engine: EngineSettings = EngineSettings()
     kafka: KafkaSettings = KafkaSettings()
     work: WorkerSettings = WorkerSettings()

@@ -88,7 +88,8 @@ class ItemRates(Part):
         """Count a block's impressions, clicks, signals and dislikes."""
         if not len(block):
             return
-        self.ensure(int(max(block.item.max(), block.items.max(initial=-1))) + 1)
+        highest = block.once("highest item", lambda: int(block.items.max(initial=-1)))
+        self.ensure(max(int(block.item.max()), highest) + 1)
         touched = self._touched
         add_rates(
             block.kind, block.slate, block.start, block.items, block.item, block.first, block.reward,

@@ -54,6 +54,10 @@ DIM = 8
 """Numbers of a vector in these tests."""
 
 
+SCORERS_BEFORE = tuple({"kind": kind} for kind in ("popular", "together", "together_by_history", "taste"))
+"""The default ones when what is stored in `tests/learning/data` was written: logs hold five features."""
+
+
 def make_settings(**learn: Any) -> Settings:
     """Small ones, with every policy; further settings of ``[learn]``."""
     return load_settings(
@@ -67,6 +71,7 @@ def make_settings(**learn: Any) -> Settings:
                 **learn,
             },
             "policy": {"centroids": 6, "others": ["uniform", "thompson", "epsilon_greedy"]},
+            "scorers": SCORERS_BEFORE,
         },
     )
 

@@ -18,6 +18,7 @@ from stream.events import LoggedEvent, Tick
 from stream.frame import unpack
 from stream.step import Step
 from stream.testing import ScriptedEvents, drive
+from tests.harness.rows import SCORERS_BEFORE
 
 DATA = Path(__file__).parent / "data"
 NAMES = ["commits_before_parts", "commits_version_2"]
@@ -27,6 +28,7 @@ SETTINGS: Settings = load_settings(
     flags={
         "learn": {"embedding_dim": 8, "maintain_ms": 2_000, "max_items": 4_096, "max_users": 4_096},
         "policy": {"centroids": 6, "others": ["uniform", "thompson", "epsilon_greedy"]},
+        "scorers": SCORERS_BEFORE,
     },
 )
 
@@ -71,6 +73,18 @@ def test_the_learner_goes_on_from_a_snapshot_of_before(name: str) -> None:
     again.restore(unpack(stored(name)[0]))
     drive(cast(Step, again), script()[150:])
     assert meaning(again.parts) == meaning(whole.parts)
+
+
+def test_default_features_of_now_start_afresh_beside_a_snapshot_of_before() -> None:
+    frame = unpack(stored(NAMES[1])[0])
+    now = Pipeline(msgspec.structs.replace(SETTINGS, scorers=()), KEY)
+    now.restore(frame)
+    ranker, rates = now.parts.ranker, now.parts.more["item_rates"]
+    weights = dict(zip(ranker.names, ranker.weights.tolist(), strict=True))
+    assert [weights[name] for name in frame["ranker"]["names"]] == frame["ranker"]["weights"].tolist()
+    assert weights["rate_1h"] == 0.0 and not rates.snapshot()["rows"].size
+    drive(cast(Step, now), script()[150:])
+    assert rates.snapshot()["rows"].size > 10
 
 
 @pytest.mark.parametrize("file", NAMES)

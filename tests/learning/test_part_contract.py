@@ -56,9 +56,9 @@ LEARNERS: tuple[dict[str, Any], ...] = (
     {"kind": "cooccurrence", "name": "lately", "half_life_ms": 3_600_000},
 )
 FEATURES: tuple[dict[str, Any], ...] = (
-    {"kind": "item_rates", "name": "rates"},
-    {"kind": "user_items", "name": "seen", "items": 5},
-    {"kind": "session", "name": "visit", "gap_ms": 20_000},
+    {"kind": "item_rates", "name": "item_rates"},
+    {"kind": "user_items", "name": "user_items", "items": 5},
+    {"kind": "session", "name": "session", "gap_ms": 20_000},
 )
 CONTENT = {"kind": "content_map", "name": "by_content", "dim": 8, "enough": 1.0}
 
@@ -139,14 +139,14 @@ class TestContentMap(PartContract):
 
 
 class TestItemRates(PartContract):
-    name, learners, order_free = "rates", FEATURES, False
+    name, learners, order_free = "item_rates", FEATURES, False
 
     def answers(self, part: Any, parts: Parts, names: Sequence[str]) -> list[Any]:
         return [part.features(NOW, np.append(parts.items.find(names), np.int32(-1)))]
 
 
 class TestUserItems(PartContract):
-    name, learners, order_free = "seen", FEATURES, False
+    name, learners, order_free = "user_items", FEATURES, False
 
     def answers(self, part: Any, parts: Parts, names: Sequence[str]) -> list[Any]:
         users = parts.users.find(sorted(str(name) for name in parts.users.ids_of(parts.users.live)))
@@ -155,7 +155,7 @@ class TestUserItems(PartContract):
 
 
 class TestSession(TestUserItems):
-    name = "visit"
+    name = "session"
 
     def answers(self, part: Any, parts: Parts, names: Sequence[str]) -> list[Any]:
         users = parts.users.find(sorted(str(name) for name in parts.users.ids_of(parts.users.live)))

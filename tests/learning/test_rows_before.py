@@ -19,10 +19,12 @@ from learning.shards.items import ItemsShard
 from stream.engine.shard import Output, ShardStep, SourceRecord
 from stream.frame import unpack
 from tests.harness.chain import Chain
-from tests.harness.rows import RowPublisher, RowServer, assert_same_state, scripted
+from tests.harness.rows import SCORERS_BEFORE, RowPublisher, RowServer, assert_same_state, scripted
 
 DATA = Path(__file__).parent / "data"
-SETTINGS = load_settings(environ={}, flags={"learn": {"embedding_dim": 8}, "policy": {"centroids": 6}})
+SETTINGS = load_settings(
+    environ={}, flags={"learn": {"embedding_dim": 8}, "policy": {"centroids": 6}, "scorers": SCORERS_BEFORE}
+)
 
 
 def stored(name: str) -> Any:
