@@ -203,21 +203,22 @@ class EmbeddingTable:
         return self.admit_each(ids, [ts] * len(ids))
 
     def admit_each(
-        self, ids: Sequence[str], times: Sequence[int], reserved: npt.NDArray[np.bool_] | None = None
+        self, ids: Sequence[str], times: Sequence[int] | Int64, reserved: npt.NDArray[np.bool_] | None = None
     ) -> Int32:
         """`admit` for distinct `ids` (n,), each sighted at its own time; the same as one by one.
 
         Those that `reserved` (n,) does not mark, where it is given, get none of the last `reserve` rows.
         """
-        passes = [True] * len(ids) if reserved is None else reserved.tolist()
-        for name, ts, may in zip(ids, times, passes, strict=True):
-            if name not in self._row and (may or not self._refuses()):
-                self._enter(name, key_of(name), ts)
+        rows, times = self.find(ids), np.asarray(times, np.int64)
+        new = np.flatnonzero(rows < 0).tolist()  # mostly none
+        for n in new:
+            if ids[n] not in self._row and (reserved is None or reserved[n] or not self._refuses()):
+                self._enter(ids[n], key_of(ids[n]), int(times[n]))
         self.settle()
-        rows = self.find(ids)
+        rows[new] = self.find([ids[n] for n in new])
         here = rows >= 0
         at = rows[here]
-        self.touched_at[at] = np.maximum(self.touched_at[at], np.array(times, np.int64)[here])
+        self.touched_at[at] = np.maximum(self.touched_at[at], times[here])
         self.counted.add(at)
         return rows
 
@@ -235,9 +236,8 @@ class EmbeddingTable:
         return -1 if self._refuses() else self._enter(name, key, ts)
 
     def _refuses(self) -> bool:
-        full = (
-            len(self._ids) - len(self._free) >= self._most_sighted
-        )  # rows that wait for the next tick count
+        # Rows that wait for the next tick count.
+        full = len(self._ids) - len(self._free) >= self._most_sighted
         self.refused += full
         return full
 

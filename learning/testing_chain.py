@@ -6,8 +6,10 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from zlib import crc32
 
-from learning.rows.codec import PROGRESS_KEY, ItemRow, decode_item_row
+from learning.rows.codec import PROGRESS_KEY
+from learning.rows.item_batches import ItemReader
 from learning.settings import LearningSettings
+from learning.shards.item_replica import followed_sides
 from learning.shards.items import ItemsShard
 from learning.shards.join import JoinShard
 from learning.shards.train import TrainShard
@@ -47,10 +49,8 @@ class Chain:
         """The newest value of each key of a compacted topic."""
         self.outputs: list[Output] = []
         """All that was written into compacted topics, in order."""
-        self.published: list[ItemRow] = []
-        """All item rows, in the order in which they were written."""
         self._read: dict[tuple[str, int], int] = defaultdict(int)
-        self._travelling: list[list[ItemRow]] = []
+        self._travelling: list[dict[bytes, bytes]] = []
         self._start()
 
     def _start(self) -> None:
@@ -63,6 +63,7 @@ class Chain:
         self.users = [UsersShard(p, self.home, settings, n) for p in range(n)]
         self.items = [ItemsShard(q, self.home, settings, n) for q in range(n)]
         self.train = TrainShard(0, settings, n)
+        self._reader = ItemReader(followed_sides(self.users[0].parts))
 
     def restart(self) -> None:
         """Let other processes take over all shards, from their snapshots."""
@@ -100,7 +101,7 @@ class Chain:
             for partition, shard in enumerate(shards):
                 self._run(topic, partition, shard)
         if len(self._travelling) > self.lag:
-            arrived = self._travelling.pop(0)
+            arrived = self._reader.read_values(self._travelling.pop(0))
             for users in self.users:
                 users.apply_items(arrived)
 
@@ -108,23 +109,22 @@ class Chain:
         records, at = self.topics[topic, partition], self._read[topic, partition]
         shard.on_records(records[at:])
         self._read[topic, partition] = len(records)
-        arriving: list[ItemRow] = []
+        arriving: dict[bytes, bytes] = {}
         for output in shard.take():
             self._write(output, arriving)
         if topic == "item-feedback":
             if partition == 0:
-                self._travelling.append([])
-            self._travelling[-1] += arriving
+                self._travelling.append({})
+            self._travelling[-1] |= arriving
 
-    def _write(self, output: Output, arriving: list[ItemRow]) -> None:
+    def _write(self, output: Output, arriving: dict[bytes, bytes]) -> None:
         if output.topic in _BETWEEN:
             self._put(output.topic, output.partition, output.value or b"", output.key)
             return
         self.outputs.append(output)
         self.rows[output.topic, output.key or PROGRESS_KEY] = output.value
         if output.topic == "item-vectors" and output.value is not None and output.key:
-            arriving.append(decode_item_row(output.value))
-            self.published.append(arriving[-1])
+            arriving[output.key] = output.value
 
     def _put(self, topic: str, partition: int, value: bytes, key: bytes | None) -> None:
         records = self.topics[topic, partition]

@@ -10,7 +10,8 @@ import numpy.typing as npt
 
 from learners.part import Side
 from learning.rows.codec import ItemRow, PolicyRow, UserRow
-from learning.rows.part_columns import Arrays, RowsOf, arrays_of, from_arrays
+from learning.rows.part_columns import Arrays, RowsOf, from_arrays
+from learning.rows.row_arrays import arrays_of_rows, fitting_rows
 from learning.rows.row_reader import RowReader
 from stream.errors import FrameError
 from stream.frame import Frame
@@ -104,24 +105,10 @@ class FollowedParts(Generic[Row]):
 
     def fitting(self, found: list[int]) -> list[int]:
         """Those rows of which every part can be read; one number that is none spoils a row."""
-        found = self._reader.fitting(found)
         if not found:  # of most topics nothing comes in most rounds
             return found
-        arrays = self._arrays(found)
-        if arrays is None:
-            found = [row for row in found if self._arrays([row]) is not None]
-            arrays = self._arrays(found)
-        self._kept = found, arrays
-        return found
-
-    def _arrays(self, found: list[int]) -> dict[str, Arrays] | None:
-        out, numbers, lists = {}, self._reader.numbers(found), self._reader.lists(found)
-        for name, columns in self._reader.columns.items():
-            arrays = arrays_of(columns, numbers[name], lists[name])
-            if arrays is None:
-                return None
-            out[name] = arrays
-        return out
+        self._kept = fitting_rows(self._reader, found)
+        return self._kept[0]
 
     def frames(self, rows: Int32, found: list[int], removed: Int32) -> Frame:
         """Changes by name: `found` (n,) stand in `rows` (n,), and `removed` (m,) hold nothing any more."""
@@ -130,7 +117,7 @@ class FollowedParts(Generic[Row]):
         if not every.size:
             return {}
         if found is not looked_at:  # some found no row, or there are none
-            arrays = self._arrays(found)
+            arrays = arrays_of_rows(self._reader, found)
         assert arrays is not None, "only rows that are fitting get a place"
         frame: Frame = {}
         for name, columns in self._reader.columns.items():

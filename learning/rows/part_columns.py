@@ -27,6 +27,7 @@ __all__ = [
     "NamesOf",
     "RowsOf",
     "arrays_of",
+    "chosen_rows",
     "encoded_cells",
     "fitted",
     "from_arrays",
@@ -244,6 +245,25 @@ def from_arrays(columns: tuple[Column, ...], arrays: Arrays, rows_of: RowsOf, n_
             for key in [name] if name else [column.name for column in group]:
                 blank = np.zeros((n_empty, *out[key].shape[1:]), out[key].dtype)
                 out[key] = np.concatenate([out[key], blank])
+    return out
+
+
+def chosen_rows(columns: tuple[Column, ...], came: Columns, chosen: Bool) -> Columns:
+    """Of what `Part.adopt` takes for n rows that for the `chosen` (n,).
+
+    Example:
+        >>> columns = (Column("n", "i4"), Column("near", "i4", ("near_n",), ref="item"))
+        >>> came = {"n": np.array([3, 4]), "near_n": np.array([1, 2]), "near": np.array([7, 8, 9])}
+        >>> some = chosen_rows(columns, came, np.array([False, True]))
+        >>> some["n"].tolist(), some["near_n"].tolist(), some["near"].tolist()
+        ([4], [2], [8, 9])
+    """
+    out: Columns = {}
+    for group in _by_dimension(columns):
+        which, name = chosen, group[0].ragged
+        if name:
+            out[name], which = came[name][chosen], np.repeat(chosen, came[name])
+        out |= {column.name: came[column.name][which] for column in group}
     return out
 
 

@@ -4,77 +4,163 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
 
-from learning.rows.codec import PROGRESS_KEY, ItemRow, decode_item_row
+from learners.part import Column
+from learning.parts import Parts
+from learning.rows.codec import PROGRESS_KEY
+from learning.rows.item_batches import ItemBatch, ItemReader
 from stream.engine.shard import Output, ShardStep, SourceRecord
-from stream.errors import BrokerError, FrameError
+from stream.errors import BrokerError
 from stream.frame import Frame
 from stream.kafka.reader import async_options, stop_consumer
 from stream.kafka.settings import KafkaSettings
 
-__all__ = ["FollowingStep", "ItemReplica", "TakesItems"]
+__all__ = ["FollowingStep", "ItemReplica", "TakesItems", "followed_sides"]
 
 _log = logging.getLogger(__name__)
 
 _POLL_MS = 200
-_AT_ONCE = 2_000  # decoded in some ms, in which nothing else happens
+_AT_ONCE = 2_000  # read in some ms, in which nothing else happens
+_KEPT = 20_000  # rows that stay read for shards that have not asked yet; some MB
+_MOST_SAID = 100
+
+
+def followed_sides(parts: Parts) -> dict[str, tuple[Column, ...]]:
+    """What users' owners follow of items: by part the columns that their replicas take over.
+
+    Example:
+        >>> from learning.parts import build_parts
+        >>> from learning.settings import LearningSettings
+        >>> list(followed_sides(build_parts(LearningSettings())))
+        ['vectors', 'counts', 'mf']
+    """
+    learners = parts.learners()
+    return {name: learners[name].spec.sides["item"] for name in ("vectors", "counts", "mf")}
 
 
 class ItemReplica:
     """The newest row of every item, in the order in which they came; grows with the catalogue.
 
-    Rows are read committed, from the beginning of the topic. It is for one event loop.
+    Rows are read committed, from the beginning of the topic, and each once for all shards of the process;
+    for one that comes later, or has not asked for long, they are read again. It is for one event loop.
 
     Args:
         settings: where the brokers are.
+        sides: by part the columns of items that shards take over.
 
     Example:
-        >>> replica = ItemReplica(KafkaSettings())
-        >>> replica.put("tea", ItemRow(item_id="tea"))
-        >>> rows, seen = replica.since(0)
-        >>> [row.item_id for row in rows], replica.since(seen)[0]
-        (['tea'], [])
+        >>> from learning.rows.codec import ItemRow, encode_row
+        >>> table = {"vectors": (Column("version", "<i8"),), "counts": (Column("touched_at", "<i8"),)}
+        >>> replica = ItemReplica(KafkaSettings(), table)
+        >>> replica.put([b"tea"], [encode_row(ItemRow(item_id="tea"))])
+        {}
+        >>> batches, seen = replica.since(0)
+        >>> [batch.names for batch in batches], list(replica.since(seen)[0])
+        ([['tea']], [])
     """
 
-    def __init__(self, settings: KafkaSettings) -> None:
+    def __init__(self, settings: KafkaSettings, sides: Mapping[str, tuple[Column, ...]]) -> None:
         self._settings = settings
         self._topic = settings.topic("item-vectors")
-        self._rows: dict[str, tuple[int, ItemRow]] = {}
+        self._reader = ItemReader(sides)
+        self._newest: dict[str, tuple[int, bytes]] = {}
+        # What was read last, each with the number of the one before.
+        self._batches: deque[tuple[int, ItemBatch]] = deque()
+        self._n_kept = 0
         self._n = 0
         self._is_whole = asyncio.Event()
         self.unreadable = 0
         """Rows that could not be read, and were passed over."""
+        self._said: set[str] = set()
 
     @property
     def size(self) -> int:
         """Items known."""
-        return len(self._rows)
+        return len(self._newest)
 
     async def whole(self) -> None:
         """Wait until everything that stood in the topic at the start has been read."""
         await self._is_whole.wait()
 
-    def since(self, seen: int) -> tuple[list[ItemRow], int]:
-        """The rows that came after `seen` (0: all), oldest first, and what to ask with the next time."""
-        found: list[ItemRow] = []
-        for number, row in reversed(self._rows.values()):
-            if number <= seen:
-                break
-            found.append(row)
-        found.reverse()
-        return found, self._n
+    def mark_whole(self) -> None:
+        """All that stood in the topic at the start has been read."""
+        self._is_whole.set()
 
-    def put(self, item_id: str, row: ItemRow | None) -> None:
-        """Take a row, or its deletion."""
-        self._rows.pop(item_id, None)
-        if row is not None:
-            self._n += 1
-            self._rows[item_id] = self._n, row
+    def since(self, seen: int) -> tuple[Iterable[ItemBatch], int]:
+        """The rows that came after `seen` (0: all), oldest first, and what to ask with the next time.
+
+        To be taken before anything else is put.
+        """
+        if seen >= self._n:
+            return (), self._n
+        if self._batches and self._batches[0][0] <= seen:
+            return [batch for before, batch in self._batches if before >= seen], self._n
+        return self._read_again(seen), self._n
+
+    def _read_again(self, seen: int) -> Iterator[ItemBatch]:
+        names: list[str] = []
+        for name in reversed(self._newest):
+            if self._newest[name][0] <= seen:
+                break
+            names.append(name)
+        names.reverse()
+        for low in range(0, len(names), _AT_ONCE):
+            some = names[low : low + _AT_ONCE]
+            values = [self._newest[name][1] for name in some]
+            yield self._reader.read(some, [name.encode() for name in some], values)[0]
+
+    def put(self, keys: Sequence[bytes], values: Sequence[bytes | None]) -> dict[int, Exception]:
+        """Take rows (n,) of items, or their deletions (None), in order; why some of the n are passed over."""
+        wrong: dict[int, Exception] = {}
+        rows: list[tuple[int, str]] = []
+        gone: dict[str, int] = {}
+        for n, key in enumerate(keys):
+            try:
+                name = key.decode()
+            except UnicodeDecodeError as error:
+                wrong[n] = error
+                continue
+            if values[n] is None:
+                gone[name] = n
+            else:
+                rows.append((n, name))
+        # Rows before the deletion of their item are as if they had never been.
+        rows = [(n, name) for n, name in rows if n > gone.get(name, -1)] if gone else rows
+        if gone:
+            self._let_go(gone)
+        if rows:
+            held = [values[n] or b"" for n, _ in rows]
+            batch, unread = self._reader.read([name for _, name in rows], [keys[n] for n, _ in rows], held)
+            wrong |= {rows[n][0]: error for n, error in unread.items()}
+            self._keep(batch, {name: held[n] for n, (_, name) in enumerate(rows) if n not in unread})
+        return wrong
+
+    def _let_go(self, gone: Iterable[str]) -> None:
+        """Forget items, and what was read of them: nobody takes over what has been deleted by now."""
+        for name in gone:
+            self._newest.pop(name, None)
+        self._batches.clear()
+        self._n_kept = 0
+
+    def _keep(self, batch: ItemBatch, newest: Mapping[str, bytes]) -> None:
+        if not batch.names:
+            return
+        before, self._n = self._n, self._n + 1
+        for name in batch.names:
+            self._newest.pop(name, None)  # it goes to the end
+            self._newest[name] = self._n, newest[name]
+        if not self._is_whole.is_set():
+            return  # whoever opens later reads all of it again
+        self._batches.append((before, batch))
+        self._n_kept += len(batch.names)
+        while self._n_kept > _KEPT:
+            self._n_kept -= len(self._batches.popleft()[1].names)
 
     async def follow(self) -> None:
         """Read for ever; ends by cancellation.
@@ -113,25 +199,32 @@ class ItemReplica:
             for place in [place for place, end in missing.items() if await consumer.position(place) >= end]:
                 del missing[place]
             if not missing:
-                self._is_whole.set()
-            for records in (await consumer.getmany(timeout_ms=_POLL_MS, max_records=_AT_ONCE)).values():
-                for record in records:
-                    self._take(record)
+                self.mark_whole()
+            found = await consumer.getmany(timeout_ms=_POLL_MS, max_records=_AT_ONCE)
+            # An item's rows are all in one partition.
+            self._take([record for records in found.values() for record in records])
 
-    def _take(self, record: Any) -> None:
-        if record.key is None or record.key == PROGRESS_KEY:
+    def _take(self, records: Sequence[Any]) -> None:
+        rows = [record for record in records if record.key is not None and record.key != PROGRESS_KEY]
+        if not rows:
             return
-        try:
-            self.put(record.key.decode(), None if record.value is None else decode_item_row(record.value))
-        except (FrameError, UnicodeDecodeError) as error:
-            self.unreadable += 1
-            _log.error("%s/%d/%d is passed over: %s", self._topic, record.partition, record.offset, error)
+        wrong = self.put([row.key for row in rows], [row.value for row in rows])
+        self.unreadable += len(wrong)
+        for n, error in wrong.items():
+            self._tell(rows[n], error)
+
+    def _tell(self, record: Any, error: Exception) -> None:
+        """Once for each reason: of other settings, all rows of before are."""
+        why = str(error)
+        if why not in self._said and len(self._said) < _MOST_SAID:
+            self._said.add(why)
+            _log.error("%s/%d/%d is passed over: %s", self._topic, record.partition, record.offset, why)
 
 
 class TakesItems(ShardStep, Protocol):
     """A step that reads item vectors which others own."""
 
-    def apply_items(self, rows: Sequence[ItemRow]) -> None:
+    def apply_items(self, items: ItemBatch) -> None:
         """Take newer rows."""
 
 
@@ -149,9 +242,9 @@ class FollowingStep:
 
     def on_records(self, records: Sequence[SourceRecord]) -> None:
         """As the step, with the newest rows."""
-        rows, self._seen = self._replica.since(self._seen)
-        if rows:
-            self._step.apply_items(rows)
+        batches, self._seen = self._replica.since(self._seen)
+        for batch in batches:
+            self._step.apply_items(batch)
         self._step.on_records(records)
 
     def take(self) -> list[Output]:

@@ -14,8 +14,8 @@ from learners.part import Columns
 from learning.errors import SettingsError
 from learning.parcels import packed
 from learning.parts import Parts, build_parts
-from learning.rows.codec import PROGRESS_KEY, ItemRow, Progress, encode_row
-from learning.rows.part_columns import fitted
+from learning.rows.codec import PROGRESS_KEY, Progress, encode_row
+from learning.rows.item_batches import ItemBatch
 from learning.rows.publish import UserRows
 from learning.rows.shared import SharedRows
 from learning.settings import LearningSettings
@@ -202,41 +202,26 @@ class UsersShard:
         self.forgotten.add(user.user_id, user.ts)
         self.parts.remove_users(self.parts.users.remove([user.user_id]))
 
-    def apply_items(self, rows: Sequence[ItemRow]) -> None:
+    def apply_items(self, items: ItemBatch) -> None:
         """Take over items as their owners have published them, where that is newer than the replica here.
 
         An item that is not known here gets a row. Not part of what a step repeats: after a take-over the
         replica may be another, and so may user vectors, within the tolerance that the guide states.
         """
-        table = self.parts.items
-        newest = list({row.item_id: row for row in rows}.values())
-        (fits, vectors), (fit, counts) = self._fitted("vectors", newest), self._fitted("counts", newest)
-        if not (both := fits & fit).all():
-            newest = [row for row, here in zip(newest, both.tolist(), strict=True) if here]
-            vectors, counts = self._fitted("vectors", newest)[1], self._fitted("counts", newest)[1]
-        if not newest:
-            return
-        listed = np.array([row.entered_at > 0 for row in newest], np.bool_)
-        names, times = [row.item_id for row in newest], counts["touched_at"].tolist()
-        at = table.admit_each(names, times, reserved=listed)
-        has_place = at >= 0
-        at = at[has_place]
-        taken = table.adopt(at, vectors["vector"][has_place], vectors["version"][has_place])
-        self._adopt_parts(taken, [newest[n] for n in np.flatnonzero(has_place)[np.isin(at, taken)].tolist()])
+        table, vectors = self.parts.items, items.arrays["vectors"]
+        listed = items.entered_at > 0
+        at = table.admit_each(items.names, items.arrays["counts"]["touched_at"], reserved=listed)
+        # The kernel moves vectors along here, so what comes may be older than what is here.
+        is_newer = (at >= 0) & (vectors["version"] > table.version[at])
+        newer = at[is_newer]
+        table.adopt(newer, vectors["vector"][is_newer], vectors["version"][is_newer])
+        self.parts.mf.adopt("item", newer, items.columns("mf", self._rows_of, is_newer))
         if table.size > self._listed.size:
             self._listed = np.append(self._listed, np.zeros(table.size - self._listed.size, np.bool_))
-        self._listed[at] = listed[has_place]
+        self._listed[at[at >= 0]] = listed[at >= 0]
 
-    def _fitted(self, part: str, found: Sequence[ItemRow]) -> tuple[npt.NDArray[np.bool_], Columns]:
-        """Which rows hold what fits a part, and what those hold."""
-        columns = self.parts.learners()[part].spec.sides["item"]
-        cells = [row.parts.get(part, {}) for row in found]
-        return fitted(columns, cells, lambda _, names: self.parts.items.find(names))
-
-    def _adopt_parts(self, rows: npt.NDArray[np.int32], found: list[ItemRow]) -> None:
-        """Take over what the factorisation says of items beside their vectors."""
-        fits, columns = self._fitted("mf", found)
-        self.parts.mf.adopt("item", rows[fits], columns)
+    def _rows_of(self, _: str, names: Sequence[str]) -> npt.NDArray[np.int32]:
+        return self.parts.items.find_many(names)
 
     # -- time ------------------------------------------------------------------------------------------------
 

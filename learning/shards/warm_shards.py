@@ -10,8 +10,9 @@ from collections.abc import Sequence
 
 import msgspec
 
-from learning.rows.codec import PROGRESS_KEY, decode_item_row
+from learning.rows.item_batches import ItemReader
 from learning.settings import LearningSettings
+from learning.shards.item_replica import followed_sides
 from learning.shards.items import ItemsShard
 from learning.shards.join import JoinShard
 from learning.shards.train import TrainShard
@@ -39,6 +40,7 @@ def warm_shards(settings: LearningSettings, *, trains: bool = True) -> list[Outp
     join = JoinShard(0, _home, settings.join, mode=settings.clock, tick_ms=settings.engine.tick_ms)
     users, items = UsersShard(0, _home, settings, 1), ItemsShard(0, _home, settings, 1)
     train = TrainShard(0, settings, 1) if trains else None
+    reader = ItemReader(followed_sides(users.parts))
     look_up_many()
     written: list[Output] = []
     for now_ms, events in warm_events(settings, users.parts.ranker.n_features):
@@ -47,8 +49,10 @@ def warm_shards(settings: LearningSettings, *, trains: bool = True) -> list[Outp
         learned = _run(users, _records(joined, "feedback"))
         trained = _run(train, _records(learned, "training")) if train else []
         arrived = _run(items, _records([*joined, *learned], "item-feedback"))
-        rows = [row for row in arrived if row.topic == "item-vectors" and row.key != PROGRESS_KEY]
-        users.apply_items([decode_item_row(row.value) for row in rows if row.value])
+        rows = {
+            row.key: row.value for row in arrived if row.topic == "item-vectors" and row.key and row.value
+        }
+        users.apply_items(reader.read_values(rows))
         written += [*joined, *learned, *trained, *arrived]
     return written
 

@@ -13,8 +13,9 @@ import msgspec
 from prometheus_client import CollectorRegistry, start_http_server
 
 from learning.errors import StartError
+from learning.parts import build_parts
 from learning.settings import LearningSettings
-from learning.shards.item_replica import FollowingStep, ItemReplica
+from learning.shards.item_replica import FollowingStep, ItemReplica, followed_sides
 from learning.shards.items import ItemsShard
 from learning.shards.join import JoinShard, join_shard
 from learning.shards.metrics import Lag, Running, WorkerMetrics
@@ -43,6 +44,7 @@ STEPS = ("join", "users", "items", "train")
 """What a worker runs unless told otherwise; topics of `[[kafka.sources]]` come with `join`."""
 
 _SAMPLED = "train is %d records behind: of the lists without a click it gets a share of %.3g from now on"
+_FEW = 4_096  # rows of tables that nothing is learned into
 _SWEEP_S = 1.0
 _LAGS_S = 2.0
 
@@ -88,7 +90,7 @@ class Worker:
         kafka = settings.kafka
         self._reader = PartitionReader(kafka, clock)
         self._ticks = TickWriter(kafka, "events") if "join" in steps else None
-        self._replica = ItemReplica(kafka) if "users" in steps else None
+        self._replica = self._make_replica() if "users" in steps else None
         is_paced = "join" in steps and settings.work.max_skew_ms > 0 and kafka.partitions > 1
         self._pacing = self._make_pacing() if is_paced else None
         self.lags: list[Lag] = []
@@ -96,6 +98,12 @@ class Worker:
         self._deaf: set[str] = set()
         self._ahead: set[int] = set()
         self.engines = {stage.name: self._engine(stage) for stage in self._stages(steps)}
+
+    def _make_replica(self) -> ItemReplica:
+        # What shards will follow is known from parts alone, and these are thrown away.
+        few = msgspec.structs.replace(self._settings.learn, max_items=_FEW, max_users=_FEW)
+        parts = build_parts(msgspec.structs.replace(self._settings, learn=few))
+        return ItemReplica(self._settings.kafka, followed_sides(parts))
 
     def _make_pacing(self) -> Pacing:
         settings, work = self._settings, self._settings.work

@@ -25,8 +25,10 @@ from freshet.run.learner import build_engine
 from learning.errors import StartError
 from learning.pipeline import Pipeline
 from learning.rows.codec import decode_item_row, decode_policy_row, decode_user_row
+from learning.rows.item_batches import ItemReader
 from learning.rows.publish import ItemRows, UserRows
 from learning.settings import LearnSettings
+from learning.shards.item_replica import followed_sides
 from learning.shards.items import ItemsShard
 from learning.shards.join import JoinShard
 from learning.shards.users import UsersShard
@@ -258,9 +260,10 @@ class _Chain:
         rows = [o for o in found if o.topic in self.rows and o.key and o.value is not None]
         for output in rows:
             self.rows[output.topic][output.key or b""] = output.value or b""
-        moved = [decode_item_row(output.value or b"") for output in rows if output.topic == "item-vectors"]
-        for users in self.users if moved else ():
-            users.apply_items(moved)
+        moved = {o.key or b"": o.value or b"" for o in rows if o.topic == "item-vectors"}
+        batch = ItemReader(followed_sides(self.users[0].parts)).read_values(moved)
+        for users in self.users:
+            users.apply_items(batch)
         return found
 
 

@@ -13,7 +13,16 @@ import pytest
 from freshet.config import Settings, load_settings
 from learning.errors import SettingsError
 from learning.parts import build_parts
-from learning.rows.codec import ItemRow, Progress, decode_progress, decode_user_row
+from learning.rows.codec import (
+    ItemRow,
+    Progress,
+    decode_item_row,
+    decode_progress,
+    decode_user_row,
+    encode_row,
+)
+from learning.rows.item_batches import ItemBatch, ItemReader
+from learning.shards.item_replica import followed_sides
 from learning.shards.items import ItemsShard
 from learning.shards.letters import Letter
 from learning.shards.users import UsersShard
@@ -238,18 +247,24 @@ def test_centroids_are_learned_by_one_and_followed_by_all() -> None:
 # -- the replica of items ----------------------------------------------------------------------------
 
 
+def batch(shard: UsersShard, rows: Sequence[ItemRow]) -> ItemBatch:
+    """Those rows as a process reads them."""
+    values = {row.item_id.encode(): encode_row(row) for row in rows}
+    return ItemReader(followed_sides(shard.parts)).read_values(values)
+
+
 def test_only_a_newer_row_of_an_item_replaces_the_replica() -> None:
     chain = Chain(SETTINGS, 1)
     chain.feed(list(islice(logged_world(1, n_items=5, n_features=N_FEATURES), 60)))
     shard, parts = chain.users[0], chain.items[0].parts
     before = shard.parts.items.vectors(["i0", "i1"])
-    rows = {row.item_id: row for row in chain.published}
-    version = {name: vector(row.parts)[1] for name, row in rows.items()}
+    values = {name: chain.rows["item-vectors", name.encode()] for name in ("i0", "i1")}
+    version = {name: vector(decode_item_row(value or b"").parts)[1] for name, value in values.items()}
     old = ItemRow(item_id="i0", entered_at=1, parts=in_table(np.ones(8), version=version["i0"]))
     told = {**in_table(np.ones(8), version=version["i1"] + 1), "mf": bias(0.25)}
     new = ItemRow(item_id="i1", entered_at=1, parts=told)
     stranger = msgspec.structs.replace(new, item_id="stranger")
-    shard.apply_items([old, new, stranger])
+    shard.apply_items(batch(shard, [old, new, stranger]))
     np.testing.assert_array_equal(
         shard.parts.items.vectors(["i0", "i1", "stranger"]), [before[0], np.ones(8), np.ones(8)]
     )
@@ -263,9 +278,9 @@ def test_ids_outside_the_catalogue_neither_evict_the_replica_of_it_nor_keep_it_o
     item = ItemRow(item_id="tea", entered_at=1, parts=in_table(np.ones(8), version=1, touched_at=1))
     later = in_table(np.ones(8), version=1, touched_at=9)
     stranger = msgspec.structs.replace(item, entered_at=0, parts=later)
-    shard.apply_items([msgspec.structs.replace(item, item_id=f"i{n}") for n in range(20)])
-    shard.apply_items([msgspec.structs.replace(stranger, item_id=f"x{n}") for n in range(60)])
-    shard.apply_items([msgspec.structs.replace(item, item_id=f"late{n}") for n in range(4)])
+    shard.apply_items(batch(shard, [msgspec.structs.replace(item, item_id=f"i{n}") for n in range(20)]))
+    shard.apply_items(batch(shard, [msgspec.structs.replace(stranger, item_id=f"x{n}") for n in range(60)]))
+    shard.apply_items(batch(shard, [msgspec.structs.replace(item, item_id=f"late{n}") for n in range(4)]))
     again = UsersShard(0, lambda name: 0, with_few_items(), 1)
     again.restore(unpack(pack(shard.snapshot())))
     give(again, Ticked(0, 90_000, 90_000))
