@@ -12,6 +12,7 @@ from bandits import Context, Offered, Policy, request_key
 from index import LiveIndex
 from learners import Catalogue, EmbeddingTable
 from learners.ask import Ask
+from learners.scorer import Renamed
 from learning.asking import ask_of_list, make_ask
 from learning.parts import Parts
 from serving.chosen_sources import build_sources, source_entries
@@ -122,6 +123,16 @@ class StateRecommender:
         """The ranker's scores (n,) of a list's items, NaN for an item of which nothing is known."""
         return self.score(self.list_features(slate, ts))
 
+    @property
+    def features(self) -> dict[str, tuple[str, ...]]:
+        """Names of the ranker's features by the kind of their scorer, or the name it was given."""
+        found: dict[str, tuple[str, ...]] = {}
+        for scorer in self._parts.ranker.scorers:
+            kind = type(scorer).__module__.rpartition(".")[2]
+            name = scorer.names[0].partition(".")[0] if isinstance(scorer, Renamed) else kind
+            found[name if name not in found else f"{name} ({len(found)})"] = scorer.names
+        return found
+
     def list_features(self, slate: Slate, ts: int) -> Float32:
         """What the ranker would see now of a list's items, place by place: (n, F).
 
@@ -130,6 +141,8 @@ class StateRecommender:
         list was the client's, and in which order it stood there only these features tell.
         """
         parts, context = self._parts, revive_context(slate.context)
+        if not isinstance(context, dict):
+            context = None  # of somebody else's making
         if slate.decided:
             logged = self._logged(slate) if slate.item_context else None
             if logged is not None:

@@ -5,18 +5,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from monitor import ORDER_METRICS, order_metrics
 from replay.drive import Observer
+from replay.drop_one import DropOne
+from replay.list_scorer import ListScorer
 from replay.orders import SIMPLE_ORDERS, SimpleOrders
 from replay.paired import Halves, PairedSums
 from stream.blocks import CLICK, CLOSED, ORGANIC, SHOWN, FeedbackBlock, Slate
 
-__all__ = ["FRESHET", "LIST_METRICS", "ListScorer", "Lists", "ListsResult"]
+__all__ = ["FRESHET", "LIST_METRICS", "Lists", "ListsResult"]
 
 Float64 = npt.NDArray[np.float64]
 
@@ -29,21 +31,14 @@ _MOST_PLACEMENTS = 20
 _MOST_USERS = 1_000_000
 
 
-class ListScorer(Protocol):
-    """The current state as somebody who orders a list; reading it changes nothing."""
-
-    def scores(self, slate: Slate, ts: int) -> Float64:
-        """Scores (n,) of the slate's items for its user at `ts` (ms), higher first; of two, the difference is
-        the logarithm of how much likelier a click is. Not finite: nothing is known of the item."""
-
-
 @dataclass(slots=True)
 class ListsResult:
     """Sums over the lists with a rewarded click, for each order and metric.
 
     `parts` hold some of the lists: those with a click on an item that no list had shown before, those of
     users of whom the log had held nothing, and by placement (at most 20, the rest as one). `unscored` counts
-    clicks on items to which no score was given: they stand last, and have no log loss.
+    clicks on items to which no score was given: they stand last, and have no log loss. `without` is where
+    the lists are scored without each feature, if that was asked for.
     """
 
     orders: tuple[str, ...] = (FRESHET,)
@@ -51,6 +46,7 @@ class ListsResult:
     halves: Halves = field(default_factory=lambda: Halves(1, len(LIST_METRICS)))
     parts: dict[str, PairedSums] = field(default_factory=dict)
     unscored: int = 0
+    without: DropOne | None = None
 
     def add(self, values: Float64, parts: Sequence[str]) -> None:
         """Take the metrics (O, M) of one list, which belongs to `parts` too."""
@@ -89,6 +85,7 @@ class Lists(Observer):
         scorer: reads the state that the step is learning.
         simple: also score the simple orders.
         every: score one in so many lists, for long logs; the simple orders learn of all.
+        without: scores the lists in place of `scorer`, without each feature too.
 
     Example:
         >>> class Alphabet:
@@ -102,15 +99,18 @@ class Lists(Observer):
         (1.0, 0.5)
     """
 
-    def __init__(self, scorer: ListScorer, *, simple: bool = True, every: int = 1) -> None:
-        self._scorer, self._every = scorer, every
+    def __init__(
+        self, scorer: ListScorer, *, simple: bool = True, every: int = 1, without: DropOne | None = None
+    ) -> None:
+        self._score = scorer.scores if without is None else without.shown
+        self._every, self._without = every, without
         self._simple = SimpleOrders() if simple else None
         self._users: dict[str, None] = {}  # those last seen, the longest ago first
         self._n_lists = 0
         self._open: dict[str, _Shown] = {}
         orders = (FRESHET, *(SIMPLE_ORDERS if simple else ()))
         shape = len(orders), len(LIST_METRICS)
-        self.result = ListsResult(orders, PairedSums(*shape), Halves(*shape))
+        self.result = ListsResult(orders, PairedSums(*shape), Halves(*shape), without=without)
 
     def needs_state(self, block: FeedbackBlock) -> bool:
         """What is shown is ordered first."""
@@ -163,10 +163,12 @@ class Lists(Observer):
             # Shown again, since its decision came late: what is asked is still what was known at first.
             if there.slate.items == slate.items:
                 self._open[slate.request_id] = there._replace(slate=slate)
+            elif self._without is not None:
+                self._without.drop(slate.request_id)
             return
         self._n_lists += 1
         if (self._n_lists - 1) % self._every == 0 and slate.items:
-            own = np.asarray(self._scorer.scores(slate, ts), np.float64)
+            own = np.asarray(self._score(slate, ts), np.float64)
             scores = np.where(np.isfinite(own), own, -np.inf)[None]
             was_shown = np.ones(scores.size, np.bool_)
             if self._simple is not None:
@@ -181,6 +183,8 @@ class Lists(Observer):
         if shown is None:
             return
         clicked = np.array([shown.slate.rewards.get(n, 0.0) > 0.0 for n in range(len(shown.slate.items))])
+        if self._without is not None:
+            self._without.closed(request_id, clicked)
         if not clicked.any():
             return
         values = np.full((len(self.result.orders), len(LIST_METRICS)), np.nan)

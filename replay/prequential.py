@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from monitor import Interval, bounded_interval, hit_at_k, ndcg_at_k
 from replay.drive import Observer
+from replay.drop_one import DropOne
 from replay.lists import LIST_METRICS, Lists, ListsResult
 from stream.blocks import CLICK, CLOSED, ORGANIC, FeedbackBlock, Slate
 
@@ -29,7 +30,7 @@ class Recommender(Protocol):
         """The best k items for a user at `ts` (ms), best first, without exploration."""
 
     def scores(self, slate: Slate, ts: int) -> Float64:
-        """As `replay.lists.ListScorer`: scores (n,) of the items of a list for its user, higher first."""
+        """As `replay.list_scorer.ListScorer`: scores (n,) of a list's items for its user."""
 
     def reachable(self, user_id: str, item_id: str, ts: int) -> bool:
         """Whether `recommend` could name this item at all: known, servable, not clicked before."""
@@ -89,6 +90,7 @@ class Prequential(Observer):
         k: length of the list.
         every: score one in so many positives and slates, for long logs.
         simple: score simple orders of the slates beside.
+        without: scores the slates without each feature too.
 
     Source: Dawid 1984 (prequential); the definitions of `monitor.metrics`.
 
@@ -106,12 +108,18 @@ class Prequential(Observer):
     """
 
     def __init__(
-        self, recommender: Recommender, *, k: int = 20, every: int = 1, simple: bool = False
+        self,
+        recommender: Recommender,
+        *,
+        k: int = 20,
+        every: int = 1,
+        simple: bool = False,
+        without: DropOne | None = None,
     ) -> None:
         self._recommender = recommender
         self._every = every
         self._n_positives = 0
-        self._lists = Lists(recommender, simple=simple, every=every)
+        self._lists = Lists(recommender, simple=simple, every=every, without=without)
         self.result = PrequentialResult(k, lists=self._lists.result)
 
     def needs_state(self, block: FeedbackBlock) -> bool:

@@ -38,6 +38,8 @@ from replay import (
 )
 from replay.advice import left_out_note, policy_note, prediction_notes, unused_note
 from replay.drive import Driven
+from replay.drop_one import DropOne
+from replay.drop_one_report import drop_one_json, leak_notes, print_drop_one
 from replay.lists_report import lists_json, print_lists
 from replay.mirrors import MirroredPipeline, parse_interval
 from replay.report import PolicyReport, print_replay, replay_json, save_replay_plot
@@ -54,6 +56,7 @@ _ESTIMATOR = (
     "How to tell? A kind, or a name under `[[estimators]]`. Again for each; else all configured (IPS, SNIPS)."
 )
 _MAP = typer.Option("--map", exists=True, dir_okay=False, help="What the rows of a file of your own are.")
+_SYNC = "Also as if serving saw what was learned only every 30s, 5m, 1h, 1d. Again for each."
 _MOST_LOST = 0.1
 _KEY = b"a replay keeps forgets in memory"
 
@@ -68,18 +71,16 @@ def replay(
     items: Annotated[
         str, typer.Option(help="Catalogue: `log` (its item events), `seen` (also what it mentions), `auto`.")
     ] = "auto",
-    sync: Annotated[
-        list[str] | None,
-        typer.Option(
-            help="Also as if serving saw what was learned only every 30s, 5m, 1h, 1d. Again for each."
-        ),
-    ] = None,
+    sync: Annotated[list[str] | None, typer.Option(help=_SYNC)] = None,
     plot: Annotated[
         Path | None, typer.Option(callback=target, help="Draw hit@k over time here (PNG).")
     ] = None,
     json_out: Annotated[
         Path | None, typer.Option("--json", callback=json_target, help="Write the figures here.")
     ] = None,
+    features: Annotated[
+        bool, typer.Option("--features", help="Also which features carry the order within lists.")
+    ] = False,
     config: Annotated[Path | None, typer.Option(exists=True, dir_okay=False, help="A freshet.toml.")] = None,
 ) -> None:
     """Replay a log in event time: predict each click, then learn it; evaluate policies where propensities
@@ -105,7 +106,8 @@ def replay(
     pipeline = step.pipeline
     state = _state(pipeline.parts, settings)
     names = list(dict.fromkeys(policy or pipeline.parts.policies))
-    scored = Prequential(state, k=k, every=every, simple=True)
+    without = DropOne(state) if features else None
+    scored = Prequential(state, k=k, every=every, simple=True, without=without)
     stale = {
         name: Prequential(_state(mirror.parts, settings), k=k, every=every)
         for name, mirror in zip(syncs, step.mirrors, strict=True)
@@ -134,8 +136,10 @@ def _more(
     scored: PrequentialResult, lagging: dict[str, PrequentialResult], reasons: list[str]
 ) -> dict[str, Any]:
     """What the JSON holds beside the figures of all replays."""
+    without = scored.lists.without
     return {
         "lists": lists_json(scored.lists),
+        "features": None if without is None else drop_one_json(without),
         "syncs": staleness_json(scored, lagging),
         "reasons": reasons,
     }
@@ -149,10 +153,12 @@ def _notes(
     driven: Driven, scored: PrequentialResult, gathered: OffPolicy, skipped: int, settings: Settings
 ) -> list[str]:
     """What the tables do not say: what was not used, and why a table is missing."""
+    without = scored.lists.without
     unsettled = diagnose(gathered.rounds(LoggedTarget.name)).n_rounds == 0
     notes = [
         unused_note(driven, settings.join, skipped),
         *prediction_notes(driven, scored),
+        *(leak_notes(without) if without is not None else ()),
         policy_note(driven, gathered.left_out) if unsettled else left_out_note(gathered.left_out),
     ]
     return [note for note in notes if note]
@@ -176,6 +182,8 @@ def _show(
         raise ReplayError(msg)
     print_replay(console, driven, scored, report, source.skipped)
     print_staleness(console, scored, lagging)
+    if scored.lists.without is not None:
+        print_drop_one(console, scored.lists.without)
     print_lists(console, scored.lists)
     for note in notes:
         console.print(f"[yellow]note[/] {escape(note)}")

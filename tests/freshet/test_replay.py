@@ -17,11 +17,12 @@ from freshet.config import load_settings
 from freshet.offline import StateRecommender
 from learning.errors import SettingsError
 from learning.pipeline import Pipeline
+from replay import Entry, Observer, drive
 from replay.errors import ReplayError
 from replay.mirrors import MirroredPipeline
-from stream.blocks import Slate
+from stream.blocks import SHOWN, FeedbackBlock, Slate
 from stream.codec import encode_events
-from stream.events import Click, Decision, ItemEvent, LoggedEvent
+from stream.events import Click, Decision, Impression, ItemEvent, LoggedEvent
 from stream.folder import DataFolder
 from stream.frame import pack
 from stream.log import Record
@@ -66,7 +67,19 @@ def test_a_data_folder_is_scored_and_its_policies_are_compared(folder: Path, tmp
     out, plot = tmp_path / "out.json", tmp_path / "out.png"
     ran = CliRunner().invoke(
         app,
-        ["replay", str(folder), "--policy", "uniform", "--k", "3", "--json", str(out), "--plot", str(plot)],
+        [
+            "replay",
+            str(folder),
+            "--policy",
+            "uniform",
+            "--k",
+            "3",
+            "--json",
+            str(out),
+            "--plot",
+            str(plot),
+            "--features",
+        ],
     )
     assert ran.exit_code == 0, ran.output
     found = json.loads(out.read_text("utf-8"))
@@ -78,6 +91,8 @@ def test_a_data_folder_is_scored_and_its_policies_are_compared(folder: Path, tmp
     # Every click was on the first place.
     assert (lists["lists"], lists["orders"]["as displayed"]["mrr"]["mean"]) == (30, 1.0)
     assert lists["verdict"]["text"][:50] in " ".join(ran.output.split())
+    assert (found["features"]["lists"], "taste" in ran.output) == (30, True)
+    assert {"taste", "popular"} <= {each["name"] for each in found["features"]["scorers"]}
 
 
 def test_estimators_are_chosen_by_settings_or_by_the_command(folder: Path, tmp_path: Path) -> None:
@@ -138,6 +153,36 @@ def test_a_simulation_reports_every_policy(tmp_path: Path) -> None:
     ran = CliRunner().invoke(app, [*arguments, "--seeds", "2", "--json", str(out)])
     assert ran.exit_code == 0, ran.output
     assert set(json.loads(out.read_text("utf-8"))["policies"]) == {"uniform", "thompson"}
+
+
+def test_a_list_of_others_is_scored_by_the_very_features_that_its_clicks_teach() -> None:
+    settings = load_settings(environ={}, flags={"learn": {"embedding_dim": 8}})
+    pipeline = Pipeline(settings, b"sixteen bytes or more")
+    state = StateRecommender(pipeline.parts, settings.serve.sources)
+    seen: dict[str, bytes] = {}
+
+    class Reads(Observer):
+        def needs_state(self, block: FeedbackBlock) -> bool:
+            return SHOWN in block.kind
+
+        def observe(self, block: FeedbackBlock) -> None:
+            for slate in block.slates if SHOWN in block.kind else ():
+                seen[slate.request_id] = state.list_features(slate, slate.ts).tobytes()
+
+    log: list[LoggedEvent] = []
+    for n in range(40):
+        items = ["abcdefghij"[(n * at) % 10] for at in (1, 3, 7)] if n % 10 else ["a", "new"]
+        prices: list[dict[str, Any] | None] = [{"price": 3 + at} for at in range(len(items))]
+        log += [
+            Impression(
+                request_id=f"r{n}", ts=T + n, user_id=f"u{n % 3}", items=items, context={"item_id": "a"},
+                item_context=prices,
+            ),
+            Click(request_id=f"r{n}", ts=T + n, item_id=items[-1]),
+        ]  # fmt: skip
+    drive(pipeline, [Entry(event, event.ts) for event in log], join=settings.join, observers=[Reads()])
+    learned = {slate.request_id: slate.features for slate in pipeline.joiners[False]._open.values()}
+    assert (len(learned), learned) == (40, seen)
 
 
 def test_asking_the_state_changes_nothing() -> None:
