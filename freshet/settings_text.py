@@ -7,7 +7,7 @@ import inspect
 import textwrap
 from collections.abc import Iterator
 from types import UnionType
-from typing import Any, Literal, NamedTuple, get_args, get_origin
+from typing import Any, Literal, NamedTuple, Union, get_args, get_origin
 
 import msgspec
 
@@ -77,7 +77,7 @@ def _type_name(kind: Any) -> str:
     arguments = get_args(kind)
     if type(None) in arguments:  # left out means something of its own
         return _type_name(next(argument for argument in arguments if argument is not type(None)))
-    if get_origin(kind) is UnionType:
+    if get_origin(kind) in (UnionType, Union):  # of some types `|` makes the older one
         return " or ".join(_type_name(argument) for argument in arguments)
     if get_origin(kind) is Literal:
         return " or ".join(f'`"{choice}"`' for choice in arguments)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from math import inf
 from typing import Any
 
 import numpy as np
@@ -26,10 +27,14 @@ def make_ask(
     context: Mapping[str, Any] | None = None,
     exclude: Sequence[str] = (),
     groups: Sequence[str] | None = None,
+    hide_ms: float = inf,
 ) -> Ask:
-    """What `user_id` asks for; nothing is allocated for an unknown one."""
+    """What `user_id` asks for; nothing is allocated for an unknown one.
+
+    What they clicked is blocked for `hide_ms` after the last click.
+    """
     ask = _of_user(models, models.users.row_of(user_id), now_ms, k)
-    blocked = [ask.history]
+    blocked = [_hidden(models, ask, hide_ms)]
     if exclude:
         blocked.append(models.items.find(exclude))
     if context:
@@ -91,6 +96,14 @@ def _of_user(parts: Parts, user: int, now_ms: int, k: int) -> Ask:
     if user >= 0 and clicked.size and parts.users.clicks[user] and is_usable(parts.users.data[user]):
         ask.vector = parts.users.data[user]
     return ask
+
+
+def _hidden(models: Parts, ask: Ask, hide_ms: float) -> Int32:
+    if hide_ms == inf or not hide_ms:
+        return ask.history if hide_ms else ask.history[:0]
+    # The newest stands last in a history, and first here.
+    clicked_ms = models.history.recent_ts(ask.user, ask.history.size)[::-1]
+    return ask.history[clicked_ms > ask.now_ms - hide_ms]
 
 
 def _put_context(parts: Parts, ask: Ask, context: Mapping[str, Any]) -> Int32:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from difflib import get_close_matches
-from typing import Any, Literal, get_args, get_origin
+from typing import Annotated, Any, Literal, get_args, get_origin
 
 import msgspec
 
@@ -90,7 +90,8 @@ def _choices(root: type, where: str) -> tuple[str, ...]:
     fields = {field.name: field.type for field in msgspec.structs.fields(_struct_at(root, section) or root)}
     kind = fields.get(name.partition("[")[0])
     parts = [part for part in get_args(kind) if part is not Ellipsis]
-    return tuple(map(str, get_args(parts[0]) if parts and get_origin(parts[0]) is Literal else parts))
+    words = tuple(map(str, get_args(parts[0]) if parts and get_origin(parts[0]) is Literal else parts))
+    return (*words, "a number") if any(get_origin(part) is Annotated for part in parts[1:]) else words
 
 
 def _struct(kind: Any) -> Any:

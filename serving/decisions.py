@@ -164,6 +164,7 @@ class DecisionMaker:
                 context=asked.context,
                 exclude=asked.exclude or (),
                 groups=asked.groups,
+                hide_ms=self._settings.hide_ms,
             )
         else:
             ask = ask_of_rows(

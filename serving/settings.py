@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import inf
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -13,6 +14,8 @@ __all__ = ["AuthSettings", "ServeSettings", "ServingSettings", "SourceSettings"]
 
 _Count = Annotated[int, msgspec.Meta(ge=0)]
 _Positive = Annotated[int, msgspec.Meta(ge=1)]
+_Days = Annotated[float, msgspec.Meta(gt=0, le=36_500)]
+_DAY_MS = 86_400_000
 
 
 class SourceSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -63,6 +66,9 @@ class ServeSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     k: Annotated[int, msgspec.Meta(ge=1, le=1_000)] = 10
     """Items of an answer whose request names no `k`."""
+    hide_clicked: Literal["always", "never"] | _Days = "always"
+    """For how long what a user has clicked, as far as `learn.history` remembers it, is not offered to them
+    again: `always`, `never`, or so many days after the last click (shops repeat)."""
     activate: Literal["auto", "explicit"] = "auto"
     """`auto`: a decision counts as shown; `explicit`: it waits for the client's impression."""
     after_wait_ms: _Count = 100
@@ -124,6 +130,18 @@ class ServeSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     auth: AuthSettings = AuthSettings()
     insecure: bool = False
     """Listen on other addresses than loopback without asking for tokens."""
+
+    @property
+    def hide_ms(self) -> float:
+        """For how long after a click its item is hidden, ms; infinite for always.
+
+        Example:
+            >>> ServeSettings().hide_ms, ServeSettings(hide_clicked=0.5).hide_ms
+            (inf, 43200000.0)
+        """
+        if isinstance(self.hide_clicked, str):
+            return inf if self.hide_clicked == "always" else 0.0
+        return self.hide_clicked * _DAY_MS
 
 
 class ServingSettings(LearningSettings, frozen=True, forbid_unknown_fields=True):

@@ -79,6 +79,17 @@ def test_what_the_user_clicked_is_not_shown_again(system: Any, kit: Any) -> None
     assert first not in ids(answer)
 
 
+@pytest.mark.parametrize(("hide", "shown"), [("always", False), ("never", True), (2.0, False), (0.5, True)])
+def test_what_was_clicked_comes_back_as_the_settings_say(
+    run: Any, kit: Any, tmp_path: Path, hide: Any, shown: bool
+) -> None:
+    day = 86_400_000
+    with run(tmp_path / "data", kit.serve(hide_clicked=hide)) as system:
+        system.settle(kit.item("a", kit.t0), kit.item("b", kit.t0), kit.click("ann", "a", kit.t0 + 9))
+        answer = system.ask("ann", ts=kit.t0 + day)
+        assert ("a" in ids(answer)) is shown and "b" in ids(answer)
+
+
 def test_a_click_changes_the_next_answer(system: Any, kit: Any) -> None:
     before = system.ask("mover", k=10)
     assert before["fallback"] == "popular"
