@@ -79,7 +79,7 @@ class Settings(ServingSettings, frozen=True, forbid_unknown_fields=True):
     where none are given."""
     scorers: tuple[dict[str, Any], ...] = ()
     """What the ranker weighs about a candidate; `popular`, `together`, `together_by_history`, `taste`,
-    `rates`, `seen` and `session` where none are given."""
+    `rates`, `seen`, `session` and `in_list` where none are given."""
     sources: tuple[dict[str, Any], ...] = ()
     """Where candidates come from; `index`, `neighbours`, `graph`, `popular` and `fresh`, of the sizes of
     `[serve.sources]`, where none are given."""

@@ -34,7 +34,7 @@ class Catalogue:
     Deleting keeps the row, so that late clicks still teach, and withdraws it from every answer. An item of
     which there was never an `item` event is not `known`: it is learned and never served.
 
-    Grows with the item rows: 57 bytes each, plus the attributes as JSON, plus the names of the groups that
+    Grows with the item rows: 65 bytes each, plus the attributes as JSON, plus the names of the groups that
     have items.
 
     Example:
@@ -60,6 +60,8 @@ class Catalogue:
         self._touched = Touched()
         self.version = 0
         """Rows that have changed here so far; each copy counts for itself."""
+        self.stamps = np.zeros(0, np.int64)
+        """The `version` (size,) with which each row changed last; 0 while it never did."""
 
     @property
     def size(self) -> int:
@@ -73,6 +75,7 @@ class Catalogue:
             for name in _COLUMNS:
                 array = getattr(self, name)
                 setattr(self, name, grown(array, capacity, -1 if name == "group" else 0).astype(array.dtype))
+            self.stamps = grown(self.stamps, capacity).astype(np.int64, copy=False)
             self._touched.ensure(capacity)
 
     def put(self, row: int, item: ItemEvent) -> bool:
@@ -100,7 +103,7 @@ class Catalogue:
         for row, item in zip(rows.tolist(), items, strict=True):
             self._raw.put(row, _encoder.encode(item.attributes) if item.attributes else None)
         self._touched.add(rows)
-        self.version += rows.size
+        self._stamp(rows)
         return is_taken
 
     def servable(self, rows: Int32, now_ms: int) -> npt.NDArray[np.bool_]:
@@ -157,7 +160,11 @@ class Catalogue:
         for row in rows.tolist():
             self._raw.put(row, None)
         self._touched.add(rows)
+        self._stamp(rows)
+
+    def _stamp(self, rows: Int32) -> None:
         self.version += rows.size
+        self.stamps[rows] = self.version
 
     def snapshot(self) -> Frame:
         """All state."""
@@ -182,7 +189,8 @@ class Catalogue:
         self._touched.ensure(self.size)
         self._touched.put(frame["touched"])
         self._touched.ensure(self.size)
-        self.version += self.size
+        self.version += max(self.size, 1)
+        self.stamps = np.full(self.size, self.version, np.int64)
 
     def changes(self) -> Frame:
         """Rows put or emptied since the last call, and new group names."""
@@ -201,8 +209,8 @@ class Catalogue:
         if not frame:
             return
         rows = frame["rows"]
-        self.version += rows.size
         self.ensure(int(rows.max()) + 1)
+        self._stamp(rows)
         for name in _COLUMNS:
             getattr(self, name)[rows] = frame[name]
         for row, raw in zip(rows.tolist(), frame["raw"], strict=True):

@@ -40,7 +40,9 @@ __all__ = [
 S = TypeVar("S", bound=LearningSettings)
 
 _DEFAULT_MEASURES = ("policy_counts", "organic_clicks", "part_notes")
-_DEFAULT_SCORERS = ("popular", "together", "together_by_history", "taste", "rates", "seen", "session")
+_DEFAULT_SCORERS = (
+    "popular", "together", "together_by_history", "taste", "rates", "seen", "session", "in_list",
+)  # fmt: skip
 _AS_NEEDED = ("item_rates", "user_items", "session")
 """Learners that are built, with their own defaults, where a scorer reads them and no entry names them."""
 _TAKEN = {
@@ -127,7 +129,7 @@ def chosen_scorers(settings: LearningSettings) -> list[Chosen]:
 
     Example:
         >>> [scorer.name for scorer in chosen_scorers(LearningSettings())]
-        ['popular', 'together', 'together_by_history', 'taste', 'rates', 'seen', 'session']
+        ['popular', 'together', 'together_by_history', 'taste', 'rates', 'seen', 'session', 'in_list']
     """
     return chosen_parts(SCORERS, settings.scorers or [{"kind": kind} for kind in _DEFAULT_SCORERS])
 

@@ -119,7 +119,7 @@ class LearningSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     where none are given."""
     scorers: tuple[dict[str, Any], ...] = ()
     """What the ranker weighs about a candidate; `popular`, `together`, `together_by_history`, `taste`,
-    `rates`, `seen` and `session` where none are given."""
+    `rates`, `seen`, `session` and `in_list` where none are given."""
     engine: EngineSettings = EngineSettings()
     kafka: KafkaSettings = KafkaSettings()
     work: WorkerSettings = WorkerSettings()
