@@ -19,6 +19,7 @@ from benchmarks.quality.rows import SEEDS, Row, shared_data, summary
 from freshet.config import Settings
 from freshet.offline import StateRecommender
 from learning.pipeline import Pipeline
+from stream.blocks import Slate
 from stream.events import Click, ItemEvent
 
 __all__ = ["WITH_CONTENT", "Case", "planted", "rows"]
@@ -174,7 +175,8 @@ class _World:
             wanted.setdefault(user, []).append(number[item])
         shares = []
         for user, items in wanted.items():
-            scores = self._state.scores(user, new, self._now)
+            asked = Slate(request_id=user, user_id=user, ts=self._now, items=list(new), decided=True)
+            scores = self._state.scores(asked, self._now)
             mine, others = scores[items], np.delete(scores, items)
             below = (mine[:, None] > others).mean() + 0.5 * (mine[:, None] == others).mean()
             shares.append(float(below))
