@@ -308,6 +308,8 @@ class Service:
             "items": len(self.models.items),
             "graph_edges": len(self.models.graph),
             "ranker_clicks_unread": self.models.ranker.unread,
+            "ranker_steps": self.models.ranker.steps,
+            "ranker_steps_cut": self.models.ranker.cut,
         }
 
     def _fresh(self) -> Iterator[Metric]:

@@ -11,8 +11,9 @@ import numpy.typing as npt
 
 from learners.ask import Ask
 from learners.errors import LearnerError, ReplicaError
+from learners.experts import Experts, columns_of_before
 from learners.feature_schema import FeatureSchemas
-from learners.ops.ranking import learn_clicks, score_rows
+from learners.ops.ranking import score_rows
 from learners.part import Part
 from learners.rows import RowBlock
 from learners.scorer import Scorer
@@ -28,31 +29,40 @@ Float64 = npt.NDArray[np.float64]
 
 
 class Ranker(Part):
-    """A linear score over the features of any scorers, moved by a listwise softmax at every attributed click.
+    """A linear score over the features of any scorers, found by a mixture of whole orders, click by click.
 
-    At the first click on a place of a decided slate, with S the shown items and the logged others,
+    At the first click on a place of a ranked slate, with S the shown items and the logged others, each expert
+    e takes a step on the listwise loss of its own softmax (ListNet, Cao et al., ICML 2007), by AdaGrad (Duchi
+    et al., JMLR 2011):
 
-        g = f(clicked) - sum over S of softmax(w . f)_s f_s,    G += g^2,    w += learning_rate * g / sqrt(G)
+        g = x(clicked) - sum over S of softmax(w_e . x)_s x_s,    G += g^2,    w_e += learning_rate g /
+        sqrt(G)
 
-    and at a first dislike the same g times -p, the softmax of what was disliked
-    (softmax as in ListNet, Cao et al., ICML 2007; AdaGrad, Duchi et al., JMLR 2011). It reads the *logged*
-    features, as the decision saw them. The scorers' starting weights suit a world of fashion: the first
-    half-life first, the others little. Memory: a few numbers, for good.
+    and at a first dislike the same g times -p, the softmax of what was disliked. One expert has all features
+    and learns steadily, one has all and forgets G, and one each has a single feature. A layer over them
+    (AdaHedge with a share that goes back, experts asleep where their feature tells no candidate from another)
+    keeps shares v; what is served is the one vector v @ W (`learners.ops.mixture`). So a log on which one
+    feature is all is found out within some tens of lists, and a rule that changes within some hundred. Until
+    the first step the scorers' starting weights are served, which suit a world of fashion: the first half-
+    life first, the others little. It reads the features as the decision saw them, or as they were when
+    somebody else's list was shown. Memory: a few hundred numbers, for good.
 
     A feature may be missing (NaN): then its weight for that counts (`missing`), learned likewise from 0 on. x
-    is f with 0 for what is missing, and behind it 1 for what is missing and 0 else, and g is that of x. A
-    candidate of which every feature is missing is left out of S.
+    is f with 0 for what is missing, and behind it 1 for what is missing and 0 else. A candidate of which
+    every feature is missing is left out of S. Weights stay within -20..20; steps at which a slope or a weight
+    of the steady expert had to be cut are counted (`cut`).
 
     Weights go by the name of their feature. A snapshot or a frame of a ranker with other scorers is taken
     over as far as names agree; a feature that it does not know keeps its weight, which for a new one is the
     starting weight. Weights of features that no scorer has now stay in snapshots, until one has them again.
     Slates that were decided with other scorers are learned from in the same way (`schemas`); clicks on slates
-    whose features cannot be read are counted (`unread`).
+    whose features cannot be read are counted (`unread`). What was learned before there were experts is taken
+    over as the linear ones, with all of the share.
 
     Args:
         scorers: what the features come from, in this order.
         weights: starting weights by name, before those of the scorers.
-        learning_rate, squares: of AdaGrad: the largest step, and what G starts at.
+        learning_rate, squares: of AdaGrad: the largest step of the steady expert, and what G starts at.
 
     Example:
         >>> from learners.scorers.taste import Settings, Taste
@@ -85,16 +95,16 @@ class Ranker(Part):
         self.names = self.schemas.names
         self.initial_weights = {**first, **(weights or {})}
         self._widths = [(scorer, len(scorer.names)) for scorer in self.scorers]
-        n = len(self.names)
-        self._both, self._both_squares = np.zeros(2 * n), np.full(2 * n, squares)
-        self.weights: Float64 = self._both[:n]
-        self.missing: Float64 = self._both[n:]
-        """The weights (F,) of features that are missing."""
-        self._columns = {
-            "weights": self.weights, "squares": self._both_squares[:n],
-            "missing": self.missing, "missing_squares": self._both_squares[n:],
-        }  # fmt: skip
-        self._start()
+        n, start = len(self.names), np.array(list(self.initial_weights.values()))
+        self.experts = Experts(start, squares)
+        self._served = np.zeros(2 * n)
+        self.weights: Float64 = self._served[:n]
+        """The weights (F,) that are served."""
+        self.missing: Float64 = self._served[n:]
+        """Those of features that are missing."""
+        self._columns = {"weights": self.weights, "missing": self.missing, **self.experts.columns}
+        self._begin()
+        self.cut = 0
         self.steps = 0
         self.unread = 0
         self._published = 0
@@ -102,9 +112,9 @@ class Ranker(Part):
         """What a snapshot had, by column, of features that no scorer has; at most those of all lists of
         scorers that there ever were."""
 
-    def _start(self) -> None:
+    def _begin(self) -> None:
         self.weights[:], self.missing[:] = list(self.initial_weights.values()), 0.0
-        self._both_squares[:] = self.squares
+        self.experts.begin()
 
     @property
     def n_features(self) -> int:
@@ -148,8 +158,21 @@ class Ranker(Part):
             msg = f"expected {self.n_features} features {self.names}, got an array of shape {features.shape}"
             raise LearnerError(msg)
         scores = np.empty(len(features))
-        score_rows(np.ascontiguousarray(features, np.float32), self._both, scores)
+        score_rows(np.ascontiguousarray(features, np.float32), self._served, scores)
         return scores
+
+    def explain(self) -> dict[str, float]:
+        """The share of each expert in the served order, the largest first: `linear` and `quick` are those
+        over all features, the others have the names of theirs.
+
+        Example:
+            >>> from learners.scorers.taste import Settings, Taste
+            >>> Ranker([Taste(Settings(weight=0.5), None)]).explain()
+            {'linear': 0.5, 'taste': 0.4, 'quick': 0.1}
+        """
+        shares = self.experts.shares.round(6).tolist()
+        found = zip(("linear", "quick", *self.names), shares, strict=True)
+        return dict(sorted(found, key=lambda pair: -pair[1]))
 
     # -- writing ---------------------------------------------------------------------------------------------
 
@@ -161,11 +184,10 @@ class Ranker(Part):
         """
         if not len(rows) or rows.rank_features.shape[1] != self.n_features:
             return 0
-        steps, unread = learn_clicks(
-            rows.kind, rows.first, rows.reward, rows.slate, rows.place, rows.ranked, rows.start,
-            rows.rank_features, rows.other_start, rows.other_features, self._both, self._both_squares,
-            self.learning_rate,
-        )  # fmt: skip
+        steps, unread, cut = self.experts.learn(rows, self.learning_rate)
+        if steps:
+            self._served[:] = self.experts.served()
+        self.cut += cut
         self.steps += steps
         self.unread += unread
         return steps
@@ -187,15 +209,18 @@ class Ranker(Part):
             "names": list(self.names),
             "weights": self.weights.copy(),
             "missing": self.missing.copy(),
+            "share": self._columns["share"].copy(),
+            "linear_shares": self.experts.frame()["linear_shares"],
+            "cut": self.cut,
             "steps": self.steps,
             "unread": self.unread,
             "schemas": self.schemas.frame(),
         }
 
     def snapshot(self) -> Frame:
-        """The weights by name, their sums of squares, and the lists of features that decisions follow."""
+        """All weights by name, their sums of squares, and the lists of features that decisions follow."""
         columns = {name: column.copy() for name, column in self._columns.items()}
-        frame = {**self._frame(), **columns, "published": self._published}
+        frame = {**self._frame(), **columns, **self.experts.frame(), "published": self._published}
         if self._kept:
             frame["kept"] = {name: dict(learned) for name, learned in self._kept.items()}
         return frame
@@ -207,11 +232,14 @@ class Ranker(Part):
             ReplicaError: the frame does not fit together.
         """
         # A snapshot of before has no lists: its own is the one that was in use before there were ids.
-        self._start()
-        self._take(frame)
-        for column in ("squares", "missing_squares"):
+        self._begin()
+        if "linear" not in frame:  # it was one linear order
+            before = columns_of_before(frame, int(frame["steps"]))
+            frame = {**frame, **before, "linear_shares": np.array([1.0, 0.0])}
+        for column in self._columns:
             self._by_name(frame, column)
         self._keep(frame)
+        self._take(frame)
         self.schemas.learn_of(frame.get("schemas") or [["", frame["names"]]])
         # Whoever follows learns of the new list with the next changes.
         self._published = frame["published"] if tuple(frame["names"]) == self.names else -1
@@ -238,9 +266,11 @@ class Ranker(Part):
         if type(steps) is not int or type(unread) is not int:
             msg = f"the frame has steps {steps!r} and unread {unread!r}, which are no counts"
             raise ReplicaError(msg)
-        self._by_name(frame, "weights")
-        self._by_name(frame, "missing")
-        self.steps, self.unread = steps, unread
+        for column in ("weights", "missing", "share"):
+            self._by_name(frame, column)
+        if "linear_shares" in frame:  # a program of before has none
+            self.experts.take(frame)
+        self.steps, self.unread, self.cut = steps, unread, int(frame.get("cut", 0))
 
     def _keep(self, frame: Frame) -> None:
         """Keep what the frame has for features that no scorer has now, and give back what was kept for those
@@ -249,7 +279,8 @@ class Ranker(Part):
             name: {column: float(frame[column][n]) for column in self._columns if column in frame}
             for n, name in enumerate(frame["names"])
         }
-        kept = {name: _by_column(learned) for name, learned in frame.get("kept", {}).items()}
+        steps = int(frame["steps"])
+        kept = {name: _by_column(learned, steps) for name, learned in frame.get("kept", {}).items()}
         if not all(np.isfinite(list(learned.values())).all() for learned in kept.values()):
             msg = f"the frame keeps weights of {', '.join(kept)} that are not finite"
             raise ReplicaError(msg)
@@ -264,7 +295,7 @@ class Ranker(Part):
     def _by_name(self, frame: Frame, column: str) -> None:
         """Take over what the frame has for features of these names; a frame of before lacks some columns."""
         names, mine = list(frame["names"]), self._columns[column]
-        if column not in frame and column.startswith("missing"):
+        if column not in frame and column not in ("weights", "squares"):
             return
         values = frame[column]
         if values.shape != (len(names),) or not np.isfinite(values).all():
@@ -274,10 +305,11 @@ class Ranker(Part):
         mine[:] = [theirs.get(name, own) for name, own in zip(self.names, mine.tolist(), strict=True)]
 
 
-def _by_column(learned: Any) -> dict[str, float]:
-    """What was kept of a feature; before features could be missing it was a pair."""
+def _by_column(learned: Any, steps: int) -> dict[str, float]:
+    """What was kept of a feature; before there were experts it was a pair."""
     if not isinstance(learned, Mapping):
-        learned = dict(zip(("weights", "squares"), learned, strict=True))
+        pair = dict(zip(("weights", "squares"), learned, strict=True))
+        learned = columns_of_before(pair, steps)
     return {column: float(value) for column, value in learned.items()}
 
 

@@ -177,7 +177,7 @@ def slate_rows(features: Any, clicked: int) -> Any:
     rows.slate_user, rows.slate_ts = np.zeros(1, np.int32), np.zeros(1, np.int64)
     rows.start, rows.other_start = np.array([0, 4], np.int32), np.array([0, 2], np.int32)
     rows.rank_features, rows.other_features = features[order[:4]], features[order[4:]]
-    rows.decided = np.ones(1, np.bool_)
+    rows.decided = rows.ranked = np.ones(1, np.bool_)
     rows.kind, rows.slate, rows.place = np.array([1], np.int8), np.zeros(1, np.int32), np.zeros(1, np.int32)
     return rows
 

@@ -30,6 +30,12 @@ def new(**settings: Any) -> Ranker:
     return Ranker(SCORERS, **settings)
 
 
+def linear(ranker: Ranker) -> np.ndarray:
+    """The weights of the steady expert over all features, behind them those of missing features."""
+    columns = ranker.experts.columns
+    return np.concatenate([columns["linear"], columns["linear_missing"]])
+
+
 class Extra:
     """A scorer with features of these names, 1 for every item."""
 
@@ -72,14 +78,16 @@ def test_the_step_is_the_slope_of_the_listwise_loss() -> None:
     slope = [(gain(start + d) - gain(start - d)) / 2e-6 for d in np.eye(5) * 1e-6]
     ranker = new(weights=dict(zip(OWN.names, start, strict=True)), learning_rate=0.1, squares=1e12)
     ranker.learn(clicked(features))
-    assert np.allclose((ranker.weights - start) / 0.1 * 1e6, slope, atol=1e-3)
+    assert np.allclose((linear(ranker)[:5] - start) / 0.1 * 1e6, slope, atol=1e-3)
 
 
 def test_no_click_moves_a_weight_by_more_than_the_rate() -> None:
     ranker = new(learning_rate=0.1, squares=1e-9)
-    before = ranker.weights.copy()
+    before = {name: column.copy() for name, column in ranker.experts.columns.items()}
     ranker.learn(clicked(np.random.default_rng(1).normal(size=(4, 5)) * 1e3))
-    assert np.abs(ranker.weights - before).max() <= 0.1 + 1e-12
+    for name, rate in (("linear", 0.1), ("quick", 0.3), ("single", 0.3)):
+        moved = np.abs(ranker.experts.columns[name] - before[name]).max()
+        assert 0.0 < moved <= rate + 1e-12
 
 
 def test_it_learns_from_slates_with_its_own_features_only() -> None:
@@ -123,11 +131,11 @@ def test_the_step_is_the_slope_of_the_listwise_loss_where_features_are_missing()
 
     slope = [(gain(start + d) - gain(start - d)) / 2e-6 for d in np.eye(10) * 1e-6]
     ranker = new(weights=dict(zip(OWN.names, start, strict=False)), learning_rate=0.1, squares=1e12)
-    ranker.missing[:] = start[5:]
+    for missing in (ranker.missing, ranker.experts.columns["linear_missing"]):
+        missing[:] = start[5:]
     assert np.allclose(ranker.score(features), known @ start)
     ranker.learn(clicked(features))
-    step = np.concatenate([ranker.weights, ranker.missing]) - start
-    assert np.allclose(step / 0.1 * 1e6, slope, atol=1e-3)
+    assert np.allclose((linear(ranker) - start) / 0.1 * 1e6, slope, atol=1e-3)
 
 
 def test_what_missing_features_weigh_travels_and_is_0_in_what_a_program_of_before_wrote() -> None:
@@ -141,8 +149,10 @@ def test_what_missing_features_weigh_travels_and_is_0_in_what_a_program_of_befor
     restored.restore(snapshot)
     follower.apply(frame)
     assert restored.missing.tolist() == follower.missing.tolist() == before.missing.tolist()
-    old.restore({name: value for name, value in snapshot.items() if not name.startswith("missing")})
+    of_before = ("names", "weights", "squares", "steps", "unread", "schemas", "published")
+    old.restore({name: snapshot[name] for name in of_before})
     assert (old.weights.tolist(), bool(old.missing.any())) == (before.weights.tolist(), False)
+    assert old.explain()["linear"] == 1.0 and np.array_equal(linear(old)[:5], before.weights)
     fewer, more = Ranker(SCORERS[:1]), new()
     fewer.restore(snapshot)
     more.restore(fewer.snapshot())
@@ -183,7 +193,7 @@ def test_a_slate_of_before_teaches_what_is_common_and_nothing_else() -> None:
     now.restore(before.snapshot())
     assert now.learn(clicked(features, logged=before.schemas, reader=now.schemas)) == 1
     before.learn(clicked(features))
-    assert now.weights.tolist() == [0.25, *before.weights.tolist()]
+    assert linear(now)[:6].tolist() == [0.25, *linear(before)[:5].tolist()]
 
 
 def test_a_click_whose_features_cannot_be_read_is_counted_and_published() -> None:
@@ -201,7 +211,7 @@ def test_a_snapshot_of_before_there_were_lists_says_what_untold_features_mean() 
     slates = clicked(features, logged=SimpleNamespace(id=""), reader=now.schemas)  # type: ignore[arg-type]
     before.learn(clicked(features))
     now.learn(slates)
-    assert now.weights.tolist() == [0.25, *before.weights.tolist()]
+    assert linear(now)[:6].tolist() == [0.25, *linear(before)[:5].tolist()]
 
 
 def test_what_does_not_fit_is_refused() -> None:

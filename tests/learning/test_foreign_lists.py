@@ -129,14 +129,15 @@ def test_features_and_weights_are_the_same_wherever_events_are_cut(restarts: boo
 def test_a_click_on_a_list_of_others_moves_the_ranker() -> None:
     learned = Embedded(settings()).learn([log(10)])
     ranker = learned.parts.ranker
-    before, steps = ranker.weights.copy(), ranker.steps
+    linear, steps = ranker.experts.columns["linear"], ranker.steps
+    before = linear.copy()
     shown = Impression(request_id="new", user_id="u1", ts=T0 + DAY_MS, items=["i1", "i0", "i2"])
     learned.learn([[shown], [Click(ts=shown.ts + 5, user_id="u1", item_id="i0", request_id="new")]])
     assert ranker.steps == steps + 1
     features = features_of(learned.pipeline)["new"].astype(np.float64)
     shares = np.exp(features @ before - (features @ before).max())
     gradient = features[1] - shares @ features / shares.sum()
-    moved = np.sign(ranker.weights - before)
+    moved = np.sign(linear - before)
     np.testing.assert_array_equal(moved, np.sign(gradient))
 
 

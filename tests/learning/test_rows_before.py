@@ -13,7 +13,7 @@ import pytest
 
 from freshet.config import load_settings
 from learning.parts import Parts
-from learning.rows.codec import encode_control
+from learning.rows.codec import decode_control, encode_control
 from learning.rows.shared import SharedRows
 from learning.shards.items import ItemsShard
 from stream.engine.shard import Output, ShardStep, SourceRecord
@@ -41,6 +41,13 @@ def test_rows_of_before_give_a_server_the_state_of_who_learned_it(version: int) 
     items = [row.value for row in rows if row.topic == "item-vectors" and row.key and row.value]
     assert {unpack(value)["version"] for value in items} == {version}
     server.follow(rows)
+    # What the ranker learned then, one linear order from decided lists alone, it does not learn now.
+    (_, then), *_ = [decode_control(row.value) for row in rows if row.key == b"ranker" and row.value]
+    ranker = server.parts.ranker
+    assert (dict(zip(ranker.names, ranker.weights.tolist(), strict=True)), ranker.steps) == (
+        dict(zip(then["names"], then["weights"].tolist(), strict=True)), then["steps"],
+    )  # fmt: skip
+    publisher.pipeline.parts.ranker.apply(then)
     assert_same_state(server.parts, publisher.parts, scripted(4)[-1].ts)
 
 

@@ -82,6 +82,12 @@ def running() -> Pipeline:
     return pipeline
 
 
+def of_all(pipeline: Pipeline) -> dict[str, float]:
+    """The weights of the steady expert over all features: others depend on how many there are."""
+    ranker = pipeline.parts.ranker
+    return dict(zip(ranker.names, ranker.experts.columns["linear"].tolist(), strict=True))
+
+
 def weights(pipeline: Pipeline) -> dict[str, float]:
     ranker = pipeline.parts.ranker
     return dict(zip(ranker.names, ranker.weights.tolist(), strict=True))
@@ -94,7 +100,7 @@ def test_a_restart_with_one_more_keeps_weights_and_learns_from_open_slates(runni
     assert weights(after) == {"age": 0.125, **weights(running)}
     click(after, waiting)
     click(running, waiting)
-    assert weights(after) == {"age": 0.125, **weights(running)}
+    assert of_all(after) == {"age": 0.125, **of_all(running)}
     newer = decided(after, 10)
     after.on_events([newer])
     click(after, newer)
