@@ -157,8 +157,9 @@ def test_a_scorer_that_raises_leaves_the_order_of_the_sources_and_teaches_nothin
     parts: Parts, scorer: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
     bad = scorer(TasteSettings(weight=1.0), parts.mf)
-    parts.ranker._widths = [*parts.ranker._widths[:-1], (bad, 1)]
-    parts.ranker.weights[-1] = 1.0
+    ranker = parts.ranker
+    ranker._widths = [(bad, 1) if scorer.names == ("taste",) else (scorer, n) for scorer, n in ranker._widths]
+    ranker.weights[ranker.names.index("taste")] = 1.0
     parts.policies["mine"] = RaisesAtReach()  # nobody explores
     decision = decided(parts, Failures())
     assert (decision.items, decision.scores, decision.features) == (["i4", "i3"], [0.0, 0.0], b"")
