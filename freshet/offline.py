@@ -119,9 +119,9 @@ class StateRecommender:
         best = rows[np.lexsort((rows, -scores))[:k]]
         return [name for name in self._parts.items.ids_of(best) if name is not None]
 
-    def scores(self, slate: Slate, ts: int) -> Float64:
+    def scores(self, slate: Slate, ts: int, *, as_logged: bool = False) -> Float64:
         """The ranker's scores (n,) of a list's items, NaN for an item of which nothing is known."""
-        return self.score(self.list_features(slate, ts))
+        return self.score(self.list_features(slate, ts, as_logged=as_logged))
 
     @property
     def features(self) -> dict[str, tuple[str, ...]]:
@@ -133,18 +133,17 @@ class StateRecommender:
             found[name if name not in found else f"{name} ({len(found)})"] = scorer.names
         return found
 
-    def list_features(self, slate: Slate, ts: int) -> Float32:
+    def list_features(self, slate: Slate, ts: int, *, as_logged: bool = False) -> Float32:
         """What the ranker would see now of a list's items, place by place: (n, F).
 
         A list of others is asked for as the learner does. Of an own decision the features are computed anew
-        too, with the scorers of these settings; as logged, if something came with its items, for then the
-        list was the client's, and in which order it stood there only these features tell.
+        too, with the scorers of these settings, unless they are wanted `as_logged`.
         """
         parts, context = self._parts, revive_context(slate.context)
         if not isinstance(context, dict):
             context = None  # of somebody else's making
         if slate.decided:
-            logged = self._logged(slate) if slate.item_context else None
+            logged = self._logged(slate) if as_logged else None
             if logged is not None:
                 return logged
             ask, _ = self._ask(slate.user_id, len(slate.items), ts, context)

@@ -58,7 +58,8 @@ class DropOne:
     Example:
         >>> class Two:
         ...     features = {"place": ["first"], "taste": ["liked"]}
-        ...     def list_features(self, slate, ts): return np.array([[1, 0], [0, 1]], np.float32)
+        ...     def list_features(self, slate, ts, as_logged):
+        ...         return np.array([[1, 0], [0, 1]], np.float32)
         ...     def score(self, features): return features @ [3.0, 0.0]
         >>> without = DropOne(Two())
         >>> scores = without.shown(Slate(request_id="r", user_id="u", ts=5, items=["a", "b"]), 5)
@@ -79,9 +80,9 @@ class DropOne:
         self._alone = [RunningMoments() for _ in self.names]
         self.lists = self.left_out = 0
 
-    def shown(self, slate: Slate, ts: int) -> Float64:
+    def shown(self, slate: Slate, ts: int, *, as_logged: bool = False) -> Float64:
         """Scores (n,) of the whole, as the scorer gives them; the rest is kept until `closed`."""
-        features = self._scorer.list_features(slate, ts)
+        features = self._scorer.list_features(slate, ts, as_logged=as_logged)
         whole = self._scorer.score(features)
         if len(self._open) >= _MOST_OPEN:
             self.left_out += 1

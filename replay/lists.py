@@ -17,6 +17,7 @@ from replay.list_scorer import ListScorer
 from replay.orders import SIMPLE_ORDERS, SimpleOrders
 from replay.paired import Halves, PairedSums
 from stream.blocks import CLICK, CLOSED, ORGANIC, SHOWN, FeedbackBlock, Slate
+from stream.events import Decision, LoggedEvent
 
 __all__ = ["FRESHET", "LIST_METRICS", "Lists", "ListsResult"]
 
@@ -29,6 +30,7 @@ LIST_METRICS = (*ORDER_METRICS, "log_loss")
 _OTHER = "(other placements)"
 _MOST_PLACEMENTS = 20
 _MOST_USERS = 1_000_000
+_MOST_GIVEN = 200_000
 
 
 @dataclass(slots=True)
@@ -76,7 +78,7 @@ class Lists(Observer):
 
     When the window closes (or the log ends) the scores are held against what was clicked: a list with at
     least one rewarded place counts. Own decisions and lists of others are treated alike: their items are
-    scored anew, by the settings of this replay.
+    scored anew, by the settings of this replay; where the client named the candidates, as logged.
 
     Grows with the scores of lists whose window is open, 8 bytes an order and item; with the simple orders'
     items; and remembers a million users.
@@ -89,7 +91,8 @@ class Lists(Observer):
 
     Example:
         >>> class Alphabet:
-        ...     def scores(self, slate, ts): return -np.array([float(ord(item)) for item in slate.items])
+        ...     def scores(self, slate, ts, as_logged):
+        ...         return -np.array([float(ord(item)) for item in slate.items])
         >>> lists = Lists(Alphabet())
         >>> slate = Slate(request_id="r", user_id="u", ts=5, items=["b", "a"], rewards={1: 1.0})
         >>> lists.observe(FeedbackBlock([slate], [], [0], [0], [-1], [0.0], [False], [5]))
@@ -106,11 +109,19 @@ class Lists(Observer):
         self._every, self._without = every, without
         self._simple = SimpleOrders() if simple else None
         self._users: dict[str, None] = {}  # those last seen, the longest ago first
+        self._given: dict[str, None] = {}  # decisions that are not shown yet
         self._n_lists = 0
         self._open: dict[str, _Shown] = {}
         orders = (FRESHET, *(SIMPLE_ORDERS if simple else ()))
         shape = len(orders), len(LIST_METRICS)
         self.result = ListsResult(orders, PairedSums(*shape), Halves(*shape), without=without)
+
+    def note(self, event: LoggedEvent, *, backfill: bool) -> None:
+        """Remember of a decision that the client named its candidates: its slate does not say so."""
+        if type(event) is Decision and event.given:
+            self._given[event.request_id] = None
+            if len(self._given) > _MOST_GIVEN:
+                del self._given[next(iter(self._given))]
 
     def needs_state(self, block: FeedbackBlock) -> bool:
         """What is shown is ordered first."""
@@ -158,6 +169,7 @@ class Lists(Observer):
 
     def _shown(self, slate: Slate, ts: int) -> None:
         is_new_user = self._meet(slate.user_id)
+        as_logged = self._given.pop(slate.request_id, 0) is None
         there = self._open.pop(slate.request_id, None)
         if there is not None:
             # Shown again, since its decision came late: what is asked is still what was known at first.
@@ -168,7 +180,7 @@ class Lists(Observer):
             return
         self._n_lists += 1
         if (self._n_lists - 1) % self._every == 0 and slate.items:
-            own = np.asarray(self._score(slate, ts), np.float64)
+            own = np.asarray(self._score(slate, ts, as_logged=as_logged), np.float64)
             scores = np.where(np.isfinite(own), own, -np.inf)[None]
             was_shown = np.ones(scores.size, np.bool_)
             if self._simple is not None:

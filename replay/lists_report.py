@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Literal, NamedTuple
 
+import numpy as np
 from rich import box
 from rich.console import Console
 from rich.markup import escape
@@ -16,7 +17,7 @@ from replay.report import numbers
 
 __all__ = ["Verdict", "lists_json", "print_lists", "verdict"]
 
-_MRR, _LOSS = LIST_METRICS.index("mrr"), LIST_METRICS.index("log_loss")
+_MRR, _AUC, _LOSS = (LIST_METRICS.index(name) for name in ("mrr", "auc", "log_loss"))
 _FEW = 30
 """From so many lists on an interval may be believed."""
 _HEADS = ("MRR", "NDCG@5", "NDCG@10", "hit@1", "hit@5", "AUC")
@@ -28,12 +29,13 @@ class Verdict(NamedTuple):
     `best` is the simple order with the largest MRR, `hardest` the one that Freshet is least surely above, and
     `minus` what Freshet has above `best`. `outcome` is ``above`` (of every simple order, each interval above
     0), ``below`` (of one, its interval below 0), ``level`` (neither can be told) or ``few`` (fewer than 30
-    lists).
+    lists). `against` says in words which simple order is above it by AUC, where there is one.
     """
 
     outcome: str
     best: str
     hardest: str
+    against: str
     ours: float
     theirs: float
     minus: Interval
@@ -53,8 +55,18 @@ def verdict(found: ListsResult, sums: PairedSums) -> Verdict | None:
         outcome = "below"
     else:
         outcome = "above" if differences[hardest].low > 0.0 else "level"
-    ours, theirs = sums.mean(0, _MRR), sums.mean(best, _MRR)
-    return Verdict(outcome, found.orders[best], found.orders[hardest], ours, theirs, differences[best])
+    names = found.orders
+    ours, theirs, against = sums.mean(0, _MRR), sums.mean(best, _MRR), _against(found, sums)
+    return Verdict(outcome, names[best], names[hardest], against, ours, theirs, differences[best])
+
+
+def _against(found: ListsResult, sums: PairedSums) -> str:
+    """The simple order with the largest AUC, if it is surely above Freshet's; else nothing."""
+    best = max(range(1, len(found.orders)), key=lambda at: np.nan_to_num(sums.mean(at, _AUC)))
+    minus = sums.minus(best, _AUC)
+    if minus is None or minus.high >= 0.0:
+        return ""
+    return f"{sums.mean(0, _AUC):.3f}, {found.orders[best]} {sums.mean(best, _AUC):.3f}"
 
 
 _SENTENCES = {
@@ -70,21 +82,20 @@ def _sentence(found: Verdict) -> str:
 
     Example:
         >>> minus = Interval(0.16, 0.15, 0.17)
-        >>> print(_sentence(Verdict("above", "click rate", "click rate", 0.61, 0.45, minus)))
+        >>> print(_sentence(Verdict("above", "click rate", "click rate", "", 0.61, 0.45, minus)))
         On your log Freshet's order beats every simple order: MRR 0.610, the best of them (click rate) \
 0.450, difference 0.160 [0.150, 0.170].
     """
     minus = found.minus
-    numbers_of = (
-        f"MRR {found.ours:.3f}, the best of them ({found.best}) {found.theirs:.3f}, difference "
-        f"{minus.mean:.3f} [{minus.low:.3f}, {minus.high:.3f}]."
+    said = (
+        f"{_SENTENCES[found.outcome]}: MRR {found.ours:.3f}, the best of them ({found.best}) "
+        f"{found.theirs:.3f}, difference {minus.mean:.3f} [{minus.low:.3f}, {minus.high:.3f}]."
     )
-    hard = (
-        f" Hardest to tell from: {found.hardest}."
-        if found.outcome == "level" and found.hardest != found.best
-        else ""
-    )
-    return f"{_SENTENCES[found.outcome]}: {numbers_of}{hard}"
+    if found.outcome == "level" and found.hardest != found.best:
+        said += f" Hardest to tell from: {found.hardest}."
+    if found.outcome == "above" and found.against:
+        said += f" By AUC, which looks at the whole list, it does not: {found.against}."
+    return said
 
 
 def lists_json(found: ListsResult) -> dict[str, Any] | None:

@@ -15,6 +15,7 @@ from replay.drive import Observer
 from replay.drop_one import DropOne
 from replay.lists import LIST_METRICS, Lists, ListsResult
 from stream.blocks import CLICK, CLOSED, ORGANIC, FeedbackBlock, Slate
+from stream.events import LoggedEvent
 
 __all__ = ["Prequential", "PrequentialResult", "Recommender"]
 
@@ -29,7 +30,7 @@ class Recommender(Protocol):
     def recommend(self, user_id: str, k: int, ts: int) -> Sequence[str]:
         """The best k items for a user at `ts` (ms), best first, without exploration."""
 
-    def scores(self, slate: Slate, ts: int) -> Float64:
+    def scores(self, slate: Slate, ts: int, *, as_logged: bool = False) -> Float64:
         """As `replay.list_scorer.ListScorer`: scores (n,) of a list's items for its user."""
 
     def reachable(self, user_id: str, item_id: str, ts: int) -> bool:
@@ -97,7 +98,7 @@ class Prequential(Observer):
     Example:
         >>> class Fixed:
         ...     def recommend(self, user_id, k, ts): return ["a", "b"][:k]
-        ...     def scores(self, slate, ts): return np.arange(len(slate.items), dtype=np.float64)
+        ...     def scores(self, slate, ts, as_logged): return np.arange(len(slate.items), dtype=np.float64)
         ...     def reachable(self, user_id, item_id, ts): return item_id in "ab"
         >>> scored = Prequential(Fixed(), k=2)
         >>> block = FeedbackBlock([], [("u", "b"), ("u", "c")], [3, 3], [0, 1], [-1, -1], [1.0, 1.0])
@@ -121,6 +122,10 @@ class Prequential(Observer):
         self._n_positives = 0
         self._lists = Lists(recommender, simple=simple, every=every, without=without)
         self.result = PrequentialResult(k, lists=self._lists.result)
+
+    def note(self, event: LoggedEvent, *, backfill: bool) -> None:
+        """What slates will not say of themselves."""
+        self._lists.note(event, backfill=backfill)
 
     def needs_state(self, block: FeedbackBlock) -> bool:
         """Whatever is shown or clicked is predicted first."""

@@ -15,6 +15,7 @@ from typer.testing import CliRunner
 from freshet.cli import app
 from freshet.config import load_settings
 from freshet.offline import StateRecommender
+from learners.feature_schema import schema_id
 from learning.errors import SettingsError
 from learning.pipeline import Pipeline
 from replay import Entry, Observer, drive
@@ -183,6 +184,21 @@ def test_a_list_of_others_is_scored_by_the_very_features_that_its_clicks_teach()
     drive(pipeline, [Entry(event, event.ts) for event in log], join=settings.join, observers=[Reads()])
     learned = {slate.request_id: slate.features for slate in pipeline.joiners[False]._open.values()}
     assert (len(learned), learned) == (40, seen)
+
+
+def test_a_decision_over_named_candidates_is_scored_by_the_features_that_it_logged() -> None:
+    settings = load_settings(environ={}, flags={"learn": {"embedding_dim": 8}})
+    state = StateRecommender(Pipeline(settings, b"sixteen bytes or more").parts, settings.serve.sources)
+    names = [name for columns in state.features.values() for name in columns]
+    logged = np.arange(3 * len(names), dtype="<f4").reshape(3, -1)
+    slate = Slate(request_id="r", user_id="u", ts=T, items=["a", "b"], others=["c"], decided=True)
+    slate.features, slate.feature_schema = logged.tobytes(), schema_id(names)
+    np.testing.assert_array_equal(state.list_features(slate, T, as_logged=True), logged[:2])
+    assert state.list_features(slate, T).shape == (2, len(names))
+    slate.feature_schema = "of others"
+    np.testing.assert_array_equal(
+        state.list_features(slate, T, as_logged=True), state.list_features(slate, T)
+    )
 
 
 def test_asking_the_state_changes_nothing() -> None:

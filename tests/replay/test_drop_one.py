@@ -27,7 +27,7 @@ class Planted:
         self.rng = np.random.default_rng(7)
         self.logged: list[npt.NDArray[np.float32]] = []
 
-    def list_features(self, slate: Slate, ts: int) -> npt.NDArray[np.float32]:
+    def list_features(self, slate: Slate, ts: int, *, as_logged: bool = False) -> npt.NDArray[np.float32]:
         found = self.rng.integers(0, 3, (len(slate.items), 4)).astype(np.float32)
         clicked = [slate.rewards.get(n, 0.0) > 0 for n in range(len(slate.items))]
         found[:, 3] = clicked if self.leaks else 0.0
@@ -37,7 +37,7 @@ class Planted:
     def score(self, features: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
         return np.asarray(features @ WEIGHTS, np.float64)
 
-    def scores(self, slate: Slate, ts: int) -> npt.NDArray[np.float64]:
+    def scores(self, slate: Slate, ts: int, *, as_logged: bool = False) -> npt.NDArray[np.float64]:
         raise NotImplementedError  # lists are scored by their features
 
 
@@ -90,7 +90,7 @@ def test_bars_are_as_long_as_the_loss_and_json_has_every_feature() -> None:
 
 def test_an_item_of_which_nothing_is_known_stays_unknown_without_any_feature() -> None:
     class Half(Planted):
-        def list_features(self, slate: Slate, ts: int) -> npt.NDArray[np.float32]:
+        def list_features(self, slate: Slate, ts: int, *, as_logged: bool = False) -> npt.NDArray[np.float32]:
             return np.array([[1, 1, 1, 1], [np.nan] * 4, [0, 0, 0, 0]], np.float32)
 
     without, lists = _played(Half(), n=1)

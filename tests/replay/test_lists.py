@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 import pytest
@@ -21,7 +23,7 @@ HOUR = 3_600_000
 class Alphabet:
     """Scores in the order of the alphabet; of "?" nothing is known."""
 
-    def scores(self, slate: Slate, ts: int) -> npt.NDArray[np.float64]:
+    def scores(self, slate: Slate, ts: int, *, as_logged: bool = False) -> npt.NDArray[np.float64]:
         return np.array([np.nan if item == "?" else -float(ord(item)) for item in slate.items])
 
 
@@ -158,6 +160,27 @@ def test_new_items_new_users_placements_and_the_second_half_are_counted_apart() 
     assert _means(found, FRESHET, found.parts["new users"])["mrr"] == 0.5
 
 
+def test_where_the_client_named_the_candidates_the_logged_features_are_asked_for() -> None:
+    class Asked(Alphabet):
+        found: list[tuple[str, bool]] = []  # noqa: RUF012
+
+        def scores(self, slate: Slate, ts: int, *, as_logged: bool = False) -> npt.NDArray[np.float64]:
+            self.found.append((slate.request_id, as_logged))
+            return super().scores(slate, ts)
+
+    odds: dict[str, Any] = {"propensities": [0.5, 0.5], "policy": "uniform", "user_id": "u", "ts": 0}
+    decisions = [
+        Decision(request_id=name, items=["a", "b"], given=name == "given", **odds)
+        for name in ("given", "own")
+    ]
+    joiner, lists = Joiner(JoinSettings(), ForgetBook(b"sixteen bytes or more")), Lists(Asked())
+    for decision in decisions:
+        lists.note(decision, backfill=False)
+        joiner.on_event(decision)
+    lists.observe(joiner.take()[0])  # type: ignore[arg-type]
+    assert Asked.found == [("given", True), ("own", False)]
+
+
 def test_the_second_half_of_a_long_log_begins_in_the_middle() -> None:
     halves = Halves(1, 1)
     for n in range(3_000):
@@ -181,6 +204,19 @@ def test_a_list_that_is_shown_again_when_its_decision_comes_is_asked_once() -> N
     shown = Impression(request_id="r", ts=0, user_id="u", items=["b", "a"])
     found = _play(shown, Click(request_id="r", item_id="a", ts=1), decision)
     assert (found.whole.lists, _means(found, "clicks so far")["mrr"]) == (1, 0.75)
+
+
+def test_a_verdict_that_auc_contradicts_says_so() -> None:
+    names = ("Freshet", "as displayed")
+    found = ListsResult(names, PairedSums(2, len(LIST_METRICS)), Halves(2, len(LIST_METRICS)))
+    for n in range(60):
+        values = np.full((2, len(LIST_METRICS)), np.nan)
+        values[:, LIST_METRICS.index("mrr")] = 0.6 + 0.1 * (n % 2), 0.4
+        values[:, LIST_METRICS.index("auc")] = 0.6, 0.8 + 0.1 * (n % 2)
+        found.add(values, [])
+    text = (lists_json(found) or {})["parts"]["all lists"]["verdict"]["text"]
+    assert "beats every simple order: MRR 0.650" in text
+    assert text.endswith("it does not: 0.600, as displayed 0.850."), text
 
 
 @pytest.mark.parametrize(

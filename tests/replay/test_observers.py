@@ -48,7 +48,7 @@ class Fixed:
     def recommend(self, user_id: str, k: int, ts: int) -> Sequence[str]:
         return [chr(97 + n) for n in range(k)]
 
-    def scores(self, slate: Slate, ts: int) -> npt.NDArray[np.float64]:
+    def scores(self, slate: Slate, ts: int, *, as_logged: bool = False) -> npt.NDArray[np.float64]:
         return np.array([-ord(item) for item in slate.items], np.float64)
 
     def reachable(self, user_id: str, item_id: str, ts: int) -> bool:
