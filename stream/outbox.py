@@ -127,14 +127,10 @@ def weight_of(shown: Decision | OpenSlate) -> int:
     """
     items, others, context = shown.items, shown.others, shown.context
     # What CPython takes for the structs, and for each text with its place in a list and its propensity.
-    n_bytes = (
-        _SLATE_BYTES
-        + len(store_item_context(shown.item_context))
-        + 100 * len(items)
-        + 60 * len(others)
-        + len(shown.features)
-    )
+    n_bytes = _SLATE_BYTES + 100 * len(items) + 60 * len(others) + len(shown.features)
     n_bytes += len("".join(items)) + len("".join(others))
+    if known := shown.item_context:
+        n_bytes += len(store_item_context(known))
     return n_bytes if context is None else n_bytes + len(context)
 
 
@@ -158,14 +154,15 @@ class Outbox:
     """
 
     __slots__ = (
-        "_actions", "_block", "_operations", "_segments", "_serial", "accepted_at",
+        "_actions", "_acts", "_block", "_operations", "_segments", "_serial", "accepted_at",
     )  # fmt: skip
 
     def __init__(self, kinds: Iterable[str] = ("click",)) -> None:
         self._segments: list[Segment] = []
         self._actions = {kind: number for number, kind in enumerate(kinds)}
         self._block: FeedbackBlock | None = None
-        self._operations: list[tuple[int, int, int, float, bool, int, float, int, int]] = []
+        self._operations: list[tuple[int, int, int, float, bool, int, float, int]] = []
+        self._acts: list[tuple[int, int]] = []  # operations of other kinds than "click", and which
         self._serial = 0
         self.accepted_at = 0
 
@@ -182,12 +179,14 @@ class Outbox:
         block, self._block = self._block, None
         if block is not None:
             columns = map(list, zip(*self._operations, strict=True))
-            block.kind, block.ref, block.place, block.reward, block.first, block.ts, before, at, action = (
-                columns
-            )
+            block.kind, block.ref, block.place, block.reward, block.first, block.ts, before, at = columns
             block.before = before if any(before) else []
             block.accepted = at if any(at) else []
-            block.action = action if any(action) else []
+            if self._acts:
+                block.action = [0] * len(block.kind)
+                for o, action in self._acts:
+                    block.action[o] = action
+                self._acts = []
             self._operations = []
 
     def _put(
@@ -200,7 +199,6 @@ class Outbox:
         ts: int,
         before: float = 0.0,
         accepted_at: int = 0,
-        action: int = 0,
     ) -> None:
         block = self._block
         if block is None:
@@ -211,7 +209,7 @@ class Outbox:
             ref = slate.ref = len(block.slates)
             slate.serial = self._serial
             block.slates.append(slate)
-        self._operations.append((kind, ref, place, reward, first, ts, before, accepted_at, action))
+        self._operations.append((kind, ref, place, reward, first, ts, before, accepted_at))
 
     def shown(self, slate: OpenSlate) -> None:
         """The slate counts as shown, at its own time."""
@@ -229,8 +227,9 @@ class Outbox:
     ) -> None:
         """The reward of one place changed from `before`; a change of 0 is a signal. No `kind`: nobody
         clicked, a reward is taken back."""
-        action = TAKEN_BACK if kind is None else self._actions[kind]
-        self._put(slate, CLICK, place, change, first, ts, before, self.accepted_at, action)
+        if kind != "click":
+            self._acts.append((len(self._operations), TAKEN_BACK if kind is None else self._actions[kind]))
+        self._put(slate, CLICK, place, change, first, ts, before, self.accepted_at)
 
     def closed(self, slate: OpenSlate, ts: int) -> None:
         """The window of the slate ended at `ts`."""
@@ -241,8 +240,9 @@ class Outbox:
         block = self._block
         if block is None:
             block = self._open()
-        ref, action = len(block.organic), self._actions[kind]
-        self._operations.append((ORGANIC, ref, -1, reward, True, ts, 0.0, self.accepted_at, action))
+        if kind != "click":
+            self._acts.append((len(self._operations), self._actions[kind]))
+        self._operations.append((ORGANIC, len(block.organic), -1, reward, True, ts, 0.0, self.accepted_at))
         block.organic.append((user_id, item_id))
 
     def item(self, event: ItemEvent) -> None:

@@ -21,17 +21,19 @@ _NONE = msgspec.Raw(b"null")
 
 def foreign_slate(impression: Impression) -> OpenSlate:
     """Somebody else's slate: its features, if it gets any, are the learner's."""
-    return OpenSlate(
+    slate = OpenSlate(
         request_id=impression.request_id,
         user_id=impression.user_id,
         ts=impression.ts,
         items=impression.items,
-        item_context=store_item_context(impression.item_context),
         propensities=impression.propensities,
         policy=impression.policy or "",
         context=store_context(impression.context),
         placement=impression.placement,
     )
+    if known := impression.item_context:
+        slate.item_context = store_item_context(known)
+    return slate
 
 
 def decided_slate(decision: Decision, ts: int | None = None, items: list[str] | None = None) -> OpenSlate:
@@ -57,10 +59,10 @@ def decided_slate(decision: Decision, ts: int | None = None, items: list[str] | 
         others=decision.others,
         explored=decision.explored,
         placement=decision.placement,
-        item_context=store_item_context(decision.item_context),
     )
-    if slate.item_context and decision.others:
-        slate.item_context = _pick_contexts(slate.item_context, range(len(decision.items)))
+    if known := decision.item_context:
+        stored = store_item_context(known)
+        slate.item_context = _pick_contexts(stored, range(len(decision.items))) if decision.others else stored
     if items is not None and items != decision.items:
         _rearrange(slate, items)
     return slate
