@@ -133,6 +133,11 @@ class StateRecommender:
             found[name if name not in found else f"{name} ({len(found)})"] = scorer.names
         return found
 
+    @property
+    def shares(self) -> dict[str, float]:
+        """The share of each order in the mixture that is served now."""
+        return self._parts.ranker.explain()
+
     def list_features(self, slate: Slate, ts: int, *, as_logged: bool = False) -> Float32:
         """What the ranker would see now of a list's items, place by place: (n, F).
 

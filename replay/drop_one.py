@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -57,7 +58,7 @@ class DropOne:
 
     Example:
         >>> class Two:
-        ...     features = {"place": ["first"], "taste": ["liked"]}
+        ...     features, shares = {"place": ["first"], "taste": ["liked"]}, {}
         ...     def list_features(self, slate, ts, as_logged):
         ...         return np.array([[1, 0], [0, 1]], np.float32)
         ...     def score(self, features): return features @ [3.0, 0.0]
@@ -113,6 +114,11 @@ class DropOne:
         for moments, value in zip(self._alone, aucs, strict=True):
             if value == value:
                 moments.add(value)
+
+    @property
+    def shares(self) -> Mapping[str, float]:
+        """The share that each order has in the mixture now, the largest first."""
+        return self._scorer.shares
 
     def drop(self, request_id: str) -> None:
         """The list does not count."""

@@ -15,6 +15,7 @@ from replay.report import cells, numbers
 __all__ = ["drop_one_json", "leak_notes", "print_drop_one"]
 
 _BAR = 20
+_SMALL, _MOST_SHARES = 0.01, 6
 _BLOCKS = " ▏▎▍▌▋▊▉█"
 
 
@@ -23,6 +24,7 @@ def drop_one_json(found: DropOne) -> dict[str, Any]:
     return {
         "lists": found.lists,
         "left_out": found.left_out,
+        "mixture": dict(found.shares),
         "features": [
             {"name": each.name, "loss": numbers(each.loss), "auc_alone": each.alone, "is_leak": each.is_leak}
             for each in found.features()
@@ -48,6 +50,11 @@ def print_drop_one(console: Console, found: DropOne) -> None:
     title = f"log loss of the click gained without it, over {found.lists:,} lists"
     console.print(_bars("feature", found.features(), title))
     console.print(_bars("scorer (all its features)", found.scorers(), ""))
+    if found.shares:
+        told = [f"{name} {share:.2f}" for name, share in found.shares.items() if share >= _SMALL][
+            :_MOST_SHARES
+        ]
+        console.print(escape(f"at the end of the log the mixture goes by {', '.join(told)}"))
 
 
 def _bars(head: str, found: Sequence[Dropped], title: str) -> Table:

@@ -34,6 +34,11 @@ class FeatureScorer(Protocol):
     def features(self) -> Mapping[str, Sequence[str]]:
         """The names of the features in their order, by the scorer that they come from."""
 
+    @property
+    def shares(self) -> Mapping[str, float]:
+        """The share that each of the orders it mixes has in its own now, the largest first; none if it mixes
+        none."""
+
     def list_features(self, slate: Slate, ts: int, *, as_logged: bool = False) -> Float32:
         """Features (n, F) of the slate's items at `ts` (ms), or as the decision logged them; NaN is
         missing."""

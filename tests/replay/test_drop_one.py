@@ -21,6 +21,7 @@ class Planted:
     """Items "xyz" by features: `strong` and `weak` of one scorer, `idle` and `leak` of another."""
 
     features = {"carrying": ["strong", "weak"], "other": ["idle", "leak"]}  # noqa: RUF012
+    shares = {"strong": 0.9, "weak": 0.095, "idle": 0.005}  # noqa: RUF012
 
     def __init__(self, leaks: bool = True) -> None:
         self.leaks = leaks
@@ -84,6 +85,7 @@ def test_bars_are_as_long_as_the_loss_and_json_has_every_feature() -> None:
     print_drop_one(console, without)
     text = console.export_text()
     assert text.count("█" * 20) == 2 and "AUC alone" in text
+    assert "the mixture goes by strong 0.90, weak 0.10\n" in text
     found = drop_one_json(without)
     assert (found["lists"], len(found["features"]), len(found["scorers"])) == (40, 4, 2)
 
