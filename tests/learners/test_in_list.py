@@ -52,7 +52,7 @@ def _finite(value: Any) -> Any:
 
 def test_what_has_no_name_goes_by_its_hash_and_words_are_no_numbers() -> None:
     scorer = InList(Settings(numbers=("price",), more=3), Catalogue())
-    contexts = [
+    contexts: list[dict[str, Any]] = [
         {"stars": 4, "place": "x", "price": 1},
         {"stars": 5, "price": 2},
         {"price": 3, "other": False},

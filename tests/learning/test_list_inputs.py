@@ -178,7 +178,7 @@ def widest() -> bytes:
 
 def test_a_record_is_cut_in_two_with_its_inputs() -> None:
     whole = cast(TrainingLists, decode_segment(widest()))
-    cuts = [decode_segment(value) for value in bounded(whole, 1_000)]
+    cuts = [decode_segment(value) for value in bounded(whole, 6_000)]
     assert len(cuts) > 1
     for name in ("keys", "request"):
         joined = np.concatenate([getattr(cut, name) for cut in cuts])

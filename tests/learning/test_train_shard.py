@@ -105,9 +105,9 @@ def test_the_ring_is_bounded_in_bytes_and_the_oldest_close_as_they_are() -> None
 
 
 def test_a_click_on_a_list_that_closed_early_is_counted_and_teaches_nothing() -> None:
-    wide = [slate(f"r{n}") for n in range(3)]
+    wide, n_candidates = [slate(f"r{n}") for n in range(3)], 250_000 // N_FEATURES  # half a megabyte each
     for one in wide:
-        one.others, one.features = ["x"] * 49_998, bytes(4 * 50_000 * N_FEATURES)
+        one.others, one.features = ["x"] * (n_candidates - 2), bytes(4 * n_candidates * N_FEATURES)
     _, train = trained(block(*wide, kind=SHOWN), block(*wide, kind=CLICK), mb=1)
     assert train.counters == {"lists closed early": 1, "clicks missed": 1}
 
