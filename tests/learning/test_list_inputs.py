@@ -178,12 +178,13 @@ def widest() -> bytes:
 
 def test_a_record_is_cut_in_two_with_its_inputs() -> None:
     whole = cast(TrainingLists, decode_segment(widest()))
-    cuts = [decode_segment(value) for value in bounded(whole, 6_000)]
+    cuts = [decode_segment(value) for value in bounded(whole, 2_000)]
     assert len(cuts) > 1
     for name in ("keys", "request"):
         joined = np.concatenate([getattr(cut, name) for cut in cuts])
         assert joined.size and joined.tobytes() == getattr(whole, name).tobytes()
-    assert {cast(TrainingLists, cut).layout for cut in cuts} == {whole.layout}
+    told = [cast(TrainingLists, cut) for cut in cuts]
+    assert {cut.layout for cut in told if cut.users} == {whole.layout}
 
 
 @pytest.mark.parametrize(
