@@ -55,3 +55,12 @@ def warm_serving(
                 RecommendRequest(user_id=user_id, policy=policy),
                 Circumstances(f"warm-{n}-{policy}-all", 1, 0, False, ""),
             )
+            # Of a list of one, parts of arrays are laid out otherwise, which is another kind to a compiler.
+            for names in (["a", "b", "nobody's"], ["a"]):
+                listed = RecommendRequest(
+                    user_id=user_id,
+                    policy=policy,
+                    candidates=names,
+                    item_context=[{"price": float(k)} for k in range(len(names))],
+                )
+                maker.decide(listed, Circumstances(f"warm-{n}-{policy}-{names}", 1, 0, False, ""))
