@@ -22,7 +22,7 @@ Int32 = npt.NDArray[np.int32]
 
 
 def encode_lists(block: TrainingLists, found: Followed, schemas: FeatureSchemas) -> RowBlock:
-    """A block of decided lists with their features by name; nothing in it is a row of a table.
+    """A block of lists with their features by name; nothing in it is a row of a table.
 
     Operations without a list are left out, and rewards are those of closed lists: before that it would
     matter where blocks end.
@@ -55,7 +55,8 @@ def encode_lists(block: TrainingLists, found: Followed, schemas: FeatureSchemas)
         start=start,
         clusters=np.full((n_lists, 1), -1, np.int32),
         weights=np.zeros((n_lists, 1), np.float32),
-        decided=np.ones(n_lists, np.bool_),
+        decided=np.array([one.decided for one in lists], np.bool_),
+        ranked=np.ones(n_lists, np.bool_),
         policy=np.full(n_lists, -1, np.int8),
         items=nothing,
         propensity=np.full(nothing.size, np.nan, np.float32),

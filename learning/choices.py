@@ -33,6 +33,7 @@ __all__ = [
     "in_one_way",
     "policy_entries",
     "policy_names",
+    "read_by_scorers",
     "request_features_of",
     "with_policies",
 ]
@@ -151,6 +152,27 @@ def chosen_learners(settings: LearningSettings) -> list[Chosen]:
     more = [{"kind": kind} for kind in _AS_NEEDED if kind in read]
     chosen = chosen_parts(LEARNERS, [*settings.learners, *more])
     return _of_their_own(chosen, {*_TAKEN, *_IN_FRAMES, *policy_names(settings)})
+
+
+def read_by_scorers(settings: LearningSettings) -> list[str]:
+    """Names of all parts from which features come: what scorers read, and what that reads in its turn.
+
+    Raises:
+        SettingsError: an entry does not fit.
+
+    Example:
+        >>> read_by_scorers(LearningSettings())
+        ['cooccurrence', 'mf', 'popularity']
+    """
+    learners = {one.name: one for one in chosen_learners(settings)}
+    found: set[str] = set()
+    left = [need for scorer in chosen_scorers(settings) for need in _needs(scorer)]
+    while left:
+        name = left.pop()
+        if name not in found:
+            found.add(name)
+            left += _needs(learners[name]) if name in learners else ()
+    return sorted(found)
 
 
 def chosen_measures(settings: LearningSettings) -> list[Chosen]:

@@ -12,10 +12,38 @@ from learners.part import Columns, PartSpec, check_columns
 from learners.table import EmbeddingTable
 from stream.parcels import ITEM, Parcel
 
-__all__ = ["opened", "packed"]
+__all__ = ["joined", "opened", "packed"]
 
 Bool = npt.NDArray[np.bool_]
 Int32 = npt.NDArray[np.int32]
+
+
+def joined(spec: PartSpec, pieces: Sequence[Mapping[str, Columns]]) -> dict[str, Columns]:
+    """The tables that a part has given piece by piece, as one; pieces without them say nothing.
+
+    Example:
+        >>> from learners import Column, Table
+        >>> samples = Table((Column("user", "i4", ref="users"), Column("item", "i4", ref="item")), ("item",))
+        >>> spec = PartSpec(parcel={"users": Table((Column("bias", "f4"),)), "samples": samples})
+        >>> piece = {"users": {"bias": np.ones(2)}, "samples": {"user": np.arange(2), "item": np.arange(2)}}
+        >>> joined(spec, [piece, {}, piece])["samples"]["user"].tolist()
+        [0, 1, 2, 3]
+    """
+    told = [piece for piece in pieces if spec.parcel.keys() <= piece.keys()]
+    if len(told) < 2:
+        return {name: dict(told[0][name]) for name in spec.parcel} if told else {}
+    ends = {name: np.cumsum([0, *[_rows(piece[name]) for piece in told]]).tolist() for name in spec.parcel}
+    out: dict[str, Columns] = {name: {} for name in spec.parcel}
+    for name, table in spec.parcel.items():
+        for column in table.columns:
+            arrays = [piece[name][column.name] for piece in told]
+            if column.ref in ends:  # places in a table of the same parcel, which is longer now
+                arrays = [
+                    (array + first).astype(array.dtype)
+                    for array, first in zip(arrays, ends[column.ref], strict=False)
+                ]
+            out[name][column.name] = np.concatenate(arrays)
+    return out
 
 
 def packed(

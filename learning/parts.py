@@ -43,6 +43,7 @@ from learning.choices import (
     chosen_measures,
     chosen_policies,
     chosen_scorers,
+    read_by_scorers,
     request_features_of,
 )
 from learning.errors import SettingsError
@@ -98,6 +99,8 @@ class Parts:
     """Keys of items by their ids alone, for what hashes them."""
     more: dict[str, Part] = field(default_factory=dict)
     """Learners beside these, by the name that rows and frames have for them."""
+    scored: tuple[str, ...] = ()
+    """Names of the parts from which the ranker's features come."""
     unclaimed: Unclaimed = field(default_factory=Unclaimed)
     reads_inputs: bool = field(init=False)
     """Whether something that learns whole lists reads items' keys and requests' features."""
@@ -433,6 +436,7 @@ def build_parts(
         kinds={one.name: one.kind.name for one in chosen},
         measures=_measures(settings, world),
         more={_frame_name(one): more[one.name] for one in learners},
+        scored=tuple(read_by_scorers(settings)),
     )
 
 

@@ -29,7 +29,8 @@ class OpenList(msgspec.Struct, gc=False):
 
     It was kept at `rate`, so it stands for 1 / rate of its kind; with a click on it, for itself. `rewards`
     has what was counted for places so far. Where they are asked for, `keys` are those of its items, 8 bytes
-    each, and `request` the features of its request, as float16; empty where they are not known.
+    each, and `request` the features of its request, as float16; empty where they are not known. `decided` is
+    false for somebody else's list.
     """
 
     user: str
@@ -42,6 +43,7 @@ class OpenList(msgspec.Struct, gc=False):
     rewards: dict[int, float] | None = None
     keys: bytes = b""
     request: bytes = b""
+    decided: bool = True
 
     def add(self, place: int, change: float) -> None:
         """Count a click on a place: its reward changes by so much."""
@@ -225,6 +227,7 @@ class OpenLists:
             "rewarded": np.array([numbers, places], np.int32),
             "rewards": np.array(rewards, np.float64),
             "closed_early": self.n_closed_early,
+            "decided": np.array([one.decided for one in lists], np.bool_),
             **_inputs_of(lists),
         }
 
@@ -252,6 +255,11 @@ class OpenLists:
             counted = zip(*frame["rewarded"].tolist(), frame["rewards"].tolist(), strict=True)
             for number, place, reward in counted:
                 lists[number].add(place, reward)
+        # Before there were lists of others, policies had decided all.
+        for one, is_decided in zip(
+            self._lists.values(), frame.get("decided", np.zeros(0)).tolist(), strict=False
+        ):
+            one.decided = is_decided
         self._restore_inputs(frame)
 
     def _restore_inputs(self, frame: Frame) -> None:
@@ -325,6 +333,8 @@ def _lists_of(block: TrainingLists, layout: str | None) -> list[OpenList]:
         OpenList(user, at, schema, n_shown, n_others, half[low:high], rate)
         for user, at, schema, n_shown, n_others, low, high, rate in columns
     ]
+    for n in np.flatnonzero(~block.decided).tolist():
+        lists[n].decided = False
     if layout is not None:
         give_inputs(lists, block, layout)
     return lists

@@ -47,14 +47,15 @@ _COLUMNS = {
 }  # fmt: skip
 _OF_OPERATIONS = ("kind", "ref", "place", "reward", "first", "ts")
 _OF_LISTS = ("shown", "others", "sizes")
-_RATES = "rates"  # left out where all are 1, which is what a record without it means
+# Left out where all are 1, which is what a record without them means.
+_RATES, _DECIDED = "rates", "decided"
 _INPUTS = {"keys": "<u8", "request": "<f2"}  # there only where a part reads them
 _MOST_FEATURES = 2_048  # of a request; settings allow fewer
 
 
 @dataclass(slots=True, eq=False)
 class TrainingLists:
-    """Decided lists that count as shown, clicks on them and their ends: O operations in order, L shown lists.
+    """Lists that count as shown, clicks on them and their ends: O operations in order, L shown lists.
 
     Operation columns: `kind` (SHOWN, CLICK, CLOSED), `ref` a number into `requests`, `place` in the list for
     CLICK, else -1, `reward`, `first` and `ts`, as in `stream.blocks.FeedbackBlock`.
@@ -63,7 +64,8 @@ class TrainingLists:
     features, `shown` and `others` how many candidates have features, and `sizes` how many numbers of
     `features` are theirs, row by row: those shown first. A list without features has size 0. `rates` says
     at which rate lists like this one were kept; 0 where a click brings it, for it may have been left out when
-    it was shown.
+    it was shown. `decided` is false for lists of others, whose features whoever owns the user worked out; one
+    without features has none that could be.
 
     Where something that learns them asks for it: `keys`, one for each shown item, list by list, and
     `request`, as many features for each list; `layout` tells them from features of other names.
@@ -83,14 +85,17 @@ class TrainingLists:
     sizes: Int32
     features: Float16
     rates: Float32 = field(default_factory=lambda: np.zeros(0, np.float32))
+    decided: Bool = field(default_factory=lambda: np.zeros(0, np.bool_))
     keys: UInt64 = field(default_factory=lambda: _NO_KEYS)
     request: Float16 = field(default_factory=lambda: _NO_FEATURES)
     layout: str = ""
 
     def __post_init__(self) -> None:
-        """Without rates, nothing was left out."""
+        """Without rates, nothing was left out; without more, a policy decided all."""
         if not self.rates.size:
             self.rates = np.ones(len(self.users), np.float32)
+        if not self.decided.size:
+            self.decided = np.ones(len(self.users), np.bool_)
 
     def __len__(self) -> int:
         """Number of operations."""
@@ -169,6 +174,7 @@ def _taken(block: TrainingLists, mask: Bool) -> TrainingLists:
         **operations | {"ref": ref.astype(np.int32)},
         **columns,
         rates=block.rates[lists],
+        decided=block.decided[lists],
         requests=[block.requests[n] for n in used.tolist()],
         users=[block.users[n] for n in at],
         schemas=[block.schemas[n] for n in at],
@@ -186,11 +192,13 @@ def training_frame(segment: TrainingLists | HandedOver | Sampled) -> Frame:
     if isinstance(segment, HandedOver):
         return {"parts": segment.parts}
     texts = {"requests": segment.requests, "users": segment.users, "schemas": segment.schemas}
-    rates = {} if (segment.rates == 1).all() else {_RATES: segment.rates}
+    flags = {
+        name: column for name in (_RATES, _DECIDED) if not ((column := getattr(segment, name)) == 1).all()
+    }
     inputs = {name: column for name in _INPUTS if (column := getattr(segment, name)).size}
     layout = {"layout": segment.layout} if "request" in inputs else {}
     columns = {name: getattr(segment, name) for name in _COLUMNS}
-    return {**texts, **layout, "columns": {**columns, **rates, **inputs}}
+    return {**texts, **layout, "columns": {**columns, **flags, **inputs}}
 
 
 def revive_training(frame: Frame) -> TrainingLists | HandedOver | Sampled:
@@ -211,7 +219,7 @@ def revive_training(frame: Frame) -> TrainingLists | HandedOver | Sampled:
         columns: dict[str, Any] = {
             name: _column(name, frame["columns"][name], kind) for name, kind in _COLUMNS.items()
         }
-        for name, dtype in {_RATES: "<f4", **_INPUTS}.items():
+        for name, dtype in {_RATES: "<f4", _DECIDED: "|b1", **_INPUTS}.items():
             if name in frame["columns"]:
                 columns[name] = _column(name, frame["columns"][name], dtype)
     except MALFORMED as error:
@@ -243,7 +251,9 @@ def _fits(block: TrainingLists) -> bool:
     n_lists = int((kind == SHOWN).sum())
     if any(len(getattr(block, name)) != n for name in _OF_OPERATIONS):
         return False
-    if any(len(getattr(block, name)) != n_lists for name in (*_OF_LISTS, _RATES, "users", "schemas")):
+    if any(
+        len(getattr(block, name)) != n_lists for name in (*_OF_LISTS, _RATES, _DECIDED, "users", "schemas")
+    ):
         return False
     if not ((block.rates >= 0) & (block.rates <= 1)).all():
         return False

@@ -1,4 +1,4 @@
-"""What the owner of users tells TRAIN: decided lists, clicks on them, forgets, time, what it had learned."""
+"""What the owner of users tells TRAIN: shown lists, clicks on them, forgets, time, what it had learned."""
 
 from __future__ import annotations
 
@@ -33,7 +33,9 @@ def lists_of(
     lowest: float = 1.0,
     inputs: ListInputs | None = None,
 ) -> TrainingLists | None:
-    """What became of the decided slates of a block; None where there are none. `key` hashes users.
+    """What became of the slates of a block; None where there are none. `key` hashes users.
+
+    Slates that no policy decided go, too: they have features since they were shown.
 
     Shown lists are kept at `rate`. A click brings its list again if that may have been left out: lists have
     been kept at `lowest` at least. With `inputs` shown lists carry what these find.
@@ -47,11 +49,9 @@ def lists_of(
         (['r'], [0, 1], [-1, 1], [2])
     """
     kind, ref = np.array(block.kind, np.int8), np.array(block.ref, np.int32)
-    is_decided = np.array([slate.decided for slate in block.slates] or [False], np.bool_)
-    chosen = (kind != ORGANIC) & is_decided[np.where(kind == ORGANIC, 0, ref)]
-    if not chosen.any():
+    o = np.flatnonzero(kind != ORGANIC)
+    if not o.size:
         return None
-    o = np.flatnonzero(chosen)
     again = np.zeros(0, np.intp)
     if lowest < 1:
         o, again = _sampled(block, o, kind, ref, rate, lowest)
@@ -84,6 +84,7 @@ def lists_of(
         sizes=sizes,
         features=features,
         rates=rates[kind == SHOWN],
+        decided=np.array([slate.decided for slate in shown], np.bool_),
         **({} if inputs is None or not shown else inputs.of(shown)),
     )
 
@@ -116,7 +117,7 @@ class TrainingRecords:
         self._segments: list[Segment] = []
 
     def learn(self, block: FeedbackBlock) -> None:
-        """Pass on what became of decided slates."""
+        """Pass on what became of slates."""
         lists = lists_of(block, self._key, self._rates.now, self._rates.lowest, self._inputs)
         if lists is not None:
             self._segments.append(lists)

@@ -8,11 +8,12 @@ from hashlib import blake2b
 import numpy as np
 import numpy.typing as npt
 
-from learners import encode
+from learners.encode import encode_rows
 from learners.encode_inputs import ListInputs
 from learners.part import Columns
 from learning.errors import SettingsError
-from learning.parcels import packed
+from learning.foreign import ForeignLists
+from learning.parcels import joined, packed
 from learning.parts import Parts, build_parts
 from learning.rows.codec import PROGRESS_KEY, Progress, encode_row
 from learning.rows.item_batches import ItemBatch
@@ -54,7 +55,8 @@ class UsersShard:
     Users, their histories and their side of the matrix factorisation are owned here; item vectors are a
     replica, which the same kernel moves along until the owner's newer row comes (`apply_items`). What the
     items' owners learn from goes to the partitions of the items: outcomes without the user, what was sampled
-    with the user's vector as it was, pairs of co-occurrence. What learns whole lists gets them in `training`.
+    with the user's vector as it was, pairs of co-occurrence. What learns whole lists gets them in `training`;
+    lists of others with the features that are worked out here when they are shown.
     Partition 0 had the ranker before there was TRAIN; the state from then is handed over at the first record,
     and again at every look at expiry, for a take-over may not emit it.
 
@@ -100,6 +102,7 @@ class UsersShard:
         key = blake2b(settings.kafka.prefix.encode(), digest_size=32).digest()
         self.forgotten = ForgetBook(key)
         parts = self.parts
+        self._foreign = ForeignLists(parts)
         self._training = TrainingRecords(
             partition, key, 2 * (settings.join.window_ms + settings.join.lateness_ms),
             ListInputs(parts.item_keys, parts.request_features) if parts.reads_inputs else None,
@@ -148,18 +151,19 @@ class UsersShard:
             return
         parts = self.parts
         block = without_forgotten(merged_blocks(blocks), self.forgotten)
-        rows = encode(
+        encoded = encode_rows(
             block,
             parts.users,
             parts.items,
-            schemas=None,  # the ranker's features are for TRAIN
             max_clusters=self.settings.policy.context_clusters,
             policies=tuple(parts.policies),
             request=parts.request_features,
         )
+        rows = encoded.put_features(None)  # the ranker's are for TRAIN
         self._clicks.add(block.accepted)
+        told: list[Mapping[str, Mapping[str, Columns]]] = []
         try:
-            told = parts.learn_users(rows)
+            self._foreign.learn(encoded, lambda piece: told.append(parts.learn_users(piece)))
             parts.measure(block)
         except PartError as error:
             msg = f"in feedback/{self._partition}, records up to {self._last}: {error}"
@@ -178,12 +182,12 @@ class UsersShard:
         self._send(route_outcomes(outcomes, self._homes.of(outcomes.names)))
         self._tell(told, int(rows.ts.max(initial=0)))
 
-    def _tell(self, told: Mapping[str, Mapping[str, Columns]], ts: int) -> None:
-        """To items' owners what parts say of a block, or at a tick."""
-        for name, tables in told.items():
-            spec = self.parts.learners()[name].spec
-            kept = {table: tables[table] for table in spec.parcel if table in tables}
-            if kept:
+    def _tell(self, told: Sequence[Mapping[str, Mapping[str, Columns]]], ts: int) -> None:
+        """To items' owners what parts say of the pieces of a block, or at a tick."""
+        learners = self.parts.learners()
+        for name in dict.fromkeys(name for piece in told for name in piece):
+            spec = learners[name].spec
+            if kept := joined(spec, [piece[name] for piece in told if name in piece]):
                 parcel = packed(name, spec, kept, self.parts.items, ts)
                 self._send(routed(parcel, self._homes.of(parcel.names), self._n_partitions))
 
@@ -222,6 +226,15 @@ class UsersShard:
 
     def _rows_of(self, _: str, names: Sequence[str]) -> npt.NDArray[np.int32]:
         return self.parts.items.find_many(names)
+
+    def apply_shares(self, shares: Mapping[str, Columns]) -> None:
+        """Take over what items' owners share of parts that scorers read; as `apply_items`."""
+        learners = self.parts.learners()
+        for name, columns in shares.items():
+            rest = dict(columns)
+            learners[name].adopt("shared", rest.pop("rows"), rest)
+            # It is not ours: published from here it would be added to what it came from.
+            learners[name].touched("shared")
 
     # -- time ------------------------------------------------------------------------------------------------
 
@@ -267,7 +280,7 @@ class UsersShard:
         parts.remove_users(parts.users.tick(now_ms))
         with self.reader.placing(self._last):
             told = parts.tick(now_ms)
-        self._tell(told, now_ms)
+        self._tell([told], now_ms)
 
     # -- records out -----------------------------------------------------------------------------------------
 
