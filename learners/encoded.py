@@ -98,12 +98,9 @@ class Encoded:
 
     def count(self, block: RowBlock) -> None:
         """Add the operations of `block`, which are some of this one's, to the tables' counts."""
-        rows, items, users = self.rows, self._items, self._users
-        each = np.arange(rows.slate_user.size + 1, dtype=np.int32)
-        by_place, by_slate = (
-            (items, rows.items, rows.start, block.item),
-            (users, rows.slate_user, each, block.user),
-        )
+        each = np.arange(block.slate_user.size + 1, dtype=np.int32)
+        by_place = (self._items, block.items, block.start, block.item)
+        by_slate = (self._users, block.slate_user, each, block.user)
         for table, shown, start, one in (by_place, by_slate):
             marks = table.counted
             count_operations(

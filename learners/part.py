@@ -219,7 +219,8 @@ class Part:
         """Learn a block where users and items have one owner: both sides in turn, or a fused kernel that does
         the same; returns what `learn_users` does."""
         told = self.learn_users(block, inbox)
-        self.learn_items(block, {name: told[name] for name in self.spec.parcel if name in told})
+        tables = {name: told[name] for name in self.spec.parcel if name in told} if told else told
+        self.learn_items(block, tables)
         return told
 
     def learn_users(

@@ -9,6 +9,7 @@ from typing import Any
 from learners.ask import Ask
 from learners.encoded import Encoded
 from learners.errors import LearnerError
+from learners.pieces import pieces
 from learners.rows import RowBlock
 from learning.asking import ask_of_rows
 from learning.parts import Parts
@@ -69,7 +70,8 @@ class ForeignLists:
         asked = zip(
             users.tolist(), start.tolist(), start[1:].tolist(), rows.ts[operations].tolist(), strict=False
         )
-        self._piece(encoded, learn, 0, cuts[0])
+        cut = pieces(rows, operations)
+        self._learn(encoded, learn, next(cut))
         for n, (user, low, high, ts) in enumerate(asked):
             slate = encoded.slates[of_slates[n]]
             context, known = _context(slate), item_contexts(slate)
@@ -79,12 +81,11 @@ class ForeignLists:
             if ask.viewed.size:
                 ask.viewed = encoded.items_before(ask.viewed, cuts[n])
             self._give(slate, ask)
-            self._piece(encoded, learn, cuts[n], cuts[n + 1] if n + 1 < len(cuts) else len(rows))
+            self._learn(encoded, learn, next(cut))
         return of_slates
 
-    def _piece(self, encoded: Encoded, learn: Callable[[RowBlock], Any], low: int, high: int) -> None:
-        if low < high:
-            piece = encoded.rows.operations(low, high)
+    def _learn(self, encoded: Encoded, learn: Callable[[RowBlock], Any], piece: RowBlock) -> None:
+        if len(piece):
             encoded.count(piece)
             learn(piece)
 

@@ -191,17 +191,25 @@ class Parts:
     def learn_users(self, block: RowBlock) -> dict[str, Mapping[str, Columns]]:
         """Let every part learn the users' side of a block; what each of them says, by name."""
         told: dict[str, Mapping[str, Columns]] = {}
-        for name, part in self.learners().items():
-            with naming(name):
-                told[name] = part.learn_users(block, told)
+        reached = ""
+        try:  # as in `learn_both`
+            for reached, part in self.learners().items():
+                told[reached] = part.learn_users(block, told)
+        except Exception:
+            with naming(reached):
+                raise
         return told
 
     def learn_both(self, block: RowBlock) -> dict[str, Mapping[str, Columns]]:
         """Let every part learn a block whose users and items are owned here; as `learn_users`."""
         told: dict[str, Mapping[str, Columns]] = {}
-        for name, part in self.learners().items():
-            with naming(name):
-                told[name] = part.learn_both(block, told)
+        reached = ""
+        try:  # `naming` each would be slow: a list of others ends a block
+            for reached, part in self.learners().items():
+                told[reached] = part.learn_both(block, told)
+        except Exception:
+            with naming(reached):
+                raise
         return told
 
     def measure(self, block: FeedbackBlock) -> None:

@@ -243,6 +243,8 @@ class CoOccurrence(Part):
         """Learn pairs, of which either item may be somebody else's."""
         if "pairs" in parcel:
             one, other, ts, other_ts = (parcel["pairs"][name] for name in ("item", "other", "ts", "other_ts"))
+            if not one.size:
+                return
             known = (one >= 0) & (other >= 0)
             # How many items the user clicked in between is nothing that is read here.
             columns = (one, other, ts, other_ts, np.zeros(one.size, np.int64))
