@@ -9,6 +9,7 @@ from zlib import crc32
 from learning.rows.codec import PROGRESS_KEY
 from learning.rows.item_batches import ItemReader
 from learning.settings import LearningSettings
+from learning.shards.followed_shares import FollowedShares
 from learning.shards.item_replica import followed_sides
 from learning.shards.items import ItemsShard
 from learning.shards.join import JoinShard
@@ -64,6 +65,10 @@ class Chain:
         self.items = [ItemsShard(q, self.home, settings, n) for q in range(n)]
         self.train = TrainShard(0, settings, n)
         self._reader = ItemReader(followed_sides(self.users[0].parts))
+        self._shares, self._seen = FollowedShares(self.users[0].parts), 0
+        for (topic, key), value in self.rows.items():
+            if topic == "control":
+                self._shares.put(key.decode(), value)
 
     def restart(self) -> None:
         """Let other processes take over all shards, from their snapshots."""
@@ -104,6 +109,9 @@ class Chain:
             arrived = self._reader.read_values(self._travelling.pop(0))
             for users in self.users:
                 users.apply_items(arrived)
+            shares, self._seen = self._shares.since(self._seen)
+            for users in self.users:
+                users.apply_shares(shares)
 
     def _run(self, topic: str, partition: int, shard: ShardStep) -> None:
         records, at = self.topics[topic, partition], self._read[topic, partition]
@@ -123,6 +131,8 @@ class Chain:
             return
         self.outputs.append(output)
         self.rows[output.topic, output.key or PROGRESS_KEY] = output.value
+        if output.topic == "control" and output.key:
+            self._shares.put(output.key.decode(), output.value)
         if output.topic == "item-vectors" and output.value is not None and output.key:
             arriving[output.key] = output.value
 

@@ -11,10 +11,11 @@ from typing import Any, Protocol
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
 
-from learners.part import Column
+from learners.part import Column, Columns
 from learning.parts import Parts
 from learning.rows.codec import PROGRESS_KEY
 from learning.rows.item_batches import ItemBatch, ItemReader
+from learning.shards.followed_shares import FollowedShares
 from stream.engine.shard import Output, ShardStep, SourceRecord
 from stream.errors import BrokerError
 from stream.frame import Frame
@@ -32,16 +33,19 @@ _MOST_SAID = 100
 
 
 def followed_sides(parts: Parts) -> dict[str, tuple[Column, ...]]:
-    """What users' owners follow of items: by part the columns that their replicas take over.
+    """What users' owners follow of items: by part the columns that their replicas take over. These are the
+    vectors, which they move along, and whatever features of lists of others come from.
 
     Example:
         >>> from learning.parts import build_parts
         >>> from learning.settings import LearningSettings
         >>> list(followed_sides(build_parts(LearningSettings())))
-        ['vectors', 'counts', 'mf']
+        ['vectors', 'counts', 'mf', 'cooccurrence', 'popularity']
     """
     learners = parts.learners()
-    return {name: learners[name].spec.sides["item"] for name in ("vectors", "counts", "mf")}
+    scored = [name for name in learners if name.partition(":")[0] in parts.scored]
+    names = dict.fromkeys(("vectors", "counts", "mf", *sorted(scored)))
+    return {name: learners[name].spec.sides["item"] for name in names if "item" in learners[name].spec.sides}
 
 
 class ItemReplica:
@@ -53,6 +57,7 @@ class ItemReplica:
     Args:
         settings: where the brokers are.
         sides: by part the columns of items that shards take over.
+        shares: takes what such parts share, from `control`; nothing is followed there without it.
 
     Example:
         >>> from learning.rows.codec import ItemRow, encode_row
@@ -65,9 +70,15 @@ class ItemReplica:
         ([['tea']], [])
     """
 
-    def __init__(self, settings: KafkaSettings, sides: Mapping[str, tuple[Column, ...]]) -> None:
+    def __init__(
+        self,
+        settings: KafkaSettings,
+        sides: Mapping[str, tuple[Column, ...]],
+        shares: FollowedShares | None = None,
+    ) -> None:
         self._settings = settings
-        self._topic = settings.topic("item-vectors")
+        self._topic, self._control = settings.topic("item-vectors"), settings.topic("control")
+        self.shares = shares
         self._reader = ItemReader(sides)
         self._newest: dict[str, tuple[int, bytes]] = {}
         # What was read last, each with the number of the one before.
@@ -188,6 +199,8 @@ class ItemReplica:
 
     async def _read(self, consumer: AIOKafkaConsumer) -> None:
         places = [TopicPartition(self._topic, p) for p in range(self._settings.partitions)]
+        if self.shares is not None:
+            places.append(TopicPartition(self._control, 0))
         consumer.assign(places)
         for place in places:
             # Never seek_to_beginning: it races with the reset of a new assignment and then reads nothing.
@@ -201,8 +214,14 @@ class ItemReplica:
             if not missing:
                 self.mark_whole()
             found = await consumer.getmany(timeout_ms=_POLL_MS, max_records=_AT_ONCE)
+            for record in found.pop(TopicPartition(self._control, 0), ()):
+                self._take_share(record)
             # An item's rows are all in one partition.
             self._take([record for records in found.values() for record in records])
+
+    def _take_share(self, record: Any) -> None:
+        if self.shares is not None and record.key is not None:
+            self.shares.put(record.key.decode(errors="replace"), record.value)
 
     def _take(self, records: Sequence[Any]) -> None:
         rows = [record for record in records if record.key is not None and record.key != PROGRESS_KEY]
@@ -222,10 +241,13 @@ class ItemReplica:
 
 
 class TakesItems(ShardStep, Protocol):
-    """A step that reads item vectors which others own."""
+    """A step that reads what others own of items."""
 
     def apply_items(self, items: ItemBatch) -> None:
         """Take newer rows."""
+
+    def apply_shares(self, shares: Mapping[str, Columns]) -> None:
+        """Take newer columns that rows share, by part."""
 
 
 class FollowingStep:
@@ -238,13 +260,17 @@ class FollowingStep:
 
     def __init__(self, step: TakesItems, replica: ItemReplica) -> None:
         self._step, self._replica = step, replica
-        self._seen = 0
+        self._seen = self._seen_shares = 0
 
     def on_records(self, records: Sequence[SourceRecord]) -> None:
         """As the step, with the newest rows."""
         batches, self._seen = self._replica.since(self._seen)
         for batch in batches:
             self._step.apply_items(batch)
+        if self._replica.shares is not None:
+            shares, self._seen_shares = self._replica.shares.since(self._seen_shares)
+            if shares:
+                self._step.apply_shares(shares)
         self._step.on_records(records)
 
     def take(self) -> list[Output]:
@@ -258,4 +284,4 @@ class FollowingStep:
     def restore(self, frame: Frame) -> None:
         """As the step, which then is behind the replica again."""
         self._step.restore(frame)
-        self._seen = 0
+        self._seen = self._seen_shares = 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from hashlib import blake2b
 
@@ -10,6 +11,7 @@ import numpy.typing as npt
 
 from learners.encode import encode_rows
 from learners.encode_inputs import ListInputs
+from learners.errors import LearnerError
 from learners.part import Columns
 from learning.errors import SettingsError
 from learning.foreign import ForeignLists
@@ -44,8 +46,11 @@ from stream.training import Sampled
 
 __all__ = ["UsersShard"]
 
+_log = logging.getLogger(__name__)
+
 _HEADERS: Headers = (("schema", b"%d" % SEGMENT_VERSION),)
 _MOST_WAITING = 8_192  # operations that are learned at once
+_MOVED = {"vectors", "counts", "mf"}
 _SHARED = 0  # the partition whose owner had the ranker before there was TRAIN
 
 
@@ -107,6 +112,7 @@ class UsersShard:
             partition, key, 2 * (settings.join.window_ms + settings.join.lateness_ms),
             ListInputs(parts.item_keys, parts.request_features) if parts.reads_inputs else None,
         )  # fmt: skip
+        self._unlike: set[str] = set()
         self._has_handed_over = False
         self.reader = SegmentReader("feedback", partition, (FeedbackBlock, Forgotten, Ticked, Sampled))
         of_all = {**self.parts.learners(), **self.parts.measures}
@@ -220,9 +226,22 @@ class UsersShard:
         newer = at[is_newer]
         table.adopt(newer, vectors["vector"][is_newer], vectors["version"][is_newer])
         self.parts.mf.adopt("item", newer, items.columns("mf", self._rows_of, is_newer))
+        self._adopt_scored(items, at)
         if table.size > self._listed.size:
             self._listed = np.append(self._listed, np.zeros(table.size - self._listed.size, np.bool_))
         self._listed[at[at >= 0]] = listed[at >= 0]
+
+    def _adopt_scored(self, items: ItemBatch, at: npt.NDArray[np.int32]) -> None:
+        """Take over, at rows (n,), what features come from beside the factorisation; only owners write it."""
+        learners, has_row = self.parts.learners(), at >= 0
+        for name in sorted(items.sides.keys() - _MOVED):
+            columns = items.columns(name, self._rows_of, None if has_row.all() else has_row)
+            try:
+                learners[name].adopt("item", at[has_row], columns)
+            except LearnerError as error:
+                if name not in self._unlike:
+                    self._unlike.add(name)
+                    _log.error("rows of items, part %s: %s; give all workers the same settings", name, error)
 
     def _rows_of(self, _: str, names: Sequence[str]) -> npt.NDArray[np.int32]:
         return self.parts.items.find_many(names)

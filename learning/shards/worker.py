@@ -15,6 +15,7 @@ from prometheus_client import CollectorRegistry, start_http_server
 from learning.errors import StartError
 from learning.parts import build_parts
 from learning.settings import LearningSettings
+from learning.shards.followed_shares import FollowedShares
 from learning.shards.item_replica import FollowingStep, ItemReplica, followed_sides
 from learning.shards.items import ItemsShard
 from learning.shards.join import JoinShard, join_shard
@@ -103,7 +104,7 @@ class Worker:
         # What shards will follow is known from parts alone, and these are thrown away.
         few = msgspec.structs.replace(self._settings.learn, max_items=_FEW, max_users=_FEW)
         parts = build_parts(msgspec.structs.replace(self._settings, learn=few))
-        return ItemReplica(self._settings.kafka, followed_sides(parts))
+        return ItemReplica(self._settings.kafka, followed_sides(parts), FollowedShares(parts))
 
     def _make_pacing(self) -> Pacing:
         settings, work = self._settings, self._settings.work
