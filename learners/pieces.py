@@ -56,6 +56,7 @@ def pieces(block: RowBlock, cuts: npt.NDArray[np.int32]) -> Iterator[RowBlock]:
         piece.start = start[low_slate : high_slate + 1] - low_place
         piece.other_start = np.zeros(high_slate - low_slate + 1, np.int32)
         piece.rank_features = piece.other_features = _NO_OTHERS
+        piece.known = {}
         if not block.item_keys.size:
             piece.item_keys = block.item_keys
         yield piece

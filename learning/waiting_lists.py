@@ -17,6 +17,7 @@ __all__ = ["WaitingLists"]
 
 _AT_ONCE = 32  # places that end: about a millisecond of a network, for which a click may have to wait
 _MOST_BYTES = 64 << 20
+_COLUMNS = tuple(field.name for field in fields(RowBlock) if field.name != "known")
 
 
 class WaitingLists:
@@ -81,7 +82,7 @@ class WaitingLists:
             return {}
         (first, _), *others = self._blocks
         left = [first.operations(self._at, len(first)), *(block for block, _ in others)]
-        columns = [{field.name: getattr(block, field.name) for field in fields(block)} for block in left]
+        columns = [{name: getattr(block, name) for name in _COLUMNS} for block in left]
         return {"layout": self._layout, "blocks": columns}
 
     def restore(self, frame: Frame) -> None:
@@ -94,4 +95,4 @@ class WaitingLists:
 
 
 def _size(block: RowBlock) -> int:
-    return sum(getattr(block, field.name).nbytes for field in fields(block))
+    return sum(getattr(block, name).nbytes for name in _COLUMNS)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import pytest
 
-from learners.part import Column
+from learners.part import Column, Columns
 from learning.rows.codec import ItemRow, encode_row
 from learning.rows.item_batches import ItemBatch, ItemReader
 from learning.rows.part_columns import Arrays
@@ -52,6 +52,9 @@ class Follower:
 
     def take(self) -> list[Output]:
         return []
+
+    def apply_shares(self, shares: Mapping[str, Columns]) -> None:
+        """Nothing is shared here."""
 
     def snapshot(self) -> Frame:
         return {}
