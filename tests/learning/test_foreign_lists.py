@@ -15,6 +15,7 @@ from learning.pipeline import Pipeline
 from learning.settings import LearningSettings, LearnSettings
 from learning.testing_engines import Embedded, pieces
 from stream.events import Click, Impression, ItemEvent, LoggedEvent, Tick
+from tests.harness.rows import SCORERS_BEFORE
 
 KEY = b"a key for tests, no secret"
 DAY_MS = 86_400_000
@@ -22,7 +23,8 @@ T0 = 1_700_000_000_000
 
 
 def settings() -> LearningSettings:
-    return LearningSettings(learn=LearnSettings(embedding_dim=4, max_items=4_096, max_users=4_096))
+    learn = LearnSettings(embedding_dim=4, max_items=4_096, max_users=4_096)
+    return LearningSettings(learn=learn, scorers=SCORERS_BEFORE)
 
 
 def log(n: int, seed: int = 1) -> list[LoggedEvent]:
