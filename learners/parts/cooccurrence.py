@@ -220,17 +220,21 @@ class CoOccurrence(Part):
 
     def learn_pairs(self, pairs: Pairs) -> None:
         """Add pairs in order; cutting them into other blocks changes no bit."""
-        if not len(pairs):
+        self._add(pairs.item, pairs.other, pairs.ts, pairs.other_ts)
+
+    def _add(self, items: Int32, others: Int32, ts: Int64, other_ts: Int64) -> None:
+        n = items.size
+        if not n:
             return
-        self.ensure(int(max(pairs.item.max(), pairs.other.max())) + 1)
+        self.ensure(int(max(items.max(), others.max())) + 1)
         touched, done = self._touched, 0
-        while done < len(pairs):
+        while done < n:
             done = add_pairs(
-                pairs.item, pairs.other, pairs.ts, pairs.other_ts, float(self.half_life_ms),
-                float(self.gap_half_life_ms), self._reference, self._lists, self._used, self.slots, done,
-                touched.flags, touched.rows, touched.size,
+                items, others, ts, other_ts, float(self.half_life_ms), float(self.gap_half_life_ms),
+                self._reference, self._lists, self._used, self.slots, done, touched.flags, touched.rows,
+                touched.size,
             )  # fmt: skip
-            if done < len(pairs):
+            if done < n:
                 self._grow_pool()
 
     def learn_users(
@@ -246,9 +250,10 @@ class CoOccurrence(Part):
             if not one.size:
                 return
             known = (one >= 0) & (other >= 0)
-            # How many items the user clicked in between is nothing that is read here.
-            columns = (one, other, ts, other_ts, np.zeros(one.size, np.int64))
-            self.learn_pairs(Pairs(np.stack(columns, axis=1, dtype=np.int64)[known]))
+            # Copies: kernels are compiled apart for arrays that may not be written.
+            rows = (one[known].astype(np.int32, copy=False), other[known].astype(np.int32, copy=False))
+            times = (ts[known].astype(np.int64, copy=False), other_ts[known].astype(np.int64, copy=False))
+            self._add(*rows, *times)
 
     def remove(self, side: Side, rows: Int32) -> None:
         """Forget these items; nothing is kept by user."""
