@@ -14,7 +14,7 @@ from replay.report import cells, numbers
 
 __all__ = ["drop_one_json", "leak_notes", "print_drop_one"]
 
-_BAR = 20
+_BAR = 16
 _SMALL, _MOST_SHARES = 0.01, 6
 _BLOCKS = " ▏▎▍▌▋▊▉█"
 
@@ -48,7 +48,12 @@ def print_drop_one(console: Console, found: DropOne) -> None:
     if not found.lists:
         return
     title = f"log loss of the click gained without it, over {found.lists:,} lists"
-    console.print(_bars("feature", found.features(), title))
+    # The same throughout each list, as the columns of numbers that nothing carries, or without weight.
+    idle = [each.name for each in found.features() if each.loss == (0.0, 0.0, 0.0) and not each.is_leak]
+    console.print(_bars("feature", [each for each in found.features() if each.name not in idle], title))
+    if idle:
+        console.print(escape(f"say nothing here: {', '.join(idle)}"))
+    console.print()
     console.print(_bars("scorer (all its features)", found.scorers(), ""))
     if found.shares:
         told = [f"{name} {share:.2f}" for name, share in found.shares.items() if share >= _SMALL][
@@ -76,11 +81,11 @@ def _bars(head: str, found: Sequence[Dropped], title: str) -> Table:
 
 
 def _bar(value: float, most: float) -> str:
-    """A bar of up to twenty characters, in eighths of one; none for what is not above 0.
+    """A bar of up to sixteen characters, in eighths of one; none for what is not above 0.
 
     Example:
         >>> _bar(0.5, 2.0), _bar(0.11, 2.0), _bar(-1.0, 2.0)
-        ('█████', '█▏', '')
+        ('████', '▉', '')
     """
     eighths = round(8 * _BAR * max(value, 0.0) / most) if most > 0 else 0
     return "█" * (eighths // 8) + _BLOCKS[eighths % 8].strip()

@@ -15,7 +15,7 @@ from replay.lists import FRESHET, LIST_METRICS, ListsResult
 from replay.paired import PairedSums
 from replay.report import numbers
 
-__all__ = ["Verdict", "lists_json", "print_lists", "verdict"]
+__all__ = ["Verdict", "lists_json", "print_lists", "print_verdict", "verdict"]
 
 _MRR, _AUC, _LOSS = (LIST_METRICS.index(name) for name in ("mrr", "auc", "log_loss"))
 _FEW = 30
@@ -133,15 +133,22 @@ def _part_json(found: ListsResult, sums: PairedSums) -> dict[str, Any]:
 
 
 def print_lists(console: Console, found: ListsResult) -> None:
-    """Freshet and the simple orders over all lists, Freshet beside the best of them in each part, and the
-    verdict; nothing where no list has a click."""
+    """Freshet and the simple orders over all lists, and Freshet beside the best of them in each part;
+    nothing where no list has a click."""
+    if verdict(found, found.whole) is None:
+        return
+    for table in (_orders_table(found), _parts_table(found)):
+        console.print()
+        console.print(table)
+    if found.whole.count(0, _LOSS):
+        console.print(_loss_line(found))
+
+
+def print_verdict(console: Console, found: ListsResult) -> None:
+    """The sentence; nothing where no list has a click."""
     told = verdict(found, found.whole)
     if told is None:
         return
-    console.print(_orders_table(found))
-    console.print(_parts_table(found))
-    if found.whole.count(0, _LOSS):
-        console.print(_loss_line(found))
     colour = {"above": "green", "below": "red"}.get(told.outcome, "yellow")
     console.print(f"[{colour}]lists[/] {escape(_sentence(told))}")
 

@@ -40,7 +40,7 @@ from replay.advice import left_out_note, policy_note, prediction_notes, unused_n
 from replay.drive import Driven
 from replay.drop_one import DropOne
 from replay.drop_one_report import drop_one_json, leak_notes, print_drop_one
-from replay.lists_report import lists_json, print_lists
+from replay.lists_report import lists_json, print_lists, print_verdict
 from replay.mirrors import MirroredPipeline, parse_interval
 from replay.report import PolicyReport, print_replay, replay_json, save_replay_plot
 from replay.source import Entry, FolderSource, LinesSource, open_folder, seen_items
@@ -189,6 +189,7 @@ def _show(
         console.print(f"[yellow]note[/] {escape(note)}")
     for reason in source.reasons:
         console.print(f"[yellow]left out[/] {escape(reason)}")
+    print_verdict(console, scored.lists)
 
 
 def _draw(scored: PrequentialResult, plot: Path | None) -> None:

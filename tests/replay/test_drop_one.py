@@ -84,7 +84,8 @@ def test_bars_are_as_long_as_the_loss_and_json_has_every_feature() -> None:
     console = Console(width=80, record=True, file=StringIO())
     print_drop_one(console, without)
     text = console.export_text()
-    assert text.count("█" * 20) == 2 and "AUC alone" in text
+    assert text.count("█" * 16) == 2 and "AUC alone" in text
+    assert "say nothing here: idle\n" in text
     assert "the mixture goes by strong 0.90, weak 0.10\n" in text
     found = drop_one_json(without)
     assert (found["lists"], len(found["features"]), len(found["scorers"])) == (40, 4, 2)
