@@ -137,7 +137,7 @@ def test_a_decision_logs_the_names_of_its_sources_and_the_schema_of_its_features
     decision = maker.decide(RecommendRequest(user_id="eve", k=3), Circumstances("r", NOW, 0, False, ""))
     assert decision.sources == ["editors"] * 3
     assert decision.feature_schema == parts.ranker.schemas.id
-    assert len(decision.features) == 4 * 5 * (3 + len(decision.others))
+    assert len(decision.features) == 4 * parts.ranker.n_features * (3 + len(decision.others))
 
 
 def test_a_source_cannot_take_the_name_of_the_catalogue(parts: Parts) -> None:

@@ -61,7 +61,7 @@ def test_what_is_popular_may_come_from_another_learner_and_from_no_other_kind() 
     lists = {"learners": [{"kind": "popularity", "name": "last_hour"}]}
     parts = _pipeline(load_settings(environ={}, flags=lists)).parts
     items = ItemIndex(LiveIndex(64, 4_096, as_given=True), parts.items, parts.catalogue)
-    (learner,) = parts.more.values()
+    learner = parts.more["last_hour:popularity"]
     learner.learn_both(organic_rows([(0, 3)]), {})
     entries = [{"kind": "popular", "of": of, "name": of} for of in ("last_hour", "popularity")]
     sources = build_sources(entries, parts, items)
