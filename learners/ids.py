@@ -104,6 +104,8 @@ class IdMap:
     def find(self, ids: Sequence[str]) -> Int32:
         """Rows of `ids` (n,), -1 where unknown."""
         rows = np.empty(len(ids), np.int32)
+        if not rows.size:
+            return rows
         find_keys(*self._keys(ids), self._slots, self._arena, rows)
         return rows
 

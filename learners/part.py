@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import lru_cache
 from types import MappingProxyType
 from typing import Any, ClassVar, Literal, NamedTuple, get_args
 
@@ -353,23 +354,32 @@ def check_columns(
         learners.errors.ReplicaError: column 'bias': expected float32 of shape (2,), got float32 of shape (3,)
     """
     lengths = _shared_lengths(columns, came) if shared else _lengths(columns, n, came)
-    for column in columns:
-        array, dtype = came.get(column.name), np.dtype(column.dtype)
-        rest = column.shape[1:] if column.ragged else column.shape
-        wanted: tuple[Any, ...] = (*rest,) if shared else (lengths.get(column.ragged, n), *rest)
+    for name, dtype, rest, ragged in _expected(columns):
+        array = came.get(name)
+        wanted: tuple[Any, ...] = rest if shared else (lengths[ragged] if ragged else n, *rest)
         fits = array is not None and array.dtype == dtype
         if fits and array is not None:
-            is_list = shared and column.ragged
+            is_list = shared and ragged
             fits = (array.ndim > 0 and array.shape[1:] == rest) if is_list else array.shape == wanted
         if not fits:
-            msg = f"column {column.name!r}: expected {dtype} of shape {wanted}, got {_kind_of(array)}"
+            msg = f"column {name!r}: expected {dtype} of shape {wanted}, got {_kind_of(array)}"
             raise ReplicaError(msg)
+
+
+@lru_cache(1_024)
+def _expected(
+    columns: tuple[Column, ...],
+) -> tuple[tuple[str, np.dtype[Any], tuple[int | str, ...], str], ...]:
+    """Of each column its name, type, shape behind the rows, and ragged dimension: asked in every round."""
+    return tuple(
+        (c.name, np.dtype(c.dtype), tuple(c.shape[1:] if c.ragged else c.shape), c.ragged) for c in columns
+    )
 
 
 def _lengths(columns: tuple[Column, ...], n: int, came: Mapping[str, npt.NDArray[Any]]) -> dict[str, int]:
     """How many entries `n` rows have of each ragged dimension."""
     lengths: dict[str, int] = {}
-    for name in {column.ragged for column in columns if column.ragged}:
+    for name in {ragged for _, _, _, ragged in _expected(columns) if ragged}:
         found = came.get(name)
         if found is None or found.shape != (n,) or found.dtype.kind != "i" or (found < 0).any():
             msg = f"lengths {name!r}: expected {n} of them, got {_kind_of(found)}"

@@ -114,6 +114,8 @@ class ItemFrames:
         """Changes of `items` and `catalogue`, and the items' side of all parts."""
         found, gone_names = self.parts.taken()
         put, self._changed = self._changed, {}
+        if not (found or gone_names or put or self.places.evicted.size):
+            return {}  # as in most rounds
         gone = self.numbering.known(gone_names)
         items = self.parts.fitting(found)
         self.refused += len(found) - len(items)

@@ -34,6 +34,8 @@ class PolicyFrames:
     def take(self) -> Frame:
         """Changes of every part, by its key."""
         all_found, gone_names = self.parts.taken()
+        if not (all_found or gone_names or self._items.places.evicted.size):
+            return {}
         gone = self._items.numbering.known(gone_names)
         found = self.parts.fitting(all_found)
         self.refused += len(all_found) - len(found)

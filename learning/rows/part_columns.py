@@ -217,34 +217,32 @@ def arrays_of(
         >>> arrays_of(columns, np.frombuffer(b"\\2\\1\\0\\0", packing(columns)), {})
         {'n': array([258], dtype=int32)}
     """
+    layout = _layout(columns)
     # Copies: what is read may be written to, and kernels are compiled for such arrays.
-    out: Arrays = {column.name: rows[column.name].astype(column.dtype) for column in fixed(columns)}
-    for group in _by_dimension(columns):
-        if group[0].ragged:
+    out: Arrays = {name: rows[name].astype(dtype) for name, dtype in layout.fixed}
+    for ragged, group in layout.lists:
+        if ragged:
             lengths = _lists(group, lists, out)
             if lengths is None:
                 return None
-            out[group[0].ragged] = lengths
+            out[ragged] = lengths
         else:
-            out |= {column.name: lists[column.name] for column in group if column.ref is not None}
-    numbers = (out[column.name] for column in columns if column.ref is None)
-    return out if all(map(_is_finite, numbers)) else None
+            out |= {column.name: lists[column.name] for column in group}
+    return out if all(_is_finite(out[name]) for name in layout.numbers) else None
 
 
 def from_arrays(columns: tuple[Column, ...], arrays: Arrays, rows_of: RowsOf, n_empty: int = 0) -> Columns:
     """What `Part.adopt` takes, out of `arrays_of` n rows, and `n_empty` more that hold nothing."""
-    out: Columns = {}
-    for group in _by_dimension(columns):
-        name = group[0].ragged
-        if name:
-            _ragged_columns(group, arrays, rows_of, out)
-        for column in () if name else group:
-            array = arrays[column.name]
-            out[column.name] = array if column.ref is None else _referred(column, array, rows_of)
-        if n_empty:
-            for key in [name] if name else [column.name for column in group]:
-                blank = np.zeros((n_empty, *out[key].shape[1:]), out[key].dtype)
-                out[key] = np.concatenate([out[key], blank])
+    layout = _layout(columns)
+    out: Columns = {name: arrays[name] for name, _ in layout.fixed}
+    for ragged, group in layout.lists:
+        if ragged:
+            _ragged_columns(ragged, group, arrays, rows_of, out)
+        else:
+            out |= {column.name: _referred(column, arrays[column.name], rows_of) for column in group}
+    for key in layout.by_row if n_empty else ():
+        blank = np.zeros((n_empty, *out[key].shape[1:]), out[key].dtype)
+        out[key] = np.concatenate([out[key], blank])
     return out
 
 
@@ -281,7 +279,7 @@ def _referred(column: Column, cells: Lists, rows_of: RowsOf) -> npt.NDArray[Any]
     return out
 
 
-def _lists(group: list[Column], lists: Mapping[str, Lists], out: Arrays) -> npt.NDArray[np.int64] | None:
+def _lists(group: Sequence[Column], lists: Mapping[str, Lists], out: Arrays) -> npt.NDArray[np.int64] | None:
     """The entries of columns of one dimension, one row after the other, and how many each row has."""
     lengths: npt.NDArray[np.int64] | None = None
     for column in group:
@@ -301,8 +299,9 @@ def _lists(group: list[Column], lists: Mapping[str, Lists], out: Arrays) -> npt.
     return lengths
 
 
-def _ragged_columns(group: list[Column], arrays: Arrays, rows_of: RowsOf, out: Columns) -> None:
-    name = group[0].ragged
+def _ragged_columns(
+    name: str, group: Sequence[Column], arrays: Arrays, rows_of: RowsOf, out: Columns
+) -> None:
     lengths = arrays[name]
     kept = np.ones(int(lengths.sum()), np.bool_)
     for column in group:
@@ -386,6 +385,30 @@ def _ragged_cells(group: list[Column], exported: Columns, names_of: NamesOf, cel
         data = exported[column.name][kept].astype(_wire(column), copy=False).tobytes()
         for row, low, high in cuts:
             cells[row][column.name] = data[low * width : high * width]
+
+
+class _Layout(NamedTuple):
+    """What reading asks of columns, worked out once: in a small round that took longer than the reading."""
+
+    fixed: list[tuple[str, np.dtype[Any]]]
+    """Names and types of the columns in the packed cell."""
+    lists: list[tuple[str, list[Column]]]
+    """The other columns, by ragged dimension; those without one refer to rows."""
+    numbers: list[str]
+    """Columns that hold numbers of their own."""
+    by_row: list[str]
+    """What has an entry for each row: columns without a ragged dimension, and the lengths of the others."""
+
+
+@lru_cache(1_024)
+def _layout(columns: tuple[Column, ...]) -> _Layout:
+    rest = [column for column in columns if column not in fixed(columns)]
+    return _Layout(
+        [(column.name, np.dtype(column.dtype)) for column in fixed(columns)],
+        [(group[0].ragged, group) for group in _by_dimension(tuple(rest))],
+        [column.name for column in columns if column.ref is None],
+        list(dict.fromkeys(column.ragged or column.name for column in columns)),
+    )
 
 
 @lru_cache(1_024)

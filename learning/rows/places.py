@@ -156,12 +156,16 @@ class ItemPlaces:
 
     def _without_row(self, items: _Numbers) -> list[str]:
         names = [name for name, row in items.items() if row is not None]
+        if not names:
+            return names
         return [names[n] for n in np.flatnonzero(self.numbering.find(names) < 0).tolist()]
 
     def _let_go_named(self, n_new: int) -> Int32:
         """Ids that only histories and neighbours name go together: when they are many, or are in the way."""
         numbering = self.numbering
         n, most = len(numbering), numbering.max_rows
+        if n <= most // 8 and n + n_new + len(self.items.listed) <= most:
+            return _NO_ROWS  # not even if nothing held them
         held = self._marks[: numbering.size] & _HELD != 0
         n_named = n - int(np.count_nonzero(held))
         if n_named <= most // 8 and n + n_new + len(self.items.listed) <= most:
