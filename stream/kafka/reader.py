@@ -18,6 +18,7 @@ from stream.kafka.settings import KafkaSettings
 __all__ = ["PartitionReader", "async_options", "stop_consumer"]
 
 _POLL_MS = 200
+_LONGEST_LOOK_S = 1.0
 _COMMITTED, _ALL = "read_committed", "read_uncommitted"
 
 
@@ -109,12 +110,14 @@ class PartitionReader:
     async def _until(
         self, consumer: AIOKafkaConsumer, tp: TopicPartition, stop: int, limit: int
     ) -> AsyncIterator[Sequence[SourceRecord]]:
-        heard_s = self._clock.monotonic_s()
-        position = -1
+        looked_s, silent_s, position = self._clock.monotonic_s(), 0.0, -1
         while (now := await consumer.position(tp)) < stop:
+            before_s, looked_s = looked_s, self._clock.monotonic_s()
+            # Where the process stood still the brokers had no time to answer it.
+            silent_s += min(looked_s - before_s, _LONGEST_LOOK_S)
             if now != position:
-                position, heard_s = now, self._clock.monotonic_s()
-            elif self._clock.monotonic_s() - heard_s > self._settings.timeout_ms / 1e3:
+                position, silent_s = now, 0.0
+            elif silent_s > self._settings.timeout_ms / 1e3:
                 msg = (
                     f"{tp.topic}/{tp.partition}: nothing came from offset {now} for "
                     f"{self._settings.timeout_ms} ms, though records up to {stop} are expected; are its "

@@ -52,6 +52,13 @@ def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
         pytest.skip(str(error))
 
 
+@pytest.fixture(autouse=True)
+def patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Commands that are run in a test wait for a broker as long as its other clients do: a machine may stand
+    still for longer than the default."""
+    monkeypatch.setenv("FRESHET_KAFKA_TIMEOUT_MS", "120000")
+
+
 @pytest.fixture
 def topics(broker: Broker) -> Iterator[KafkaSettings]:
     """Settings with a prefix that no other test has; its topics are removed afterwards."""
