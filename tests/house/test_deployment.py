@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
 import tomllib
 from pathlib import Path
+from shutil import which
 from typing import Any
 
 import pytest
@@ -301,3 +303,11 @@ def test_every_metric_that_is_drawn_or_watched_is_documented(root: Path) -> None
     plain = {name.removesuffix(next((s for s in SUFFIXES if name.endswith(s)), "")) for name in drawn}
     known = {name.removesuffix("_total") for name in documented}
     assert plain - known == set()
+
+
+@pytest.mark.skipif(which("promtool") is None, reason="promtool is not here (apt-get install prometheus)")
+def test_alerts_fire_and_say_what_is_written_beside_the_test(root: Path) -> None:
+    rules, cases = root / "deploy/prometheus/alerts.yml", root / "tests/house/alerts_test.yml"
+    for what, file in (("check", rules), ("test", cases)):
+        found = subprocess.run(["promtool", what, "rules", str(file)], capture_output=True, text=True)
+        assert found.returncode == 0, found.stdout + found.stderr
