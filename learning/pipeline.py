@@ -201,6 +201,8 @@ class Pipeline:
             with naming(name):
                 part.learn_items(rows, {})
         parts.measure(block)
+        if known := [slate for slate in block.slates if slate.item_context]:
+            joiner.weigh_again(known)
 
     def _forget(self, user: Forgotten) -> None:
         self.parts.remove_users(self.parts.users.remove([user.user_id]))

@@ -363,8 +363,10 @@ class Joiner:
         self._n_bytes += slate.n_bytes
 
     def weigh_again(self, slates: Iterable[Slate]) -> None:
-        """These slates have got features since they were shown; those still open take more memory."""
+        """These slates were learned as they were shown. What is known of their items was for that, and is
+        dropped; features that they have got since take memory as long as they are open."""
         for shown in slates:
+            shown.item_context = b""
             slate = self._open.get(shown.request_id)
             if slate is shown and slate is not None:
                 self._n_bytes -= slate.n_bytes

@@ -11,7 +11,7 @@ from learning.settings import LearningSettings
 from learning.shards.letters import letter_about
 from stream.block_codec import SEGMENT_VERSION, encode_item
 from stream.block_routing import bounded, route_segments
-from stream.blocks import Forgotten, ItemsBlock, Segment
+from stream.blocks import FeedbackBlock, Forgotten, ItemsBlock, Segment
 from stream.codec import decode_logged
 from stream.engine.driver import ClockMode
 from stream.engine.shard import Headers, Output, SourceRecord
@@ -262,8 +262,16 @@ class JoinShard:
         for place, mine in route_segments(segments, self._partition_of, self._n_partitions).items():
             for segment in mine:
                 outputs += self._written("feedback", place, segment)
+                self._drop_known(segment)
         letters, self._letters = self._letters, []
         return letters + outputs + self._history()
+
+    def _drop_known(self, segment: Segment) -> None:
+        """Of what is written nobody here looks again at what is known of the items."""
+        slates = segment.slates if isinstance(segment, FeedbackBlock) else ()
+        if known := [slate for slate in slates if slate.item_context]:
+            for joiner in self.joiners.values():
+                joiner.weigh_again(known)
 
     def _history(self) -> list[Output]:
         """How far history has come here, where that is news: for whoever must refuse what is older."""

@@ -14,6 +14,7 @@ import msgspec
 import pytest
 
 from freshet.config import Settings
+from learning.pipeline import Pipeline
 from learning.rows.follow import RowFollower
 from learning.shards.join import JoinShard
 from learning.shards.letters import Letter
@@ -359,3 +360,32 @@ def test_how_far_history_has_come_is_told_once_and_followed_by_servers() -> None
     again = RowFollower(Settings())
     again.restore(follower.snapshot())
     assert follower.history == again.history == {2: 1_700_000_000_000}
+
+
+def test_what_is_known_of_a_lists_items_is_kept_until_it_is_written() -> None:
+    shown = Impression(request_id="r", ts=T, user_id="u", items=["a", "b"])
+    told = msgspec.structs.replace(shown, item_context=[{"text": "x" * 200_000}, None])
+    light, heavy = JoinShard(0, lambda _: 0), JoinShard(0, lambda _: 0)
+    for shard, event in ((light, shown), (heavy, told)):
+        shard.on_records([SourceRecord(0, encode_events([event]))])
+    before = heavy.joiners[False].pressure
+    [block] = read(heavy.take())
+    light.take()
+    assert isinstance(block, FeedbackBlock) and len(block.slates[0].item_context) > 200_000
+    assert before > heavy.joiners[False].pressure == light.joiners[False].pressure
+
+
+def test_what_is_known_of_a_lists_items_is_kept_until_it_is_learned() -> None:
+    pipeline = Pipeline(Settings(), b"sixteen bytes or more")
+    shown = Impression(request_id="r", ts=T, user_id="u", items=["a", "b"])
+    made = Decision(request_id="r", ts=T, user_id="u", items=["a", "b"], propensities=[0.5, 0.5], policy="p")
+    pressures = []
+    for name, known in (("r", None), ("s", [{"text": "x" * 200_000}, None])):
+        before = pipeline.joiners[False].pressure
+        for event in (shown, made):
+            one = msgspec.structs.replace(
+                event, request_id=name + event.__class__.__name__, item_context=known
+            )
+            pipeline.on_events([one])
+        pressures.append(pipeline.joiners[False].pressure - before)
+    assert pressures[0] == pytest.approx(pressures[1])
