@@ -36,7 +36,8 @@ class Planted:
         return found
 
     def score(self, features: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
-        return np.asarray(features @ WEIGHTS, np.float64)
+        scores = np.nan_to_num(features) @ WEIGHTS
+        return np.where(np.isnan(features).all(axis=1), np.nan, scores)
 
     def scores(self, slate: Slate, ts: int, *, as_logged: bool = False) -> npt.NDArray[np.float64]:
         raise NotImplementedError  # lists are scored by their features
