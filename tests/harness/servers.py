@@ -16,15 +16,16 @@ import numpy.typing as npt
 from learning.rows.codec import PROGRESS_KEY, ItemRow, Progress, UserRow, encode_row
 from learning.rows.packed_cells import Cells
 from stream.block_codec import encode_item
-from stream.codec import decode_logged
+from stream.codec import decode_logged, encode_events
 from stream.engine.shard import Output
 from stream.events import ItemEvent, LoggedEvent
 from stream.kafka import KafkaSettings
+from stream.kafka.bundles import headers_of
 from stream.kafka.connection import client_options, kafka
-from stream.kafka.partitioning import partition_of
+from stream.kafka.partitioning import partition_of, routing_id
 from tests.harness.cells import history, in_table, popular
 
-__all__ = ["RowWriter", "ServeProcess", "events_in", "item_rows", "user_row"]
+__all__ = ["RowWriter", "ServeProcess", "events_in", "item_rows", "send_events", "user_row"]
 
 _HALF_LIVES_MS = [86_400_000, 4 * 86_400_000]
 
@@ -112,6 +113,24 @@ def events_in(settings: KafkaSettings) -> list[tuple[int, bytes, LoggedEvent]]:
     finally:
         consumer.close()
     return [(r.partition, r.value, event) for r in records for event in decode_logged(r.value)]
+
+
+def send_events(settings: KafkaSettings, events: Sequence[LoggedEvent]) -> None:
+    """Write events where they belong, fifty in a record."""
+    bundles: dict[int, list[LoggedEvent]] = {}
+    for event in events:
+        bundles.setdefault(partition_of(routing_id(event), settings.partitions), []).append(event)
+    producer = kafka.KafkaProducer(bootstrap_servers=settings.bootstrap, acks="all")
+    for partition, mine in bundles.items():
+        for low in range(0, len(mine), 50):
+            some = mine[low : low + 50]
+            key = routing_id(some[0]).encode()
+            producer.send(
+                settings.topic("events"), encode_events(some), key=key, partition=partition,
+                headers=headers_of(False),
+            )  # fmt: skip
+    producer.flush()
+    producer.close()
 
 
 class ServeProcess:

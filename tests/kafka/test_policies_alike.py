@@ -11,7 +11,7 @@ import httpx
 import msgspec
 import numpy as np
 import pytest
-from kafka import KafkaConsumer, KafkaProducer, TopicPartition
+from kafka import KafkaConsumer, TopicPartition
 
 from bandits import Context, Reach
 from freshet.config import Settings
@@ -26,15 +26,12 @@ from serving.kafka.backend import KafkaBackend
 from serving.kafka.consumer import RowConsumer
 from serving.service import Service
 from stream.clock import WallClock
-from stream.codec import encode_events
 from stream.engine.worker_settings import WorkerSettings
 from stream.events import Click, Decision, ItemEvent, LoggedEvent
 from stream.kafka import KafkaSettings
-from stream.kafka.bundles import headers_of
-from stream.kafka.partitioning import partition_of, routing_id
 from stream.kafka.topics import create_topics
 from tests.harness.live import LiveWorker, wait_until
-from tests.harness.servers import events_in
+from tests.harness.servers import events_in, send_events
 from tests.harness.workers import WorkerThread
 
 pytestmark = pytest.mark.kafka
@@ -49,7 +46,11 @@ POLICIES: tuple[dict[str, Any], ...] = (
     {"kind": "epsilon_greedy"},
     {"kind": "thompson"},
     {"kind": "uniform"},
+    # The log below is two hundred seconds long.
+    {"kind": "thompson", "name": "fading", "half_life_ms": 60_000},
+    {"kind": "diag_lin_ucb", "name": "last_minute", "window_ms": 60_000, "window_parts": 3},
 )
+NAMES = [str(entry.get("name", entry["kind"])) for entry in POLICIES]
 # Exact in binary, so that sums are equal in any order; no centroid ever has these numbers.
 _CLUSTERS, _WEIGHTS = [900, 901, 902], [0.5, 0.25, 0.25]
 
@@ -90,24 +91,6 @@ def decided(n: int, n_items: int = N_ITEMS) -> list[LoggedEvent]:
         clicks = [Click(ts=ts + 5, request_id=f"r{at}", user_id=user, item_id=f"i{k}") for k in liked]
         events += [decision, *clicks]
     return events[:n]
-
-
-def send(kafka: KafkaSettings, events: Sequence[LoggedEvent]) -> None:
-    """Write events where they belong, some in a record."""
-    bundles: dict[int, list[LoggedEvent]] = {}
-    for event in events:
-        bundles.setdefault(partition_of(routing_id(event), kafka.partitions), []).append(event)
-    producer = KafkaProducer(bootstrap_servers=kafka.bootstrap, acks="all")
-    for partition, mine in bundles.items():
-        for low in range(0, len(mine), 50):
-            some = mine[low : low + 50]
-            key = routing_id(some[0]).encode()
-            producer.send(
-                kafka.topic("events"), encode_events(some), key=key, partition=partition,
-                headers=headers_of(False),
-            )  # fmt: skip
-    producer.flush()
-    producer.close()
 
 
 class Reader:
@@ -174,7 +157,8 @@ def n_shown(parts: Parts) -> int:
             for columns in held(parts, name)["item"].values()
             if "shown" in columns
         )
-        for name in ("diag_lin_ucb", "lin_ucb", "epsilon_greedy", "thompson")
+        for name in NAMES
+        if name not in {"shared", "uniform"}
     ]
     return min(int(shared), *by_item)
 
@@ -202,10 +186,10 @@ def test_twenty_thousand_events_teach_every_policy_the_same_on_both_engines(topi
     chosen, items, events = settings(topics), catalogue(N_ITEMS), decided(20_000)
     embedded = Embedded(chosen).learn([items, *(events[n : n + 500] for n in range(0, 20_000, 500))]).parts
     with WorkerThread(chosen), WorkerThread(chosen), reading(chosen) as server:
-        send(topics, items)
+        send_events(topics, items)
         # Attributes must be there before what is learned with them.
         server.until(lambda parts: len(parts.items) == N_ITEMS)
-        send(topics, events)
+        send_events(topics, events)
         total, clicks = n_impressions(events), n_clicks(events)
         found = server.until(lambda parts: n_shown(parts) == total and reward(parts) == clicks)
         assert n_shown(embedded) == total and reward(embedded) == clicks > 1_000
@@ -213,18 +197,17 @@ def test_twenty_thousand_events_teach_every_policy_the_same_on_both_engines(topi
             assert_same(held(found, name), held(embedded, name))
 
 
-@pytest.mark.parametrize("name", [str(entry.get("name", entry["kind"])) for entry in POLICIES])
 def test_what_is_logged_with_an_answer_is_the_share_that_the_published_state_gives_it(
-    topics: KafkaSettings, tmp_path: Path, name: str
+    topics: KafkaSettings, tmp_path: Path
 ) -> None:
     """Nothing is learned while it is asked, so what else counts are the answers on their way."""
     create_topics(topics)
     chosen, items, events = settings(topics), catalogue(12), decided(2_000, n_items=10)
     with ExitStack() as served_by, ExitStack() as learning, reading(chosen) as reader:
         learning.enter_context(WorkerThread(chosen))
-        send(topics, items)
+        send_events(topics, items)
         reader.until(lambda parts: len(parts.items) == 12)
-        send(topics, events)
+        send_events(topics, events)
         reader.until(
             lambda parts: n_shown(parts) == n_impressions(events) and reward(parts) == n_clicks(events)
         )
@@ -232,19 +215,27 @@ def test_what_is_logged_with_an_answer_is_the_share_that_the_published_state_giv
         service, client = served_by.enter_context(serving(tmp_path, chosen))
         learning.close()
         published = reader.whole()
-        wait_until(lambda: serves(service.models, published, name))
-        for number in range(30):
-            context = {"device": ("phone", "desk")[number % 2], "hour": number % 24}
-            asked = {"user_id": f"new{number}", "request_id": f"a{number}", "k": 12, "policy": name}
-            answer = client.post("/v1/recommend", json={**asked, "context": context})
+        wait_until(lambda: all(serves(service.models, published, name) for name in NAMES))
+        asked = [
+            {
+                "user_id": f"new{number}",
+                "k": 12,
+                "policy": name,
+                "context": {"device": "phone", "hour": number},
+            }
+            for number in range(24)
+            for name in NAMES
+        ]
+        for number, body in enumerate(asked):
+            answer = client.post("/v1/recommend", json={"request_id": f"a{number}", **body})
             assert answer.status_code == 200, answer.text
         wait_until(lambda: service.backend.log.n_waiting == 0)
         decisions = [event for _, _, event in events_in(topics) if isinstance(event, Decision)]
         served = sorted((d for d in decisions if d.request_id[0] == "a"), key=lambda d: int(d.request_id[1:]))
-        assert len(served) == 30
+        assert [decision.policy for decision in served] == [body["policy"] for body in asked]
         for decision in served:
             np.testing.assert_allclose(decision.propensities, shares(published, decision), rtol=1e-7)
-            published.policies[name].served(published.items.find(decision.items))
+            published.policies[decision.policy].served(published.items.find(decision.items))
 
 
 def shares(parts: Parts, decision: Decision) -> Any:
