@@ -14,7 +14,6 @@ from __future__ import annotations
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from functools import lru_cache
 from typing import Any, ClassVar
 
 import msgspec
@@ -30,15 +29,23 @@ from learning.rows.part_columns import to_cells
 from learning.rows.shared import merged_shares
 from learning.settings import LearningSettings, LearnSettings, PolicySettings
 from learning.testing_chain import Chain
-from learning.testing_engines import Embedded, chained, followed, pieces, renewed, scripted
+from learning.testing_engines import Embedded
+from learning.testing_runs import (
+    PAUSE_MS,
+    Cut,
+    follower,
+    learned,
+    log_of,
+    partitions,
+    partitions_follower,
+    replica,
+)
 from learning.testing_told import Told, rows_of, told
 from stream.events import LoggedEvent
 from stream.frame import Frame, pack, unpack
 
 __all__ = ["MeasureContract", "PartContract", "PolicyPartContract"]
 
-_N_EVENTS = 400
-_PAUSE_MS = 240_000
 _STRANGERS = np.array([5_000, 5_001], np.int32)
 
 
@@ -82,7 +89,7 @@ class PartContract(ABC):
         """The same where rows are freed soon."""
         settings = self.settings()
         return msgspec.structs.replace(
-            settings, learn=msgspec.structs.replace(settings.learn, ttl_ms=_PAUSE_MS // 4)
+            settings, learn=msgspec.structs.replace(settings.learn, ttl_ms=PAUSE_MS // 4)
         )
 
     @abstractmethod
@@ -119,7 +126,7 @@ class PartContract(ABC):
         return self.answers(self.part_of(parts), parts, names)
 
     def _learned(self, settings: LearningSettings) -> Parts:
-        return _embedded(msgspec.json.encode(settings)).parts
+        return learned(msgspec.json.encode(settings)).parts
 
     def _assert_same(self, found: Parts, expected: Parts) -> None:
         """The same columns and the same answers, whatever the rows are numbered."""
@@ -179,65 +186,55 @@ class PartContract(ABC):
 
     # --- one machine ---
 
-    def _log(self, settings: LearningSettings | None = None) -> list[LoggedEvent]:
-        return scripted(settings or self.settings(), n=_N_EVENTS)
+    def _log(self) -> list[LoggedEvent]:
+        return log_of(self.settings())
 
     @pytest.mark.parametrize("seed", [1, 2])
     def test_batches_have_no_meaning(self, seed: int) -> None:
-        cut = pieces(self._log(), np.random.default_rng(seed))
-        found = Embedded(self.settings()).learn(cut).parts
+        found = learned(self._key(), Cut(seed)).parts
         self._assert_same(found, self._learned(self.settings()))
 
     @pytest.mark.parametrize("kind", ["", "new owners"])
     def test_it_goes_on_from_restarts(self, kind: str) -> None:
-        settings, log = self.case(kind)
-        cut = list(pieces(log, np.random.default_rng(3), 90))
-        found = Embedded(settings).learn(cut, restarts=True).parts
-        self._assert_same(found, Embedded(settings).learn(cut).parts)
+        found = learned(self._key(kind), Cut(3, kind, most=90, restarts=True)).parts
+        self._assert_same(found, learned(self._key(kind), Cut(3, kind, most=90)).parts)
 
     @pytest.mark.parametrize("kind", ["", "new owners"])
     def test_embedded_replicas_hold_the_same(self, kind: str) -> None:
-        settings, log = self.case(kind)
-        learner = Embedded(settings, "frames").learn(pieces(log, np.random.default_rng(4)))
-        self._assert_same(learner.replica(), learner.parts)
+        cut = Cut(4, kind, keeps="frames")
+        self._assert_same(replica(self._key(kind), cut), learned(self._key(kind), cut).parts)
 
     @pytest.mark.parametrize(("kind", "restarts"), [("", False), ("", True), ("new owners", False)])
     def test_whoever_reads_rows_in_topics_holds_the_same(self, kind: str, restarts: bool) -> None:
-        settings, log = self.case(kind)
-        cut = pieces(log, np.random.default_rng(5))
-        learner = Embedded(settings, "rows").learn(cut, restarts=restarts)
+        cut = Cut(5, kind, keeps="rows", restarts=restarts)
         for seed in (1, 2):
-            found = followed(settings, learner.outputs, np.random.default_rng(seed))
-            self._assert_same(found, learner.parts)
+            found = follower(self._key(kind), cut, seed)
+            self._assert_same(found, learned(self._key(kind), cut).parts)
 
     def case(self, kind: str) -> tuple[LearningSettings, list[LoggedEvent]]:
         """Settings and a log; "new owners": one in which every row changes hands."""
-        if not kind:
-            return self.settings(), self._log()
-        settings = self.short_lived()
-        return settings, renewed(self._log(settings), _PAUSE_MS)
+        settings = self.short_lived() if kind else self.settings()
+        return settings, log_of(settings, kind)
+
+    def _key(self, kind: str = "") -> bytes:
+        """The settings of a case, as runs are kept by."""
+        return msgspec.json.encode(self.short_lived() if kind else self.settings())
 
     # --- several ---
 
     @pytest.mark.parametrize("n", [1, 2, 3])
     def test_partitions_hold_what_one_machine_does_and_so_do_their_followers(self, n: int) -> None:
-        chain = _chain(msgspec.json.encode(self.settings()), n)
-        found, expected = self._of(chain), self.told(self._learned(self.settings()))
+        found, expected = self._of(partitions(self._key(), n)), self.told(self._learned(self.settings()))
         if n == 1 or not self.of_a_sample:
             _compare(found, expected, self.apart if n > 1 or self.of_lists else {})
         for seed in (1, 2):
-            server = followed(self.settings(), chain.outputs, np.random.default_rng(seed))
-            _compare(self.told(server), found, {})
+            _compare(self.told(partitions_follower(self._key(), n, seed)), found, {})
 
     def test_the_order_across_partitions_has_no_meaning_nor_have_restarts(self) -> None:
-        settings, rng = self.settings(), np.random.default_rng(6)
-        # A forget drops what its user's partition has not learned yet; how much that is depends on the order.
-        log = scripted(settings, n=_N_EVENTS, forgets=False)
-        chain = chained(settings, 3, pieces(log, rng, 90), restarts=True)
+        chain = partitions(self._key(), 3, in_order=False)
         if self.order_free:
-            _compare(self._of(chain), self.told(Embedded(settings).learn([log]).parts), self.apart)
-        server = followed(settings, chain.outputs, rng)
-        _compare(self.told(server), self._of(chain), {})
+            _compare(self._of(chain), self.told(learned(self._key(), Cut(forgets=False)).parts), self.apart)
+        _compare(self.told(partitions_follower(self._key(), 3, 6, in_order=False)), self._of(chain), {})
 
     def _of(self, chain: Chain) -> dict[str, Told]:
         """What the owners of all partitions hold together."""
@@ -310,20 +307,6 @@ class PolicyPartContract(PartContract):
             )
             for seen, (ids, w) in zip(features, clusters, strict=True)
         ]
-
-
-@lru_cache(maxsize=4)
-def _embedded(settings: bytes) -> Embedded:
-    """One machine that has learned everything at once; for reading only."""
-    made = msgspec.json.decode(settings, type=LearningSettings)
-    return Embedded(made).learn([scripted(made, n=_N_EVENTS)])
-
-
-@lru_cache(maxsize=8)
-def _chain(settings: bytes, n: int) -> Chain:
-    """Partitions that have learned it in the order of the log; for reading only."""
-    made = msgspec.json.decode(settings, type=LearningSettings)
-    return chained(made, n, ([event] for event in scripted(made, n=_N_EVENTS)))
 
 
 def _compare(found: dict[str, Told], expected: dict[str, Told], apart: Mapping[str, float]) -> None:
