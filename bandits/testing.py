@@ -14,7 +14,7 @@ from __future__ import annotations
 import json
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import fields, replace
+from dataclasses import replace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -221,9 +221,9 @@ class PolicyContract(ABC):
 
     def test_learning_leaves_the_block_as_it_was(self) -> None:
         block = self._block(1)
-        before = {f.name: getattr(block, f.name).tobytes() for f in fields(block)}
+        before = {name: column.tobytes() for name, column in block.columns().items()}
         _teach(self.make(), block)
-        assert {f.name: getattr(block, f.name).tobytes() for f in fields(block)} == before
+        assert {name: column.tobytes() for name, column in block.columns().items()} == before
 
     def test_constructor_arguments_arrive(self) -> None:
         policy = self.make_with(self.settings)

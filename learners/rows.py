@@ -146,6 +146,15 @@ class RowBlock:
             found = self.known[name] = make()
         return cast(T, found)
 
+    def columns(self) -> dict[str, npt.NDArray[Any]]:
+        """All columns by name.
+
+        Example:
+            >>> RowBlock(**RowBlock.empty().columns()).columns().keys() == RowBlock.empty().columns().keys()
+            True
+        """
+        return {each.name: getattr(self, each.name) for each in fields(self) if each.name != "known"}
+
     def __len__(self) -> int:
         """Number of operations."""
         return int(self.kind.size)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from dataclasses import fields, replace
+from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
@@ -17,7 +17,6 @@ __all__ = ["WaitingLists"]
 
 _AT_ONCE = 32  # places that end: about a millisecond of a network, for which a click may have to wait
 _MOST_BYTES = 64 << 20
-_COLUMNS = tuple(field.name for field in fields(RowBlock) if field.name != "known")
 
 
 class WaitingLists:
@@ -82,7 +81,7 @@ class WaitingLists:
             return {}
         (first, _), *others = self._blocks
         left = [first.operations(self._at, len(first)), *(block for block, _ in others)]
-        columns = [{name: getattr(block, name) for name in _COLUMNS} for block in left]
+        columns = [block.columns() for block in left]
         return {"layout": self._layout, "blocks": columns}
 
     def restore(self, frame: Frame) -> None:
@@ -95,4 +94,4 @@ class WaitingLists:
 
 
 def _size(block: RowBlock) -> int:
-    return sum(getattr(block, name).nbytes for name in _COLUMNS)
+    return sum(column.nbytes for column in block.columns().values())

@@ -15,6 +15,7 @@ from learning.testing_told import Told, rows_of
 from stream.frame import Frame
 
 NOW = 1_700_000_070_000
+# Classes with the same settings share their runs, so a new part is put beside others.
 POLICIES: tuple[dict[str, Any], ...] = (
     {"kind": "diag_lin_ucb"},
     {"kind": "lin_ucb"},
@@ -60,6 +61,8 @@ FEATURES: tuple[dict[str, Any], ...] = (
     {"kind": "user_items", "name": "user_items", "items": 5},
     {"kind": "session", "name": "session", "gap_ms": 20_000},
 )
+WATCHED = ({"kind": "thompson", "detector": "adwin"},)
+MEASURES = ({"kind": "place_counts", "places": 2}, {"kind": "drift_alarms"})
 CONTENT = {"kind": "content_map", "name": "by_content", "dim": 8, "enough": 1.0}
 
 
@@ -311,24 +314,23 @@ class TestNeuFastCb(TestNeuSquareCb):
 
 
 class TestPolicyCounts(MeasureContract):
-    name, policies = "policy_counts", POLICIES
+    name, policies, learners = "policy_counts", POLICIES, LEARNERS
 
 
 class TestOrganicClicks(MeasureContract):
-    name, policies = "organic_clicks", POLICIES
+    name, policies, learners = "organic_clicks", POLICIES, LEARNERS
 
 
 class TestPlaceCounts(MeasureContract):
-    name, policies, measures = "place_counts", POLICIES, ({"kind": "place_counts", "places": 2},)
+    name, policies, measures = "place_counts", WATCHED, MEASURES
 
 
 class TestDriftAlarms(MeasureContract):
-    name, measures = "drift_alarms", ({"kind": "drift_alarms"},)
-    policies = ({"kind": "thompson", "detector": "adwin"},)
+    name, policies, measures = "drift_alarms", WATCHED, MEASURES
 
 
 class TestPartNotes(MeasureContract):
-    name, policies = "part_notes", POLICIES
+    name, policies, learners = "part_notes", POLICIES, LEARNERS
 
 
 def test_in_the_case_of_new_owners_every_row_changes_hands() -> None:
