@@ -30,6 +30,15 @@ class ApiClient:
         answer: dict[str, Any] = self._decode(self._call("POST", "/v1/events", {"events": events}))
         return answer
 
+    def user(self, user_id: str) -> dict[str, Any]:
+        """`GET /v1/users/{id}`; the answer as it came."""
+        answer: dict[str, Any] = self._decode(self._call("GET", f"/v1/users/{user_id}", None))
+        return answer
+
+    def absorbed_at(self) -> int:
+        """Up to which `accepted_at` events are learned, by `GET /v1/measures`."""
+        return int(self._decode(self._call("GET", "/v1/measures", None))["absorbed_at"])
+
     def text(self, path: str) -> str:
         """`GET` of a page, as text."""
         return self._call("GET", path, None).decode("utf-8")

@@ -2,36 +2,42 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
-from freshet.demo.play import DemoResult
+from freshet.demo.play import Contest, DemoResult
+from monitor import Interval
 
 __all__ = ["as_json", "print_report", "save_plot"]
 
 _LABELS = {
-    "uniform": "uniform random",
-    "popular": "popular, all time",
-    "popular_half_life": "popular, half-life one day",
-    "popular_cooccurrence": "popular + co-occurrence",
+    "uniform": "random",
+    "popular": "popular, ever",
+    "popular_half_life": "popular, a day",
+    "popular_cooccurrence": "co-occurrence",
     "freshet": "Freshet",
 }
 _TELLING = 20_000
 _PLOT_POINTS = 200
 
 
-def as_json(result: DemoResult, index_recall: float | None) -> dict[str, Any]:
-    """The result as numbers for a script; unmeasured ones are None."""
-    baselines = [name for name in result.hits if name != "freshet"]
+def as_json(
+    result: DemoResult, index_recall: float | None, history: Contest | None = None, fed_per_s: float = 0.0
+) -> dict[str, Any]:
+    """The result as numbers for a script; unmeasured ones are None. The live part stands at the top, what was
+    foretold of a history under `history`."""
+    past = (
+        {} if history is None else {"history": {**_contest_json(history), "fed_events_per_second": fed_per_s}}
+    )
     return {
-        "events": result.events,
-        "hit_at_20": {name: result.rate(name).mean for name in result.hits},
-        "freshet_minus": {name: _finite(result.minus(name)._asdict()) for name in baselines},
+        **_contest_json(result),
         "freshness_ms": {
             "p50": _known(result.freshness.percentile(50)),
             "p99": _known(result.freshness.percentile(99)),
@@ -47,44 +53,72 @@ def as_json(result: DemoResult, index_recall: float | None) -> dict[str, Any]:
         "stale_answers": result.stale_answers,
         "fallback_answers": result.fallbacks,
         "seconds": result.seconds,
+        **past,
     }
 
 
-def print_report(console: Console, result: DemoResult, index_recall: float | None) -> None:
-    """The table that ends a run."""
-    table = Table(title=f"hit@20 over {result.events:,} ratings in time order", title_justify="left")
-    table.add_column("recommender")
-    table.add_column("hit@20", justify="right")
-    table.add_column("Freshet minus it, 95 % interval", justify="right")
-    for name in result.hits:
-        difference = ""
-        if name != "freshet":
-            low_high = result.minus(name)
-            difference = f"{low_high.mean:+.4f}  [{low_high.low:+.4f}, {low_high.high:+.4f}]"
-        style = "bold" if name == "freshet" else ""
-        table.add_row(_LABELS[name], f"{result.rate(name).mean:.4f}", difference, style=style)
-    console.print(table)
+def _contest_json(contest: Contest) -> dict[str, Any]:
+    return {
+        "events": contest.events,
+        "hit_at_20": {name: contest.rate(name).mean for name in contest.hits},
+        "freshet_minus": {
+            name: _finite(contest.minus(name)._asdict()) for name in contest.hits if name != "freshet"
+        },
+    }
+
+
+def print_report(
+    console: Console, result: DemoResult, index_recall: float | None, history: Contest | None = None
+) -> None:
+    """The tables that end a run: the history where there is one, the live part beside it."""
+    parts: dict[str, Contest] = {f"live, {result.events:,} ratings": result}
+    if history is not None:
+        parts = {f"history, {history.events:,} ratings": history, **parts}
+    console.print(_contest_table(parts))
     facts = Table(show_header=False, box=None)
     for name, value in _facts(result, index_recall):
         facts.add_row(name, value)
     console.print(facts)
-    if result.events < _TELLING:
+    if history is None and result.events < _TELLING:
         console.print(
             f"[dim]{result.events:,} ratings by mostly new users tell recommenders from chance, not from "
             'each other; ARGS="--once --events 100000" plays all (about twenty minutes)[/]'
         )
 
 
-def save_plot(result: DemoResult, path: Path) -> None:
-    """hit@20 over time, in a sliding window, for every contestant, as a PNG."""
+def _contest_table(parts: Mapping[str, Contest]) -> Table:
+    # Narrow enough for a terminal of 80 columns.
+    title = f"hit@20, each foretold before it is learned: {', '.join(parts)}"
+    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, padding=0, show_edge=False)
+    table.add_column("", no_wrap=True)
+    for title in parts:
+        table.add_column(title.partition(",")[0], justify="right", no_wrap=True)
+        table.add_column("Freshet less it, 95 %", justify="right", no_wrap=True)
+    for name in next(iter(parts.values())).hits:
+        cells = []
+        for contest in parts.values():
+            less = "" if name == "freshet" else _signed(contest.minus(name))
+            cells += [f"{contest.rate(name).mean:.3f}", less]
+        table.add_row(_LABELS[name], *cells, style="bold" if name == "freshet" else "")
+    return table
+
+
+def _signed(found: Interval) -> str:
+    return f"{found.mean:+.3f} [{found.low:.3f}, {found.high:.3f}]"
+
+
+def save_plot(contests: Sequence[Contest], path: Path) -> None:
+    """hit@20 over time, in a sliding window, for every contestant, as a PNG; contests one after the other."""
     # Imported here: a plot is drawn once, and loading the library takes longer than drawing it.
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(9, 4.5), layout="constrained")
     axes = figure.add_subplot()
-    window = max(50, result.events // 20)
-    days = (result.ts_ms - result.ts_ms[0]) / 86_400_000
-    for name, hits in result.hits.items():
+    ts_ms = np.concatenate([contest.ts_ms for contest in contests])
+    window = max(50, ts_ms.size // 20)
+    days = (ts_ms - ts_ms[0]) / 86_400_000
+    for name in contests[0].hits:
+        hits = np.concatenate([contest.hits[name] for contest in contests])
         x, y = _windowed(days, hits, window)
         strong = name == "freshet"
         axes.plot(x, y, label=_LABELS[name], linewidth=2.2 if strong else 1.2, zorder=3 if strong else 2)
