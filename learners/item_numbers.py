@@ -85,7 +85,8 @@ class ItemNumbers:
             self._read_at = grown(self._read_at, capacity, 0).astype(np.int64, copy=False)
         is_known = (rows >= 0) & (rows < n)
         at = np.where(is_known, rows, 0)
-        for row in np.unique(at[self._read_at[at] != stamps[at]]).tolist():
+        has_changed = self._read_at[at] != stamps[at]
+        for row in np.unique(at[has_changed]).tolist() if has_changed.any() else ():
             self._known[row] = self._of_attributes(self._catalogue.attributes(row))
             self._read_at[row] = stamps[row]
         out: Float64 = self._known[at]

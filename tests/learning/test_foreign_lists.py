@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
 import pytest
@@ -149,6 +151,16 @@ def test_history_that_is_fed_behind_teaches_as_well() -> None:
     pipeline.on_events(events, backfill=True)
     n_clicks = sum(isinstance(event, Click) and event.request_id is not None for event in events)
     assert pipeline.parts.ranker.steps == n_clicks > 10
+
+
+def test_what_came_with_each_item_is_known_to_scorers() -> None:
+    chosen = msgspec.structs.replace(settings(), scorers=({"kind": "in_list"},))
+    prices: list[dict[str, Any] | None] = [{"price": 20.0}, {"price": 10.0}, {"price": 30.0}]
+    shown = Impression(request_id="r", user_id="u", ts=T0, items=["a", "b", "c"], item_context=prices)
+    learned = Embedded(chosen).learn([[shown]])
+    column = learned.parts.ranker.names.index("list_price_rank")
+    ranks = -np.log(1.0 + np.array([1, 0, 2]))
+    np.testing.assert_allclose(features_of(learned.pipeline)["r"][:, column], ranks, rtol=1e-6)
 
 
 @dataclass
