@@ -27,6 +27,7 @@ from stream.testing import ScriptedEvents, drive
 __all__ = ["Embedded", "chained", "followed", "pieces", "renewed", "scripted", "shuffled_rows"]
 
 _KEY = b"a key for tests, no secret"
+_DRAWN = 5
 _DEVICES = ("phone", "desk", "car")
 
 
@@ -46,11 +47,13 @@ def scripted(
     n_features = build_parts(settings).ranker.n_features
     numbers = count(1)
     made: list[LoggedEvent] = []
-    for event in ScriptedEvents(seed, n_features=n_features).take(n):
+    for event in ScriptedEvents(seed, n_features=_DRAWN).take(n):
         if isinstance(event, Decision):
             at = next(numbers)
             context = {"device": _DEVICES[at % 7 % 3], "hour": at % 8}
-            features = np.frombuffer(event.features, "<f4").astype("<f2").astype("<f4").tobytes()
+            # As many are drawn whatever scorers there are, so that all else in the log stays the same.
+            drawn = np.frombuffer(event.features, "<f4").astype("<f2").astype("<f4").reshape(-1, _DRAWN)
+            features = drawn[:, np.arange(n_features) % _DRAWN].tobytes()
             made.append(msgspec.structs.replace(event, context=context, features=features))
         elif isinstance(event, ItemEvent):
             number = int(event.item_id[1:])
