@@ -71,7 +71,7 @@ class Experts:
         the steps at which something was cut."""
         return learn_mixture(
             rows.kind, rows.first, rows.reward, rows.slate, rows.place, rows.ranked, rows.start,
-            rows.rank_features, rows.other_start, rows.other_features, self._linear, self._linear_squares,
+            rows.rank_features, self._linear, self._linear_squares,
             self._single, self._single_squares, self.shares, self._at_first, self._gap, rate, self._floor,
         )  # fmt: skip
 

@@ -258,8 +258,8 @@ def _learn_click(
 @kernel
 def learn_mixture(
     kind: npt.NDArray[np.int8], first: Bool, reward: Float64, slate: Int32, place: Int32, ranked: Bool,
-    start: Int32, features: Float32, other_start: Int32, other_features: Float32, linear: Float64,
-    linear_squares: Float64, single: Float64, single_squares: Float64, shares: Float64, at_first: Float64,
+    start: Int32, features: Float32, linear: Float64, linear_squares: Float64, single: Float64,
+    single_squares: Float64, shares: Float64, at_first: Float64,
     gap: Float64, rate: float, floor: float,
 ) -> tuple[int, int, int]:  # fmt: skip
     """One step of every expert for each first click on a slate that is `ranked`, in order, and of the layer.
@@ -272,7 +272,7 @@ def learn_mixture(
     of what was disliked: g is that of -p. Then it moves little where the item stood low already, and never
     without end.
 
-    `features` (N, F) and `other_features` (M, F) are NaN where missing. `linear` and `linear_squares` are
+    `features` (N, F) are those of shown places, NaN where missing. `linear` and `linear_squares` are
     (2, 2 F), `single` and `single_squares` (2 F,): weights and sums of squares of the features, and behind
     them those of their being missing. `shares` and `at_first` are (2 + F,), `gap` (1,).
     """
@@ -285,8 +285,10 @@ def learn_mixture(
         if kind[o] != CLICK or not first[o] or not ranked[slate[o]]:
             continue
         s = slate[o]
-        low, high, other_low, other_high = start[s], start[s + 1], other_start[s], other_start[s + 1]
-        most = high - low + other_high - other_low + 1
+        # Candidates that were not shown could not be clicked: to learn from them as if they had been passed
+        # over is to confirm whatever order there was. Closed loops end lower with them.
+        low, high = start[s], start[s + 1]
+        most = high - low + 1
         if most > p.size:
             x, absent, p = (
                 np.empty((n_features, 2 * most)),
@@ -299,7 +301,6 @@ def learn_mixture(
             unread += 1
             continue
         n = _read(features[place[o] + 1 : high], n, x, absent)
-        n = _read(other_features[other_low:other_high], n, x, absent)
         n_cut += _learn_click(
             x, absent, n, at, reward[o] > 0.0, linear, linear_squares, single, single_squares, shares,
             at_first, gap, rate, floor, speaks, lacks, losses, p,

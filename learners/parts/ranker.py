@@ -31,7 +31,7 @@ Float64 = npt.NDArray[np.float64]
 class Ranker(Part):
     """A linear score over the features of any scorers, found by a mixture of whole orders, click by click.
 
-    At the first click on a place of a ranked slate, with S the shown items and the logged others, each expert
+    At the first click on a place of a ranked slate, with S the items that were shown, each expert
     e takes a step on the listwise loss of its own softmax (ListNet, Cao et al., ICML 2007), by AdaGrad (Duchi
     et al., JMLR 2011):
 

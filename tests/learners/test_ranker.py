@@ -51,14 +51,15 @@ def clicked(
     *,
     decided: bool = True,
     place: int = 1,
+    n_shown: int = 100,
     logged: FeatureSchemas = OWN,
     reader: FeatureSchemas = OWN,
 ) -> RowBlock:
-    """A slate of two shown items and the rest not shown, with a click on `place`; its features stand in the
+    """A slate of `n_shown` items and the rest not shown, with a click on `place`; its features stand in the
     order of `logged` and are read by `reader`."""
     names = [f"i{n}" for n in range(len(features))]
     slate = Slate(
-        request_id="r", user_id="u", ts=0, items=names[:2], others=names[2:], decided=decided,
+        request_id="r", user_id="u", ts=0, items=names[:n_shown], others=names[n_shown:], decided=decided,
         features=features.astype("<f4").tobytes(), feature_schema=logged.id,
     )  # fmt: skip
     block = FeedbackBlock([slate], [], [SHOWN, CLICK], [0, 0], [-1, place], [0.0, 1.0], [False, True], [0, 1])
@@ -109,6 +110,14 @@ def test_a_slate_that_no_policy_decided_teaches_as_others_do_once_it_has_feature
     bare = clicked(features, decided=False)
     bare.ranked = bare.decided
     assert nothing.learn(bare) == nothing.unread == 0
+
+
+def test_who_was_not_shown_could_not_be_clicked_and_teaches_nothing() -> None:
+    features = np.random.default_rng(2).normal(size=(6, 5))
+    whole, shown = new(), new()
+    whole.learn(clicked(features, n_shown=4))
+    shown.learn(clicked(features[:4]))
+    assert np.array_equal(whole.weights, shown.weights) and not np.array_equal(whole.weights, new().weights)
 
 
 def test_candidates_without_features_are_left_out_of_the_comparison() -> None:
