@@ -12,21 +12,21 @@ from learners.errors import ReplicaError
 from learners.ops.mixture import FORGET, N_LINEAR, learn_mixture, shares_at_first
 from learners.rows import RowBlock
 
-__all__ = ["Experts", "columns_of_before"]
+__all__ = ["SEVERAL", "Experts", "columns_of_before"]
 
 Float64 = npt.NDArray[np.float64]
 
-_ALL = ("linear", "quick")
-"""Experts over all features, by the names of their columns."""
+SEVERAL = ("linear", "quick", "start")
+"""Experts over several features, by the names of their columns."""
 
 
 class Experts:
     """Weights, sums of squares and shares of all experts; the formulas stand in `learners.ops.mixture`.
 
     Everything that goes by feature is a column (F,) of `columns`, by name: `linear`, `linear_missing`,
-    `squares` and `missing_squares` of the steady expert, `quick…` of the quick one, `single…` of those over
-    one feature each, and `share`, the shares of these. Experts over all features have theirs in
-    `linear_shares`.
+    `squares` and `missing_squares` of the steady expert, `quick…` of the quick one, `start…` of that over
+    what begins with a weight, `single…` of those over one feature each, and `share`, the shares of these.
+    The others have theirs in `linear_shares`.
 
     Args:
         first: starting weights (F,).
@@ -35,20 +35,21 @@ class Experts:
     Example:
         >>> experts = Experts(np.array([1.0, 0.0]), squares=1.0)
         >>> experts.shares.round(2).tolist(), experts.served().round(2).tolist()
-        ([0.5, 0.1, 0.2, 0.2], [0.8, 0.0, 0.0, 0.0])
+        ([0.15, 0.1, 0.45, 0.15, 0.15], [0.85, 0.0, 0.0, 0.0])
     """
 
     def __init__(self, first: Float64, squares: float) -> None:
         n = first.size
         self._first, self._floor = first, squares
-        self._at_first = shares_at_first(n)
+        self._begins = first != 0.0
+        self._at_first = shares_at_first(self._begins)
         self._linear, self._linear_squares = np.zeros((N_LINEAR, 2 * n)), np.zeros((N_LINEAR, 2 * n))
         self._single, self._single_squares = np.zeros(2 * n), np.zeros(2 * n)
         self._gap = np.zeros(1)
         self.shares: Float64 = np.zeros(N_LINEAR + n)
-        """The shares (2 + F,): of the steady expert, of the quick one, and of those over one feature each."""
+        """The shares (3 + F,): of those in `SEVERAL`, and of those over one feature each."""
         self.columns: dict[str, Float64] = {"share": self.shares[N_LINEAR:]}
-        names = zip(_ALL, ("", "quick_"), self._linear, self._linear_squares, strict=True)
+        names = zip(SEVERAL, ("", "quick_", "start_"), self._linear, self._linear_squares, strict=True)
         for name, prefix, weights, sums in [
             *names,
             ("single", "single_", self._single, self._single_squares),
@@ -61,7 +62,7 @@ class Experts:
 
     def begin(self) -> None:
         """As if nothing had been learned."""
-        for name in (*_ALL, "single"):
+        for name in (*SEVERAL, "single"):
             self.columns[name][:], self.columns[f"{name}_missing"][:] = self._first, 0.0
         self._linear_squares[:], self._single_squares[:] = self._floor, self._floor
         self.shares[:], self._gap[0] = self._at_first, 0.0
@@ -73,6 +74,7 @@ class Experts:
             rows.kind, rows.first, rows.reward, rows.slate, rows.place, rows.ranked, rows.start,
             rows.rank_features, self._linear, self._linear_squares,
             self._single, self._single_squares, self.shares, self._at_first, self._gap, rate, self._floor,
+            self._begins,
         )  # fmt: skip
 
     def served(self) -> Float64:

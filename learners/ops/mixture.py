@@ -1,10 +1,10 @@
 """A mixture of whole orders of a list: what a click teaches each expert, and what their losses say of them.
 
 An *expert* is a listwise softmax with weights of its own: two over all features, a steady and a quick one,
-and one over each feature alone. It scores a candidate by w . x, where x (2 F,) has its features, 0 for what
-is missing, and behind them 1 for what is missing and 0 else. A layer keeps a share v of each expert. What is
-served is the order of v @ W, one vector of weights: the log loss is convex in the scores, so that order loses
-at most what the experts lose on average,
+one over those that begin with a weight, and one over each feature alone. It scores a candidate by w . x,
+where x (2 F,) has its features, 0 for what is missing, and behind them 1 for what is missing and 0 else. A
+layer keeps a share v of each expert. What is served is the order of v @ W, one vector of weights: the log
+loss is convex in the scores, so that order loses at most what the experts lose on average,
 
     -log softmax((v @ W) . x)_c <= sum over e of v_e loss_e,    loss_e = -log softmax(W_e . x)_c,
 
@@ -26,12 +26,13 @@ Float32 = npt.NDArray[np.float32]
 Float64 = npt.NDArray[np.float64]
 Int32 = npt.NDArray[np.int32]
 
-N_LINEAR = 2
-"""Experts over all features: one whose steps shrink for good, and one that goes on moving."""
+N_LINEAR = 3
+"""Experts over many features: all of them, one whose steps shrink for good and one that goes on moving; and
+those whose starting weight is not 0, steadily."""
 
 # The linear experts begin with more than half: before anything is known they stand for the starting weights.
 # A single feature then needs 3 to 5 nats less of loss to carry the order, some tens of lists.
-_STEADY, _QUICK = 0.5, 0.1
+_STEADY, _QUICK, _START = 0.15, 0.1, 0.45
 
 # Rates and horizon were tried on planted worlds and on the first half of a hotel's log, within a factor of
 # two either way nothing much changed. Whoever forgets squares within 500 lists turns round within some
@@ -55,15 +56,19 @@ _MOST_LOSS = 10.0
 _BACK = 1e-3
 
 
-def shares_at_first(n_features: int) -> Float64:
-    """The shares (2 + F,) that the experts begin with.
+def shares_at_first(begins: Bool) -> Float64:
+    """The shares (3 + F,) that the experts begin with; `begins` (F,) says which features have a weight then.
 
     Example:
-        >>> shares_at_first(4).tolist()
-        [0.5, 0.1, 0.1, 0.1, 0.1, 0.1]
+        >>> shares_at_first(np.array([True, False])).round(2).tolist()
+        [0.15, 0.1, 0.45, 0.15, 0.15]
+        >>> shares_at_first(np.array([False, False])).round(2).tolist()
+        [0.5, 0.1, 0.0, 0.2, 0.2]
     """
-    alone = np.full(n_features, (1.0 - _STEADY - _QUICK) / n_features)
-    return np.concatenate([[_STEADY, _QUICK], alone])
+    # An expert over nothing would sleep for good and keep its share.
+    several = (_STEADY, _QUICK, _START) if begins.any() else (0.5, _QUICK, 0.0)
+    alone = np.full(begins.size, (1.0 - sum(several)) / begins.size)
+    return np.concatenate([several, alone])
 
 
 @kernel
@@ -231,7 +236,7 @@ def _weigh(shares: Float64, at_first: Float64, losses: Float64, gap: Float64) ->
 def _learn_click(
     x: Float64, absent: Float64, n: int, at: int, liked: bool, linear: Float64, linear_squares: Float64,
     single: Float64, single_squares: Float64, shares: Float64, at_first: Float64, gap: Float64, rate: float,
-    floor: float, speaks: Bool, lacks: Bool, losses: Float64, p: Float64,
+    floor: float, begins: Bool, speaks: Bool, lacks: Bool, losses: Float64, p: Float64,
 ) -> bool:  # fmt: skip
     """Every expert's step for one click; whether the steady one's was cut. See `learn_mixture`."""
     if not _look(x, absent, n, speaks, lacks):
@@ -244,6 +249,11 @@ def _learn_click(
     losses[1], _ = _learn_all(
         x, absent, n, at, speaks, lacks, linear[1], linear_squares[1], faster, FORGET, floor, liked, p
     )
+    of_start = speaks & begins
+    if of_start.any():
+        losses[2], _ = _learn_all(
+            x, absent, n, at, of_start, lacks, linear[2], linear_squares[2], rate, 0.0, floor, liked, p
+        )
     for k in range(speaks.size):
         if speaks[k]:
             losses[N_LINEAR + k] = _learn_one(
@@ -260,21 +270,22 @@ def learn_mixture(
     kind: npt.NDArray[np.int8], first: Bool, reward: Float64, slate: Int32, place: Int32, ranked: Bool,
     start: Int32, features: Float32, linear: Float64, linear_squares: Float64, single: Float64,
     single_squares: Float64, shares: Float64, at_first: Float64,
-    gap: Float64, rate: float, floor: float,
+    gap: Float64, rate: float, floor: float, begins: Bool,
 ) -> tuple[int, int, int]:  # fmt: skip
     """One step of every expert for each first click on a slate that is `ranked`, in order, and of the layer.
 
     Returns the steps taken, how many clicks taught nothing since the clicked item's features are not known,
     and at how many steps a slope or a weight of the steady expert was cut.
 
-    The steady expert takes AdaGrad steps (Duchi, Hazan, Singer, JMLR 2011), G += g^2, w += rate g / sqrt(G);
+    The steady experts take AdaGrad steps (Duchi, Hazan, Singer, JMLR 2011), G += g^2, w += rate g / sqrt(G);
     the others are three times as fast and forget G. A first dislike (a reward below 0) lowers the softmax p
     of what was disliked: g is that of -p. Then it moves little where the item stood low already, and never
     without end.
 
     `features` (N, F) are those of shown places, NaN where missing. `linear` and `linear_squares` are
-    (2, 2 F), `single` and `single_squares` (2 F,): weights and sums of squares of the features, and behind
-    them those of their being missing. `shares` and `at_first` are (2 + F,), `gap` (1,).
+    (3, 2 F), `single` and `single_squares` (2 F,): weights and sums of squares of the features, and behind
+    them those of their being missing. `shares` and `at_first` are (3 + F,), `gap` (1,), and
+    `begins` (F,) says which features have a starting weight.
     """
     n_features = features.shape[1]
     speaks, lacks = np.zeros(n_features, np.bool_), np.zeros(n_features, np.bool_)
@@ -303,7 +314,7 @@ def learn_mixture(
         n = _read(features[place[o] + 1 : high], n, x, absent)
         n_cut += _learn_click(
             x, absent, n, at, reward[o] > 0.0, linear, linear_squares, single, single_squares, shares,
-            at_first, gap, rate, floor, speaks, lacks, losses, p,
+            at_first, gap, rate, floor, begins, speaks, lacks, losses, p,
         )  # fmt: skip
         steps += 1
     return steps, unread, n_cut

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from learners.ask import Ask
 from learners.errors import LearnerError, ReplicaError
-from learners.experts import Experts, columns_of_before
+from learners.experts import SEVERAL, Experts, columns_of_before
 from learners.feature_schema import FeatureSchemas
 from learners.ops.ranking import score_rows
 from learners.part import Part
@@ -168,10 +168,10 @@ class Ranker(Part):
         Example:
             >>> from learners.scorers.taste import Settings, Taste
             >>> Ranker([Taste(Settings(weight=0.5), None)]).explain()
-            {'linear': 0.5, 'taste': 0.4, 'quick': 0.1}
+            {'start': 0.45, 'taste': 0.3, 'linear': 0.15, 'quick': 0.1}
         """
         shares = self.experts.shares.round(6).tolist()
-        found = zip(("linear", "quick", *self.names), shares, strict=True)
+        found = zip((*SEVERAL, *self.names), shares, strict=True)
         return dict(sorted(found, key=lambda pair: -pair[1]))
 
     # -- writing ---------------------------------------------------------------------------------------------
@@ -235,7 +235,7 @@ class Ranker(Part):
         self._begin()
         if "linear" not in frame:  # it was one linear order
             before = columns_of_before(frame, int(frame["steps"]))
-            frame = {**frame, **before, "linear_shares": np.array([1.0, 0.0])}
+            frame = {**frame, **before, "linear_shares": np.array([1.0, 0.0, 0.0])}
         for column in self._columns:
             self._by_name(frame, column)
         self._keep(frame)

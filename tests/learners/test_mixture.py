@@ -49,13 +49,27 @@ def test_shares_move_as_adahedge_moves_them() -> None:
         [features @ columns["linear"], features @ columns["quick"], features * columns["single"]]
     )
     losses = np.log(np.exp(scores).sum(axis=0)) - scores[1]
-    first = ranker.experts.shares.copy()
+    awake = [0, 1, 3, 4, 5]  # nothing begins with a weight: there is no `start`
+    first = ranker.experts.shares[awake]
     hedged = first * np.exp(-losses)  # at first nothing was lost by averaging: eta is 1
     expected = 0.999 * hedged / hedged.sum() + 0.001 * first
     click(ranker, features)
-    assert np.allclose(ranker.experts.shares, expected)
+    assert np.allclose(ranker.experts.shares[awake], expected)
     assert np.allclose(ranker.weights, expected[0] * columns["linear"] + expected[1] * columns["quick"]
                        + expected[2:] * columns["single"])  # fmt: skip
+
+
+def test_what_begins_with_a_weight_has_an_expert_of_its_own_that_the_others_must_beat() -> None:
+    ranker, rng = Ranker([Extra("a", weight=1.0), Extra("b", "c", weight=0.0)]), np.random.default_rng(6)
+    assert ranker.explain()["start"] == 0.45
+    start = ranker.experts.columns["start"]
+    for _ in range(60):
+        click(ranker, rng.normal(size=(4, 3)) + 2.0 * np.eye(4, 3)[[3, 0, 3, 3]])
+    assert start[0] > 0.5 and start[1:].tolist() == [0.0, 0.0]
+    assert ranker.explain()["start"] > 0.2
+    for _ in range(60):
+        click(ranker, rng.normal(size=(4, 3)) + 4.0 * np.eye(4, 3)[[3, 1, 3, 3]])
+    assert ranker.explain()["start"] < 0.05
 
 
 def test_an_expert_whose_feature_tells_no_candidate_from_another_keeps_its_share() -> None:
