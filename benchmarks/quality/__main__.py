@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 
 from rich.console import Console
@@ -13,7 +14,8 @@ import benchmarks.quality as suite
 from benchmarks.quality.bands import outside, read_bands, write_bands
 from benchmarks.quality.rows import Row
 from benchmarks.quality.suite import modules, rows_of
-from benchmarks.quality.table import markdown, print_table
+from benchmarks.quality.table import page, print_table, section
+from stream.clock import WallClock
 
 
 def main() -> int:
@@ -23,7 +25,9 @@ def main() -> int:
     parser.add_argument(
         "--only", action="append", metavar="NAME", help="a part of the suite; may be repeated"
     )
-    parser.add_argument("--write", type=Path, metavar="FILE", help="write the table here, as Markdown")
+    parser.add_argument(
+        "--write", type=Path, metavar="FILE", help="write what was measured into this page, as Markdown"
+    )
     parser.add_argument(
         "--bands", action="store_true", help="with --quick: write the bands of the tests anew"
     )
@@ -35,14 +39,17 @@ def main() -> int:
         parser.error("--bands are those of the quick figures: add --quick")
     console = Console(width=None if sys.stdout.isatty() else 110)
     rows: list[Row] = []
-    missing: list[str] = []
     for name in track(asked.only or names, description="quality", console=console, transient=True):
         found = rows_of(name, asked.quick)
         rows += found
-        missing += [] if found else [name]
+        if not found:
+            console.print(f"[yellow]left out[/] {name}: its data or a package is not there")
+        elif asked.write is not None:
+            # After each part: a long run that is stopped has written what it had.
+            before = asked.write.read_text("utf-8") if asked.write.exists() else ""
+            today = datetime.fromtimestamp(WallClock().now_ms() / 1_000, UTC).date().isoformat()
+            asked.write.write_text(page({name: section(name, found, today)}, before), "utf-8")
     print_table(console, rows)
-    if asked.write is not None:
-        asked.write.write_text(markdown(rows, missing), "utf-8")
     if asked.bands:
         write_bands(rows)
     worse = outside(rows, read_bands()) if asked.quick else []

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import groupby
 
 from rich.console import Console
@@ -10,7 +10,7 @@ from rich.table import Table
 
 from benchmarks.quality.rows import Row
 
-__all__ = ["markdown", "print_table"]
+__all__ = ["page", "print_table", "section"]
 
 _COLUMNS = ("name", "mean", "95 % interval", "seeds")
 _HEAD = """\
@@ -25,9 +25,11 @@ make install-bench
 
 which wrote this page; do not edit it. A figure is a mean over seeds with its 95 % interval (Student's t). On
 planted worlds a seed draws the world; on tables it draws the order; on logs of ratings it takes a random half
-of the users. Baselines stand in the same pass. Nothing was tuned on the real logs and tables. Parts of the
-suite that are *not there* lacked their data or a package.
+of the users. Baselines stand in the same pass. Nothing was tuned on the real logs and tables. A part of the
+suite whose data or package is not there is left out; `--only NAME --write docs/results.md` measures one part
+and leaves the others as they stand, so each says when it was measured.
 """
+_MARK = "<!-- part: "
 
 
 def print_table(console: Console, rows: Sequence[Row]) -> None:
@@ -41,23 +43,36 @@ def print_table(console: Console, rows: Sequence[Row]) -> None:
         console.print(table)
 
 
-def markdown(rows: Sequence[Row], missing: Sequence[str]) -> str:
-    """The page.
+def section(name: str, rows: Sequence[Row], measured_on: str) -> str:
+    """What the page says of one part of the suite.
 
     Example:
         >>> from benchmarks.quality.rows import summary
-        >>> page = markdown([summary("clusters", "thompson", "regret", [1.0, 3.0])], ["letter"])
-        >>> page.splitlines()[-3], page.splitlines()[-1]
-        ('| thompson | 2 | -10.7 to 14.7 | 2 |', '*not there*: letter')
+        >>> text = section("worlds", [summary("clusters", "thompson", "regret", [1.0, 3.0])], "2026-11-28")
+        >>> text.splitlines()[0], text.splitlines()[-1]
+        ('*worlds*, measured on 2026-11-28', '| thompson | 2 | -10.7 to 14.7 | 2 |')
     """
-    lines = [_HEAD]
+    lines = [f"*{name}*, measured on {measured_on}"]
     for (world, metric), group in _grouped(rows):
         better = "more" if group[0].higher_is_better else "less"
-        lines += [f"## {world}: {metric} ({better} is better)", ""]
+        lines += ["", f"## {world}: {metric} ({better} is better)", ""]
         lines += ["| | mean | 95 % interval | seeds |", "|---|---:|---:|---:|"]
         lines += [f"| {' | '.join(_cells(row))} |" for row in group]
-        lines.append("")
-    return "\n".join([*lines, *([f"*not there*: {', '.join(missing)}", ""] if missing else [])])
+    return "\n".join(lines)
+
+
+def page(sections: Mapping[str, str], before: str = "") -> str:
+    """The page with these sections, and those that it had `before` of other parts.
+
+    Example:
+        >>> first = page({"worlds": "one", "drift": "two"})
+        >>> page({"worlds": "three"}, first) == page({"drift": "two", "worlds": "three"})
+        True
+    """
+    _, *found = before.split(_MARK)
+    parts = {name: text.strip() for name, text in (each.split(" -->\n", 1) for each in found)}
+    parts |= sections
+    return _HEAD + "".join(f"\n{_MARK}{name} -->\n\n{text}\n" for name, text in sorted(parts.items()))
 
 
 def _grouped(rows: Sequence[Row]) -> list[tuple[tuple[str, str], list[Row]]]:
