@@ -208,7 +208,7 @@ class Joiner:
             self.counters["late"] += 1
             return False
         if self.forgotten.covers(event.user_id, event.ts):
-            self._erase(event.request_id, event.ts)
+            self._erase(event.request_id, event.ts, event.items)
             return False
         return True
 
@@ -255,7 +255,7 @@ class Joiner:
         elif request_id is None:
             self._teach_organic(mark, user_id)
         elif self._erased and identity(request_id) in self._erased:
-            self.counters["forgotten"] += 1
+            self._attach_erased(request_id, mark, user_id)
         elif (outcome := self._waiting.add(request_id, mark, user_id)) is not None:
             self.counters[outcome] += 1
 
@@ -272,16 +272,38 @@ class Joiner:
     def _attach(self, slate: OpenSlate, mark: Mark, user_id: str | None) -> None:
         """Join a click to its slate, or teach it as organic where it does not fit."""
         misfit = self._attribution.fit(slate, mark, self._outbox)
-        if misfit is None:
-            return
-        # Kept as long as a copy of it can wait.
-        if self._seen.add(_misfit(slate.request_id, mark), mark[0] + self.settings.skew_ms) is not None:
-            self.counters["duplicate"] += 1
+        if misfit is None or self._is_copy(slate.request_id, mark):
             return
         self.counters[misfit] += 1
         if not slate.decided:
             self._attribution.put_aside(slate, mark)
         self._teach_organic(mark, user_id)
+
+    def _attach_erased(self, request_id: str, mark: Mark, user_id: str | None) -> None:
+        """Drop a click whose slate was erased; one that is newer than the forget and would not have fitted
+        the slate is organic, as it is where JOIN still has that slate and the user's owner drops outcomes."""
+        misfit = self._misfit_of_erased(request_id, mark)
+        if misfit is None or (user_id is not None and self.forgotten.covers(user_id, mark[0])):
+            self.counters["forgotten"] += 1
+        elif not self._is_copy(request_id, mark):
+            self.counters[misfit] += 1
+            self._teach_organic(mark, user_id)
+
+    def _misfit_of_erased(self, request_id: str, mark: Mark) -> str | None:
+        """As `Attribution.fit` says it, from hashes of what the slate held; None where it fits."""
+        shown_at = self._erased.scope_of(identity(request_id))
+        if not shown_at:  # erased by a program that kept no more than the request
+            return None
+        if not -self.settings.skew_ms <= mark[0] - int(shown_at) <= self.settings.window_ms:
+            return "out_of_window"
+        return None if identity(request_id, mark[3]) in self._erased else "not_in_slate"
+
+    def _is_copy(self, request_id: str, mark: Mark) -> bool:
+        """Whether a click that did not fit came before; remembered as long as a copy of it can wait."""
+        if self._seen.add(_misfit(request_id, mark), mark[0] + self.settings.skew_ms) is None:
+            return False
+        self.counters["duplicate"] += 1
+        return True
 
     def _teach_organic(self, mark: Mark, user_id: str | None) -> None:
         if user_id is None:
@@ -308,17 +330,23 @@ class Joiner:
         self.forgotten.add(user_id, ts)
         for slate in [s for s in self._open.values() if s.user_id == user_id and s.ts <= ts]:
             self._drop(slate)
-            self._erase(slate.request_id, slate.ts)
+            self._erase(slate.request_id, slate.ts, slate.items)
         for decision in [d for d in self._unshown.values() if d.user_id == user_id and d.ts <= ts]:
             self._drop_unshown(decision.request_id)
-            self._erase(decision.request_id, decision.ts)
+            self._erase(decision.request_id, decision.ts, decision.items)
         self.counters["forgotten"] += self._waiting.forget(user_id, ts)
         self._outbox.forgotten(user_id, ts)
 
-    def _erase(self, request_id: str, ts: int) -> None:
+    def _erase(self, request_id: str, ts: int, items: Sequence[str]) -> None:
         """Drop this request's outcomes, now and as long as its clicks can come."""
-        self._erased.add(identity(request_id), ts + self.settings.window_ms)
-        self.counters["forgotten"] += 1 + len(self._waiting.take(request_id))
+        until = ts + self.settings.window_ms
+        self._erased.add(identity(request_id), until, str(ts))
+        # Hashes, for whoever was forgotten: enough to tell a click on the slate from one beside it.
+        for item_id in items:
+            self._erased.add(identity(request_id, item_id), until)
+        self.counters["forgotten"] += 1
+        for mark, user_id in self._waiting.take(request_id):
+            self._attach_erased(request_id, mark, user_id)
 
     def on_tick(self, ts: int) -> None:
         """Time has reached `ts` ms: give up waiting, close windows, drop identities. Never goes back."""

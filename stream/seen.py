@@ -47,6 +47,10 @@ class Seen:
             self._due.add(ts, name)
         return before
 
+    def scope_of(self, name: bytes) -> str | None:
+        """The scope in which `name` was first seen, None where it was not."""
+        return self._scopes.get(name)
+
     def expire(self, before_ts: int) -> None:
         """Drop those whose time is before `before_ts`."""
         for _, name in self._due.due(before_ts):

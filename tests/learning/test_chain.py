@@ -15,7 +15,7 @@ from bandits.arms import ArmCounts
 from freshet.config import Settings, load_settings
 from learning.parts import Parts, build_parts
 from learning.pipeline import Pipeline
-from stream.events import Decision, LoggedEvent, Tick
+from stream.events import Click, Decision, Forget, LoggedEvent, Tick
 from stream.step import Step
 from stream.testing import drive
 from tests.harness.chain import Chain, batches, logged_world
@@ -30,6 +30,7 @@ SETTINGS: Settings = load_settings(
 )
 N_FEATURES = build_parts(SETTINGS).ranker.n_features
 CLOSING = 60_000
+T0 = 1_700_000_000_000
 
 Edges = dict[tuple[str, int], tuple[float, float]]
 
@@ -240,3 +241,22 @@ def test_an_answer_without_any_item_is_no_dead_letter() -> None:
     chain.feed([nothing, *shown])
     assert sum(join.n_letters for join in chain.joins) == 0
     assert sum(int(join.counters["closed"]) for join in chain.joins) > 0
+
+
+@pytest.mark.parametrize("order", [(0, 1, 2, 2), (1, 2, 0, 2)])
+@pytest.mark.parametrize(("item", "after_ms", "learned"), [("a", 900, 0), ("z", 900, 1), ("a", 21_000, 1)])
+def test_after_a_forget_a_click_is_learned_if_it_does_not_belong_to_what_was_erased(
+    item: str, after_ms: int, learned: int, order: tuple[int, ...]
+) -> None:
+    said: list[LoggedEvent] = [
+        Decision(request_id="r", ts=T0, user_id="ann", items=["a", "b"], propensities=[0.5, 0.5],
+                 policy="uniform"),
+        Forget(user_id="ann", ts=T0 + 500),
+        Click(ts=T0 + after_ms, user_id="ann", item_id=item, request_id="r"),
+    ]  # fmt: skip
+    events, chain = [said[n] for n in order], Chain(SETTINGS, 2)
+    for event in events:
+        chain.feed([event])
+    for parts in (embedded(events).parts, chain.users[chain.home("ann")].parts):
+        (row,) = parts.users.find(["ann"]).tolist()
+        assert (parts.history.length(row) if row >= 0 else 0) == learned
