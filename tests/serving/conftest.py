@@ -60,9 +60,15 @@ class System:
         wait_until(is_fresh)
         return answer
 
+    def tell(self, *events: dict[str, Any]) -> int:
+        """Post events, all of which must be taken: a late one is refused in a 202; their `accepted_at`."""
+        answer = self.send(*events)
+        assert answer["accepted"] == len(events), answer
+        return int(answer["accepted_at"])
+
     def settle(self, *events: dict[str, Any]) -> int:
-        """Post events and wait until they are absorbed here; the `accepted_at` of the batch."""
-        accepted_at = int(self.send(*events)["accepted_at"])
+        """Tell events and wait until they are absorbed here; the `accepted_at` of the batch."""
+        accepted_at = self.tell(*events)
         wait_until(lambda: self.service.replica.absorbed_at >= accepted_at)
         return accepted_at
 
@@ -124,7 +130,7 @@ def running(path: Path, settings: Settings = SETTINGS, *, learner: bool = True) 
 Runner = Callable[..., AbstractContextManager[System]]
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def run() -> Runner:
     """Start a system over a folder of one's own."""
     return running
@@ -132,12 +138,17 @@ def run() -> Runner:
 
 @pytest.fixture(scope="session")
 def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
-    """A system with a hundred items in two groups and a few users, shared by tests that only add to it."""
+    """A system with a hundred items in two groups and a few users, shared by tests that only add to it.
+
+    Its clock is that of events: whoever sends one of a far day makes those of all others late.
+    """
     with running(tmp_path_factory.mktemp("shared") / "data") as found:
         items = [item(f"i{n}", T0 + n, group="even" if n % 2 == 0 else "odd") for n in range(100)]
         clicks = [click(f"u{n % 7}", f"i{n * n % 40}", T0 + 1_000 + n) for n in range(200)]
         found.settle(*items, *clicks)
         yield found
+        moved_ms = found.service.replica.watermark - T0
+        assert moved_ms < SETTINGS.join.lateness_ms, "a test has moved the clock that all share"
 
 
 def serve(**changes: Any) -> Settings:
@@ -161,7 +172,7 @@ class Kit:
         wait_until(lambda: system.service.replica.absorbed_at >= accepted_at)
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def kit() -> type[Kit]:
     """Builders of events and settings."""
     return Kit

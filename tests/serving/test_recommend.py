@@ -74,7 +74,7 @@ def test_no_item_stands_twice_and_sources_mix(system: Any) -> None:
 
 def test_what_the_user_clicked_is_not_shown_again(system: Any, kit: Any) -> None:
     first = ids(system.ask("clicker", k=1))[0]
-    accepted_at = system.send(kit.click("clicker", first, kit.t0 + 5_000))["accepted_at"]
+    accepted_at = system.tell(kit.click("clicker", first, kit.t0 + 5_000))
     answer = system.ask_fresh("clicker", k=1_000, after=accepted_at)
     assert first not in ids(answer)
 
@@ -93,7 +93,7 @@ def test_what_was_clicked_comes_back_as_the_settings_say(
 def test_a_click_changes_the_next_answer(system: Any, kit: Any) -> None:
     before = system.ask("mover", k=10)
     assert before["fallback"] == "popular"
-    accepted_at = system.send(kit.click("mover", "i4", kit.t0 + 5_000))["accepted_at"]
+    accepted_at = system.tell(kit.click("mover", "i4", kit.t0 + 5_000))
     after = system.ask_fresh("mover", k=10, after=accepted_at)
     assert after["absorbed_at"] >= accepted_at and after["fallback"] is None
     assert any(shown["source"] == "neighbours" for shown in after["items"])

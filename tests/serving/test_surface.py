@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -41,8 +42,11 @@ OPERATIONS = [
 
 
 @pytest.fixture(scope="module")
-def surface(system: Any) -> Any:
-    return schemathesis.openapi.from_url(f"{system.worker.url}/openapi.json")
+def surface(run: Any, kit: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    # A system of its own: events of any time are sent, which move its clock.
+    with run(tmp_path_factory.mktemp("surface") / "data") as system:
+        system.settle(*(kit.item(f"i{n}") for n in range(9)), kit.click("ann", "i1", kit.t0 + 9))
+        yield schemathesis.openapi.from_url(f"{system.worker.url}/openapi.json")
 
 
 @pytest.mark.parametrize("name", OPERATIONS)
@@ -88,7 +92,10 @@ def test_wrong_turns_are_problems(system: Any, method: str, path: str, status: i
     assert set(answer.json()) == {"title", "status", "detail"}
 
 
-def test_an_item_is_shown_as_it_is_served(system: Any) -> None:
+def test_an_item_is_shown_as_it_is_served(system: Any, kit: Any) -> None:
+    system.settle(kit.click("looker", "i4", kit.t0 + 5_000))
+    assert "i1" in [each["item_id"] for each in system.ask("looker", k=100)["items"]]
+    system.settle(kit.click("looker", "i1", kit.t0 + 5_000))  # behind the decision in the log
     found = system.client.get("/v1/items/i1").json()
     assert found["group"] == "odd" and found["clicks"] > 0 and found["absorbed_at"] > 0
     assert found["edges"] and set(found["edges"][0]) == {"cluster", "b", "d"}
