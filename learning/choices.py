@@ -162,7 +162,7 @@ def read_by_scorers(settings: LearningSettings) -> list[str]:
 
     Example:
         >>> read_by_scorers(LearningSettings())
-        ['cooccurrence', 'mf', 'popularity']
+        ['catalogue', 'cooccurrence', 'item_rates', 'mf', 'popularity', 'session', 'user_items']
     """
     learners = {one.name: one for one in chosen_learners(settings)}
     found: set[str] = set()

@@ -40,7 +40,7 @@ def followed_sides(parts: Parts) -> dict[str, tuple[Column, ...]]:
         >>> from learning.parts import build_parts
         >>> from learning.settings import LearningSettings
         >>> list(followed_sides(build_parts(LearningSettings())))
-        ['vectors', 'counts', 'mf', 'cooccurrence', 'popularity']
+        ['vectors', 'counts', 'mf', 'cooccurrence', 'item_rates', 'popularity']
     """
     learners = parts.learners()
     scored = [name for name in learners if name.partition(":")[0] in parts.scored]

@@ -29,6 +29,7 @@ EXCUSED = {
     "Renamed": "a scorer under another name, tested in test_scorers.py",
     "Scorer": "a protocol; its kinds are tested in test_scorers.py",
     "Learner": "the protocol itself",
+    "Listed": "a tuple; what is made of it is tested with the scorers that read it",
     "Pairs": "columns without behaviour, returned by Histories.learn",
     "Part": "the base class; its example runs it",
     "PartSpec": "a frozen record; what it refuses is tested with parts",

@@ -329,5 +329,5 @@ def test_a_learner_of_whole_lists_learns_in_train_what_it_learns_embedded(regist
     chain = chained(settings, 2, [events], restarts=True)
     served = followed(settings, chain.outputs, np.random.default_rng(1))
     embedded = Embedded(settings).learn([events]).parts
-    (mine,), (theirs,) = ([int(part.clicks[0]) for part in p.more.values()] for p in (served, embedded))  # type: ignore[attr-defined]
+    mine, theirs = (int(parts.more["lists"].clicks[0]) for parts in (served, embedded))  # type: ignore[attr-defined]
     assert mine == theirs > 0

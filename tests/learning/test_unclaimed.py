@@ -65,6 +65,7 @@ def _with(*learners: dict[str, Any], frame: Frame | None = None) -> Parts:
 
 
 HOUR = {"kind": "popularity", "name": "last_hour"}
+KEY = "last_hour:popularity"  # what frames call it
 
 
 def _counted() -> Parts:
@@ -84,7 +85,7 @@ def test_a_learner_that_was_out_goes_on_without_the_items_that_went_meanwhile(
     assert caplog.messages == ["kept, for they are not configured now: last_hour:popularity"] * 2
     again = _with(HOUR, frame=still_without.snapshot())
     counted.remove_items(np.array([3], np.int32))
-    (here,), (was,) = again.more.values(), counted.more.values()
+    here, was = again.more[KEY], counted.more[KEY]
     assert digest(here) == digest(was)  # type: ignore[arg-type]
     assert here.clicks[[3, 4]].tolist() == [0, 2]  # type: ignore[attr-defined]
     assert "unclaimed" not in again.snapshot()
@@ -113,7 +114,7 @@ def test_what_whole_lists_taught_a_learner_is_kept_by_train_while_it_is_out() ->
         shard = TrainShard(0, LearningSettings(learners=learners), 1)
         shard.restore(unpack(pack(frame)))
         frame = shard.snapshot()
-    (here,), (was,) = shard.parts.more.values(), counted.parts.more.values()
+    here, was = shard.parts.more[KEY], counted.parts.more[KEY]
     assert digest(here) == digest(was)  # type: ignore[arg-type]
 
 
@@ -159,5 +160,4 @@ def _known(parts: Parts, name: str, rows: Any) -> list[Any]:
     policy = parts.policies.get(name)
     if policy is not None:
         return [policy.describe(row) for row in rows.tolist()]
-    (learner,) = parts.more.values()
-    return list(learner.clicks[rows].tolist())  # type: ignore[attr-defined]
+    return list(parts.more[KEY].clicks[rows].tolist())  # type: ignore[attr-defined]
