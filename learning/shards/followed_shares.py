@@ -9,7 +9,7 @@ from learning.rows.shared import SharedFrames
 from stream.errors import FrameError
 from stream.frame import MALFORMED, Frame
 
-__all__ = ["FollowedShares"]
+__all__ = ["FollowedShares", "followed_shares"]
 
 _STEP = "/items/"
 
@@ -32,8 +32,8 @@ class FollowedShares:
     """
 
     def __init__(self, parts: Parts) -> None:
-        self._prefixes = tuple(f"part/{name}{_STEP}" for name in _followed(parts))
-        self._frames = SharedFrames(_followed(parts), {})
+        self._prefixes = tuple(f"part/{name}{_STEP}" for name in followed_shares(parts))
+        self._frames = SharedFrames(followed_shares(parts), {})
         self._newest: dict[str, tuple[int, Frame]] = {}
         self._n = 0
         self.unreadable = 0
@@ -62,7 +62,15 @@ class FollowedShares:
         return {name: frame for name, (n, frame) in self._newest.items() if n > seen}, self._n
 
 
-def _followed(parts: Parts) -> dict[str, Part]:
+def followed_shares(parts: Parts) -> dict[str, Part]:
+    """The parts that scorers read and whose rows share columns, by name.
+
+    Example:
+        >>> from learning.parts import build_parts
+        >>> from learning.settings import LearningSettings
+        >>> list(followed_shares(build_parts(LearningSettings())))
+        ['item_rates']
+    """
     return {
         name: part
         for name, part in parts.learners().items()

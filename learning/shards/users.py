@@ -22,6 +22,7 @@ from learning.rows.item_batches import ItemBatch
 from learning.rows.publish import UserRows
 from learning.rows.shared import SharedRows
 from learning.settings import LearningSettings
+from learning.shards.followed_shares import followed_shares
 from learning.shards.outbound import (
     Homes,
     merged_blocks,
@@ -115,8 +116,11 @@ class UsersShard:
         self._unlike: set[str] = set()
         self._has_handed_over = False
         self.reader = SegmentReader("feedback", partition, (FeedbackBlock, Forgotten, Ticked, Sampled))
-        of_all = {**self.parts.learners(), **self.parts.measures}
-        self._shared = SharedRows(of_all, "users", partition)
+        # What comes from items' owners is theirs: published from here it would count twice.
+        self._followed = followed_shares(parts)
+        self._newest_shares: dict[str, Columns] = {}
+        own = {name: part for name, part in parts.learners().items() if name not in self._followed}
+        self._shared = SharedRows({**own, **parts.measures}, "users", partition)
         self._rows = UserRows(self.parts, partition)
         self._maintained_ms = 0
         self._told = (0, 0)
@@ -248,12 +252,10 @@ class UsersShard:
 
     def apply_shares(self, shares: Mapping[str, Columns]) -> None:
         """Take over what items' owners share of parts that scorers read; as `apply_items`."""
-        learners = self.parts.learners()
+        self._newest_shares |= shares
         for name, columns in shares.items():
             rest = dict(columns)
-            learners[name].adopt("shared", rest.pop("rows"), rest)
-            # It is not ours: published from here it would be added to what it came from.
-            learners[name].touched("shared")
+            self._followed[name].adopt("shared", rest.pop("rows"), rest)
 
     # -- time ------------------------------------------------------------------------------------------------
 
