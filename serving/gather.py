@@ -224,11 +224,12 @@ class Gatherer:
 
     def _fallback(self, offers: list[Int32], n_rows: int) -> str | None:
         """The source that stands in when nothing personal was found; None when something was."""
+        # First: sources offer before what may not be shown is taken out, so an offer may come to nothing.
+        if not n_rows:
+            return "empty"
         for n in self._personal:
             if offers[n].size:
                 return None
-        if not n_rows:
-            return "empty"
         offered = [n for n in self._anyone if offers[n].size] or self._anyone[-1:]
         return self.names[offered[0]] if offered else CATALOGUE
 

@@ -128,6 +128,16 @@ def test_the_catalogue_fills_what_no_source_has(parts: Parts) -> None:
     assert (names, nothing.fallback) == (["catalogue"] * N, "catalogue")
 
 
+def test_where_nothing_that_was_offered_may_be_shown_the_answer_is_empty(parts: Parts) -> None:
+    class Friends(Editors):
+        role = "personal"
+
+    all_items = Ask(-1, NOW, 5, blocked=parts.items.find([f"i{n}" for n in range(N)]))
+    gatherer = Gatherer(parts, {"friends": Friends(parts)}, sample=5)
+    found = gatherer.gather(all_items, NOBODY, Uniform(), np.uint64(7))
+    assert (found.rows.size, found.fallback) == (0, "empty")
+
+
 def test_a_decision_logs_the_names_of_its_sources_and_the_schema_of_its_features(
     parts: Parts, items: ItemIndex
 ) -> None:
