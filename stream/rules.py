@@ -313,7 +313,8 @@ def reason_of(error: Exception, text: bytes) -> str:
         field = said.removeprefix("Object missing required field ")
         return f"type: {_TYPES}, got none" if field == "type" else f"{field}: required, but missing"
     value = _at(text, path)
-    came = _short(value)
+    # Of an array that is too long its length is what its sender must know, not how it begins.
+    came = str(len(value)) if value and isinstance(value, list) and "of length" in said else _short(value)
     if field == "type":
         return f"type: {_TYPES}, got {came}"
     if field in TIME_FIELDS and type(value) in (int, float) and not FIRST_TS <= value < LAST_TS:

@@ -227,7 +227,7 @@ for _ in range(40):
     [
         (
             {"candidates": [str(n) for n in range(1_001)]},
-            "field 'candidates': expected array of length <= 1000",
+            "field 'candidates': expected array of length <= 1000, got 1001",
         ),
         ({"candidates": ["a", ""]}, "field 'candidates[1]': expected str of length >= 1"),
         ({"candidates": ["ü" * 200]}, "field 'candidates': expected 1 to 256 bytes of UTF-8, got 400"),

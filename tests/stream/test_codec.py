@@ -63,7 +63,7 @@ REFUSED: list[tuple[Any, str]] = [
     (CLICK | {"value": True}, "value: expected float | null, got true"),
     ({"type": "click", "item_id": "a"}, "ts: required, but missing"),
     (SEEN | {"items": []}, "items: expected array of length >= 1, got []"),
-    (SEEN | {"items": [str(n) for n in range(1_001)]}, "items: expected array of length <= 1000"),
+    (SEEN | {"items": [str(n) for n in range(1_001)]}, "items: expected array of length <= 1000, got 1001"),
     (SEEN | {"items": ["a", "b", "a"]}, 'items: expected distinct ids, got "a" twice'),
     (SEEN | {"items": ["a", 3]}, "items[1]: expected str, got 3"),
     (SEEN | {"items": ["ü" * 200]}, "items: expected at most 256 bytes"),
