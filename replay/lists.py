@@ -27,10 +27,12 @@ FRESHET = "Freshet"
 LIST_METRICS = (*ORDER_METRICS, "log_loss")
 """What is measured of each list. Log loss has Freshet alone, and beside it `random`, where all are alike."""
 
+_MRR = LIST_METRICS.index("mrr")
 _OTHER = "(other placements)"
 _MOST_PLACEMENTS = 20
 _MOST_USERS = 1_000_000
 _MOST_GIVEN = 200_000
+_LONG = 3
 
 
 @dataclass(slots=True)
@@ -40,7 +42,10 @@ class ListsResult:
     `parts` hold some of the lists: those with a click on an item that no list had shown before, those of
     users of whom the log had held nothing, and by placement (at most 20, the rest as one). `unscored` counts
     clicks on items to which no score was given: they stand last, and have no log loss. `without` is where
-    the lists are scored without each feature, if that was asked for.
+    the lists are scored without each feature, if that was asked for. `shown` counts the lists that were
+    looked at, one in `every`, with and without a click. `n_long` of those with a click hold three items or
+    more, not all of them clicked, and `mrr_long` is the sum of Freshet's MRR over these: in shorter lists
+    chance alone is nearly right.
     """
 
     orders: tuple[str, ...] = (FRESHET,)
@@ -49,6 +54,10 @@ class ListsResult:
     parts: dict[str, PairedSums] = field(default_factory=dict)
     unscored: int = 0
     without: DropOne | None = None
+    every: int = 1
+    shown: int = 0
+    n_long: int = 0
+    mrr_long: float = 0.0
 
     def add(self, values: Float64, parts: Sequence[str]) -> None:
         """Take the metrics (O, M) of one list, which belongs to `parts` too."""
@@ -114,7 +123,7 @@ class Lists(Observer):
         self._open: dict[str, _Shown] = {}
         orders = (FRESHET, *(SIMPLE_ORDERS if simple else ()))
         shape = len(orders), len(LIST_METRICS)
-        self.result = ListsResult(orders, PairedSums(*shape), Halves(*shape), without=without)
+        self.result = ListsResult(orders, PairedSums(*shape), Halves(*shape), without=without, every=every)
 
     def note(self, event: LoggedEvent, *, backfill: bool) -> None:
         """Remember of a decision that the client named its candidates: its slate does not say so."""
@@ -180,6 +189,7 @@ class Lists(Observer):
             return
         self._n_lists += 1
         if (self._n_lists - 1) % self._every == 0 and slate.items:
+            self.result.shown += 1
             own = np.asarray(self._score(slate, ts, as_logged=as_logged), np.float64)
             scores = np.where(np.isfinite(own), own, -np.inf)[None]
             was_shown = np.ones(scores.size, np.bool_)
@@ -202,6 +212,9 @@ class Lists(Observer):
         values = np.full((len(self.result.orders), len(LIST_METRICS)), np.nan)
         values[:, :-1] = order_metrics(shown.scores, clicked)
         self._log_loss(shown.scores[0], clicked, values)
+        if clicked.size >= _LONG and not clicked.all():
+            self.result.n_long += 1
+            self.result.mrr_long += float(values[0, _MRR])
         parts = []
         if not shown.was_shown[clicked].all():
             parts.append("new items")

@@ -11,15 +11,18 @@ from rich.markup import escape
 from rich.table import Table
 
 from monitor import Interval
+from replay.drive import Driven
 from replay.lists import FRESHET, LIST_METRICS, ListsResult
 from replay.paired import PairedSums
 from replay.report import numbers
 
-__all__ = ["Verdict", "lists_json", "print_lists", "print_verdict", "verdict"]
+__all__ = ["Verdict", "lists_json", "print_lists", "print_verdict", "verdict", "without_clicks"]
 
 _MRR, _AUC, _LOSS = (LIST_METRICS.index(name) for name in ("mrr", "auc", "log_loss"))
 _FEW = 30
 """From so many lists on an interval may be believed."""
+_PERFECT = 0.98
+"""From this MRR on in long lists a feature rather knows the click than foretells it."""
 _HEADS = ("MRR", "NDCG@5", "NDCG@10", "hit@1", "hit@5", "AUC")
 
 
@@ -29,7 +32,9 @@ class Verdict(NamedTuple):
     `best` is the simple order with the largest MRR, `hardest` the one that Freshet is least surely above, and
     `minus` what Freshet has above `best`. `outcome` is ``above`` (of every simple order, each interval above
     0), ``below`` (of one, its interval below 0), ``level`` (neither can be told) or ``few`` (fewer than 30
-    lists). `against` says in words which simple order is above it by AUC, where there is one.
+    lists that can tell). `against` says in words which simple order is above it by AUC, where there is one,
+    and `doubt` what makes it look too good. Of `lists` with a click those are `telling` that have an item
+    without one, too: in the others all orders are alike.
     """
 
     outcome: str
@@ -39,6 +44,9 @@ class Verdict(NamedTuple):
     ours: float
     theirs: float
     minus: Interval
+    lists: int = _FEW
+    telling: int = _FEW
+    doubt: str = ""
 
 
 def verdict(found: ListsResult, sums: PairedSums) -> Verdict | None:
@@ -49,7 +57,8 @@ def verdict(found: ListsResult, sums: PairedSums) -> Verdict | None:
         return None
     best = max(differences, key=lambda at: sums.mean(at, _MRR))
     hardest = min(differences, key=lambda at: differences[at].low)
-    if sums.lists < _FEW:
+    telling = sums.count(0, _AUC)
+    if telling < _FEW:
         outcome = "few"
     elif any(each.high < 0.0 for each in differences.values()):
         outcome = "below"
@@ -57,7 +66,11 @@ def verdict(found: ListsResult, sums: PairedSums) -> Verdict | None:
         outcome = "above" if differences[hardest].low > 0.0 else "level"
     names = found.orders
     ours, theirs, against = sums.mean(0, _MRR), sums.mean(best, _MRR), _against(found, sums)
-    return Verdict(outcome, names[best], names[hardest], against, ours, theirs, differences[best])
+    doubt = _doubt(found) if sums is found.whole else ""
+    minus = differences[best]
+    return Verdict(
+        outcome, names[best], names[hardest], against, ours, theirs, minus, sums.lists, telling, doubt
+    )
 
 
 def _against(found: ListsResult, sums: PairedSums) -> str:
@@ -67,6 +80,15 @@ def _against(found: ListsResult, sums: PairedSums) -> str:
     if minus is None or minus.high >= 0.0:
         return ""
     return f"{sums.mean(0, _AUC):.3f}, {found.orders[best]} {sums.mean(best, _AUC):.3f}"
+
+
+def _doubt(found: ListsResult) -> str:
+    """That the order of long lists is nearly perfect, if it is, and where to look; else nothing."""
+    if found.n_long < _FEW or found.mrr_long < _PERFECT * found.n_long:
+        return ""
+    if found.without is not None:
+        return "that is nearly perfect: see above whether a feature knows the click"
+    return "that is nearly perfect: see --features, which says whether a feature knows the click"
 
 
 _SENTENCES = {
@@ -86,16 +108,66 @@ def _sentence(found: Verdict) -> str:
         On your log Freshet's order beats every simple order: MRR 0.610, the best of them (click rate) \
 0.450, difference 0.160 [0.150, 0.170].
     """
+    if not found.telling:
+        return (
+            f"Nothing can be said of the order: lists of one item cannot tell anything, and none of the "
+            f"{_lists(found.lists)} with a click has an item that was not clicked."
+        )
     minus = found.minus
     said = (
-        f"{_SENTENCES[found.outcome]}: MRR {found.ours:.3f}, the best of them ({found.best}) "
-        f"{found.theirs:.3f}, difference {minus.mean:.3f} [{minus.low:.3f}, {minus.high:.3f}]."
+        f"{_SENTENCES[found.outcome]}{_needed(found)}: MRR {found.ours:.3f}, the best of them ({found.best}) "
+        f"{found.theirs:.3f}, difference {minus.mean:.3f} [{minus.low:.3f}, {minus.high:.3f}]"
     )
+    said += f"; {found.doubt}." if found.doubt else "."
     if found.outcome == "level" and found.hardest != found.best:
         said += f" Hardest to tell from: {found.hardest}."
     if found.outcome == "above" and found.against:
         said += f" By AUC, which looks at the whole list, it does not: {found.against}."
     return said
+
+
+def _needed(found: Verdict) -> str:
+    """How many lists there are and how many are needed, where there are too few."""
+    if found.outcome != "few":
+        return ""
+    alike = found.lists - found.telling
+    more = f"; in {alike:,} more every item was clicked, as in lists of one item, which cannot tell"
+    return f" ({found.telling:,} of the {_FEW} that are needed{more if alike else ''})"
+
+
+def _lists(n: int) -> str:
+    return f"{n:,} list{'s' * (n != 1)}"
+
+
+def without_clicks(found: ListsResult, driven: Driven) -> str:
+    """Why nothing can be said where lists were shown and none has a click; else nothing.
+
+    Example:
+        >>> driven = Driven(kinds={"Click": 60}, outcomes={"not_in_slate": 60})
+        >>> print(without_clicks(ListsResult(shown=60), driven))
+        60 lists were shown and none had a click on one of its items (60 clicks named items that were not in \
+their list): nothing can be said of the order.
+    """
+    if found.whole.lists or not found.shown:
+        return ""
+    looked = "shown" if found.every == 1 else f"looked at, one in {found.every:,}"
+    were = "was" if found.shown == 1 else "were"
+    return (
+        f"{_lists(found.shown)} {were} {looked} and none had a click on one of its items "
+        f"({_clicks_elsewhere(driven)}): nothing can be said of the order."
+    )
+
+
+def _clicks_elsewhere(driven: Driven) -> str:
+    """What became of the clicks that met no list."""
+    clicks, strangers = driven.kinds.get("Click", 0), driven.outcomes.get("not_in_slate", 0)
+    if not clicks:
+        return "the log holds no click"
+    if strangers == 1:
+        return "1 click named an item that was not in its list"
+    if strangers:
+        return f"{strangers:,} clicks named items that were not in their list"
+    return f"see JOIN for what became of the {clicks:,} click{'s' * (clicks > 1)}"
 
 
 def lists_json(found: ListsResult) -> dict[str, Any] | None:
@@ -144,13 +216,13 @@ def print_lists(console: Console, found: ListsResult) -> None:
         console.print(_loss_line(found))
 
 
-def print_verdict(console: Console, found: ListsResult) -> None:
-    """The sentence; nothing where no list has a click."""
+def print_verdict(console: Console, found: ListsResult, driven: Driven) -> None:
+    """The sentence, or why there is none; nothing where no list was shown."""
     told = verdict(found, found.whole)
-    if told is None:
-        return
-    colour = {"above": "green", "below": "red"}.get(told.outcome, "yellow")
-    console.print(f"[{colour}]lists[/] {escape(_sentence(told))}")
+    colour = {"above": "green", "below": "red"}.get(told.outcome, "yellow") if told else "yellow"
+    said = _sentence(told) if told else without_clicks(found, driven)
+    if said:
+        console.print(f"[{colour}]lists[/] {escape(said)}")
 
 
 def _orders_table(found: ListsResult) -> Table:

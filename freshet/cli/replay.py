@@ -55,7 +55,12 @@ _POLICY = (
 _ESTIMATOR = (
     "How to tell? A kind, or a name under `[[estimators]]`. Again for each; else all configured (IPS, SNIPS)."
 )
-_MAP = typer.Option("--map", exists=True, dir_okay=False, help="What the rows of a file of your own are.")
+_MAP_HELP = "What the rows of a file of your own are; see the guide on files."
+_MAP = typer.Option("--map", exists=True, dir_okay=False, help=_MAP_HELP)
+_ITEMS = (
+    "Catalogue: `log` (its item events), `seen` (also what it mentions), `auto` (`seen` for a file, `log` "
+    "for a data folder)."
+)
 _SYNC = "Also as if serving saw what was learned only every 30s, 5m, 1h, 1d. Again for each."
 _MOST_LOST = 0.1
 _KEY = b"a replay keeps forgets in memory"
@@ -68,9 +73,7 @@ def replay(
     estimator: Annotated[list[str] | None, typer.Option(help=_ESTIMATOR)] = None,
     k: Annotated[int, typer.Option(min=1, max=1_000, help="Length of the predicted list.")] = 20,
     every: Annotated[int, typer.Option(min=1, help="Score one in so many clicks and slates.")] = 1,
-    items: Annotated[
-        str, typer.Option(help="Catalogue: `log` (its item events), `seen` (also what it mentions), `auto`.")
-    ] = "auto",
+    items: Annotated[str, typer.Option(help=_ITEMS)] = "auto",
     sync: Annotated[list[str] | None, typer.Option(help=_SYNC)] = None,
     plot: Annotated[
         Path | None, typer.Option(callback=target, help="Draw hit@k over time here (PNG).")
@@ -84,7 +87,8 @@ def replay(
     config: Annotated[Path | None, typer.Option(exists=True, dir_okay=False, help="A freshet.toml.")] = None,
 ) -> None:
     """Replay a log in event time: predict each click, then learn it; evaluate policies where propensities
-    exist.
+    exist. Where the log holds lists, the report ends in a sentence that says whether Freshet's order of them
+    beats what was shown.
 
     Rows of a file that lie more than the allowed lateness behind one before them are sorted by `ts`, half a
     million rows at a time; rows at its end that lie further away than the whole log is long are left out.
@@ -189,7 +193,7 @@ def _show(
         console.print(f"[yellow]note[/] {escape(note)}")
     for reason in source.reasons:
         console.print(f"[yellow]left out[/] {escape(reason)}")
-    print_verdict(console, scored.lists)
+    print_verdict(console, scored.lists, driven)
 
 
 def _draw(scored: PrequentialResult, plot: Path | None) -> None:

@@ -87,3 +87,19 @@ def test_a_number_out_of_range_is_a_misuse_that_names_its_flag(tmp_path: Path, a
     (tmp_path / "log.jsonl").write_bytes(_ITEM)
     ran = CliRunner().invoke(app, [word.format(log=tmp_path / "log.jsonl") for word in arguments])
     assert ran.exit_code == 2 and f"'{arguments[-2]}'" in ran.output.replace("--sync", "'--sync'")
+
+
+def test_lists_whose_clicks_lie_outside_them_end_in_a_sentence_that_says_so(tmp_path: Path) -> None:
+    click = _line(type="click", request_id="r", ts=10**12 + 1, user_id="u", item_id="z")
+    (tmp_path / "log.jsonl").write_bytes(_IMPRESSION + b"\n" + click)
+    said = " ".join(CliRunner().invoke(app, ["replay", str(tmp_path / "log.jsonl")]).output.split())
+    assert said.endswith(
+        "lists 1 list was shown and none had a click on one of its items (1 click named an item that was not "
+        "in its list): nothing can be said of the order."
+    )
+
+
+def test_the_help_says_how_the_report_ends_where_maps_are_told_of_and_what_auto_is() -> None:
+    said = " ".join(CliRunner().invoke(app, ["replay", "--help"], env={"COLUMNS": "400"}).output.split())
+    assert "the report ends in a sentence" in said and "see the guide on files" in said
+    assert "auto (seen for a file, log for a data folder)" in said

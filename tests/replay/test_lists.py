@@ -8,8 +8,9 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
+from replay.drive import Driven
 from replay.lists import FRESHET, LIST_METRICS, Lists, ListsResult
-from replay.lists_report import lists_json, verdict
+from replay.lists_report import lists_json, verdict, without_clicks
 from replay.orders import SIMPLE_ORDERS, SimpleOrders
 from replay.paired import Halves, PairedSums
 from stream.blocks import FeedbackBlock, Slate
@@ -225,7 +226,7 @@ def test_a_verdict_that_auc_contradicts_says_so() -> None:
         ("a" * 60, "above", "beats every simple order: MRR 1.000, the best of them"),
         ("b" * 60, "below", "does not beat the simple orders: MRR 0.500"),
         ("ab" * 30, "level", "cannot be told"),
-        ("a" * 9, "few", "too few lists"),
+        ("a" * 29, "few", "(29 of the 30 that are needed)"),
     ],
 )
 def test_the_verdict_is_what_the_paired_intervals_say(clicked: str, outcome: str, says: str) -> None:
@@ -238,3 +239,42 @@ def test_the_verdict_is_what_the_paired_intervals_say(clicked: str, outcome: str
     told = verdict(found, found.whole)
     text = (lists_json(found) or {})["parts"]["all lists"]["verdict"]["text"]
     assert told is not None and (told.outcome, says in text) == (outcome, True), text
+
+
+def _says(*lists: str) -> str:
+    found = _play(*(event for n, each in enumerate(lists) for event in _list(n, *each.split(":"))))
+    text: str = (lists_json(found) or {})["parts"]["all lists"]["verdict"]["text"]
+    return text
+
+
+def test_lists_of_one_item_cannot_tell_anything_and_do_not_count_as_enough() -> None:
+    assert "lists of one item cannot tell anything, and none of the 40 lists" in _says(*["a:a"] * 40)
+    assert "(29 of the 30 that are needed; in 40 more every item" in _says(*["a:a"] * 40, *["ab:a"] * 29)
+
+
+def test_an_order_of_long_lists_that_is_nearly_perfect_is_doubted() -> None:
+    assert _says(*["cba:a"] * 30).endswith(
+        "that is nearly perfect: see --features, which says whether a feature knows the click."
+    )
+    for lists in (["cba:a"] * 29 + ["ba:a"], ["ba:a"] * 40, ["cba:a"] * 29 + ["cba:b"] * 3):
+        assert "perfect" not in _says(*lists)
+
+
+@pytest.mark.parametrize(
+    ("clicked", "outcomes", "why"),
+    [
+        ("z", {"not_in_slate": 2}, "2 clicks named items that were not in their list"),
+        ("z", {"out_of_window": 2}, "see JOIN for what became of the 2 clicks"),
+        ("", {}, "the log holds no click"),
+    ],
+)
+def test_lists_without_a_click_of_their_own_are_said_to_tell_nothing(
+    clicked: str, outcomes: dict[str, int], why: str
+) -> None:
+    found = _play(*_list(0, "ab", clicked), *_list(1, "ab", clicked))
+    driven = Driven(kinds={"Click": 2} if clicked else {}, outcomes=outcomes)
+    said = without_clicks(found, driven)
+    assert said.startswith(f"2 lists were shown and none had a click on one of its items ({why}): nothing"), (
+        said
+    )
+    assert without_clicks(_play(*_list(0, "ab", "a")), driven) == without_clicks(_play(), driven) == ""
