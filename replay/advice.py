@@ -10,7 +10,7 @@ from replay.off_policy import LEFT_OUT
 from replay.prequential import PrequentialResult
 from stream.join_settings import OUTCOMES, JoinSettings
 
-__all__ = ["left_out_note", "policy_note", "prediction_notes", "unused_note"]
+__all__ = ["left_out_note", "policy_note", "prediction_notes", "refused_note", "unused_note"]
 
 _UNUSED = (
     "late",
@@ -27,7 +27,7 @@ _WORTH_SAYING = 0.01
 _KINDS = {"ItemEvent": "item"}
 
 
-def unused_note(driven: Driven, join: JoinSettings, skipped: int = 0) -> str:
+def unused_note(driven: Driven, join: JoinSettings, skipped: int = 0, unit: str = "rows") -> str:
     """How much of a log was not used and why, from one row in a hundred on; empty where it was.
 
     Example:
@@ -44,10 +44,23 @@ allowed lateness of 10 minutes): sort the log by ts. Event 2 moved time on by 1,
     if not total or unused < _WORTH_SAYING * total:
         return ""
     reasons = "; ".join(f"{n:,} {_why(name, join)}" for name, n in counts.items())
-    said = f"{_share(unused, total)} of the log was not used: {unused:,} of {total:,} rows. {reasons}."
+    said = f"{_share(unused, total)} of the log was not used: {unused:,} of {total:,} {unit}. {reasons}."
     if counts.get("late") and _is_one_event(driven, join):
         said = f"{said} {_leap(driven)}"
     return said
+
+
+def refused_note(refused: int, rows: int) -> str:
+    """How many rows of a file were refused where a row may be several events; empty below one in a hundred.
+
+    Example:
+        >>> refused_note(17, 100), refused_note(1, 1_000)
+        ('17 % of the file was not used: 17 of 100 rows were refused (see the reasons)', '')
+    """
+    if not rows or refused < _WORTH_SAYING * rows:
+        return ""
+    said = f"{refused:,} of {rows:,} rows {'was' if refused == 1 else 'were'} refused (see the reasons)"
+    return f"{_share(refused, rows)} of the file was not used: {said}"
 
 
 def _why(name: str, join: JoinSettings) -> str:

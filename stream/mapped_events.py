@@ -12,8 +12,9 @@ import msgspec
 from stream.errors import EventError
 from stream.event_mapping import ANYTHING, EventMapping, said
 from stream.fields import as_ms, as_plain, convert, shown
+from stream.times import broken_instant, broken_ts
 
-__all__ = ["NOTHING", "Given", "event_bodies", "mapped_from", "value_at"]
+__all__ = ["NOTHING", "Given", "event_bodies", "far_time", "holds_at", "mapped_from", "value_at"]
 
 NOTHING: Any = object()
 """What stands at a path that leads nowhere."""
@@ -67,6 +68,29 @@ def mapped_from(mapping: EventMapping, reason: str) -> str:
     return f"{reason} (mapped from {', '.join(place.values()) if isinstance(place, dict) else place})"
 
 
+def far_time(mapping: EventMapping, given: Given, name: str) -> str:
+    """Why a time cannot be, as it stands in the record, and the unit in which it could; empty where that is
+    not it.
+
+    Example:
+        >>> fields = {"user_id": "who", "item_id": "sku", "ts": "at"}
+        >>> clicks = EventMapping("click", fields, time="s")
+        >>> far_time(clicks, Given({"at": 1_714_550_000_000}, {}), "ts").partition(", got ")[2]
+        '1714550000000 (mapped from at); this looks like ms: write time = "ms"'
+    """
+    path = mapping.fields.get(name)
+    if name not in _TIMES or not isinstance(path, str) or path == "$timestamp":
+        return ""
+    value = value_at(given, path)
+    for one in _as_list(mapping, value) or [value]:
+        ms = as_ms(name, one, mapping.time)
+        if (broken_ts(ms) if name == "ts" else broken_instant(ms)) is not None:
+            unit = "" if mapping.time == "iso" else f" in {mapping.time}"
+            said = f"{name}: expected a time{unit} from 2001 to 2199, got {shown(one)} (mapped from {path})"
+            return said + _other_unit(name, one, mapping.time)
+    return ""
+
+
 def value_at(given: Given, path: str) -> Any:
     """What stands at a path, or `NOTHING`.
 
@@ -78,6 +102,20 @@ def value_at(given: Given, path: str) -> Any:
     if path.startswith("$") and path in given.places:
         return given.places[path]
     return _walk(given.value, path.split("."))
+
+
+def holds_at(mapping: EventMapping, given: Given, path: str) -> bool:
+    """Whether what stands at one path of `where` is wanted there, in one element where it is a list.
+
+    Example:
+        >>> fields = {"user_id": "who", "item_id": "sku", "ts": "at"}
+        >>> bought = EventMapping("click", fields, where={"did": "buy", "ok": True})
+        >>> [holds_at(bought, Given({"did": "look", "ok": "TRUE"}, {}), path) for path in ("did", "ok")]
+        [False, True]
+    """
+    words, value = _wanted(mapping.where[path]), value_at(given, path)
+    each = _as_list(mapping, value)
+    return _holds(value, words) or any(_holds(one, words) for one in each or ())
 
 
 def _walk(value: Any, steps: Sequence[str]) -> Any:
@@ -143,7 +181,7 @@ def _picked(mapping: EventMapping, given: Given, n: int, *, several: bool) -> li
     """The places of the events that `where` holds for, of `n`."""
     picked = list(range(n))
     for path, wanted in mapping.where.items():
-        words = {said(one) for one in (wanted if isinstance(wanted, tuple) else (wanted,))}
+        words = _wanted(wanted)
         value = value_at(given, path)
         each = _as_list(mapping, value) if several else None
         if each is not None and len(each) == n:
@@ -151,6 +189,10 @@ def _picked(mapping: EventMapping, given: Given, n: int, *, several: bool) -> li
         elif not _holds(value, words):
             return []
     return picked
+
+
+def _wanted(wanted: Any) -> set[Any]:
+    return {said(one) for one in (wanted if isinstance(wanted, tuple) else (wanted,))}
 
 
 def _holds(value: Any, words: set[Any]) -> bool:
@@ -190,11 +232,22 @@ def _value(mapping: EventMapping, given: Given, name: str, path: str, at: int | 
     try:
         return as_ms(name, found, unit) if name in _TIMES else convert(name, found)
     except EventError as error:
-        hint = ""
+        hint = _other_unit(name, found, unit) if name in _TIMES else ""
         if name in _LISTS and isinstance(found, str):
             hint = '; if it is a list as text, say what stands between, as in separator = "|"'
         msg = f"{error} (mapped from {path}){hint}"
         raise EventError(msg) from error
+
+
+def _other_unit(name: str, found: Any, unit: str) -> str:
+    for other in ("ms", "s", "us", "ns"):
+        try:
+            fits = other != unit and broken_ts(as_ms(name, found, other)) is None
+        except EventError:
+            continue
+        if fits:
+            return f'; this looks like {other}: write time = "{other}"'
+    return ""
 
 
 def _element(mapping: EventMapping, value: Any, at: int | None, n: int) -> Any:
@@ -230,7 +283,7 @@ def _beside(
             came = f"{len(each)}" if each is not None else shown(value)
             msg = (
                 f"item_context: expected a list of {len(items)} for {part}, as many as items, got {came} "
-                f"(mapped from {path})"
+                f"(mapped from {path}); write null for an item that has none"
             )
             raise EventError(msg)
         is_text = given.is_text or isinstance(value, str)

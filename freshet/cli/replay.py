@@ -36,7 +36,7 @@ from replay import (
     estimate,
     estimator_entries,
 )
-from replay.advice import left_out_note, policy_note, prediction_notes, unused_note
+from replay.advice import left_out_note, policy_note, prediction_notes, refused_note, unused_note
 from replay.drive import Driven
 from replay.drop_one import DropOne
 from replay.drop_one_report import drop_one_json, leak_notes, print_drop_one
@@ -124,16 +124,30 @@ def replay(
         driven = _drive(step, entries, settings, [scored, *stale.values(), gathered])
     report = _report(gathered, [LoggedTarget.name, *names], estimators)
     notes = order.findings() + ([] if mapped is None else mapped.findings())
-    notes += _notes(driven, scored.result, gathered, source.skipped, settings)
+    rows = None if mapped is None else _refused(mapped, order)
+    notes += _notes(driven, scored.result, gathered, rows or source.skipped, settings)
     lagging = {name: each.result for name, each in stale.items()}
     if json_out is not None:
         left_out = gathered.left_out
         figures = replay_json(driven, scored.result, report, source.skipped, left_out=left_out, notes=notes)
         write_json(json_out, figures | _more(scored.result, lagging, source.reasons))
-    _show(log, source, driven, scored.result, report, lagging, notes)
+    if not driven.events:
+        raise ReplayError(_nothing(log, source, mapped))
+    _show(source, driven, scored.result, report, lagging, notes)
     _draw(scored.result, plot)
-    if source.skipped + driven.outcomes.get("late", 0) > _MOST_LOST * (driven.events + source.skipped):
+    if _lost(driven, rows or (source.skipped, driven.events + source.skipped)) > _MOST_LOST:
         raise typer.Exit(1)
+
+
+def _refused(mapped: MappedRows, order: InOrder) -> tuple[int, int]:
+    """Rows of the file that were refused, of those read: a row may be several events."""
+    return mapped.n_refused + len({row.number for row in order.jumped}), mapped.n_rows
+
+
+def _lost(driven: Driven, rows: tuple[int, int]) -> float:
+    """The share of a log that was refused, or late of what was not."""
+    refused = rows[0] / rows[1]
+    return refused + (1 - refused) * driven.outcomes.get("late", 0) / driven.events
 
 
 def _more(
@@ -154,13 +168,24 @@ def _state(parts: Parts, settings: Settings) -> StateRecommender:
 
 
 def _notes(
-    driven: Driven, scored: PrequentialResult, gathered: OffPolicy, skipped: int, settings: Settings
+    driven: Driven,
+    scored: PrequentialResult,
+    gathered: OffPolicy,
+    skipped: int | tuple[int, int],
+    settings: Settings,
 ) -> list[str]:
-    """What the tables do not say: what was not used, and why a table is missing."""
+    """What the tables do not say: what was not used, and why a table is missing.
+
+    `skipped` is of events, or rows refused of rows read.
+    """
+    if isinstance(skipped, tuple):
+        unused = [refused_note(*skipped), unused_note(driven, settings.join, unit="events")]
+    else:
+        unused = [unused_note(driven, settings.join, skipped)]
     without = scored.lists.without
     unsettled = diagnose(gathered.rounds(LoggedTarget.name)).n_rounds == 0
     notes = [
-        unused_note(driven, settings.join, skipped),
+        *unused,
         *prediction_notes(driven, scored),
         *(leak_notes(without) if without is not None else ()),
         policy_note(driven, gathered.left_out) if unsettled else left_out_note(gathered.left_out),
@@ -168,8 +193,25 @@ def _notes(
     return [note for note in notes if note]
 
 
+def _nothing(log: Path, source: FolderSource | LinesSource, mapped: MappedRows | None) -> str:
+    """Why there is no replay."""
+    reasons = "".join(f"\n  {reason}" for reason in source.reasons)
+    if log.is_file() and not (source.skipped if mapped is None else mapped.n_rows):
+        return f"{log} is empty: it holds no row"
+    if mapped is None:
+        return (
+            f"{log} holds no event that can be read ({source.skipped} rows left out); is it a log of events?"
+            f"{reasons}"
+        )
+    found = "".join(f"\n  {finding}" for finding in mapped.findings())
+    return (
+        f"{log}: by the map none of {mapped.n_rows:,} rows is an event ({mapped.n_refused:,} refused); it "
+        "needs a `where` that holds for rows, and `fields`, `time` and `separator` as they stand in the file"
+        f"{found}{reasons}"
+    )
+
+
 def _show(
-    log: Path,
     source: FolderSource | LinesSource,
     driven: Driven,
     scored: PrequentialResult,
@@ -177,13 +219,6 @@ def _show(
     lagging: dict[str, PrequentialResult],
     notes: list[str],
 ) -> None:
-    if not driven.events:
-        reasons = "".join(f"\n  {reason}" for reason in source.reasons)
-        msg = (
-            f"{log} holds no event that can be read ({source.skipped} rows left out); is it a log of events?"
-            f"{reasons}"
-        )
-        raise ReplayError(msg)
     print_replay(console, driven, scored, report, source.skipped)
     print_staleness(console, scored, lagging)
     if scored.lists.without is not None:

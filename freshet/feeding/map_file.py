@@ -12,7 +12,8 @@ from typing import Annotated, ClassVar
 import msgspec
 from msgspec import Meta
 
-from freshet.feeding.mapped_rows import MappedRows, Source
+from freshet.feeding.map_findings import Source
+from freshet.feeding.mapped_rows import MappedRows
 from learning.errors import SettingsError
 from learning.settings_errors import explained
 from stream.event_mapping import EventMapping

@@ -2,38 +2,31 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from difflib import get_close_matches
+from itertools import chain
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import msgspec
 
 from freshet.feeding.csv_rows import csv_cells
 from freshet.feeding.json_rows import json_rows
+from freshet.feeding.map_findings import Head, NeverHeld, Source, column_of
 from freshet.feeding.opening import Row, format_of
 from freshet.feeding.parquet_rows import parquet_cells
 from stream.codec import decode_events
 from stream.errors import EventError
 from stream.event_mapping import EventMapping, paths_of
-from stream.mapped_events import NOTHING, Given, event_bodies, mapped_from, value_at
+from stream.mapped_events import NOTHING, Given, event_bodies, far_time, mapped_from, value_at
 
-__all__ = ["MappedRows", "Source"]
+__all__ = ["MappedRows"]
 
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder().decode
 # A row's list goes before the click on it, both at one time: what waits for a list has a limit.
 _FIRST = {"item": 0, "impression": 1, "click": 2, "forget": 3}
-_UNITS = {"seconds": "s", "microseconds": "us", "nanoseconds": "ns"}
 _LONGEST_NAME = 160  # characters of the file's name in `$row`; an id has 256 bytes
-
-
-class Source(NamedTuple):
-    """One source of a map, and what it is called in messages: where it stands."""
-
-    place: str
-    mapping: EventMapping
 
 
 class MappedRows:
@@ -47,6 +40,11 @@ class MappedRows:
         sources: those that are for it.
     """
 
+    n_rows: int
+    """Rows of the file read so far."""
+    n_refused: int
+    """Those of them that are refused."""
+
     def __init__(self, path: Path, sources: Sequence[Source]) -> None:
         self._path = path
         # `sorted` keeps the order of those that are alike.
@@ -54,7 +52,8 @@ class MappedRows:
         self._begin()
 
     def _begin(self) -> None:
-        self._n_rows = self._n_passed_over = 0
+        self.n_rows = self.n_refused = self._n_passed_over = 0
+        self._never = {source.place: NeverHeld(source.mapping) for source in self._sources}
         self._held = dict.fromkeys((source.place for source in self._sources), 0)
         self._unseen = {source.place: set(paths_of(source.mapping)) for source in self._sources}
 
@@ -67,8 +66,9 @@ class MappedRows:
         self._begin()
         is_text = format_of(self._path) == "csv"
         for number, value in self._cells():
-            self._n_rows += 1
+            self.n_rows += 1
             if isinstance(value, str):
+                self.n_refused += 1
                 yield Row(number, b"", reason=value)
                 continue
             place = f"{self._path.name[-_LONGEST_NAME:]}:{number + 1}"
@@ -77,16 +77,20 @@ class MappedRows:
     def findings(self) -> list[str]:
         """What was seen, in sentences; nothing where every source found what it names."""
         found = []
+        if not self.n_rows:
+            return [f"{self._path.name} is empty: it holds no row"]
         if self._n_passed_over:
             found.append(
-                f"{self._n_passed_over:,} of {self._n_rows:,} rows are none of the map's events: "
+                f"{self._n_passed_over:,} of {self.n_rows:,} rows are none of the map's events: "
                 "no `where` holds for them"
             )
         for place, mapping in self._sources:
             if not self._held[place]:
-                found.append(
-                    f"{place}, {mapping.label}: held for none of {self._n_rows:,} rows; is it meant so?"
-                )
+                never = self._never[place]
+                if never.n_rows:  # none where another source refused all rows before it was asked
+                    found.append(
+                        f"{place}, {mapping.label}: held for none of {never.n_rows:,} rows; {never.why()}"
+                    )
             elif unseen := sorted(self._unseen[place]):
                 found.append(f"{place}, {mapping.label}: nothing stands at {', '.join(unseen)} in any row")
         return found
@@ -96,23 +100,33 @@ class MappedRows:
         for place, mapping in self._sources:
             try:
                 bodies = event_bodies(mapping, given)
-                rows += [Row(number, self._checked(mapping, body)) for body in bodies]
+                rows += [Row(number, self._checked(mapping, given, body)) for body in bodies]
             except EventError as error:
+                self.n_refused += 1
+                self._saw(place, given)
                 return [Row(number, b"", reason=f"{error}; by {place}, {mapping.label}")]
             if bodies:
-                self._held[place] += 1
-                if unseen := self._unseen[place]:
-                    seen = [path for path in unseen if value_at(given, path) not in (NOTHING, None)]
-                    unseen.difference_update(seen)
+                self._saw(place, given)
+            elif not self._held[place]:
+                self._never[place].passed(given)
         self._n_passed_over += not rows
         return rows
 
+    def _saw(self, place: str, given: Given) -> None:
+        self._held[place] += 1
+        if unseen := self._unseen[place]:
+            unseen.difference_update(
+                [path for path in unseen if value_at(given, path) not in (NOTHING, None)]
+            )
+
     @staticmethod
-    def _checked(mapping: EventMapping, body: dict[str, Any]) -> bytes:
+    def _checked(mapping: EventMapping, given: Given, body: dict[str, Any]) -> bytes:
         raw = _encode(body)
         decoded = decode_events(raw, ndjson=True)
         if decoded.rejected:
             reason = decoded.rejected[0].reason
+            if "milliseconds expected" in reason and (far := far_time(mapping, given, reason.split(":")[0])):
+                raise EventError(far)
             raise EventError(mapped_from(mapping, reason) + _advice(mapping, reason))
         return raw
 
@@ -123,8 +137,14 @@ class MappedRows:
         elif kind == "parquet":
             yield from enumerate(parquet_cells(self._path, self._wanted))
         else:
-            for row in json_rows(self._path):
-                yield row.number, row.reason if row.reason is not None else _object(row.body)
+            rows = (
+                (row.number, _object(row.body) if row.reason is None else row.reason, len(row.body))
+                for row in json_rows(self._path)
+            )
+            head = Head(rows)
+            head.check(self._path, self._sources)
+            for number, value, _ in chain(head.rows, rows):
+                yield number, value
 
     def _wanted(self, names: list[str]) -> list[str]:
         """The columns that paths lead to or through.
@@ -137,7 +157,7 @@ class MappedRows:
             for path in paths_of(mapping):
                 if path in mapping.places:
                     continue
-                column = next((name for name in _ways(path) if name in names), None)
+                column = column_of(path, names)
                 if column is None:
                     near = get_close_matches(path, names, n=1)
                     meant = f"; did you mean {near[0]}?" if near else ""
@@ -153,12 +173,6 @@ class MappedRows:
         return list(wanted)
 
 
-def _ways(path: str) -> list[str]:
-    """A path and what it goes through first, the longest name first: `a.b.c`, `a.b`, `a`."""
-    steps = path.split(".")
-    return [".".join(steps[:n]) for n in range(len(steps), 0, -1)]
-
-
 def _object(body: bytes) -> Mapping[str, Any] | str:
     value = _decode(body)
     if isinstance(value, dict):
@@ -168,8 +182,8 @@ def _object(body: bytes) -> Mapping[str, Any] | str:
 
 def _advice(mapping: EventMapping, reason: str) -> str:
     """What to write into the map."""
-    if unit := re.search(r"this looks like (\w+):", reason):
-        return f'; write time = "{_UNITS[unit[1]]}"'
+    if reason.startswith("items: expected distinct ids"):
+        return "; keep the first, and take the others out of the list and of those beside it"
     name, _, rest = reason.partition(": ")
     path = mapping.fields.get(name)
     if rest.startswith("required, but missing") and isinstance(path, str) and path not in mapping.places:

@@ -30,7 +30,7 @@ def test_a_log_without_events_has_no_report(tmp_path: Path) -> None:
     empty = tmp_path / "log.jsonl"
     empty.write_bytes(b"")
     ran = CliRunner().invoke(app, ["replay", str(empty)])
-    assert ran.exit_code == 1 and "holds no event" in str(ran.exception)
+    assert ran.exit_code == 1 and "is empty: it holds no row" in str(ran.exception)
 
 
 def test_the_doctor_writes_nothing_and_says_what_an_empty_folder_lacks(tmp_path: Path) -> None:

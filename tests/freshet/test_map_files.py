@@ -124,7 +124,8 @@ def test_what_is_none_of_the_events_is_counted_and_a_source_that_never_holds_is_
     assert rows.findings() == [
         "1 of 3 rows are none of the map's events: no `where` holds for them",
         "sources[1], impression where did = search or list: nothing stands at on, prices in any row",
-        "sources[0], click where did = serach and picked = *: held for none of 3 rows; is it meant so?",
+        "sources[0], click where did = serach and picked = *: held for none of 3 rows; "
+        'at did stands "photo", "list", "sorted"',
     ]
 
 
@@ -162,7 +163,11 @@ GOOD = {"at": 1_700_000_000, "who": 7, "did": "search", "shown": ["a", "b"], "pi
     [
         ({"at": None}, "ts: required, but missing (mapped from at)"),
         ({"at": "noon"}, 'ts: expected a time in s, got "noon" (mapped from at)'),
-        ({"at": T * 1_000}, "ts: milliseconds expected"),
+        (
+            {"at": T * 1_000},
+            f"in s from 2001 to 2199, got {T * 1_000} (mapped from at); this looks like us: write",
+        ),
+        ({"at": T}, f'got {T} (mapped from at); this looks like ms: write time = "ms"'),
         ({"who": [7]}, "user_id: expected text or a whole number, got [7] (mapped from who)"),
         (
             {"who": None},
@@ -172,7 +177,7 @@ GOOD = {"at": 1_700_000_000, "who": 7, "did": "search", "shown": ["a", "b"], "pi
             {"shown": "a;b"},
             'items: expected JSON, got "a;b" (mapped from shown); if it is a list as text, say',
         ),
-        ({"shown": ["a", "a"]}, "items"),
+        ({"shown": ["a", "a"]}, "(mapped from shown); keep the first, and take the others out"),
         ({"shown": 4}, "items: expected a list, got 4 (mapped from shown)"),
         (
             {"picked": {"id": 4}},
@@ -180,7 +185,7 @@ GOOD = {"at": 1_700_000_000, "who": 7, "did": "search", "shown": ["a", "b"], "pi
         ),
         (
             {"prices": [1, 2, 3]},
-            "item_context: expected a list of 2 for price, as many as items, got 3 (mapped from prices)",
+            "for price, as many as items, got 3 (mapped from prices); write null for an item that has none",
         ),
         ({"prices": "cheap"}, 'item_context: expected a list of 2 for price, as many as items, got "cheap"'),
         ({"picked": "x" * 300}, "item_id: expected"),
@@ -202,7 +207,7 @@ def test_seconds_that_are_taken_for_ms_are_told_with_what_to_write(tmp_path: Pat
     as_jsonl(tmp_path / "log.jsonl", [GOOD])
     [row] = read(tmp_path / "log.jsonl", MAP.replace('time = "s"\n', ""))
     assert str(row.reason).endswith(
-        'this looks like seconds: times 1000 (mapped from at); write time = "s"; '
+        'got 1700000000 (mapped from at); this looks like s: write time = "s"; '
         "by sources[1], impression where did = search or list"
     )
 
@@ -281,3 +286,64 @@ def test_a_replay_of_such_a_file_joins_the_clicks_to_their_lists(tmp_path: Path)
         "organic": 1,
     }
     assert "row 5: ts: required, but missing" in figures["reasons"][0]
+
+
+def replayed(path: Path, text: str) -> tuple[int, str]:
+    """The exit code, and all that is said, in one line."""
+    (path.parent / "map.toml").write_text(text)
+    outcome = CliRunner().invoke(app, ["replay", str(path), "--map", str(path.parent / "map.toml")])
+    said = outcome.output if outcome.exception is None else f"{outcome.output} {outcome.exception}"
+    return outcome.exit_code, " ".join(said.split())
+
+
+def test_refused_rows_are_told_of_the_rows_read_however_many_events_a_row_is(tmp_path: Path) -> None:
+    bad = GOOD | {"shown": ["a", "a"]}
+    as_jsonl(tmp_path / "log.jsonl", [bad if n % 7 == 0 else GOOD | {"who": n} for n in range(14)])
+    code, said = replayed(tmp_path / "log.jsonl", MAP)
+    assert (code, "14 % of the file was not used: 2 of 14 rows were refused" in said) == (1, True), said
+
+
+@pytest.mark.parametrize(
+    ("rows", "text", "reason"),
+    [
+        ([], MAP, "log.jsonl is empty: it holds no row"),
+        ([GOOD | {"did": n} for n in range(5)], MAP, 'photo: held for none of 5 rows; at did stands 0, 1, 2'),
+        ([GOOD | {"at": T}], MAP, "none of 1 rows is an event (1 refused); it needs a `where` that holds"),
+    ],
+)  # fmt: skip
+def test_a_map_that_makes_no_event_of_a_file_is_told_what_it_needs(
+    tmp_path: Path, rows: list[dict[str, Any]], text: str, reason: str
+) -> None:
+    as_jsonl(tmp_path / "log.jsonl", rows)
+    code, said = replayed(tmp_path / "log.jsonl", text)
+    assert code == 1
+    assert reason in said
+    assert "is it a log of events?" not in said
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "n_rows", "reason"),
+    [
+        (
+            'user_id = "who"',
+            'user_id = "cookie"',
+            2,
+            'no row has "cookie"; they have at, who, did, shown, picked',
+        ),
+        ('item_id = "picked"', 'item_id = "pickde"', 2, 'no row has "pickde"; did you mean "picked"?'),
+        ('picked = "*"', 'pickde = "*"', 2, 'no row has "pickde"; did you mean "picked"?'),
+        ('"picked"', '"pickde"', 1_001, 'none of the first 1,000 rows has "pickde"; did you mean "picked"?'),
+    ],
+)
+def test_a_column_that_no_row_of_json_has_is_named_before_any_row(
+    tmp_path: Path, old: str, new: str, n_rows: int, reason: str
+) -> None:
+    as_jsonl(tmp_path / "log.jsonl", [GOOD] * n_rows)
+    with pytest.raises(EventError) as error:
+        read(tmp_path / "log.jsonl", MAP.replace(old, new))
+    assert reason in str(error.value)
+
+
+def test_a_column_that_rows_of_json_have_later_is_waited_for(tmp_path: Path) -> None:
+    as_jsonl(tmp_path / "log.jsonl", [{"did": "noise"}] * 1_000 + [GOOD])
+    assert len(events(tmp_path / "log.jsonl", MAP)) == 2
