@@ -34,8 +34,9 @@ def stored(name: str) -> Any:
 
 @pytest.mark.parametrize("version", [1, 2])
 def test_rows_of_before_give_a_server_the_state_of_who_learned_it(version: int) -> None:
-    publisher, server = RowPublisher(), RowServer()
-    publisher.learn(scripted(4))
+    publisher, server, events = RowPublisher(), RowServer(), scripted(4)
+    del events[350]  # a click on an erased list, out of its window: it was dropped then and is organic now
+    publisher.learn(events)
     stored_rows = stored(f"rows_version_{version}.msgpack.gz")
     rows = [Output(topic, at, value, key) for topic, at, key, value in stored_rows]
     items = [row.value for row in rows if row.topic == "item-vectors" and row.key and row.value]
